@@ -1,0 +1,1 @@
+"""The commands of ``lightcl-edge``, one file each."""

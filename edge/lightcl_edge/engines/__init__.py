@@ -1,0 +1,1 @@
+"""What executes a training step of the head: one contract, two engines."""

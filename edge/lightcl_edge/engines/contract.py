@@ -1,0 +1,105 @@
+"""The contract every engine keeps, and the batch it is given.
+
+The loss of a step is ``sum_i weights[i] * CE(logits[i] masked, labels[i])
++ beta * sum_t sum(masks[t] * (activations[t] - targets[t])**2)``: masked cross entropy plus LightCL's
+feature-pattern term (Wang et al., ASP-DAC 2025). The update is plain SGD, applied parameter by parameter.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float32]
+IntArray = NDArray[np.int64]
+Parameters = Mapping[str, FloatArray]
+
+#: Added to the logits of classes that take no part; exp() of it is exactly 0 in float32.
+MASKED_LOGIT = np.float32(-1e4)
+
+
+@dataclass(frozen=True)
+class PatternTerm:
+    """The samples whose head activations are to stay as they were.
+
+    Attributes:
+        features: shape ``(m, *feature_shape)``.
+        targets: pattern tensor name -> activations under the old head, shape ``(m, *tensor_shape)``.
+        masks: pattern tensor name -> 1 for channels that are held, 0 for free ones, shape ``(channels,)``,
+            applied along axis 1 of the tensor.
+        beta: weight of the term in the loss.
+    """
+
+    features: FloatArray
+    targets: Mapping[str, FloatArray]
+    masks: Mapping[str, FloatArray]
+    beta: float
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one step learns from.
+
+    Attributes:
+        features: shape ``(n, *feature_shape)``.
+        labels: rows of the classifier, shape ``(n,)``.
+        logit_mask: 1 where a class takes part in a sample's softmax, else 0, shape ``(n, capacity)``.
+        weights: each sample's share of the cross entropy, shape ``(n,)``; ``1/n`` each gives the mean.
+        learning_rate: of this step.
+        patterns: the pattern term, or None for cross entropy alone.
+    """
+
+    features: FloatArray
+    labels: IntArray
+    logit_mask: FloatArray
+    weights: FloatArray
+    learning_rate: float
+    patterns: PatternTerm | None = None
+
+
+class Engine(ABC):
+    """Holds the head's parameters and changes them by steps. Inputs are never modified."""
+
+    name: str
+
+    @abstractmethod
+    def load(self, parameters: Parameters) -> None:
+        """Take over a copy of all parameters.
+
+        Args:
+            parameters: name -> array, with exactly the names and shapes of the manifest.
+
+        Raises:
+            BundleError: when a name or shape differs from the head's.
+        """
+
+    @abstractmethod
+    def step(self, batch: Batch) -> float:
+        """One SGD step.
+
+        Args:
+            batch: the samples, masks and rates.
+
+        Returns:
+            The loss before the update.
+        """
+
+    @abstractmethod
+    def logits(self, features: FloatArray) -> FloatArray:
+        """Logits of features of shape ``(n, *feature_shape)``, unmasked; shape ``(n, capacity)``."""
+
+    @abstractmethod
+    def activations(self, features: FloatArray, names: Sequence[str]) -> dict[str, FloatArray]:
+        """The named output tensors of the head (patterns, ``penultimate``, ``logits``) for the features."""
+
+    @abstractmethod
+    def parameters(self) -> dict[str, FloatArray]:
+        """A copy of all parameters by name."""
+
+    def close(self) -> None:
+        """Give back what the engine holds; it is not used afterwards."""
+        return None

@@ -1,0 +1,89 @@
+"""The one family of errors a user can meet, each with the exit code it ends in.
+
+Only :func:`lightcl_edge.console.run_program` turns one into an exit code. A message says what was
+found, what was expected and what to do. Every code has a page in ``docs/exit-codes.md``.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """Exit codes of ``lightcl-edge`` and ``lightcl-host``."""
+
+    DONE = 0
+    USAGE = 2
+    BAD_BUNDLE = 3
+    BAD_DATA = 4
+    DOES_NOT_FIT = 5
+    BAD_STATE = 6
+    REJECTED = 7
+    NO_ENGINE = 8
+    IO_ERROR = 9
+    INTERRUPTED = 130
+
+
+class LightclError(Exception):
+    """Root of all errors that are the user's to solve; ``exit_code`` says how the program ends."""
+
+    exit_code: ExitCode = ExitCode.USAGE
+
+    @property
+    def kind(self) -> str:
+        """The name of the error's class, as ``--json`` prints it."""
+        return type(self).__name__
+
+
+class UsageError(LightclError):
+    """The command line asks for something that does not exist or does not go together."""
+
+    exit_code = ExitCode.USAGE
+
+
+class BundleError(LightclError):
+    """The bundle is missing, damaged, of another format, or does not fit what was asked."""
+
+    exit_code = ExitCode.BAD_BUNDLE
+
+
+class DataError(LightclError):
+    """Images, labels or data specifications can't be used."""
+
+    exit_code = ExitCode.BAD_DATA
+
+
+class DoesNotFitError(LightclError):
+    """The plan needs more memory or disk than there is; nothing was started."""
+
+    exit_code = ExitCode.DOES_NOT_FIT
+
+
+class StateError(LightclError):
+    """The state directory is damaged, locked by another process, or of another bundle."""
+
+    exit_code = ExitCode.BAD_STATE
+
+
+class RejectedError(LightclError):
+    """The gate kept the old head: the new one was worse than allowed."""
+
+    exit_code = ExitCode.REJECTED
+
+
+class NoEngineError(LightclError):
+    """No engine that was asked for can run on this machine."""
+
+    exit_code = ExitCode.NO_ENGINE
+
+
+class StorageError(LightclError):
+    """The disk is full or reading or writing failed."""
+
+    exit_code = ExitCode.IO_ERROR
+
+
+class InterruptedTaskError(LightclError):
+    """The user stopped a running task; its checkpoint is kept."""
+
+    exit_code = ExitCode.INTERRUPTED

@@ -1,0 +1,1 @@
+"""The commands of ``lightcl-host``, one file each."""

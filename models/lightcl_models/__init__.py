@@ -1,0 +1,1 @@
+"""Networks as plain torch modules, and where their weights, input size and normalisation come from."""
