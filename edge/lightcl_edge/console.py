@@ -227,7 +227,7 @@ def table(rows: Sequence[Sequence[str]], header: Sequence[str]) -> str:
     widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
 
     def cell(text: str, width: int) -> str:
-        numeric = text[:1].isdigit() or text[:1] in "-+" and text[1:2].isdigit()
+        numeric = text[:1].isdigit() or (text[:1] in "-+" and text[1:2].isdigit())
         return text.rjust(width) if numeric else text.ljust(width)
 
     shown = ["  ".join(cell(text, width) for text, width in zip(line, widths, strict=True)) for line in lines]

@@ -343,7 +343,10 @@ def _check(manifest: Manifest) -> None:
     if any(not name or len(name) > MAX_NAME_LENGTH for name in manifest.classes):
         raise _wrong("classes", "a class name", f"1 to {MAX_NAME_LENGTH} characters")
     shapes = {parameter.name: parameter.shape for parameter in head.parameters}
-    expected = {"classifier.weight": [head.capacity, head.penultimate_size], "classifier.bias": [head.capacity]}
+    expected = {
+        "classifier.weight": [head.capacity, head.penultimate_size],
+        "classifier.bias": [head.capacity],
+    }
     for name, wanted in expected.items():
         if shapes.get(name) != wanted:
             raise _wrong(f"head.parameters {name}", shapes.get(name), str(wanted))

@@ -102,4 +102,4 @@ class Engine(ABC):
 
     def close(self) -> None:
         """Give back what the engine holds; it is not used afterwards."""
-        return None
+        return

@@ -1,0 +1,299 @@
+"""Open, check and write bundles: what a host hands to a device. The format is in ``docs/bundle.md``."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lightcl_edge.durable import fsync_folder, write_durably
+from lightcl_edge.errors import BundleError
+from lightcl_edge.manifest import MAX_FILES, MAX_MANIFEST_BYTES, FileInfo, Manifest, parse_manifest
+from lightcl_edge.onnx_wire import refuse_external_data
+from lightcl_edge.tensors import read_tensors
+
+MANIFEST = "manifest.json"
+TRUNK = "trunk.onnx"
+HEAD = "head.onnx"
+HEAD_PARAMETERS = "head.safetensors"
+GOLDEN = "golden.safetensors"
+WHOLE_NETWORK = "model.onnx"
+REQUIRED = (TRUNK, HEAD, HEAD_PARAMETERS, GOLDEN)
+MAX_FILE_BYTES = 2 * 2**30
+_HASH_CHUNK_BYTES = 2**20
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file, read in chunks."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_HASH_CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+class Bundle:
+    """A bundle whose manifest and file sizes were checked; each file's hash is checked on first use.
+
+    Use :meth:`open`. A zip (``.lclb``) is unpacked into a temporary folder for the object's lifetime.
+
+    Attributes:
+        manifest: what is in it.
+        folder: where its files are.
+        identity: SHA-256 of ``manifest.json``, which names every file by hash: equal means the same bundle.
+    """
+
+    def __init__(self, folder: Path, manifest: Manifest, identity: str, unpacked: object = None) -> None:
+        self.folder, self.manifest, self.identity = folder, manifest, identity
+        self._unpacked = unpacked
+        self._files = {entry.path: entry for entry in manifest.files}
+        self._checked: set[str] = set()
+
+    @classmethod
+    def open(cls, path: Path | str) -> Bundle:
+        """Open a bundle folder or ``.lclb`` file.
+
+        Args:
+            path: where it is.
+
+        Returns:
+            The bundle.
+
+        Raises:
+            BundleError: when it is missing, of another format, incomplete, or holds what it must not.
+        """
+        where = Path(path)
+        if where.is_dir():
+            return cls._open_folder(where)
+        if where.is_file():
+            unpacked = tempfile.TemporaryDirectory(prefix="lightcl-bundle-")
+            _unpack(where, Path(unpacked.name))
+            return cls._open_folder(Path(unpacked.name), unpacked)
+        raise BundleError(f"no bundle at {where}; expected a bundle folder or .lclb file made by lightcl-host export")
+
+    @classmethod
+    def _open_folder(cls, folder: Path, unpacked: object = None) -> Bundle:
+        manifest_path = folder / MANIFEST
+        if not manifest_path.is_file() or manifest_path.is_symlink():
+            raise BundleError(f"{folder} has no {MANIFEST}; expected a bundle made by lightcl-host export")
+        if manifest_path.stat().st_size > MAX_MANIFEST_BYTES:
+            raise BundleError(f"{MANIFEST} is larger than {MAX_MANIFEST_BYTES} bytes; export the bundle again")
+        data = manifest_path.read_bytes()
+        manifest = parse_manifest(data)
+        _check_listing(folder, manifest)
+        return cls(folder, manifest, hashlib.sha256(data).hexdigest(), unpacked)
+
+    def has(self, name: str) -> bool:
+        """Whether the bundle carries this file."""
+        return name in self._files
+
+    def sha256(self, name: str) -> str:
+        """The recorded hash of one of its files (for the trunk: what a feature buffer is bound to)."""
+        return self._entry(name).sha256
+
+    def path(self, name: str) -> Path:
+        """The path of one of its files, checked against the manifest on first use.
+
+        Raises:
+            BundleError: when the bundle has no such file, its content differs, or an ONNX file refers to others.
+        """
+        entry = self._entry(name)
+        path = self.folder / name
+        if name not in self._checked:
+            found = sha256_of(path)
+            if found != entry.sha256:
+                raise BundleError(
+                    f"{name} is damaged: SHA-256 found {found[:12]}..., expected {entry.sha256[:12]}...; "
+                    "copy the bundle again"
+                )
+            if name.endswith(".onnx"):
+                refuse_external_data(path)
+            self._checked.add(name)
+        return path
+
+    def _entry(self, name: str) -> FileInfo:
+        if name not in self._files:
+            raise BundleError(f"the bundle has no {name}; found {sorted(self._files)}; export it again")
+        return self._files[name]
+
+    def head_parameters(self) -> dict[str, NDArray[np.float32]]:
+        """The trained tensors as the host exported them.
+
+        Raises:
+            BundleError: when a name, shape or type is not the manifest's, or a value is not finite.
+        """
+        expected = {parameter.name: tuple(parameter.shape) for parameter in self.manifest.head.parameters}
+        return check_parameters(read_tensors(self.path(HEAD_PARAMETERS), BundleError), expected, HEAD_PARAMETERS)
+
+    def golden(self) -> dict[str, NDArray[np.generic]]:
+        """``images`` (uint8, n h w 3), ``features`` and ``logits`` (float32) as the host computed them."""
+        tensors = read_tensors(self.path(GOLDEN), BundleError)
+        missing = {"images", "features", "logits"} - set(tensors)
+        if missing:
+            raise BundleError(f"{GOLDEN} lacks {sorted(missing)}; export the bundle again")
+        return tensors
+
+
+def check_parameters(
+    tensors: Mapping[str, NDArray[np.generic]], expected: Mapping[str, tuple[int, ...]], origin: str
+) -> dict[str, NDArray[np.float32]]:
+    """Accept exactly the expected float32 tensors with finite values.
+
+    Args:
+        tensors: what a file holds.
+        expected: name -> shape.
+        origin: the file, for the message.
+
+    Returns:
+        The same tensors, typed.
+
+    Raises:
+        BundleError: naming the first tensor that differs.
+    """
+    if set(tensors) != set(expected):
+        differing = sorted(set(tensors) ^ set(expected))
+        raise BundleError(
+            f"{origin}: tensors {differing[:4]} are only in the file or only in the manifest; expected the same names"
+        )
+    result: dict[str, NDArray[np.float32]] = {}
+    for name, shape in expected.items():
+        tensor = tensors[name]
+        if tensor.dtype != np.float32 or tensor.shape != shape:
+            raise BundleError(f"{origin}: {name} is {tensor.dtype} {tensor.shape}, expected float32 {shape}")
+        if not np.isfinite(tensor).all():
+            raise BundleError(f"{origin}: {name} holds NaN or infinity, expected finite numbers")
+        result[name] = tensor.astype(np.float32, copy=False)
+    return result
+
+
+def _check_listing(folder: Path, manifest: Manifest) -> None:
+    """The folder holds exactly the files that the manifest lists, with their sizes."""
+    paths = [entry.path for entry in manifest.files]
+    if len(set(paths)) < len(paths):
+        raise BundleError("manifest.json lists a file twice, expected each once")
+    missing = [name for name in REQUIRED if name not in paths]
+    if missing:
+        raise BundleError(f"manifest.json does not list {missing}; the bundle is not complete")
+    for entry in manifest.files:
+        _check_name(entry.path)
+        path = folder / entry.path
+        if path.is_symlink() or not path.is_file():
+            raise BundleError(f"{entry.path} is missing (or is a link); expected a file of {entry.bytes} bytes")
+        size = path.stat().st_size
+        if size != entry.bytes:
+            raise BundleError(
+                f"{entry.path} has {size} bytes, expected {entry.bytes}; it was cut or changed, copy the bundle again"
+            )
+    found = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if not p.is_dir() or p.is_symlink()}
+    unknown = sorted(found - set(paths) - {MANIFEST})
+    if unknown:
+        raise BundleError(
+            f"the bundle holds {unknown[:3]}, which its manifest does not list; remove it or export again"
+        )
+
+
+def _check_name(name: str) -> None:
+    """Refuse names that could leave the folder or hide in it."""
+    parts = PurePosixPath(name).parts
+    strange = (
+        not name or name.startswith("/") or "\\" in name or "\0" in name or ".." in parts or "." in name.split("/")
+    )
+    if strange or len(parts) > 2 or "/".join(parts) != name or name == MANIFEST or len(name) > 200:
+        raise BundleError(f"file name {name[:80]!r} in the bundle; expected a plain relative name such as trunk.onnx")
+
+
+def _unpack(archive: Path, folder: Path) -> None:
+    """Unpack an uncompressed zip after checking every entry."""
+    try:
+        with zipfile.ZipFile(archive) as packed:
+            entries = packed.infolist()
+            if len(entries) > MAX_FILES + 1 or len({entry.filename for entry in entries}) < len(entries):
+                raise BundleError(
+                    f"{archive} has {len(entries)} entries or names one twice, expected at most {MAX_FILES + 1}"
+                )
+            total = 0
+            for entry in entries:
+                if entry.filename != MANIFEST:
+                    _check_name(entry.filename)
+                kind = entry.external_attr >> 28
+                if entry.compress_type != zipfile.ZIP_STORED or entry.is_dir() or kind not in (0, 8):
+                    raise BundleError(
+                        f"{entry.filename} in {archive} is compressed or not a plain file, expected stored files"
+                    )
+                total += entry.file_size
+                if total > min(MAX_FILE_BYTES, archive.stat().st_size):
+                    raise BundleError(f"{archive} claims more content than its own size; it is damaged")
+            for entry in entries:
+                target = folder / entry.filename
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with packed.open(entry) as source, target.open("wb") as file:
+                    shutil.copyfileobj(source, file)
+    except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError, RuntimeError) as error:
+        raise BundleError(
+            f"{archive} is not a bundle ({error}); expected a .lclb made by lightcl-host export"
+        ) from error
+
+
+def write_bundle(out: Path, manifest: Manifest, files: Mapping[str, bytes]) -> Manifest:
+    """Write a bundle aside and rename it into place; an existing bundle there is replaced.
+
+    Args:
+        out: a folder, or a path ending in ``.lclb`` for one uncompressed zip.
+        manifest: everything but the file table, which is filled here.
+        files: relative name -> content.
+
+    Returns:
+        The manifest as written.
+
+    Raises:
+        BundleError: when ``out`` exists and is not a bundle, or a name is not allowed.
+    """
+    for name in files:
+        _check_name(name)
+    entries = [FileInfo(name, len(data), hashlib.sha256(data).hexdigest()) for name, data in sorted(files.items())]
+    complete = replace(manifest, files=entries)
+    parse_manifest(complete.to_json())
+    _refuse_to_replace(out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    try:
+        content = {MANIFEST: complete.to_json(), **files}
+        if out.suffix == ".lclb":
+            _write_zip(aside / out.name, content)
+            os.replace(aside / out.name, out)
+        else:
+            for name, data in content.items():
+                write_durably(aside / "bundle" / name, data)
+            if out.exists():
+                os.rename(out, aside / "replaced")
+            os.rename(aside / "bundle", out)
+        fsync_folder(out.parent)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return complete
+
+
+def _write_zip(path: Path, content: Mapping[str, bytes]) -> None:
+    with path.open("wb") as file:
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as packed:
+            for name, data in sorted(content.items()):
+                packed.writestr(zipfile.ZipInfo(name), data)  # no time stamp: the same content gives the same bytes
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _refuse_to_replace(out: Path) -> None:
+    """Never delete what is not a bundle: the path may be a typing error."""
+    if not out.exists():
+        return
+    is_bundle = (out / MANIFEST).is_file() if out.is_dir() else out.suffix == ".lclb"
+    if not is_bundle and not (out.is_dir() and not any(out.iterdir())):
+        raise BundleError(f"{out} exists and is not a bundle; choose another path or remove it")

@@ -1,0 +1,78 @@
+"""The classifier's rows: a new class takes the next free one, started from its class mean.
+
+With penultimate activations ``x`` and class means ``mu_c``, the row ``w_c = s mu_c``, ``b_c = -s |mu_c|^2 / 2``
+makes the logits ``s (mu_c . x - |mu_c|^2 / 2)``: their order is that of the nearest class mean (Mensink et al.,
+2013), so that a new class is recognised before the first step, and rows of different tasks compare fairly
+because they share ``s``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from lightcl_edge.engines.contract import FloatArray, IntArray
+from lightcl_edge.errors import UsageError
+
+WEIGHT, BIAS = "classifier.weight", "classifier.bias"
+#: ``s`` times the mean squared distance of a sample from its class mean.
+ROW_SHARPNESS = 10.0
+
+
+def assign_rows(known: Sequence[str], task: Sequence[str], capacity: int) -> list[str]:
+    """All classes after a task, known ones first; the position is the row.
+
+    Args:
+        known: classes so far.
+        task: the task's classes.
+        capacity: rows of the classifier.
+
+    Returns:
+        Names in row order.
+
+    Raises:
+        UsageError: when there are more classes than rows.
+    """
+    classes = [*known, *(name for name in task if name not in known)]
+    if len(classes) > capacity:
+        raise UsageError(
+            f"the classifier has {capacity} rows, found {len(classes)} classes; "
+            f"export a bundle with --max-classes {len(classes)} or more"
+        )
+    return classes
+
+
+def class_means(values: FloatArray, labels: IntArray, rows: Sequence[int]) -> tuple[FloatArray, float]:
+    """Means of some classes, and the scale that their spread suggests.
+
+    Args:
+        values: penultimate activations, shape ``(n, d)``.
+        labels: rows of the classifier, shape ``(n,)``.
+        rows: which classes; each has a sample.
+
+    Returns:
+        Means of shape ``(len(rows), d)`` and ``s``.
+    """
+    means = np.stack([values[labels == row].mean(axis=0, dtype=np.float64) for row in rows])
+    spread = np.mean(
+        [np.square(values[labels == row] - mean).sum(axis=1).mean() for row, mean in zip(rows, means, strict=True)]
+    )
+    norm = float(np.square(means).sum(axis=1).mean())
+    # A class of one image has no spread: then a tenth of the mean's own length stands in for it.
+    scale = ROW_SHARPNESS / float(spread if spread > 1e-6 * norm else max(0.1 * norm, 1e-12))
+    return means.astype(np.float32), scale
+
+
+def start_rows(parameters: dict[str, FloatArray], rows: Sequence[int], means: FloatArray, scale: float) -> None:
+    """Write the rows of new classes in place.
+
+    Args:
+        parameters: of the head; the classifier's arrays are changed.
+        rows: where.
+        means: of the classes, shape ``(len(rows), d)``.
+        scale: ``s``.
+    """
+    chosen = list(rows)
+    parameters[WEIGHT][chosen] = scale * means
+    parameters[BIAS][chosen] = -0.5 * scale * np.square(means).sum(axis=1)

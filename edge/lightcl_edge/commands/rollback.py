@@ -1,0 +1,45 @@
+"""``lightcl-edge rollback``."""
+
+from __future__ import annotations
+
+import argparse
+
+from lightcl_edge.commands.arguments import add_state
+from lightcl_edge.console import Command, Document
+from lightcl_edge.errors import StateError
+
+
+class RollbackCommand(Command):
+    """Go back to an earlier generation.
+
+    Later generations stay on disk, so that ``rollback --to`` can go forward again.
+    """
+
+    name = "rollback"
+    example = "lightcl-edge rollback --state state --to 3"
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Declare the command's own arguments."""
+        add_state(parser)
+        parser.add_argument("--to", type=int, help="generation (default: the one before the current; 0: as exported)")
+
+    def run(self, args: argparse.Namespace) -> Document:
+        """Point at the other generation."""
+        from lightcl_edge.state import State
+
+        state = State(args.state)
+        state.bundle()
+        with state.lock():
+            current = state.current_number()
+            earlier = [0, *(number for number in state.numbers() if number < current)]
+            if args.to is None and current == 0:
+                raise StateError(f"{args.state} has no generation to go back from; nothing was learned yet")
+            target = earlier[-1] if args.to is None else args.to
+            state.make_current(target)
+            state.clear_work()
+        return {"generation": target, "from": current, "classes": state.read(target).meta.classes}
+
+    def render(self, document: Document) -> str:
+        """One line."""
+        classes = ", ".join(document["classes"]) or "no classes"
+        return f"generation {document['generation']} is in use again (was {document['from']}): {classes}"

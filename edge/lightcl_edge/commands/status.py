@@ -1,0 +1,74 @@
+"""``lightcl-edge status``."""
+
+from __future__ import annotations
+
+import argparse
+
+from lightcl_edge.commands.arguments import add_state
+from lightcl_edge.console import Command, Document, format_bytes
+
+
+class StatusCommand(Command):
+    """Say what a state directory holds: generation, classes, bundle, bytes written so far."""
+
+    name = "status"
+    example = "lightcl-edge status --state state"
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Declare the command's own arguments."""
+        add_state(parser)
+
+    def run(self, args: argparse.Namespace) -> Document:
+        """Read the current generation."""
+        from lightcl_edge.state import State
+
+        state = State(args.state)
+        bundle = state.bundle()
+        generation = state.read()
+        meta, model = generation.meta, bundle.manifest.model
+        features = generation.holdout.get("features")
+        return {
+            "generation": meta.generation,
+            "classes": meta.classes,
+            "capacity": bundle.manifest.head.capacity,
+            "bundle": {
+                "model": model.name,
+                "cut": model.cut,
+                "trunk_dtype": model.trunk_dtype,
+                "identity": bundle.identity,
+            },
+            "strategy": meta.strategy,
+            "engine": meta.engine,
+            "engine_reason": meta.engine_reason,
+            "tasks": meta.tasks,
+            "holdout_accuracy": meta.holdout_accuracy,
+            "buffer": {
+                "samples": 0 if features is None else len(features),
+                "bytes": 0 if features is None else int(features.nbytes),
+            },
+            "bytes_written_total": meta.bytes_written_total,
+            "interrupted_task": state.has_interrupted_task(),
+        }
+
+    def render(self, document: Document) -> str:
+        """A few lines for a person."""
+        classes = ", ".join(document["classes"]) or "none yet"
+        bundle, buffer, held_out = document["bundle"], document["buffer"], document["holdout_accuracy"]
+        lines = [
+            f"generation {document['generation']} after {document['tasks']} tasks",
+            f"  classes ({len(document['classes'])} of {document['capacity']}): {classes}",
+            f"  bundle {bundle['model']}, cut at {bundle['cut']}, {bundle['trunk_dtype']} trunk",
+            f"  buffer {buffer['samples']} held-out samples, {format_bytes(buffer['bytes'])}",
+            f"  {format_bytes(document['bytes_written_total'])} written in all",
+        ]
+        if document["strategy"]:
+            lines.insert(
+                2,
+                f"  last task: strategy {document['strategy']}, engine {document['engine']} "
+                f"({document['engine_reason']})",
+            )
+        if held_out is not None:
+            lines.append(f"  held-out accuracy {held_out:.1%}")
+        if document["interrupted_task"]:
+            lines.append("  a task was interrupted; run its train command again to go on")
+        return "\n".join(lines)

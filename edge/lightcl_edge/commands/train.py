@@ -1,0 +1,86 @@
+"""``lightcl-edge train``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from lightcl_edge.commands.arguments import add_state, add_threads
+from lightcl_edge.console import Command, Document, format_bytes, parse_bytes
+
+
+class TrainCommand(Command):
+    """Learn one task: new images of known or new classes.
+
+    Runs the trunk once an image, keeps its outputs on disk, trains the head on them, and commits the result as a
+    new generation. If it is interrupted, the same command goes on where it stopped.
+    """
+
+    name = "train"
+    example = "lightcl-edge train --bundle bundle --state state --data photos/"
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Declare the command's own arguments."""
+        parser.add_argument("--bundle", type=Path, help="bundle of lightcl-host export; needed the first time only")
+        add_state(parser)
+        parser.add_argument("--data", required=True, help="folder with one sub-folder a class, .npz, or a named source")
+        parser.add_argument("--strategy", choices=("lightcl", "finetune"), help="default: the bundle's")
+        parser.add_argument("--engine", choices=("auto", "ort", "torch"), default="auto", help="default: auto")
+        parser.add_argument("--epochs", type=int, help="passes over the features (default: the bundle's)")
+        parser.add_argument("--batch-size", type=int, help="samples a step (default: the bundle's)")
+        parser.add_argument("--learning-rate", type=float, help="of plain SGD (default: the bundle's)")
+        parser.add_argument("--beta", type=float, help="weight of the pattern term (default: the bundle's)")
+        parser.add_argument("--ratio", type=float, help="share of channels held a task (default: the bundle's)")
+        parser.add_argument("--buffer-size", type=int, help="samples that carry patterns (default: the bundle's)")
+        parser.add_argument("--memory-budget", help="refuse to start if the plan needs more, such as 256MiB")
+        parser.add_argument(
+            "--max-forgetting",
+            type=float,
+            help="largest loss of held-out accuracy on earlier classes, 0 to 1",
+        )
+        parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same weights (default: 0)")
+        add_threads(parser)
+
+    def run(self, args: argparse.Namespace) -> Document:
+        """Train and commit."""
+        from lightcl_edge.memory import PhaseMeter
+        from lightcl_edge.trainer import TrainOptions, train
+
+        options = TrainOptions(
+            bundle=args.bundle,
+            state=args.state,
+            data=args.data,
+            strategy=args.strategy,
+            engine=args.engine,
+            epochs=args.epochs,
+            batch_size=args.batch_size,
+            learning_rate=args.learning_rate,
+            beta=args.beta,
+            ratio=args.ratio,
+            buffer_samples=args.buffer_size,
+            seed=args.seed,
+            threads=args.threads,
+            memory_budget_bytes=parse_bytes(args.memory_budget) if args.memory_budget else None,
+            max_forgetting=args.max_forgetting,
+        )
+        return train(options, PhaseMeter(), args.progress)
+
+    def render(self, document: Document) -> str:
+        """What was learned, and what it took."""
+        new = ", ".join(document["new_classes"]) or "none"
+        held_out = document["holdout_accuracy"]
+        lines = [
+            f"generation {document['generation']}: {len(document['classes'])} classes (new: {new})",
+            f"  learned from {document['images']} images, {document['skipped_images']} could not be read",
+            f"  strategy {document['strategy']}, engine {document['engine']} ({document['engine_reason']})",
+            f"  {document['epochs']} epochs, last loss {document['loss']:.4f}"
+            + ("" if held_out is None else f", held-out accuracy {held_out:.1%}"),
+            f"  {document['seconds']:.1f} s, peak memory {format_bytes(document['peak_rss_bytes'])}, "
+            f"{format_bytes(document['bytes_written'])} written",
+        ]
+        lines += [
+            f"    {phase['name']:<8} {phase['seconds']:6.1f} s  peak {format_bytes(phase['peak_rss_bytes'])}"
+            for phase in document["phases"]
+        ]
+        lines += [f"  skipped: {reason}" for reason in document["skipped"][:5]]
+        return "\n".join(lines)

@@ -1,0 +1,76 @@
+"""``lightcl-edge verify``."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from lightcl_edge.commands.arguments import add_threads
+from lightcl_edge.console import Command, Document, format_bytes
+from lightcl_edge.errors import BundleError, ExitCode
+
+
+class VerifyCommand(Command):
+    """Check a bundle on this machine.
+
+    Every file's hash, the head's tensors, and that trunk and head give the host's results for the golden images.
+    """
+
+    name = "verify"
+    example = "lightcl-edge verify bundle"
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Declare the command's own arguments."""
+        parser.add_argument("bundle", type=Path, help="bundle folder or .lclb file")
+        add_threads(parser)
+
+    def run(self, args: argparse.Namespace) -> Document:
+        """Open, hash everything, run the golden images."""
+        from lightcl_edge.bundle import Bundle
+        from lightcl_edge.trunk import check_golden
+
+        bundle = Bundle.open(args.bundle)
+        problems: list[str] = []
+        for entry in bundle.manifest.files:
+            _note(problems, partial(bundle.path, entry.path))
+        _note(problems, bundle.head_parameters)
+        errors: dict[str, float] = {}
+        if not problems:
+            _note(problems, lambda: errors.update(check_golden(bundle, args.threads)))
+        for problem in problems:
+            args.progress.note(f"error: {problem}")
+        return {
+            "ok": not problems,
+            "problems": problems,
+            "bundle": str(args.bundle),
+            "identity": bundle.identity,
+            "files": len(bundle.manifest.files),
+            "bytes": sum(entry.bytes for entry in bundle.manifest.files),
+            **errors,
+        }
+
+    def render(self, document: Document) -> str:
+        """The result in two lines."""
+        size = f"{document['files']} files, {format_bytes(document['bytes'])}"
+        if not document["ok"]:
+            return f"{document['bundle']}: {len(document['problems'])} problems ({size})"
+        return (
+            f"{document['bundle']}: good ({size})\n"
+            f"  golden images: features differ by {document['feature_error']:.1e}, "
+            f"logits by {document['logit_error']:.1e} (relative, root mean square)"
+        )
+
+    def exit_code(self, document: Document) -> ExitCode:
+        """3 when there is a problem."""
+        return ExitCode.DONE if document["ok"] else ExitCode.BAD_BUNDLE
+
+
+def _note(problems: list[str], check: Callable[[], object]) -> None:
+    """Run a check; what it finds wrong becomes a line, once."""
+    try:
+        check()
+    except BundleError as error:
+        if str(error) not in problems:
+            problems.append(str(error))

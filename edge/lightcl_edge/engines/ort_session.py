@@ -1,0 +1,101 @@
+"""Opens onnxruntime sessions that hold as little memory as they can."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from lightcl_edge.errors import BundleError, NoEngineError
+
+#: Blocks from this size on are mapped and unmapped one by one, so that freed activations leave the process.
+MALLOC_THRESHOLD_BYTES = 65536
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+
+
+def import_onnxruntime() -> Any:
+    """The onnxruntime package.
+
+    Returns:
+        The module.
+
+    Raises:
+        NoEngineError: when it is not installed or does not load on this machine.
+    """
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise NoEngineError(
+            f"onnxruntime can't be imported ({error}), expected onnxruntime 1.20 or newer; "
+            "install it with: pip install onnxruntime"
+        ) from error
+    return onnxruntime
+
+
+def return_freed_memory() -> None:
+    """Tell the C library to give freed blocks back at once; does nothing where it can't (musl, macOS)."""
+    with suppress(OSError, AttributeError):
+        library = ctypes.CDLL(None)
+        library.mallopt(_M_MMAP_THRESHOLD, MALLOC_THRESHOLD_BYTES)
+        library.mallopt(_M_TRIM_THRESHOLD, MALLOC_THRESHOLD_BYTES)
+
+
+def usable_cores() -> int:
+    """Cores that this process may run on (onnxruntime itself ignores limits set from outside)."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def session_options(threads: int | None) -> Any:
+    """Options under which nodes run exactly as they stand and each tensor is freed after its last use.
+
+    The order holds only if graph optimisation is off as well.
+
+    Args:
+        threads: for one operator; None for all usable cores.
+
+    Returns:
+        ``onnxruntime.SessionOptions``.
+    """
+    runtime = import_onnxruntime()
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = threads or usable_cores()
+    options.inter_op_num_threads = 1
+    options.enable_cpu_mem_arena = False
+    options.enable_mem_pattern = False
+    options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.execution_order = runtime.ExecutionOrder.PRIORITY_BASED
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # Weights change under the session: a copy in the kernels' own layout would go stale.
+    options.add_session_config_entry("session.disable_prepacking", "1")
+    options.log_severity_level = 3
+    return options
+
+
+def open_session(model: Path | bytes, options: Any, name: str) -> Any:
+    """Open a graph on the CPU.
+
+    Args:
+        model: the file or its bytes.
+        options: of the session.
+        name: how a message calls the graph.
+
+    Returns:
+        ``onnxruntime.InferenceSession``.
+
+    Raises:
+        BundleError: when onnxruntime can't read or run the graph.
+    """
+    runtime = import_onnxruntime()
+    source = str(model) if isinstance(model, Path) else model
+    try:
+        return runtime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        # onnxruntime's exceptions share no base class of their own
+        raise BundleError(
+            f"{name}: onnxruntime {runtime.__version__} can't open the graph: {str(error)[:300]}; "
+            "expected a graph of this bundle's export; export it again or update onnxruntime"
+        ) from error

@@ -1,0 +1,163 @@
+"""One step graph bound to the memory of the parameters. The graph's inputs are described by the host's
+``training_graph`` module and in ``docs/bundle.md``.
+"""  # noqa: D205
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lightcl_edge.engines.contract import Batch, FloatArray, PatternTerm
+from lightcl_edge.engines.ort_session import open_session, session_options
+from lightcl_edge.errors import BundleError
+from lightcl_edge.manifest import StepGraph
+
+_UPDATE = "update."
+_ACCUMULATOR = "accumulator."
+_FLOAT_BYTES = 4
+
+
+class StepRunner:
+    """Runs one step graph.
+
+    Args:
+        graph: its geometry.
+        path: its file.
+        parameters: the head's parameters; in place, a run changes them.
+        accumulators: gradient sums, for a graph that accumulates; a run adds to them.
+        threads: for the session.
+
+    Raises:
+        BundleError: when the graph can't be opened or does not belong to these parameters.
+    """
+
+    def __init__(
+        self,
+        graph: StepGraph,
+        path: Path,
+        parameters: Mapping[str, FloatArray],
+        accumulators: Mapping[str, FloatArray],
+        threads: int | None,
+    ) -> None:
+        self.graph = graph
+        self._path = path
+        self._session = open_session(path, session_options(threads), graph.path)
+        self._binding = self._session.io_binding()
+        self._shapes = {value.name: list(value.shape) for value in self._session.get_inputs()}
+        self._loss = np.zeros((), np.float32)
+        self._own: dict[str, np.ndarray[Any, Any]] = {}
+        for name, array in parameters.items():
+            self._bind_input(name, array)
+        for name, array in accumulators.items():
+            self._bind_input(_ACCUMULATOR + name, array)
+        self._bind_outputs(accumulators or parameters)
+        bound = {*parameters, *(_ACCUMULATOR + name for name in accumulators)}
+        self._fields = {name: shape for name, shape in self._shapes.items() if name not in bound}
+        self._check_fields()
+
+    def run(self, batch: Batch, samples: slice, held: slice) -> float:
+        """Run the graph over a part of a batch.
+
+        Args:
+            batch: the whole batch.
+            samples: which new samples; at most as many as the graph takes, weight 0 fills the rest.
+            held: which samples of the batch's pattern term, likewise.
+
+        Returns:
+            This part's share of the loss.
+        """
+        self._place_features(batch, samples, held)
+        self._place("labels", batch.labels[samples])
+        self._place("logit_mask", batch.logit_mask[samples])
+        self._place("weights", batch.weights[samples])
+        if self.graph.buffered_samples:
+            self._place_patterns(batch.patterns, held)
+        if "neg_lr" in self._fields:
+            self._place("neg_lr", np.array([-batch.learning_rate], np.float32))
+            self._place("zero", np.zeros(1, np.float32))
+        self._session.run_with_iobinding(self._binding)
+        return float(self._loss)
+
+    def _place_features(self, batch: Batch, samples: slice, held: slice) -> None:
+        new = batch.features[samples]
+        if not self.graph.buffered_samples:
+            self._place("features", new)
+            return
+        buffer = self._buffer("features", np.dtype(np.float32))
+        rows = self.graph.samples
+        old = batch.patterns.features[held] if batch.patterns else new[:0]
+        for start, part, size in ((0, new, rows), (rows, old, self.graph.buffered_samples)):
+            buffer[start : start + len(part)] = part
+            buffer[start + len(part) : start + size] = 0
+        self._bind_input("features", buffer)
+
+    def _place_patterns(self, patterns: PatternTerm | None, held: slice) -> None:
+        count = 0 if patterns is None else len(patterns.features[held])
+        names = [name.removeprefix("target.") for name in self._fields if name.startswith("target.")]
+        for name in names:
+            empty = np.zeros((0, *self._fields[f"target.{name}"][1:]), np.float32)
+            self._place(f"target.{name}", empty if patterns is None else patterns.targets[name][held])
+            self._place(f"mask.{name}", empty[:0].reshape(-1) if patterns is None else patterns.masks[name])
+        self._place("pattern_weight", np.ones(count, np.float32))
+        self._place("beta", np.array([patterns.beta if patterns else 0.0], np.float32))
+
+    def _place(self, name: str, values: np.ndarray[Any, Any]) -> None:
+        """Bind an input: the array itself where it fits, else a copy filled up with zeros."""
+        shape = self._fields[name]
+        dtype = np.dtype(np.int64 if name == "labels" else np.float32)
+        fits = list(values.shape) == shape and values.dtype == dtype and values.flags.c_contiguous
+        if not fits:
+            if list(values.shape[1:]) != shape[1:] or len(values) > shape[0]:
+                raise BundleError(
+                    f"{self.graph.path}: a batch gives {name!r} the shape {list(values.shape)}, "
+                    f"expected at most {shape}"
+                )
+            buffer = self._buffer(name, dtype)
+            buffer[: len(values)] = values
+            buffer[len(values) :] = 0
+            values = buffer
+        self._bind_input(name, values)
+
+    def _buffer(self, name: str, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
+        if name not in self._own:
+            self._own[name] = np.zeros(self._fields[name], dtype)
+        return self._own[name]
+
+    def _bind_input(self, name: str, array: np.ndarray[Any, Any]) -> None:
+        if self._shapes.get(name) != list(array.shape):
+            found = self._shapes.get(name, "no such input")
+            raise BundleError(
+                f"{self.graph.path}: input {name!r} is {found}, expected shape {list(array.shape)}; "
+                "the graph belongs to another head"
+            )
+        self._alive = getattr(self, "_alive", {})
+        self._alive[name] = array  # the binding keeps an address, not the array
+        self._binding.bind_input(name, "cpu", 0, array.dtype.type, list(array.shape), array.ctypes.data)
+
+    def _bind_outputs(self, targets: Mapping[str, FloatArray]) -> None:
+        """Bind each update onto the memory that it renews."""
+        updated = set[str]()
+        for value in self._session.get_outputs():
+            array = self._loss
+            if value.name.startswith(_UPDATE):
+                parameter = value.name.removeprefix(_UPDATE).partition(".")[2]
+                updated.add(parameter)
+                if parameter not in targets or targets[parameter].size != int(np.prod(value.shape)):
+                    raise BundleError(f"{self.graph.path}: output {value.name!r} fits no parameter of the head")
+                array = targets[parameter]
+            self._binding.bind_output(value.name, "cpu", 0, np.float32, list(value.shape), array.ctypes.data)
+        if updated != set(targets):
+            missing = sorted(set(targets) - updated)[0]
+            raise BundleError(f"{self.graph.path}: no output updates {missing!r}, expected one a parameter")
+
+    def _check_fields(self) -> None:
+        """Refuse a graph whose record in the manifest is not its own."""
+        rows = self.graph.samples + self.graph.buffered_samples
+        expected = {"features": rows, "labels": self.graph.samples, "logit_mask": self.graph.samples}
+        for name, count in expected.items():
+            found = self._fields.get(name, [0])[0]
+            if found != count:
+                raise BundleError(f"{self.graph.path}: input {name!r} takes {found} rows, expected {count}")

@@ -1,0 +1,72 @@
+"""Which engine runs here, and why."""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass
+
+from lightcl_edge.bundle import HEAD, Bundle
+from lightcl_edge.engines.contract import Engine
+from lightcl_edge.errors import NoEngineError
+
+ENGINES = ("auto", "ort", "torch")
+
+
+@dataclass(frozen=True)
+class EngineChoice:
+    """An engine's name and the reason it was chosen.
+
+    Attributes:
+        name: ``ort`` or ``torch``.
+        reason: for a person.
+    """
+
+    name: str
+    reason: str
+
+
+def choose_engine(asked: str, bundle: Bundle) -> EngineChoice:
+    """Choose without importing anything heavy.
+
+    Args:
+        asked: ``auto``, ``ort`` or ``torch``.
+        bundle: whether it carries training-step graphs decides what ``ort`` can do.
+
+    Returns:
+        The choice.
+
+    Raises:
+        NoEngineError: when what was asked for can't run here.
+    """
+    has_torch = importlib.util.find_spec("torch") is not None
+    has_steps = bool(bundle.manifest.training_step)
+    if asked == "ort" or (asked == "auto" and has_steps):
+        if not has_steps:
+            raise NoEngineError("the bundle has no training_step graphs, which the ort engine needs; export it again")
+        reason = "asked for" if asked == "ort" else "needs least memory, and the bundle carries its graphs"
+        return EngineChoice("ort", reason)
+    if has_torch:
+        return EngineChoice("torch", "asked for" if asked == "torch" else "the bundle has no training_step graphs")
+    raise NoEngineError(
+        "torch is not installed; pip install 'lightcl-edge[torch]', or export a bundle with training_step graphs"
+    )
+
+
+def make_engine(choice: EngineChoice, bundle: Bundle, threads: int | None) -> Engine:
+    """Import and build the chosen engine.
+
+    Raises:
+        NoEngineError: when it does not load on this machine.
+        BundleError: when the head can't be trained by it.
+    """
+    head, info = bundle.path(HEAD), bundle.manifest.head
+    if choice.name == "ort":
+        from lightcl_edge.engines.ort_engine import OrtEngine
+
+        steps = [(graph, bundle.path(graph.path)) for graph in bundle.manifest.training_step]
+        return OrtEngine(head, info, bundle.manifest.feature.shape, steps, threads)
+    try:
+        from lightcl_edge.engines.torch_engine import TorchEngine
+    except (ImportError, OSError) as error:
+        raise NoEngineError(f"torch can't be imported here ({error}); use --engine ort") from error
+    return TorchEngine(head, info, threads)

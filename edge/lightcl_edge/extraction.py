@@ -1,0 +1,106 @@
+"""One pass of a task's images through the trunk, into the on-disk feature store."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from lightcl_edge.bundle import TRUNK, Bundle
+from lightcl_edge.console import Progress
+from lightcl_edge.errors import DataError
+from lightcl_edge.features import FeatureCodec, FeatureStore, FeatureStoreWriter
+from lightcl_edge.images import ByteImage, Dataset
+
+#: Images in the trunk at once: small, because their activations are the phase's peak.
+EXTRACTION_BATCH = 8
+
+
+@dataclass(frozen=True)
+class Extracted:
+    """A task's features.
+
+    Attributes:
+        store: features, and labels that index the data set's classes.
+        skipped: unreadable images: what was wrong with each.
+        bytes_written: to make the store; 0 when it was there.
+    """
+
+    store: FeatureStore
+    skipped: list[str]
+    bytes_written: int
+
+
+def dataset_fingerprint(dataset: Dataset) -> str:
+    """A hash of what the data set would give: names, sizes and times of files, or pixels."""
+    digest = hashlib.sha256(json.dumps(dataset.classes).encode())
+    digest.update(np.ascontiguousarray(dataset.labels, "<i8").tobytes())
+    for index in range(len(dataset)):
+        digest.update(dataset.version(index))
+    return digest.hexdigest()
+
+
+def extract(bundle: Bundle, dataset: Dataset, folder: Path, threads: int | None, progress: Progress) -> Extracted:
+    """Features of all readable images, quantised; a complete store of the same images is used again.
+
+    Args:
+        bundle: its trunk and feature scale.
+        dataset: the images.
+        folder: where the store is kept.
+        threads: processors to use.
+        progress: shows how far it is.
+
+    Returns:
+        The store and what was left out.
+
+    Raises:
+        DataError: when a class has no readable image.
+    """
+    codec = FeatureCodec(bundle.manifest.feature)
+    key = f"{bundle.sha256(TRUNK)}:{dataset_fingerprint(dataset)}"
+    found = FeatureStore.open(folder, codec.shape, key)
+    if found is not None:
+        return Extracted(found, json.loads((folder / "skipped.json").read_text()), 0)
+    from lightcl_edge.trunk import Trunk
+
+    trunk = Trunk(bundle, threads)
+    writer = FeatureStoreWriter(folder, codec.shape, key)
+    skipped: list[str] = []
+    try:
+        batches = [
+            range(at, min(at + EXTRACTION_BATCH, len(dataset))) for at in range(0, len(dataset), EXTRACTION_BATCH)
+        ]
+        for rows in progress.track(batches, "images to features"):
+            images, labels = _load(dataset, rows, bundle, skipped)
+            if images:
+                features = trunk.features_of_pixels(np.stack(images))
+                writer.append(codec.encode(features), np.asarray(labels, np.int64))
+        (folder / "skipped.json").write_text(json.dumps(skipped))
+        _check_classes(dataset, writer.labels, skipped)
+        return Extracted(writer.finish(), skipped, writer.bytes_written)
+    except BaseException:
+        writer.abandon()
+        raise
+
+
+def _load(dataset: Dataset, rows: range, bundle: Bundle, skipped: list[str]) -> tuple[list[ByteImage], list[int]]:
+    """The readable ones of a few images; the others' faults are noted."""
+    images: list[ByteImage] = []
+    labels: list[int] = []
+    for row in rows:
+        try:
+            images.append(dataset.load(row, bundle.manifest.input))
+            labels.append(int(dataset.labels[row]))
+        except DataError as error:
+            skipped.append(str(error))
+    return images, labels
+
+
+def _check_classes(dataset: Dataset, labels: list[int], skipped: list[str]) -> None:
+    for row, name in enumerate(dataset.classes):
+        if row not in labels:
+            first = f"; the first fault: {skipped[0]}" if skipped else ""
+            raise DataError(f"class {name!r} has no readable image, expected at least one{first}")

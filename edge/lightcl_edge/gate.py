@@ -1,0 +1,106 @@
+"""Whether a new head may replace the old one, judged on features kept out of training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lightcl_edge.engines.contract import FloatArray, IntArray
+from lightcl_edge.errors import RejectedError
+
+#: Share of each class that is kept out of training, and the most samples of a class to keep.
+HOLDOUT_SHARE, HOLDOUT_PER_CLASS = 0.1, 20
+#: A class with fewer images than this gives none away.
+HOLDOUT_MINIMUM = 5
+
+Logits = Callable[[NDArray[np.uint8]], FloatArray]
+
+
+@dataclass(frozen=True)
+class Holdout:
+    """Held-out features of all classes so far.
+
+    Attributes:
+        features: uint8, shape ``(n, *feature_shape)``.
+        labels: rows of the classifier, shape ``(n,)``.
+    """
+
+    features: NDArray[np.uint8]
+    labels: IntArray
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, NDArray[np.generic]], shape: tuple[int, ...]) -> Holdout:
+        """Read what a generation holds; nothing gives an empty one."""
+        if not tensors:
+            return cls(np.empty((0, *shape), np.uint8), np.empty(0, np.int64))
+        return cls(tensors["features"].astype(np.uint8, copy=False), tensors["labels"].astype(np.int64, copy=False))
+
+    def tensors(self) -> dict[str, NDArray[np.generic]]:
+        """What to keep in a generation."""
+        return {"features": self.features, "labels": self.labels}
+
+    def extended(self, features: NDArray[np.uint8], labels: IntArray) -> Holdout:
+        """With new samples; of a class that overflows, the newest stay."""
+        joined, rows = np.concatenate([self.features, features]), np.concatenate([self.labels, labels])
+        newest = [np.flatnonzero(rows == row)[-HOLDOUT_PER_CLASS:] for row in np.unique(rows)]
+        keep = np.sort(np.concatenate(newest)) if newest else np.empty(0, np.int64)
+        return Holdout(joined[keep], rows[keep])
+
+
+def split_holdout(labels: IntArray, rng: np.random.Generator) -> tuple[IntArray, IntArray]:
+    """Choose the samples to keep out of training.
+
+    Args:
+        labels: class of each sample, shape ``(n,)``.
+        rng: decides which.
+
+    Returns:
+        Positions to train on and positions to keep out, each ascending.
+    """
+    held: list[IntArray] = []
+    for row in np.unique(labels):
+        members = np.flatnonzero(labels == row)
+        if len(members) >= HOLDOUT_MINIMUM:
+            count = min(HOLDOUT_PER_CLASS, max(1, round(HOLDOUT_SHARE * len(members))))
+            held.append(rng.permutation(members)[:count])
+    kept_out = np.sort(np.concatenate(held)) if held else np.empty(0, np.int64)
+    return np.setdiff1d(np.arange(len(labels)), kept_out), kept_out.astype(np.int64)
+
+
+def accuracy(logits: FloatArray, labels: IntArray, classes: int) -> float | None:
+    """Share of samples whose largest logit among the first ``classes`` rows is the right one; None for none."""
+    return float((logits[:, :classes].argmax(axis=1) == labels).mean()) if len(labels) else None
+
+
+def refuse_broken(parameters: Mapping[str, FloatArray], loss: float) -> None:
+    """Keep the old head when training left numbers that are not numbers.
+
+    Raises:
+        RejectedError: naming what is not finite.
+    """
+    broken = sorted(name for name, array in parameters.items() if not np.isfinite(array).all())
+    if broken or not np.isfinite(loss):
+        what = f"parameter {broken[0]}" if broken else f"the loss ({loss})"
+        raise RejectedError(f"training ended with {what} not finite; the old head stays. Try a smaller --learning-rate")
+
+
+def refuse_forgetting(before: float | None, after: float | None, limit: float | None) -> None:
+    """Keep the old head when earlier classes lost more than allowed.
+
+    Args:
+        before: held-out accuracy on the earlier classes under the old head.
+        after: the same under the new head.
+        limit: the largest allowed loss, 0 to 1; None for any.
+
+    Raises:
+        RejectedError: with the figures.
+    """
+    if limit is None or before is None or after is None or before - after <= limit:
+        return
+    raise RejectedError(
+        f"held-out accuracy on earlier classes fell from {before:.1%} to {after:.1%}, allowed is a loss of {limit:.1%} "
+        "(--max-forgetting); the old head stays"
+    )

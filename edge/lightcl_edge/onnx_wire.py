@@ -1,0 +1,128 @@
+"""ONNX files without the onnx package: a walk over protobuf fields, and a check for external data.
+
+Field numbers are those of ``onnx.proto``: ModelProto.graph = 7, .functions = 25; GraphProto.node = 1,
+.initializer = 5, .sparse_initializer = 15; NodeProto.attribute = 5; AttributeProto.t = 5, .g = 6, .tensors = 10,
+.graphs = 11, .sparse_tensor = 22, .sparse_tensors = 23; SparseTensorProto.values = 1, .indices = 2;
+TensorProto.external_data = 13, .data_location = 14; FunctionProto.node = 7, .attribute_proto = 11.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from lightcl_edge.errors import BundleError
+
+VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
+_MAX_DEPTH = 32
+#: message kind -> field number -> kind of the message in it
+_MESSAGES: dict[str, dict[int, str]] = {
+    "model": {7: "graph", 25: "function"},
+    "graph": {1: "node", 5: "tensor", 15: "sparse"},
+    "function": {7: "node", 11: "attribute"},
+    "node": {5: "attribute"},
+    "attribute": {5: "tensor", 6: "graph", 10: "tensor", 11: "graph", 22: "sparse", 23: "sparse"},
+    "sparse": {1: "tensor", 2: "tensor"},
+    "tensor": {},
+}
+_EXTERNAL_DATA, _DATA_LOCATION = 13, 14
+
+
+class Field(NamedTuple):
+    """One field of a message.
+
+    Attributes:
+        number: its field number.
+        wire: its wire type.
+        value: of a varint, else 0.
+        content: of any other wire type, else empty.
+    """
+
+    number: int
+    wire: int
+    value: int
+    content: memoryview
+
+
+def fields_of(data: memoryview) -> Iterator[Field]:
+    """The fields of a message, in order.
+
+    Args:
+        data: the message's bytes.
+
+    Yields:
+        Each field; contents are views, not copies.
+
+    Raises:
+        ValueError: when the bytes are not a protobuf message.
+    """
+    at, end = 0, len(data)
+    while at < end:
+        tag, at = _varint(data, at)
+        wire, value, stop = tag & 7, 0, at
+        if wire == VARINT:
+            value, stop = _varint(data, at)
+            yield Field(tag >> 3, wire, value, data[:0])
+            at = stop
+            continue
+        if wire == BYTES:
+            length, at = _varint(data, at)
+            stop = at + length
+        elif wire in (FIXED64, FIXED32):
+            stop = at + (8 if wire == FIXED64 else 4)
+        else:
+            raise ValueError(f"wire type {wire} at byte {at}")
+        if stop > end:
+            raise ValueError(f"a field at byte {at} runs past its message")
+        yield Field(tag >> 3, wire, value, data[at:stop])
+        at = stop
+
+
+def _varint(data: memoryview, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while at < len(data) and shift < 70:
+        byte = data[at]
+        value |= (byte & 0x7F) << shift
+        at, shift = at + 1, shift + 7
+        if byte < 0x80:
+            return value, at
+    raise ValueError(f"cut short at byte {at}")
+
+
+def refuse_external_data(path: Path) -> None:
+    """Check that an ONNX file keeps all its tensors inside itself.
+
+    Args:
+        path: the file.
+
+    Raises:
+        BundleError: when a tensor lives in another file, or the file is not ONNX.
+    """
+    try:
+        with (
+            path.open("rb") as file,
+            mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data,
+            memoryview(data) as view,
+        ):
+            external = _has_external_data(view, "model", 0)
+    except ValueError as error:
+        raise BundleError(f"{path.name} is not a readable ONNX file ({error}); export the bundle again") from error
+    if external:
+        raise BundleError(
+            f"{path.name} keeps tensor data in another file (external data); export it with all data inside"
+        )
+
+
+def _has_external_data(data: memoryview, kind: str, depth: int) -> bool:
+    if depth > _MAX_DEPTH:
+        raise ValueError(f"nested deeper than {_MAX_DEPTH} messages")
+    found = False
+    for number, wire, value, content in fields_of(data):
+        with content:  # a view left open would keep the file mapped
+            if kind == "tensor":
+                found = found or number == _EXTERNAL_DATA or (number == _DATA_LOCATION and value != 0)
+            elif wire == BYTES and number in _MESSAGES[kind]:
+                found = _has_external_data(content, _MESSAGES[kind][number], depth + 1) or found
+    return found

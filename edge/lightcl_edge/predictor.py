@@ -1,0 +1,163 @@
+"""Images to classes with what the device has learned: trunk and head in ONNX Runtime alone, never torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lightcl_edge.bundle import HEAD, check_parameters
+from lightcl_edge.console import Document, Progress
+from lightcl_edge.errors import DataError, StateError
+from lightcl_edge.features import FeatureCodec
+from lightcl_edge.images import ByteImage, Dataset
+from lightcl_edge.sessions import inference_session
+from lightcl_edge.state import State
+from lightcl_edge.trunk import Trunk
+
+#: Images at once: few, for memory.
+PREDICTION_BATCH = 8
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How well the learned classes are told apart.
+
+    Attributes:
+        classes: names in row order.
+        confusion: counts, shape ``(classes, classes)``: row = true class, column = prediction.
+        skipped: unreadable images: what was wrong with each.
+    """
+
+    classes: list[str]
+    confusion: NDArray[np.int64]
+    skipped: list[str]
+
+    def document(self) -> Document:
+        """The document of ``evaluate --json``."""
+        totals, right = self.confusion.sum(axis=1), self.confusion.diagonal()
+        seen = [row for row in range(len(self.classes)) if totals[row]]
+        return {
+            "accuracy": float(right.sum() / max(1, totals.sum())),
+            "images": int(totals.sum()),
+            "skipped_images": len(self.skipped),
+            "classes": self.classes,
+            "per_class": {
+                self.classes[row]: {"accuracy": float(right[row] / totals[row]), "images": int(totals[row])}
+                for row in seen
+            },
+            "confusion": {
+                self.classes[row]: {
+                    self.classes[column]: int(self.confusion[row, column])
+                    for column in np.flatnonzero(self.confusion[row])
+                }
+                for row in seen
+            },
+        }
+
+
+class Predictor:
+    """The current generation of a state, ready to predict.
+
+    Args:
+        state: the state directory.
+        threads: processors to use; None for all.
+
+    Raises:
+        StateError: when there is no state, it is damaged, or it has learned no class yet.
+        BundleError: when its bundle is damaged.
+    """
+
+    def __init__(self, state: Path, threads: int | None = None) -> None:
+        holder = State(state)
+        bundle = holder.bundle()
+        generation = holder.read()
+        self.generation = generation.meta.generation
+        self.classes = generation.meta.classes
+        if not self.classes:
+            raise StateError(f"the state at {state} knows no classes yet; teach it some with lightcl-edge train")
+        expected = {p.name: tuple(p.shape) for p in bundle.manifest.head.parameters}
+        weights = check_parameters(generation.parameters, expected, "head.safetensors of the state")
+        self.input = bundle.manifest.input
+        self._codec = FeatureCodec(bundle.manifest.feature)
+        self._trunk = Trunk(bundle, threads)
+        self._head = inference_session(bundle.path(HEAD), threads, weights)
+
+    def probabilities(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Probabilities of the known classes.
+
+        Args:
+            images: RGB at the trunk's input size, shape ``(n, height, width, 3)``.
+
+        Returns:
+            Shape ``(n, classes)``; rows sum to 1.
+        """
+        features = self._trunk.features_of_pixels(images)
+        # Through uint8 and back: the head sees what it was trained on.
+        stored = self._codec.decode(self._codec.encode(features))
+        logits = self._head.run(["logits"], {"features": stored})[0][:, : len(self.classes)]
+        shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return np.asarray(shifted / shifted.sum(axis=1, keepdims=True), np.float32)
+
+    def top(self, images: Iterable[ByteImage], count: int) -> list[list[Document]]:
+        """The ``count`` most probable classes of each image at input size."""
+        results: list[list[Document]] = []
+        for batch in _batches(images):
+            for row in self.probabilities(np.stack(batch)):
+                best = np.argsort(-row, kind="stable")[:count]
+                results.append([{"class": self.classes[at], "probability": float(row[at])} for at in best])
+        return results
+
+    def evaluate(self, dataset: Dataset, progress: Progress) -> Evaluation:
+        """Predict labelled images and count.
+
+        Args:
+            dataset: the images.
+            progress: shows how far it is.
+
+        Returns:
+            The counts.
+
+        Raises:
+            DataError: when it holds a class that was never learned, or no readable image.
+        """
+        unknown = sorted(set(dataset.classes) - set(self.classes))
+        if unknown:
+            raise DataError(
+                f"the data has classes {unknown} that were never learned, known are {self.classes}; "
+                "train them first or leave them out"
+            )
+        rows = [self.classes.index(name) for name in dataset.classes]
+        confusion = np.zeros((len(self.classes), len(self.classes)), np.int64)
+        skipped: list[str] = []
+        labels: list[int] = []
+
+        def readable() -> Iterable[ByteImage]:
+            for index in progress.track(range(len(dataset)), "evaluating"):
+                try:
+                    image = dataset.load(index, self.input)
+                except DataError as error:
+                    skipped.append(str(error))
+                    continue
+                labels.append(rows[dataset.labels[index]])
+                yield image
+
+        found = [at for batch in _batches(readable()) for at in self.probabilities(np.stack(batch)).argmax(axis=1)]
+        if not found:
+            raise DataError(f"none of the {len(dataset)} images can be read; the first fault: {skipped[0]}")
+        np.add.at(confusion, (labels, found), 1)
+        return Evaluation(self.classes, confusion, skipped)
+
+
+def _batches(images: Iterable[ByteImage]) -> Iterable[list[ByteImage]]:
+    batch: list[ByteImage] = []
+    for image in images:
+        batch.append(image)
+        if len(batch) == PREDICTION_BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch

@@ -1,0 +1,92 @@
+"""ONNX Runtime sessions set up for little memory, and what can go wrong in making one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lightcl_edge.errors import BundleError, NoEngineError
+
+
+def default_threads() -> int:
+    """The processors this process may use; onnxruntime does not ask (it ignores affinity and cgroup limits)."""
+    return max(1, len(os.sched_getaffinity(0)))
+
+
+def import_onnxruntime() -> Any:
+    """The onnxruntime module.
+
+    Raises:
+        NoEngineError: when it is not installed or does not load here.
+    """
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise NoEngineError(f"onnxruntime can't be imported ({error}); pip install onnxruntime") from error
+    return onnxruntime
+
+
+def inference_session(
+    path: Path, threads: int | None, weights: Mapping[str, NDArray[np.float32]] | None = None
+) -> InferenceSession:
+    """A session without a memory arena (it would keep the largest batch's memory for good).
+
+    Args:
+        path: an ONNX file.
+        threads: for one operator; None for all processors this process may use.
+        weights: take these in place of the initialisers of the same names, without a copy.
+
+    Returns:
+        The session.
+
+    Raises:
+        BundleError: when onnxruntime does not accept the file.
+    """
+    runtime = import_onnxruntime()
+    options = runtime.SessionOptions()
+    options.enable_cpu_mem_arena = False
+    options.enable_mem_pattern = False
+    options.intra_op_num_threads = threads or default_threads()
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    values = {name: runtime.OrtValue.ortvalue_from_numpy(array) for name, array in (weights or {}).items()}
+    for name, value in values.items():
+        options.add_initializer(name, value)
+    try:
+        session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's exception classes share no public base
+        raise BundleError(f"{path.name} is not accepted by onnxruntime {runtime.__version__}: {error}") from error
+    return InferenceSession(session, values)
+
+
+class InferenceSession:
+    """An onnxruntime session together with the weights it must keep alive.
+
+    Args:
+        session: the onnxruntime session.
+        values: weights that replaced initialisers.
+    """
+
+    def __init__(self, session: Any, values: Mapping[str, Any]) -> None:
+        self._session, self._values = session, values
+
+    def run(self, outputs: list[str], inputs: Mapping[str, NDArray[np.generic]]) -> list[NDArray[np.float32]]:
+        """The named outputs for the named inputs.
+
+        Raises:
+            BundleError: when shapes or types do not fit the graph.
+        """
+        try:
+            return list(self._session.run(outputs, dict(inputs)))
+        except Exception as error:  # as above
+            raise BundleError(f"onnxruntime can't run the graph: {error}") from error
+
+    def output_names(self) -> list[str]:
+        """The graph's outputs."""
+        return [output.name for output in self._session.get_outputs()]

@@ -1,0 +1,379 @@
+"""What a device has learned, as numbered generations that change all at once or not at all.
+
+``STATE/CURRENT`` names a generation; ``STATE/generations/NNNNNN/`` holds ``head.safetensors``,
+``strategy.safetensors``, ``holdout.safetensors`` and ``meta.json`` with the hashes of the others;
+``STATE/bundle/`` is the device's own copy of the bundle; ``STATE/work/`` belongs to the running task.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import re
+import shutil
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lightcl_edge.bundle import Bundle, sha256_of
+from lightcl_edge.durable import fsync_folder, replace_durably, write_durably
+from lightcl_edge.errors import BundleError, StateError
+from lightcl_edge.tensors import read_tensors, write_tensors
+
+#: How many generations stay for ``rollback``.
+KEPT_GENERATIONS = 5
+STATE_FORMAT = 1
+_HEAD, _STRATEGY, _HOLDOUT, _META = (
+    "head.safetensors",
+    "strategy.safetensors",
+    "holdout.safetensors",
+    "meta.json",
+)
+_NAME = re.compile(r"^\d{6}$")
+
+Tensors = dict[str, NDArray[np.generic]]
+
+
+@dataclass(frozen=True)
+class Meta:
+    """What is known of a generation besides its tensors.
+
+    Attributes:
+        generation: its number; 0 is the bundle as exported.
+        created: Unix time in seconds.
+        bundle_identity: of the bundle it belongs to.
+        classes: names of the classifier's rows in order.
+        strategy: that made it.
+        engine: that made it.
+        engine_reason: why that one.
+        tasks: how many tasks were learned.
+        images: learned in the last task.
+        holdout_accuracy: of the new head on the held-out features of all classes; None when there are none.
+        row_scale: the scale that new rows of the classifier start with; None while none was added.
+        bytes_written_total: by all tasks so far, this one included.
+        files: name -> SHA-256 of the generation's other files.
+        format: of this record.
+    """
+
+    generation: int
+    created: float
+    bundle_identity: str
+    classes: list[str]
+    strategy: str | None = None
+    engine: str | None = None
+    engine_reason: str | None = None
+    tasks: int = 0
+    images: int = 0
+    holdout_accuracy: float | None = None
+    row_scale: float | None = None
+    bytes_written_total: int = 0
+    files: dict[str, str] = field(default_factory=dict)
+    format: int = STATE_FORMAT
+
+
+@dataclass(frozen=True)
+class Generation:
+    """A generation, read.
+
+    Attributes:
+        meta: its record.
+        parameters: of the head.
+        strategy_state: what the strategy remembers.
+        holdout: ``features`` (uint8) and ``labels`` (int64) kept out of training, or empty.
+    """
+
+    meta: Meta
+    parameters: dict[str, NDArray[np.float32]]
+    strategy_state: Tensors
+    holdout: Tensors
+
+
+class State:
+    """A state directory. Reading needs no lock; writing happens inside ``with state.lock():``.
+
+    Args:
+        folder: the directory; :meth:`create` makes it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.work = folder / "work"
+        self._generations = folder / "generations"
+
+    def exists(self) -> bool:
+        """Whether there is a state with a bundle of its own here."""
+        return (self.folder / "bundle").is_dir()
+
+    def create(self) -> None:
+        """Make the directory.
+
+        Raises:
+            StateError: when it can't be made or written.
+        """
+        try:
+            self._generations.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            _raise_unwritable(self.folder, error)
+
+    def lock(self) -> StateLock:
+        """The exclusive right to change this state.
+
+        Raises:
+            StateError: at once, when another process has it, or the directory can't be written.
+        """
+        return StateLock(self.folder)
+
+    def bundle(self) -> Bundle:
+        """The state's own copy of the bundle.
+
+        Raises:
+            StateError: when there is no state here.
+            BundleError: when the copy is damaged.
+        """
+        if not self.exists():
+            raise StateError(f"no state at {self.folder}; expected one made by lightcl-edge train --bundle B --state S")
+        return Bundle.open(self.folder / "bundle")
+
+    def install_bundle(self, bundle: Bundle) -> int:
+        """Keep a checked copy of the bundle, so that the state needs nothing outside itself.
+
+        Returns:
+            The number of bytes written.
+        """
+        aside = self.folder / "bundle.new"
+        shutil.rmtree(aside, ignore_errors=True)
+        written = write_durably(aside / "manifest.json", (bundle.folder / "manifest.json").read_bytes())
+        for entry in bundle.manifest.files:
+            written += write_durably(aside / entry.path, bundle.path(entry.path).read_bytes())
+        for folder in {path.parent for path in aside.rglob("*")}:
+            fsync_folder(folder)
+        os.rename(aside, self.folder / "bundle")
+        fsync_folder(self.folder)
+        self.note("bundle installed", identity=bundle.identity, model=bundle.manifest.model.name)
+        return written
+
+    def check_bundle(self, bundle: Bundle) -> None:
+        """Refuse to mix bundles.
+
+        Raises:
+            StateError: when the state was made with another one.
+        """
+        own = self.bundle()
+        if own.identity != bundle.identity:
+            raise StateError(
+                f"the state at {self.folder} belongs to bundle {_label(own)}, found {_label(bundle)}; "
+                "use another --state for another bundle"
+            )
+
+    def numbers(self) -> list[int]:
+        """Generation numbers that are on disk, ascending."""
+        with suppress(OSError):
+            return sorted(int(p.name) for p in self._generations.iterdir() if _NAME.match(p.name))
+        return []
+
+    def current_number(self) -> int:
+        """The generation that counts: what ``CURRENT`` names, else the newest whole one, else 0."""
+        with suppress(OSError, ValueError):
+            number = int((self.folder / "CURRENT").read_text())
+            if number == 0 or number in self.numbers():
+                return number
+        for number in reversed(self.numbers()):
+            with suppress(StateError):
+                self.read(number)
+                return number
+        return 0
+
+    def meta(self, number: int) -> Meta:
+        """The record of a generation.
+
+        Raises:
+            StateError: when it is missing or damaged.
+        """
+        path = self._generations / f"{number:06d}" / _META
+        try:
+            value = json.loads(path.read_text())
+            known = {entry.name for entry in fields(Meta)}
+            if value["format"] != STATE_FORMAT:
+                raise StateError(
+                    f"{path} has format {value['format']!r}, expected {STATE_FORMAT}; install a newer lightcl-edge"
+                )
+            return Meta(**{key: item for key, item in value.items() if key in known})
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise StateError(f"{path} is damaged ({error}); roll back to another generation") from error
+
+    def read(self, number: int | None = None) -> Generation:
+        """Read a generation, every file checked against its hash.
+
+        Args:
+            number: which; None for the current one. 0 is the bundle as exported.
+
+        Returns:
+            The generation.
+
+        Raises:
+            StateError: when a file is missing or damaged.
+        """
+        chosen = self.current_number() if number is None else number
+        if chosen == 0:
+            bundle = self.bundle()
+            meta = Meta(0, 0.0, bundle.identity, list(bundle.manifest.classes))
+            return Generation(meta, bundle.head_parameters(), {}, {})
+        meta, folder = self.meta(chosen), self._generations / f"{chosen:06d}"
+        tensors: dict[str, Tensors] = {}
+        for name in (_HEAD, _STRATEGY, _HOLDOUT):
+            try:
+                found = sha256_of(folder / name)
+            except OSError as error:
+                raise StateError(f"{folder / name} can't be read ({error}); roll back to another generation") from error
+            if found != meta.files.get(name):
+                raise StateError(f"{folder / name} is damaged (its hash differs); roll back to another generation")
+            tensors[name] = read_tensors(folder / name, StateError)
+        parameters = {name: tensor.astype(np.float32, copy=False) for name, tensor in tensors[_HEAD].items()}
+        return Generation(meta, parameters, tensors[_STRATEGY], tensors[_HOLDOUT])
+
+    def commit(self, generation: Generation) -> Meta:
+        """Write a generation and make it the current one: after a crash it is there whole, or not at all.
+
+        Args:
+            generation: with its final number; ``files`` and the byte count are filled here.
+
+        Returns:
+            The record as written.
+        """
+        meta = generation.meta
+        name = f"{meta.generation:06d}"
+        aside = self._generations / f"{name}.new"
+        shutil.rmtree(aside, ignore_errors=True)
+        content: dict[str, Mapping[str, NDArray[Any]]] = {
+            _HEAD: generation.parameters,
+            _STRATEGY: generation.strategy_state,
+            _HOLDOUT: generation.holdout,
+        }
+        results = {file: write_tensors(aside / file, tensors) for file, tensors in content.items()}
+        hashes = {file: digest for file, (_, digest) in results.items()}
+        total = meta.bytes_written_total + sum(count for count, _ in results.values())
+        final = Meta(**{**asdict(meta), "files": hashes, "bytes_written_total": total})
+        write_durably(aside / _META, json.dumps(asdict(final), indent=1, sort_keys=True, allow_nan=False).encode())
+        fsync_folder(aside)
+        os.rename(aside, self._generations / name)
+        fsync_folder(self._generations)
+        replace_durably(self.folder / "CURRENT", f"{meta.generation}\n".encode())
+        self.note("committed", generation=meta.generation, classes=meta.classes)
+        self._prune(meta.generation)
+        return final
+
+    def _prune(self, current: int) -> None:
+        """Drop the oldest generations beyond those kept for rollback."""
+        for number in [n for n in self.numbers() if n < current][: -(KEPT_GENERATIONS - 1)]:
+            shutil.rmtree(self._generations / f"{number:06d}", ignore_errors=True)
+
+    def next_number(self) -> int:
+        """A number that no generation on disk has."""
+        return max([self.current_number(), *self.numbers()]) + 1
+
+    def make_current(self, number: int) -> None:
+        """Point ``CURRENT`` at a generation that is whole.
+
+        Raises:
+            StateError: when it is not there or damaged.
+        """
+        if number != 0 and number not in self.numbers():
+            raise StateError(f"no generation {number} in {self.folder}; found {self.numbers()}")
+        self.read(number)
+        replace_durably(self.folder / "CURRENT", f"{number}\n".encode())
+        self.note("rolled back", generation=number)
+
+    def note(self, event: str, **details: Any) -> None:
+        """Add a line to the journal; what happened, for a person, never read back by the program."""
+        line = json.dumps({"time": round(time.time(), 3), "event": event, **details})
+        with (self.folder / "journal.jsonl").open("a") as journal:
+            journal.write(line + "\n")
+
+    def has_interrupted_task(self) -> bool:
+        """Whether a task was begun and neither finished nor is running now."""
+        if not self.work.is_dir():
+            return False
+        try:
+            with self.lock():
+                return True
+        except StateError:
+            return False
+
+    def clear_work(self) -> None:
+        """Forget the running task."""
+        shutil.rmtree(self.work, ignore_errors=True)
+
+
+class StateLock:
+    """An advisory lock that the kernel drops when its process ends, however it ends."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._handle = folder, -1
+
+    def __enter__(self) -> StateLock:
+        path = self._folder / "LOCK"
+        try:
+            self._handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            owner = path.read_text().strip() or "unknown"
+            os.close(self._handle)
+            raise StateError(
+                f"{self._folder} is being changed by another process (pid {owner}); wait for it or stop it"
+            ) from error
+        except OSError as error:
+            _raise_unwritable(self._folder, error)
+        os.ftruncate(self._handle, 0)
+        os.write(self._handle, str(os.getpid()).encode())
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        os.close(self._handle)
+
+
+def _label(bundle: Bundle) -> str:
+    return f"{bundle.manifest.model.name} cut at {bundle.manifest.model.cut} ({bundle.identity[:12]})"
+
+
+def _raise_unwritable(folder: Path, error: OSError) -> None:
+    """A state directory that can't be written is the state's fault; a full disk is not."""
+    if error.errno == errno.ENOSPC:
+        raise error
+    raise StateError(
+        f"{folder} can't be written ({os.strerror(error.errno or 0)}); expected a writable directory, "
+        "check its owner and mount"
+    ) from error
+
+
+def bundle_for(state: State, path: Path | None) -> Bundle:
+    """The bundle to train with: the state's own once it has one.
+
+    Args:
+        state: the state.
+        path: what the user named, or None.
+
+    Returns:
+        The state's copy if there is one (checked to be the same as ``path``), else the one at ``path``.
+
+    Raises:
+        BundleError: when there is neither.
+        StateError: when the two differ.
+    """
+    if path is None and not state.exists():
+        raise BundleError(f"no bundle: {state.folder} has none yet; name one with --bundle")
+    if state.exists():
+        if path is not None:
+            state.check_bundle(Bundle.open(path))
+        return state.bundle()
+    return Bundle.open(path or Path())

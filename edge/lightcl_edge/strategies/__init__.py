@@ -1,0 +1,22 @@
+"""What the loss is and what is remembered: strategies behind one contract."""
+
+from __future__ import annotations
+
+from lightcl_edge.errors import UsageError
+from lightcl_edge.manifest import HeadInfo
+from lightcl_edge.strategies.contract import Settings, Strategy
+from lightcl_edge.strategies.finetune import Finetune
+from lightcl_edge.strategies.lightcl import LightCL
+
+STRATEGIES: dict[str, type[Strategy]] = {kind.name: kind for kind in (LightCL, Finetune)}
+
+
+def make_strategy(name: str, head: HeadInfo, settings: Settings) -> Strategy:
+    """Make a strategy by name.
+
+    Raises:
+        UsageError: when there is none of that name.
+    """
+    if name not in STRATEGIES:
+        raise UsageError(f"no strategy {name!r}; expected one of {', '.join(sorted(STRATEGIES))}")
+    return STRATEGIES[name](head, settings)

@@ -1,0 +1,93 @@
+"""LightCL as published (Wang et al., ASP-DAC 2025): hold the important feature patterns of the old head.
+
+Cross entropy runs over the current task's classes only. From the second task on, a few samples of the new
+task pass through the old head before training; training then pays ``beta`` times the squared change of their
+activations in the important channels. A channel is important once it was among the ``ratio`` with the largest
+sum of absolute activations in any task; logits are held in all rows.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lightcl_edge.engines.contract import Engine, FloatArray, PatternTerm
+from lightcl_edge.errors import StateError
+from lightcl_edge.manifest import HeadInfo
+from lightcl_edge.strategies.contract import Arrays, Settings, Strategy, Task
+
+_LOGITS = "logits"
+
+
+class LightCL(Strategy):
+    """Feature-pattern regularisation with channel masks accumulated over tasks.
+
+    Args:
+        head: names and shapes of the head.
+        settings: ``beta``, ``ratio`` and ``buffer_samples`` are used.
+    """
+
+    name = "lightcl"
+
+    def __init__(self, head: HeadInfo, settings: Settings) -> None:
+        super().__init__(head, settings)
+        self._masks: dict[str, FloatArray] = {}
+
+    def restore(self, arrays: Arrays) -> None:
+        """Take up the masks of earlier tasks.
+
+        Args:
+            arrays: pattern tensor name -> mask.
+
+        Raises:
+            StateError: when they name tensors that this head does not have.
+        """
+        unknown = sorted(set(arrays) - set(self.head.patterns))
+        if unknown:
+            raise StateError(
+                f"the state holds masks for {unknown}, which this head lacks; it belongs to another bundle"
+            )
+        self._masks = {name: np.array(mask, np.float32) for name, mask in arrays.items()}
+
+    def memory(self) -> dict[str, NDArray[np.generic]]:
+        """The masks, so that the next task adds to them."""
+        return {name: mask.astype(np.bool_) for name, mask in self._masks.items()}
+
+    def begin(self, task: Task, engine: Engine) -> PatternTerm | None:
+        """From the second task on: memorise patterns of the first batch's samples and mark their channels."""
+        rows = task.first_rows[: self.settings.buffer_samples]
+        if task.number == 0 or len(rows) == 0:
+            return None
+        features = task.read(rows)
+        targets = engine.activations(features, self.head.patterns)
+        for name, values in targets.items():
+            found = (
+                (np.arange(self.head.capacity) < task.known_classes).astype(np.float32)
+                if name == _LOGITS
+                else important_channels(values, self.settings.ratio)
+            )
+            self._masks[name] = np.maximum(self._masks.get(name, np.float32(0)), found).astype(np.float32)
+        return PatternTerm(features, targets, dict(self._masks), self.settings.beta)
+
+    def active_classes(self, task: Task) -> NDArray[np.bool_]:
+        """The task's own classes; all known ones when it has only one, which alone would teach nothing."""
+        active = np.zeros(self.head.capacity, np.bool_)
+        active[np.unique(task.labels)] = True
+        return active if active.sum() > 1 else np.arange(self.head.capacity) < task.known_classes
+
+
+def important_channels(values: FloatArray, ratio: float) -> FloatArray:
+    """Mark the channels with the largest sum of absolute activations.
+
+    Args:
+        values: activations, shape ``(n, channels, ...)``.
+        ratio: share of channels to mark; at least one is.
+
+    Returns:
+        1 for marked channels, else 0, shape ``(channels,)``; of equal sums the earlier channel wins.
+    """
+    sums = np.abs(values).sum(axis=tuple(axis for axis in range(values.ndim) if axis != 1), dtype=np.float64)
+    count = max(1, round(ratio * len(sums)))
+    mask = np.zeros(len(sums), np.float32)
+    mask[np.argsort(-sums, kind="stable")[:count]] = 1.0
+    return mask

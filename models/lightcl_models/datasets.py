@@ -1,0 +1,96 @@
+"""Named image sources: the embedded digits, and the benchmarks CIFAR-10 and TinyImageNet.
+
+Each function is reached by name through the entry-point group ``lightcl_edge.datasets``, so that the
+device's own package needs none of what they import.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from lightcl_edge.errors import DataError
+from lightcl_edge.images import ArrayDataset, Dataset, FolderDataset
+
+#: Every fifth digit is kept for testing.
+_TEST_EVERY = 5
+
+
+def digits(split: str = "train", folder: Path | None = None) -> Dataset:
+    """The 1,797 real 8x8 handwritten digits that scikit-learn carries (Alpaydin and Kaynak, 1998).
+
+    Args:
+        split: ``train`` (four of five) or ``test`` (every fifth).
+        folder: must be None; there is nothing on disk.
+
+    Returns:
+        Grey images of 8 x 8 pixels in ten classes.
+
+    Raises:
+        DataError: when scikit-learn is missing, or a folder was named.
+    """
+    if folder is not None:
+        raise DataError(f"digits:{folder}: digits are embedded and take no path; expected digits or digits:test")
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError as error:
+        raise DataError("digits come with scikit-learn; pip install 'lightcl-edge[demo]', or use a folder") from error
+    pixels, labels = load_digits(return_X_y=True)
+    images = np.rint(pixels.reshape(-1, 8, 8) * (255.0 / 16.0)).astype(np.uint8)
+    test = np.arange(len(labels)) % _TEST_EVERY == 0
+    chosen = test if split == "test" else ~test
+    return ArrayDataset(images[chosen], labels[chosen].astype(np.int64), f"digits:{split}")
+
+
+def _folders(name: str, split: str, folder: Path, names: dict[str, str]) -> Dataset:
+    """Class folders under ``folder/<split>``; ``names`` maps our split to the data set's word."""
+    inside = folder / names[split]
+    if not inside.is_dir():
+        raise DataError(f"{name}:{folder}: found no folder {inside}, expected one sub-folder a class in it")
+    return FolderDataset(inside)
+
+
+def cifar10(split: str = "train", folder: Path | None = None) -> Dataset:
+    """CIFAR-10 (Krizhevsky 2009): from ``FOLDER/{train,test}/CLASS/*``, or downloaded by torchvision.
+
+    Args:
+        split: ``train`` or ``test``.
+        folder: where the class folders are; None to download into the user's cache.
+
+    Returns:
+        Colour images of 32 x 32 pixels in ten classes.
+
+    Raises:
+        DataError: when the folder does not hold it, or it can't be downloaded.
+    """
+    if folder is not None:
+        return _folders("cifar10", split, folder, {"train": "train", "test": "test"})
+    try:
+        from lightcl_models.torchvision_import import import_torchvision
+
+        datasets = import_torchvision().datasets
+        cache = Path.home() / ".cache" / "lightcl-edge"
+        data = datasets.CIFAR10(str(cache), train=split == "train", download=True)
+    except (ImportError, OSError, RuntimeError) as error:
+        raise DataError(f"cifar10 can't be downloaded ({error}); give its folder: cifar10:PATH") from error
+    names = np.asarray(data.classes)
+    return ArrayDataset(np.asarray(data.data, np.uint8), names[np.asarray(data.targets)], f"cifar10:{split}")
+
+
+def tinyimagenet(split: str = "train", folder: Path | None = None) -> Dataset:
+    """TinyImageNet from ``FOLDER/{train,val}/WNID/*.JPEG``.
+
+    Args:
+        split: ``train`` or ``test`` (its folder ``val``).
+        folder: where it is.
+
+    Returns:
+        Colour images of 64 x 64 pixels in up to 200 classes.
+
+    Raises:
+        DataError: when no folder is named or it does not hold it.
+    """
+    if folder is None:
+        raise DataError("tinyimagenet is not downloaded; give its folder: tinyimagenet:PATH, with train and val in it")
+    return _folders("tinyimagenet", split, folder, {"train": "train", "test": "val"})

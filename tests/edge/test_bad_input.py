@@ -1,0 +1,188 @@
+"""A user's mistakes: one clear message, the documented exit code, and the state as it was."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from small_bundle import make_bundle, make_folder
+
+from lightcl_edge.manifest import FeatureInfo
+
+
+def snapshot(folder: Path) -> dict[str, bytes]:
+    """Everything in a folder, the lock's owner and the journal aside."""
+    files = (p for p in folder.rglob("*") if p.is_file() and p.name not in ("LOCK", "journal.jsonl"))
+    return {str(p.relative_to(folder)): p.read_bytes() for p in files}
+
+
+@pytest.fixture
+def taught(edge, bundle, tmp_path):
+    """A state after one task, and a function that checks that a failing command leaves it alone."""
+    state, data = tmp_path / "state", make_folder(tmp_path / "data", ["red", "green"])
+    edge("train", "--bundle", bundle, "--state", state, "--data", data, "--engine", "torch", "--quiet")
+    before = snapshot(state)
+
+    def fails(*arguments, code, says):
+        _, err = edge(*arguments, code=code)
+        assert err.startswith("error: ") or "\nerror: " in err
+        for words in [says] if isinstance(says, str) else says:
+            assert words in err
+        after = {name: data for name, data in snapshot(state).items() if not name.startswith("work/")}
+        assert after == before
+
+    return state, data, fails
+
+
+def test_missing_bundle(edge, tmp_path):
+    _, err = edge("verify", tmp_path / "nowhere", code=3)
+    assert "no bundle at" in err and "lightcl-host export" in err
+    out, _ = edge("verify", tmp_path / "nowhere", "--json", code=3)
+    assert json.loads(out)["error"] == {"code": 3, "kind": "BundleError", "message": err.strip()[len("error: ") :]}
+
+
+def test_truncated_trunk(edge, bundle, tmp_path):
+    trunk = bundle / "trunk.onnx"
+    trunk.write_bytes(trunk.read_bytes()[:-10])
+    data = make_folder(tmp_path / "d", ["red", "green"])
+    _, err = edge("train", "--bundle", bundle, "--state", tmp_path / "s", "--data", data, code=3)
+    assert "trunk.onnx has" in err and "expected" in err
+    assert not (tmp_path / "s").exists()
+
+
+def test_wrong_hash(edge, bundle):
+    head = bundle / "head.onnx"
+    data = bytearray(head.read_bytes())
+    data[100] ^= 1
+    head.write_bytes(bytes(data))
+    out, err = edge("verify", bundle, "--json", code=3)
+    assert json.loads(out)["ok"] is False and "head.onnx is damaged: SHA-256" in err
+
+
+def test_a_text_file_as_image_is_skipped_and_counted(edge, taught):
+    state, data, _ = taught
+    (data / "red" / "bad.png").write_text("not an image")
+    out, _ = edge("train", "--state", state, "--data", data, "--engine", "torch", "--json")
+    document = json.loads(out)
+    assert document["skipped_images"] == 1 and "bad.png" in document["skipped"][0]
+
+
+def test_a_text_file_to_predict(taught, tmp_path):
+    state, _, fails = taught
+    bad = tmp_path / "bad.png"
+    bad.write_text("not an image")
+    fails("predict", "--state", state, bad, code=4, says=["bad.png", "expected PNG or JPEG"])
+    fails("predict", "--state", state, tmp_path / "none.png", code=4, says="no image at")
+
+
+def test_a_truncated_image(taught):
+    state, data, fails = taught
+    image = data / "red" / "0.png"
+    image.write_bytes(image.read_bytes()[:-60])
+    fails("predict", "--state", state, image, code=4, says="0.png")
+
+
+def test_an_empty_class_folder(taught):
+    state, data, fails = taught
+    (data / "hollow").mkdir()
+    fails("train", "--state", state, "--data", data, code=4, says=["hollow", "holds no images"])
+
+
+def test_a_class_with_no_readable_image(taught):
+    state, data, fails = taught
+    (data / "torn").mkdir()
+    (data / "torn" / "a.png").write_text("no")
+    fails("train", "--state", state, "--data", data, "--engine", "torch", code=4, says=["'torn'", "a.png"])
+
+
+def test_no_data(taught, tmp_path):
+    state, _, fails = taught
+    fails("train", "--state", state, "--data", tmp_path / "nowhere", code=4, says="no data at")
+    (tmp_path / "flat").mkdir()
+    fails("train", "--state", state, "--data", tmp_path / "flat", code=4, says="no sub-folders")
+
+
+def test_a_feature_shape_that_does_not_match(edge, tmp_path):
+    bundle = make_bundle(tmp_path / "b", feature=FeatureInfo([8, 5, 5], [0.05], [0]))
+    _, err = edge("verify", bundle, code=3)
+    assert "(8, 4, 4)" in err and "(8, 5, 5)" in err
+    data = make_folder(tmp_path / "d", ["red", "green"])
+    edge("train", "--bundle", bundle, "--state", tmp_path / "s", "--data", data, code=3)
+    assert not (tmp_path / "s" / "bundle").exists()
+
+
+def test_an_unknown_class_on_evaluate(taught, tmp_path):
+    state, _, fails = taught
+    other = make_folder(tmp_path / "other", ["red", "blue"])
+    fails("evaluate", "--state", state, "--data", other, code=4, says=["['blue']", "never learned", "train them"])
+
+
+def test_another_bundle_than_the_states(taught, tmp_path):
+    state, data, fails = taught
+    other = make_bundle(tmp_path / "other", seed=1)
+    fails("train", "--bundle", other, "--state", state, "--data", data, code=6, says="belongs to bundle")
+
+
+def test_no_state(edge, tmp_path):
+    assert "no state at" in edge("status", "--state", tmp_path / "none", code=6)[1]
+    assert "no state at" in edge("predict", "--state", tmp_path / "none", "x.png", code=6)[1]
+
+
+@pytest.mark.skipif(os.geteuid() == 0 and not Path("/usr/bin/setpriv").exists(), reason="root may write anywhere")
+def test_a_read_only_state_directory(bundle, tmp_path):
+    """Run as a user without rights, since root may write anywhere."""
+    data, state = make_folder(tmp_path / "d", ["red", "green"]), tmp_path / "state"
+    state.mkdir()
+    state.chmod(0o555)
+    for folder in (*tmp_path.parents, tmp_path):
+        if folder.stat().st_uid == os.geteuid() and folder != Path("/"):
+            folder.chmod(folder.stat().st_mode | 0o055)
+    command = [sys.executable, "-m", "lightcl_edge", "train", "--bundle", bundle, "--state", state, "--data", data]
+    if os.geteuid() == 0:
+        command = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *command]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
+    if "Permission denied" in done.stderr and "state" not in done.stderr:
+        pytest.skip("an unprivileged user can't start this Python")
+    assert done.returncode == 6 and "can't be written" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_too_little_memory(edge, bundle, tmp_path):
+    data = make_folder(tmp_path / "d", ["red", "green"])
+    arguments = ("train", "--bundle", bundle, "--state", tmp_path / "s", "--data", data)
+    _, err = edge(*arguments, "--memory-budget", "20MiB", code=5)
+    assert "the plan needs" in err and "20.0 MiB" in err
+    assert not (tmp_path / "s").exists()
+    edge(*arguments, "--memory-budget", "lots", code=2)
+
+
+@pytest.mark.parametrize("option", [("--epochs", "0"), ("--learning-rate", "-1"), ("--ratio", "2"), ("--no-such-option",)])
+def test_usage(edge, bundle, tmp_path, option):
+    data = make_folder(tmp_path / "d", ["red", "green"])
+    edge("train", "--bundle", bundle, "--state", tmp_path / "s", "--data", data, *option, code=2)
+
+
+def test_a_huge_learning_rate_keeps_the_old_head(taught):
+    state, data, fails = taught
+    arguments = ("train", "--state", state, "--data", data, "--engine", "torch")
+    fails(*arguments, "--learning-rate", "3e38", code=7, says=["not finite", "the old head stays"])
+
+
+def test_forgetting_beyond_the_limit_keeps_the_old_head(edge, taught, tmp_path):
+    state, _, fails = taught
+    wrong = make_folder(tmp_path / "swapped", ["red", "green"], seed=3)
+    os.rename(wrong / "red", wrong / "x")
+    os.rename(wrong / "green", wrong / "red")
+    os.rename(wrong / "x", wrong / "green")
+    arguments = ("train", "--state", state, "--data", wrong, "--engine", "torch", "--epochs", "60")
+    fails(*arguments, "--max-forgetting", "0.2", code=7, says=["fell from", "--max-forgetting"])
+
+
+def test_a_damaged_generation(edge, taught):
+    state, *_ = taught
+    head = state / "generations" / "000001" / "head.safetensors"
+    head.write_bytes(head.read_bytes()[:-4] + b"abcd")
+    assert "is damaged" in edge("predict", "--state", state, "x.png", code=6)[1]

@@ -1,0 +1,117 @@
+"""The device's main job on a tiny bundle: learn, predict, evaluate, go back."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from small_bundle import make_bundle, make_folder
+
+ENGINE = ("--engine", "torch")
+
+
+def train(edge, bundle, state, data, *more, code=0):
+    out, err = edge("train", "--bundle", bundle, "--state", state, "--data", data, "--json", *ENGINE, *more, code=code)
+    return json.loads(out), err
+
+
+@pytest.fixture
+def taught(edge, bundle, tmp_path):
+    """A state after two tasks."""
+    first, second = make_folder(tmp_path / "a", ["red", "green"]), make_folder(tmp_path / "b", ["blue", "grey"])
+    documents = [train(edge, bundle, tmp_path / "state", data)[0] for data in (first, second)]
+    return tmp_path / "state", documents
+
+
+def test_two_tasks_grow_the_classifier(taught):
+    _, (one, two) = taught
+    assert (one["generation"], one["classes"], one["new_classes"]) == (1, ["green", "red"], ["green", "red"])
+    assert (two["generation"], two["new_classes"]) == (2, ["blue", "grey"])
+    assert two["classes"] == ["green", "red", "blue", "grey"]
+    assert one["images"] == 24 and one["skipped_images"] == 0 and one["peak_rss_bytes"] > 2**20
+    assert {"extract", "import", "train", "commit"} <= {phase["name"] for phase in one["phases"]}
+    assert one["bytes_written"] > 0 and one["engine"] == "torch" and one["engine_reason"]
+
+
+def test_it_recognises_what_it_learned(edge, taught, tmp_path):
+    test = make_folder(tmp_path / "test", ["red", "green", "blue", "grey"], count=6, seed=9)
+    out, _ = edge("evaluate", "--state", taught[0], "--data", test, "--json")
+    document = json.loads(out)
+    assert document["accuracy"] > 0.9 and document["images"] == 24
+    assert document["per_class"]["red"]["images"] == 6
+    assert sum(sum(row.values()) for row in document["confusion"].values()) == 24
+
+
+def test_predict_names_the_most_probable_first(edge, taught, tmp_path):
+    test = make_folder(tmp_path / "test", ["blue"], count=1, seed=9)
+    out, _ = edge("predict", "--state", taught[0], test / "blue" / "0.png", "--top-k", "3", "--json")
+    top = json.loads(out)["predictions"][0]["top"]
+    assert top[0]["class"] == "blue" and len(top) == 3
+    assert top[0]["probability"] >= top[1]["probability"] >= top[2]["probability"]
+
+
+def test_the_same_seed_gives_the_same_bytes(edge, bundle, tmp_path):
+    data = make_folder(tmp_path / "a", ["red", "green"])
+    files = []
+    for name in ("s1", "s2"):
+        train(edge, bundle, tmp_path / name, data, "--seed", "5")
+        files.append((tmp_path / name / "generations" / "000001" / "head.safetensors").read_bytes())
+    train(edge, bundle, tmp_path / "s3", data, "--seed", "6")
+    other = (tmp_path / "s3" / "generations" / "000001" / "head.safetensors").read_bytes()
+    assert files[0] == files[1] != other
+
+
+def test_status_history_rollback(edge, taught):
+    state = taught[0]
+    status = json.loads(edge("status", "--state", state, "--json")[0])
+    assert status["generation"] == 2 and status["capacity"] == 6 and status["strategy"] == "lightcl"
+    assert status["buffer"]["samples"] > 0 and status["interrupted_task"] is False
+    assert [g["generation"] for g in json.loads(edge("history", "--state", state, "--json")[0])["generations"]] == [1, 2]
+    assert json.loads(edge("rollback", "--state", state, "--json")[0])["classes"] == ["green", "red"]
+    assert json.loads(edge("status", "--state", state, "--json")[0])["generation"] == 1
+    assert json.loads(edge("rollback", "--state", state, "--to", "2", "--json")[0])["generation"] == 2
+    edge("rollback", "--state", state, "--to", "9", code=6)
+
+
+def test_the_state_needs_no_bundle_beside_it(edge, taught, bundle, tmp_path):
+    import shutil
+
+    shutil.rmtree(bundle)
+    more = make_folder(tmp_path / "more", ["red"], seed=4)
+    out, _ = edge("train", "--state", taught[0], "--data", more, "--json", *ENGINE)
+    document = json.loads(out)
+    assert document["generation"] == 3 and document["new_classes"] == []
+
+
+def test_masks_of_the_strategy_accumulate(edge, taught, tmp_path, bundle):
+    from lightcl_edge.state import State
+
+    before = State(taught[0]).read(2).strategy_state["relu"]
+    train(edge, bundle, taught[0], make_folder(tmp_path / "c", ["red", "blue"], seed=3))
+    after = State(taught[0]).read(3).strategy_state["relu"]
+    assert before.sum() >= 2 and (after | before == after).all()
+
+
+def test_every_command_prints_text_too(edge, taught, tmp_path):
+    state = taught[0]
+    assert "generation 2" in edge("status", "--state", state)[0]
+    assert "held-out" in edge("history", "--state", state)[0]
+    test = make_folder(tmp_path / "test", ["red", "green"], count=2, seed=9)
+    assert "accuracy" in edge("evaluate", "--state", state, "--data", test)[0]
+    assert "0.png" in edge("predict", "--state", state, test / "red" / "0.png")[0]
+    assert "generation 3" in edge("train", "--state", state, "--data", test, *ENGINE)[0]
+
+
+def test_finetune_holds_nothing(edge, bundle, tmp_path):
+    from lightcl_edge.state import State
+
+    for names in (["red", "green"], ["blue", "grey"]):
+        train(edge, bundle, tmp_path / "s", make_folder(tmp_path / names[0], names), "--strategy", "finetune")
+    assert State(tmp_path / "s").read().strategy_state == {}
+
+
+def test_a_full_classifier_says_how_to_export_a_larger_one(edge, tmp_path):
+    names = ["red", "green", "blue", "grey"]
+    small = make_bundle(tmp_path / "b", classes=["a", "b", "c"])
+    _, err = train(edge, small, tmp_path / "s", make_folder(tmp_path / "d", names), code=2)
+    assert "--max-classes 7" in err

@@ -1,0 +1,127 @@
+"""Terminal and HTML are drawn from the record, complete, escaped, and refer to nothing outside."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from xml.etree import ElementTree  # our own pictures, not somebody's file
+
+from lightcl_profiler.record import Report
+from lightcl_profiler.render_html import render_html
+from lightcl_profiler.render_text import headline, render_text
+from lightcl_profiler.svg import Bar, Curve, bar_chart, nice_step, overlay_chart, phase_chart
+
+MIB = 2**20
+VOID = {"meta"}
+
+
+class _Balance(HTMLParser):
+    """Raises when tags do not nest; collects attributes that could fetch something."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.fetching: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.fetching += [name for name, _ in attrs if name in ("src", "href", "srcset", "action", "data")]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        pass
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_the_page_is_whole_and_refers_to_nothing(report: Report) -> None:
+    page = render_html(report)
+    balance = _Balance()
+    balance.feed(page)
+    assert balance.open == []
+    assert balance.fetching == []
+    assert not re.search(r"https?:|url\(|@import|<script|<link|<img", page)
+
+
+def test_text_from_outside_is_escaped(report: Report) -> None:
+    page = render_html(report)
+    for raw in ("<script>", "cat<b>", "<rev 4>", "the <product>", "photos & more/"):
+        assert raw not in page
+    for escaped in ("net&lt;script&gt;", "cat&lt;b&gt;", "the &lt;product&gt;", "photos &amp; more/"):
+        assert escaped in page
+
+
+def test_every_figure_is_in_both_renderings(report: Report) -> None:
+    page, text = render_html(report), render_text(report)
+    for shown in (
+        "100.0 MiB",
+        "520.0 MiB",
+        "45.0 MiB",
+        "90.0 MiB",
+        "60.0 MiB",
+        "30.0 MiB",
+        "50.0 ms",
+        "3.1 s",
+    ):
+        assert shown in page
+        assert shown in text
+    assert "100.0 MiB to 104.0 MiB" in page
+    assert "unavailable" in page
+    assert "SIGKILL" in page
+    assert "SIGKILL" in text
+    assert page.count("measured</span>") > 20
+
+
+def test_headline_names_least_and_most(report: Report) -> None:
+    assert headline(report) == "lightcl peaked at 100.0 MiB, sgd at 520.0 MiB: 5.2 times as much."
+
+
+def test_a_report_without_a_completed_run(report: Report) -> None:
+    empty = replace(report, runs=[], summary=[])
+    assert "No method completed." in render_html(empty)
+    assert "FAILED er" in render_text(empty)
+
+
+def test_figures_the_kernel_does_not_tell(report: Report) -> None:
+    figures = dict(report.summary[0].figures)
+    del figures["pss_peak_bytes"]
+    told = replace(report, summary=[replace(report.summary[0], figures=figures)])
+    assert re.search(r"peak PSS\s+unavailable", render_text(told))
+
+
+def test_bars_are_to_scale() -> None:
+    root = ElementTree.fromstring(bar_chart([Bar("a & b", 100, 50), Bar("c", 200, 0)], 408, "title"))  # noqa: S314
+    widths = [float(rect.get("width", "")) for rect in root.iter("rect")]
+    assert widths == [200.0, 100.0, 400.0, 0.0]
+    assert "a & b" in [element.text for element in root.iter("text")]
+
+
+def _curve(marks: list[tuple[str, float]]) -> Curve:
+    return Curve("lightcl", 1, [(0.0, 0), (1.0, 100 * MIB), (2.0, 50 * MIB)], marks, 2.0)
+
+
+def test_timeline_goes_through_its_points() -> None:
+    root = ElementTree.fromstring(overlay_chart([_curve([("import", 0.0), ("train", 1.0)])], 458, "t"))  # noqa: S314
+    (line,) = root.iter("polyline")
+    points = [tuple(map(float, pair.split(","))) for pair in line.get("points", "").split()]
+    assert [x for x, _ in points] == [48.0, 248.0, 448.0]
+    (_, bottom), (_, peak), (_, middle) = points
+    assert abs((bottom - middle) - (bottom - peak) / 2) < 0.2
+    boundaries = [e for e in root.iter("line") if "boundary" in (e.get("class") or "")]
+    assert [float(e.get("x1", "")) for e in boundaries] == [48.0, 248.0]
+
+
+def test_phase_names_stay_inside_and_apart() -> None:
+    marks = [(f"phase {i}", i * 0.02) for i in range(8)] + [("commit", 1.99)]
+    root = ElementTree.fromstring(phase_chart(_curve(marks), 360, "t"))  # noqa: S314
+    labels = [e for e in root.iter("text") if e.get("class") == "phase"]
+    places = [(e.get("y"), float(e.get("x", ""))) for e in labels]
+    assert len(set(places)) == len(places)
+    last = next(e for e in labels if e.text == "commit")
+    assert last.get("text-anchor") == "end"
+
+
+def test_axis_steps_are_round() -> None:
+    assert [nice_step(span, 5) for span in (5, 9, 24, 600)] == [1.0, 2.0, 5.0, 200.0]

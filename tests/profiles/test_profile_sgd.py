@@ -1,0 +1,108 @@
+"""The whole-network baseline: the right network, trained as plain PyTorch trains it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from profile_bundles import CHANNELS, SIDE, make_bundle, make_images, small_network
+from profile_samples import make_job
+
+from lightcl_edge.errors import BundleError
+from lightcl_edge.images import normalise, open_dataset
+from lightcl_edge.memory import PhaseMeter
+from lightcl_profiler.launcher import run_method
+from lightcl_profiler.methods import METHODS
+from lightcl_profiler.methods.contract import Job
+from lightcl_profiler.methods.sgd import SgdMethod
+from lightcl_profiler.new_classifier import network_from_graph, replace_classifier
+from lightcl_profiler.whole_network import load_whole_network
+
+
+def _job(tmp_path: Path, tasks: list[Path], bundle: Path) -> Job:
+    return replace(
+        make_job("Sgd", tmp_path),
+        implementation=METHODS["sgd"],
+        bundle=str(bundle),
+        tasks=[str(task) for task in tasks],
+        batch_size=3,
+        epochs=2,
+    )
+
+
+@pytest.mark.parametrize("last", ["Gemm", "MatMul", "Conv"])
+def test_a_graph_gets_a_classifier_of_its_own(tmp_path: Path, last: str) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(small_network(last))
+    network = network_from_graph(path, classes=3)
+    logits = network(torch.rand(2, 3, SIDE, SIDE))
+    assert logits.shape == (2, 3)
+    logits.sum().backward()
+    assert all(parameter.grad is not None for parameter in network.parameters())
+    trained = CHANNELS * 27 + 2 * CHANNELS + 3 * CHANNELS + 3
+    assert sum(parameter.numel() for parameter in network.parameters()) == trained
+
+
+def test_batch_statistics_are_used_and_learned(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(small_network())
+    network = network_from_graph(path, classes=3).train()
+    before = [statistic.clone() for statistic in network.buffers()]
+    network(torch.rand(4, 3, SIDE, SIDE))
+    assert before
+    assert not any(torch.equal(a, b) for a, b in zip(before, network.buffers(), strict=True))
+
+
+def test_a_module_gets_a_classifier_of_its_own() -> None:
+    module = torch.nn.Sequential(torch.nn.Linear(6, 5), torch.nn.ReLU(), torch.nn.Linear(5, 1000))
+    replace_classifier(module, 3)
+    assert module(torch.rand(2, 6)).shape == (2, 3)
+    with pytest.raises(BundleError, match="has no linear layer, expected a classifier"):
+        replace_classifier(torch.nn.Sequential(torch.nn.ReLU()), 3)
+
+
+def test_one_epoch_is_plain_sgd(tmp_path: Path) -> None:
+    """One batch of all images, one epoch: the loss is the cross entropy of the untouched network."""
+    bundle = make_bundle(tmp_path, whole=small_network())
+    data = make_images(tmp_path / "data", ["a", "b"])
+    job = replace(_job(tmp_path, [data], bundle), batch_size=8, epochs=1)
+    found = SgdMethod().run(job, PhaseMeter())
+    torch.manual_seed(job.seed)
+    network = load_whole_network(bundle, 2)
+    dataset = open_dataset(str(data))
+    images = normalise(np.stack([dataset.load(i, network.input) for i in range(8)]), network.input)
+    logits = network.module(torch.from_numpy(images))
+    expected = torch.nn.functional.cross_entropy(logits, torch.from_numpy(dataset.labels))
+    assert found.loss == pytest.approx(float(expected.detach()), rel=1e-5)
+    assert found.images == 8
+
+
+def test_in_a_process_of_its_own(tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path, whole=small_network())
+    tasks = [make_images(tmp_path / "one", ["a", "b"]), make_images(tmp_path / "two", ["c", "d"])]
+    run = run_method(_job(tmp_path, tasks, bundle), run=1)
+    assert [phase.name for phase in run.phases] == ["start", "load", "train 1", "train 2"]
+    assert run.images == 16
+    assert run.loss is not None
+    assert run.notes == ["network from the bundle's model.onnx"]
+    assert run.import_rss_bytes > 100 * 2**20  # torch alone
+
+
+def test_without_a_whole_network_the_error_says_how_to_export_one(tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path, whole=None, model="someones.onnx")
+    with pytest.raises(BundleError, match=r"has no model.onnx and .* rebuilt here .*export --with-baselines"):
+        load_whole_network(bundle, 2)
+
+
+def test_the_model_library_rebuilds_what_it_knows(tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path, whole=None, model="resnet18_cifar")
+    network = load_whole_network(bundle, 5)
+    assert network.module(torch.rand(2, 3, 32, 32)).shape == (2, 5)
+    assert network.module.training
+    assert (
+        network.origin
+        == "network rebuilt by the model library as resnet18_cifar with random weights, which need the same memory"
+    )
