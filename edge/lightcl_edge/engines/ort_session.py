@@ -3,35 +3,16 @@
 from __future__ import annotations
 
 import ctypes
-import os
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from lightcl_edge.errors import BundleError, NoEngineError
+from lightcl_edge.errors import BundleError
+from lightcl_edge.sessions import default_threads, import_onnxruntime
 
 #: Blocks from this size on are mapped and unmapped one by one, so that freed activations leave the process.
 MALLOC_THRESHOLD_BYTES = 65536
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
-
-
-def import_onnxruntime() -> Any:
-    """The onnxruntime package.
-
-    Returns:
-        The module.
-
-    Raises:
-        NoEngineError: when it is not installed or does not load on this machine.
-    """
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise NoEngineError(
-            f"onnxruntime can't be imported ({error}), expected onnxruntime 1.20 or newer; "
-            "install it with: pip install onnxruntime"
-        ) from error
-    return onnxruntime
 
 
 def return_freed_memory() -> None:
@@ -40,13 +21,6 @@ def return_freed_memory() -> None:
         library = ctypes.CDLL(None)
         library.mallopt(_M_MMAP_THRESHOLD, MALLOC_THRESHOLD_BYTES)
         library.mallopt(_M_TRIM_THRESHOLD, MALLOC_THRESHOLD_BYTES)
-
-
-def usable_cores() -> int:
-    """Cores that this process may run on (onnxruntime itself ignores limits set from outside)."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def session_options(threads: int | None) -> Any:
@@ -62,7 +36,7 @@ def session_options(threads: int | None) -> Any:
     """
     runtime = import_onnxruntime()
     options = runtime.SessionOptions()
-    options.intra_op_num_threads = threads or usable_cores()
+    options.intra_op_num_threads = threads or default_threads()
     options.inter_op_num_threads = 1
     options.enable_cpu_mem_arena = False
     options.enable_mem_pattern = False

@@ -1,6 +1,7 @@
-"""One step graph bound to the memory of the parameters. The graph's inputs are described by the host's
-``training_graph`` module and in ``docs/bundle.md``.
-"""  # noqa: D205
+"""One step graph bound to the memory of the parameters.
+
+``docs/bundle.md`` describes the graph's inputs and outputs.
+"""
 
 from __future__ import annotations
 
@@ -48,6 +49,7 @@ class StepRunner:
         self._binding = self._session.io_binding()
         self._shapes = {value.name: list(value.shape) for value in self._session.get_inputs()}
         self._loss = np.zeros((), np.float32)
+        self._bound: dict[str, np.ndarray[Any, Any]] = {}  # a binding keeps addresses, not the arrays
         self._own: dict[str, np.ndarray[Any, Any]] = {}
         for name, array in parameters.items():
             self._bind_input(name, array)
@@ -96,11 +98,17 @@ class StepRunner:
 
     def _place_patterns(self, patterns: PatternTerm | None, held: slice) -> None:
         count = 0 if patterns is None else len(patterns.features[held])
+        targets = patterns.targets if patterns else {}
         names = [name.removeprefix("target.") for name in self._fields if name.startswith("target.")]
+        if not set(targets).issubset(names):
+            unknown = sorted(set(targets) - set(names))[0]
+            raise BundleError(f"{self.graph.path}: there is no pattern tensor {unknown!r}, expected one of {names}")
         for name in names:
-            empty = np.zeros((0, *self._fields[f"target.{name}"][1:]), np.float32)
-            self._place(f"target.{name}", empty if patterns is None else patterns.targets[name][held])
-            self._place(f"mask.{name}", empty[:0].reshape(-1) if patterns is None else patterns.masks[name])
+            given = name in targets  # a tensor without targets is free: its mask is 0
+            nothing = np.zeros((0, *self._fields[f"target.{name}"][1:]), np.float32)
+            self._place(f"target.{name}", targets[name][held] if given else nothing)
+            mask = patterns.masks[name] if patterns and given else np.zeros(0, np.float32)
+            self._place(f"mask.{name}", mask)
         self._place("pattern_weight", np.ones(count, np.float32))
         self._place("beta", np.array([patterns.beta if patterns else 0.0], np.float32))
 
@@ -133,8 +141,7 @@ class StepRunner:
                 f"{self.graph.path}: input {name!r} is {found}, expected shape {list(array.shape)}; "
                 "the graph belongs to another head"
             )
-        self._alive = getattr(self, "_alive", {})
-        self._alive[name] = array  # the binding keeps an address, not the array
+        self._bound[name] = array
         self._binding.bind_input(name, "cpu", 0, array.dtype.type, list(array.shape), array.ctypes.data)
 
     def _bind_outputs(self, targets: Mapping[str, FloatArray]) -> None:

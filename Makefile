@@ -1,0 +1,44 @@
+# One door for developers and users. Every target makes what it needs; `make help` lists them.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+OUT ?= demo-out
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-all check format clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+# An environment a set of extras: the demo needs none of the developers' tools.
+$(VENV)/demo.done: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo]'
+	@touch $@
+
+$(VENV)/dev.done: $(VENV)/demo.done
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: $(VENV)/demo.done ## the whole product on real digits: prepare, learn 5 tasks, predict, profile
+	$(BIN)/python -m lightcl_profiler.demo --out $(OUT)
+
+test: $(VENV)/dev.done ## the fast tests
+	$(BIN)/python -m pytest
+
+test-all: $(VENV)/dev.done ## all tests, the slow ones too
+	$(BIN)/python -m pytest -m 'slow or not slow'
+
+check: $(VENV)/dev.done ## style, types, docstrings
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pydoclint --quiet edge host models profiles
+
+format: $(VENV)/dev.done ## rewrite the code in the project's style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean: ## remove the environment and what the demo made
+	rm -rf $(VENV) $(OUT) build dist

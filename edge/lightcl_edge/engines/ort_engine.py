@@ -1,0 +1,232 @@
+"""The ``ort`` engine: whole training steps as ONNX graphs in onnxruntime, without torch.
+
+In place, one run of a graph writes each parameter's update onto the parameter itself: no gradient ever exists.
+Accumulating, a batch goes through a smaller graph in micro-batches that add up gradients: activations are few,
+but each parameter has an accumulator. Which needs less memory depends on the head; ``auto`` compares.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lightcl_edge.bundle import check_parameters
+from lightcl_edge.engines.contract import Batch, Engine, FloatArray, Parameters
+from lightcl_edge.engines.ort_session import open_session, return_freed_memory, session_options
+from lightcl_edge.engines.ort_step import StepRunner
+from lightcl_edge.errors import BundleError
+from lightcl_edge.manifest import HeadInfo, StepGraph
+from lightcl_edge.memory import give_back
+from lightcl_edge.sessions import import_onnxruntime
+
+UPDATES = ("auto", "in_place", "accumulate")
+#: Rows that the forward graph takes at once.
+FORWARD_ROWS = 32
+_FLOAT_BYTES = 4
+
+
+class OrtEngine(Engine):
+    """Trains a head in onnxruntime.
+
+    Args:
+        head: ``head.onnx`` or its bytes; read only where ``steps`` has no ``forward`` graph.
+        info: its names and shapes.
+        feature_shape: of one sample.
+        steps: the bundle's step graphs with their files.
+        threads: processors to use; None for all that this process may use.
+        update: ``in_place``, ``accumulate``, or ``auto`` for the one with the smaller peak.
+
+    Raises:
+        NoEngineError: when onnxruntime can't be imported.
+        BundleError: when there is no graph for the kind of update asked for.
+    """
+
+    name = "ort"
+
+    def __init__(
+        self,
+        head: bytes | Path,
+        info: HeadInfo,
+        feature_shape: Sequence[int],
+        steps: Sequence[tuple[StepGraph, Path]],
+        threads: int | None = None,
+        update: str = "auto",
+    ) -> None:
+        import_onnxruntime()
+        return_freed_memory()
+        self._head, self._threads = head, threads
+        self._feature_shape = tuple(feature_shape)
+        self._shapes = {parameter.name: tuple(parameter.shape) for parameter in info.parameters}
+        self._parameters = {name: np.zeros(shape, np.float32) for name, shape in self._shapes.items()}
+        self._accumulators: dict[str, FloatArray] = {}
+        self._files = dict(steps)
+        self._runners: dict[StepGraph, StepRunner] = {}
+        self._forward: _Forward | None = None
+        self.update = self._choose_update(update)
+
+    def _choose_update(self, asked: str) -> str:
+        """``in_place`` or ``accumulate``."""
+        offered = sorted({graph.update for graph in self._files} & set(UPDATES))
+        if not offered or (asked != "auto" and asked not in offered):
+            raise BundleError(
+                f"the bundle's training_step graphs are {offered or 'none'}, expected {asked}; "
+                "export the bundle again"
+            )
+        if asked != "auto":
+            return asked
+        return min(offered, key=self._planned_bytes)
+
+    def _planned_bytes(self, update: str) -> int:
+        """Peak of the largest step of a kind, as the host counted it, with the accumulators."""
+        graph = max(
+            (graph for graph in self._files if graph.update == update),
+            key=lambda graph: (graph.samples, graph.buffered_samples),
+        )
+        session = open_session(self._files[graph], session_options(self._threads), graph.path)
+        peak = int(session.get_modelmeta().custom_metadata_map.get("peak_bytes", 0))
+        held = sum(array.nbytes for array in self._parameters.values()) if update == "accumulate" else 0
+        return peak + held
+
+    def load(self, parameters: Parameters) -> None:
+        """Take over a copy of all parameters; see :meth:`Engine.load`."""
+        for name, array in check_parameters(parameters, self._shapes, "parameters").items():
+            np.copyto(self._parameters[name], array)
+
+    def step(self, batch: Batch) -> float:
+        """One SGD step; see :meth:`Engine.step`."""
+        self._check_batch(batch)
+        if self._forward is not None:
+            self._forward = None
+            give_back()
+        samples, held = len(batch.features), len(batch.patterns.features) if batch.patterns else 0
+        graph = self._fitting(samples, held) if self.update == "in_place" else None
+        if graph is not None:
+            return self._runner(graph).run(batch, slice(0, samples), slice(0, held))
+        return self._accumulate(batch, samples, held)
+
+    def _fitting(self, samples: int, held: int) -> StepGraph | None:
+        """The smallest in-place graph that takes the whole batch at once."""
+        graphs = [
+            graph
+            for graph in self._files
+            if graph.update == "in_place" and graph.samples >= samples and graph.buffered_samples >= held
+        ]
+        return min(graphs, key=lambda graph: (graph.samples, graph.buffered_samples), default=None)
+
+    def _accumulate(self, batch: Batch, samples: int, held: int) -> float:
+        """The same step in micro-batches: sum up gradients, then update once."""
+        graph = self._micro_batch(samples, held)
+        self._runners = {known: runner for known, runner in self._runners.items() if known.update == graph.update}
+        if not self._accumulators:
+            self._accumulators = {name: np.zeros_like(array) for name, array in self._parameters.items()}
+        runner, loss = self._runner(graph), 0.0
+        rounds = -(-samples // graph.samples)
+        if held:
+            rounds = max(rounds, -(-held // graph.buffered_samples))
+        for part in range(rounds):
+            new = slice(part * graph.samples, (part + 1) * graph.samples)
+            old = slice(part * graph.buffered_samples, (part + 1) * graph.buffered_samples)
+            loss += runner.run(batch, new, old)
+        for name, gradient in self._accumulators.items():
+            gradient *= np.float32(-batch.learning_rate)
+            self._parameters[name] += gradient
+            gradient.fill(0)
+        return loss
+
+    def _micro_batch(self, samples: int, held: int) -> StepGraph:
+        """The accumulating graph that wastes the fewest rows."""
+        graphs = [
+            graph
+            for graph in self._files
+            if graph.update == "accumulate" and bool(graph.buffered_samples) >= bool(held)
+        ]
+        if not graphs:
+            limit = max((graph.samples for graph in self._files if graph.update == "in_place"), default=0)
+            raise BundleError(
+                f"a step of {samples} samples and {held} buffered ones fits no training_step graph, expected "
+                f"at most {limit} samples; lower --batch-size or export the bundle for this batch size"
+            )
+
+        def padded_rows(graph: StepGraph) -> int:
+            rounds = -(-samples // graph.samples)
+            if held:
+                rounds = max(rounds, -(-held // graph.buffered_samples))
+            return rounds * (graph.samples + graph.buffered_samples)
+
+        return min(graphs, key=padded_rows)
+
+    def _runner(self, graph: StepGraph) -> StepRunner:
+        if graph not in self._runners:
+            accumulators = self._accumulators if graph.update == "accumulate" else {}
+            path = self._files[graph]
+            self._runners[graph] = StepRunner(graph, path, self._parameters, accumulators, self._threads)
+        return self._runners[graph]
+
+    def _check_batch(self, batch: Batch) -> None:
+        parts = [batch.features, *([batch.patterns.features] if batch.patterns else [])]
+        for part in parts:
+            if part.shape[1:] != self._feature_shape:
+                raise BundleError(
+                    f"features have the shape {part.shape[1:]}, expected {self._feature_shape}; "
+                    "they come from another trunk"
+                )
+
+    def logits(self, features: FloatArray) -> FloatArray:
+        """Unmasked logits; see :meth:`Engine.logits`."""
+        return self.activations(features, ["logits"])["logits"]
+
+    def activations(self, features: FloatArray, names: Sequence[str]) -> dict[str, FloatArray]:
+        """Named tensors of the head; see :meth:`Engine.activations`."""
+        if self._forward is None:
+            self._forward = self._open_forward()
+        return self._forward.run(features, list(names))
+
+    def _open_forward(self) -> _Forward:
+        light = [path for graph, path in self._files.items() if graph.update == "forward"]
+        options = session_options(self._threads)
+        if light:
+            return _Forward(open_session(light[0], options, light[0].name), self._parameters, {})
+        runtime = import_onnxruntime()
+        values = {name: runtime.OrtValue.ortvalue_from_numpy(array) for name, array in self._parameters.items()}
+        for name, value in values.items():
+            options.add_initializer(name, value)
+        return _Forward(open_session(self._head, options, "head.onnx"), {}, values)
+
+    def parameters(self) -> dict[str, FloatArray]:
+        """A copy of all parameters; see :meth:`Engine.parameters`."""
+        return {name: array.copy() for name, array in self._parameters.items()}
+
+    def close(self) -> None:
+        """Give back sessions and accumulators."""
+        self._runners, self._accumulators, self._forward = {}, {}, None
+        give_back()
+
+
+class _Forward:
+    """The head's inference graph over the engine's own parameters.
+
+    Args:
+        session: of the graph.
+        weights: parameters that are inputs of the graph.
+        values: parameters that replaced initialisers, to be kept alive.
+    """
+
+    def __init__(self, session: Any, weights: Parameters, values: dict[str, Any]) -> None:
+        self._session, self._weights, self._values = session, weights, values
+
+    def run(self, features: FloatArray, names: list[str]) -> dict[str, FloatArray]:
+        """The named tensors of all rows, computed in parts."""
+        parts: dict[str, list[FloatArray]] = {name: [] for name in names}
+        for start in range(0, max(1, len(features)), FORWARD_ROWS):
+            rows = np.ascontiguousarray(features[start : start + FORWARD_ROWS], np.float32)
+            inputs = {"features": rows, **self._weights}
+            try:
+                values = self._session.run(names, inputs)
+            except Exception as error:  # onnxruntime's exceptions share no public base
+                raise BundleError(f"head.onnx can't compute {names}: {str(error)[:300]}") from error
+            for name, value in zip(names, values, strict=True):
+                parts[name].append(value)
+        return {name: np.concatenate(arrays) if len(arrays) > 1 else arrays[0] for name, arrays in parts.items()}

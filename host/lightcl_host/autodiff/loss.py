@@ -1,0 +1,102 @@
+"""The loss of a training step and where its gradient enters the head.
+
+``sum_i weights[i] CE(masked logits[i], labels[i])
++ beta sum_t sum(mask[t] pattern_weight (activation[t] - target[t])^2)``,
+as ``lightcl_edge.engines.contract`` states it. New samples are the first rows of a batch, buffered ones the
+last.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lightcl_edge.engines.contract import MASKED_LOGIT
+from lightcl_host.autodiff.builder import GraphBuilder
+
+
+def cross_entropy(graph: GraphBuilder, samples: int, buffered: int, capacity: int) -> tuple[str, str]:
+    """Emit the masked, weighted cross entropy of the new samples.
+
+    Args:
+        graph: holds ``logits``; reads the inputs ``labels``, ``logit_mask`` and ``weights``.
+        samples: new samples in the batch.
+        buffered: buffered samples behind them.
+        capacity: columns of the logits.
+
+    Returns:
+        The loss (a scalar) and its gradient at ``logits``, shape ``(samples + buffered, capacity)``.
+    """
+    logits = graph.slice("logits", [0], [samples], [0]) if buffered else "logits"
+    absent = graph.op("Sub", graph.constant(1), "logit_mask")
+    masked = graph.op("Add", logits, graph.op("Mul", absent, graph.constant(MASKED_LOGIT)))
+    log_probability = graph.op("LogSoftmax", masked, axis=1)
+    weights = graph.reshape("weights", [samples, 1])
+    rows = graph.constant(np.arange(capacity)[None, :], np.int64)
+    chosen = graph.mask(graph.op("Equal", graph.reshape("labels", [samples, 1]), rows))
+    target = graph.op("Mul", chosen, weights)
+    loss = graph.op("Neg", graph.sum(graph.op("Mul", target, log_probability), [0, 1]))
+    expected = graph.op("Mul", graph.op("Exp", log_probability), weights)
+    gradient = graph.op("Sub", expected, target)
+    if buffered:
+        gradient = graph.op("Pad", gradient, graph.ints([0, 0, buffered, 0]))
+    return loss, gradient
+
+
+class PatternTerms:
+    """The squared distances of the buffered samples' activations from their patterns.
+
+    Args:
+        graph: where to emit.
+        names: pattern tensors; for each the inputs ``target.<name>`` and ``mask.<name>`` are read.
+        samples: new samples, which have no pattern.
+        buffered: samples with patterns; 0 for no term at all.
+
+    Attributes:
+        terms: the scalars emitted so far, which add to the loss.
+    """
+
+    def __init__(self, graph: GraphBuilder, names: list[str], samples: int, buffered: int) -> None:
+        self._graph = graph
+        self._pending = set(names) if buffered else set()
+        self._samples, self._buffered = samples, buffered
+        self._differences: dict[str, str] = {}
+        self.terms: list[str] = []
+
+    def holds(self, name: str) -> bool:
+        """True if the tensor has a pattern."""
+        return name in self._pending
+
+    def observe(self, name: str) -> None:
+        """Emit ``activation - target`` now, so that the whole activation need not live on."""
+        rows = self._graph.slice(name, [self._samples], [self._samples + self._buffered], [0])
+        self._differences[name] = self._graph.op("Sub", rows, f"target.{name}")
+
+    def add_gradient(self, name: str, gradient: str | None) -> str:
+        """Emit the term of one tensor and add its gradient to what came from later layers.
+
+        Args:
+            name: the pattern tensor.
+            gradient: of the full batch, or None.
+
+        Returns:
+            The sum, of the tensor's shape.
+        """
+        graph, shape = self._graph, self._graph.shape(name)
+        if name not in self._differences:
+            self.observe(name)
+        difference = self._differences.pop(name)
+        weighted = graph.op("Mul", difference, self._factor(name, len(shape), shape[1]))
+        axes = list(range(len(shape)))
+        self.terms.append(graph.sum(graph.op("Mul", weighted, difference), axes))
+        seed = graph.op("Mul", weighted, graph.constant(2))
+        if gradient is None:
+            return graph.op("Pad", seed, graph.ints([self._samples, *[0] * (2 * len(shape) - 1)]))
+        rows = np.arange(self._samples, self._samples + self._buffered)[:, None]
+        whole = graph.full(gradient, shape)
+        return graph.op("ScatterND", whole, graph.constant(rows, np.int64), seed, reduction="add")
+
+    def _factor(self, name: str, rank: int, channels: int) -> str:
+        """``beta * pattern_weight * mask``, shape ``(buffered, channels, 1, ...)``."""
+        graph, ones = self._graph, [1] * (rank - 2)
+        mask = graph.op("Mul", graph.reshape(f"mask.{name}", [1, channels, *ones]), "beta")
+        return graph.op("Mul", graph.reshape("pattern_weight", [self._buffered, 1, *ones]), mask)

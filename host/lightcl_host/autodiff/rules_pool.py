@@ -1,0 +1,90 @@
+"""Gradients of means: global and windowed average pooling, and ReduceMean."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from lightcl_host.autodiff.builder import ForwardNode, GraphBuilder, Shape
+from lightcl_host.autodiff.conv_geometry import Window, window_of
+from lightcl_host.autodiff.registry import Gradient, rule, upstream_of
+
+
+def _mean_gradient(graph: GraphBuilder, gradient: str, source: Shape, axes: Sequence[int]) -> str:
+    """``dY / count``, left at side 1 along the averaged axes: it broadcasts where it is used."""
+    kept = tuple(1 if axis in axes else side for axis, side in enumerate(source))
+    count = int(np.prod([source[axis] for axis in axes]))
+    mean = graph.op("Mul", graph.reshape(gradient, kept), graph.constant(1 / count))
+    graph.shapes[mean] = kept
+    return mean
+
+
+@rule("GlobalAveragePool")
+def global_average_pool(
+    graph: GraphBuilder, node: ForwardNode, upstream: Sequence[str | None], wanted: Sequence[bool]
+) -> list[Gradient]:
+    """An equal share for each pixel."""
+    del wanted
+    source = graph.shape(node.inputs[0])
+    return [_mean_gradient(graph, upstream_of(upstream), source, range(2, len(source)))]
+
+
+@rule("ReduceMean")
+def reduce_mean(
+    graph: GraphBuilder, node: ForwardNode, upstream: Sequence[str | None], wanted: Sequence[bool]
+) -> list[Gradient]:
+    """An equal share for each averaged value."""
+    source = graph.shape(node.inputs[0])
+    given = node.ints("axes", [])  # an attribute before opset 18, an input since
+    if len(node.inputs) > 1 and node.inputs[1]:
+        given = graph.value(node.inputs[1], node).tolist()
+    if not given and node.attributes.get("noop_with_empty_axes", 0):
+        return [upstream_of(upstream), *[None] * (len(wanted) - 1)]
+    axes = sorted(axis % len(source) for axis in given) or list(range(len(source)))
+    return [_mean_gradient(graph, upstream_of(upstream), source, axes), *[None] * (len(wanted) - 1)]
+
+
+def _window_counts(
+    window: Window, *, pads_count: bool, declared: Sequence[int]
+) -> np.ndarray[Shape, np.dtype[np.float32]]:
+    """Over how many values each window averages, shape ``(1, 1, *out)``.
+
+    Positions beyond the declared pads, which only ceil mode reaches, never count.
+    """
+    sides = []
+    for axis in (0, 1):
+        starts = np.arange(window.out[axis])[:, None] * window.strides[axis]
+        taps = starts + np.arange(window.kernel[axis])[None, :] * window.dilations[axis]
+        low = 0 if pads_count else window.before[axis]
+        high = window.before[axis] + window.image[axis] + (declared[2 + axis] if pads_count else 0)
+        sides.append(((taps >= low) & (taps < high)).sum(axis=1))
+    return np.outer(*sides).reshape(1, 1, *window.out).astype(np.float32)
+
+
+@rule("AveragePool")
+def average_pool(
+    graph: GraphBuilder, node: ForwardNode, upstream: Sequence[str | None], wanted: Sequence[bool]
+) -> list[Gradient]:
+    """Each window's gradient, divided by its count, added to the pixels it covers.
+
+    That is a transposed convolution by a kernel of ones, the channels standing in the batch axis.
+    """
+    del wanted
+    window = window_of(graph, node, tuple(node.ints("kernel_shape", [])))
+    pads_count = bool(node.attributes.get("count_include_pad", 0))
+    automatic = node.attributes.get("auto_pad", b"NOTSET") != b"NOTSET"
+    declared = window.pads if automatic else node.ints("pads", [0] * 4)
+    counts = _window_counts(window, pads_count=pads_count, declared=declared)
+    shares = graph.op("Mul", upstream_of(upstream), graph.constant(1 / counts))
+    maps = window.samples * window.channels
+    spread = graph.op(
+        "ConvTranspose",
+        graph.reshape(shares, [maps, 1, *window.out]),
+        graph.constant(np.ones((1, 1, *window.kernel))),
+        strides=list(window.strides),
+        dilations=list(window.dilations),
+        pads=window.pads,
+        output_padding=list(window.remainder),
+    )
+    return [graph.reshape(spread, [window.samples, window.channels, *window.image])]

@@ -1,0 +1,99 @@
+"""Gradients of operators that cut tensors apart or put them together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from lightcl_edge.errors import BundleError
+from lightcl_host.autodiff.builder import ForwardNode, GraphBuilder, Shape
+from lightcl_host.autodiff.registry import Gradient, rule, upstream_of
+
+
+@rule("Concat")
+def concat(
+    graph: GraphBuilder, node: ForwardNode, upstream: Sequence[str | None], wanted: Sequence[bool]
+) -> list[Gradient]:
+    """Each input gets its stretch of the gradient."""
+    axis = node.attributes["axis"] % len(graph.shape(node.outputs[0]))
+    gradients, start = list[Gradient](), 0
+    for name, needs in zip(node.inputs, wanted, strict=True):
+        end = start + graph.shape(name)[axis]
+        gradients.append(graph.slice(upstream_of(upstream), [start], [end], [axis]) if needs else None)
+        start = end
+    return gradients
+
+
+@rule("Split")
+def split(
+    graph: GraphBuilder, node: ForwardNode, upstream: Sequence[str | None], wanted: Sequence[bool]
+) -> list[Gradient]:
+    """The parts' gradients side by side; zeros for a part that nothing used."""
+    axis = node.attributes.get("axis", 0) % len(graph.shape(node.inputs[0]))
+    parts = []
+    for name, gradient in zip(node.outputs, upstream, strict=True):
+        zeros = gradient or graph.op("Expand", graph.constant(0), graph.ints(graph.shape(name)))
+        parts.append(zeros)
+    return [graph.op("Concat", *parts, axis=axis), *[None] * (len(wanted) - 1)]
+
+
+def _slice_bounds(graph: GraphBuilder, node: ForwardNode, shape: Shape) -> list[tuple[int, range]]:
+    """For each sliced axis, the indices that the slice took, as numpy's slices do."""
+    arrays = [graph.value(name, node).tolist() if name else None for name in node.inputs[1:]]
+    starts, ends, axes, steps = (arrays + [None, None])[:4]
+    chosen = list(axes) if axes is not None else list(range(len(starts)))
+    bounds = []
+    for start, end, axis, step in zip(starts, ends, chosen, steps or [1] * len(chosen), strict=True):
+        side = shape[axis]
+        # ONNX writes "to the very start, backwards" as an end below -side, numpy as None.
+        last = None if step < 0 and end < -side else end
+        bounds.append((axis % len(shape), range(side)[slice(start, last, step)]))
+    return bounds
+
+
+def _scatter_axis(graph: GraphBuilder, tensor: str, shape: list[int], axis: int, taken: range, side: int) -> str:
+    """Put the values of one axis back where they came from, zeros between; updates ``shape``."""
+    count = len(taken)
+    if taken.step < 0:
+        tensor = graph.slice(tensor, [-1], [-(2**31)], [axis], [-1])
+        taken = taken[::-1]
+    if taken.step > 1:
+        spaced = [*shape[:axis], count, 1, *shape[axis + 1 :]]
+        ends = [0] * (axis + 1) + [taken.step - 1] + [0] * (len(shape) - axis - 1)
+        gaps = graph.op("Pad", graph.reshape(tensor, spaced), graph.ints([0] * len(spaced) + ends))
+        shape[axis] = count * taken.step
+        tensor = graph.reshape(gaps, shape)
+    after = side - taken.start - shape[axis]  # negative where the last gap reaches over the edge
+    pads = [0] * (2 * len(shape))
+    pads[axis], pads[len(shape) + axis] = taken.start, after
+    shape[axis] = side
+    return graph.op("Pad", tensor, graph.ints(pads)) if any(pads) else tensor
+
+
+@rule("Slice")
+def cut(
+    graph: GraphBuilder, node: ForwardNode, upstream: Sequence[str | None], wanted: Sequence[bool]
+) -> list[Gradient]:
+    """The gradient where the slice came from, zeros elsewhere."""
+    source = graph.shape(node.inputs[0])
+    tensor, shape = upstream_of(upstream), list(graph.shape(node.outputs[0]))
+    for axis, taken in _slice_bounds(graph, node, source):
+        tensor = _scatter_axis(graph, tensor, shape, axis, taken, source[axis])
+    return [tensor, *[None] * (len(wanted) - 1)]
+
+
+@rule("Pad")
+def pad(
+    graph: GraphBuilder, node: ForwardNode, upstream: Sequence[str | None], wanted: Sequence[bool]
+) -> list[Gradient]:
+    """Cut off what was added (and give zeros for what a negative pad cut off)."""
+    mode = node.attributes.get("mode", b"constant")
+    if mode != b"constant":
+        raise BundleError(f"head.onnx: {node.describe()} has mode {mode.decode()!r}, expected 'constant' to train it")
+    rank = len(graph.shape(node.inputs[0]))
+    amounts = graph.value(node.inputs[1], node).tolist()
+    has_axes = len(node.inputs) > 3 and node.inputs[3]
+    axes = [a % rank for a in graph.value(node.inputs[3], node).tolist()] if has_axes else list(range(rank))
+    undo = [0] * (2 * rank)
+    for position, axis in enumerate(axes):
+        undo[axis], undo[rank + axis] = -amounts[position], -amounts[len(axes) + position]
+    return [graph.op("Pad", upstream_of(upstream), graph.ints(undo)), *[None] * (len(wanted) - 1)]

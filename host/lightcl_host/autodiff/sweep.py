@@ -1,0 +1,144 @@
+"""The reverse sweep: from the loss back through the head's nodes to its parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+import numpy as np
+
+from lightcl_edge.errors import BundleError
+from lightcl_host.autodiff.builder import ForwardNode, GraphBuilder
+from lightcl_host.autodiff.loss import PatternTerms
+from lightcl_host.autodiff.registry import RULES, Gradient
+from lightcl_host.autodiff.rules_activation import GATING_OPERATORS, gate_of
+from lightcl_host.autodiff.updates import Updater
+
+
+def depending_on(graph: GraphBuilder, parameters: Collection[str]) -> set[str]:
+    """All tensors that change when a parameter does."""
+    moved = set(parameters)
+    for node in graph.forward:
+        if moved.intersection(node.inputs):
+            moved.update(node.outputs)
+    return moved
+
+
+def check_trainable(graph: GraphBuilder, parameters: Collection[str]) -> None:
+    """Refuse what the sweep can't differentiate.
+
+    Args:
+        graph: the head.
+        parameters: names of the trained tensors.
+
+    Raises:
+        BundleError: naming an operator without a rule, a parameter read twice, or one that has no effect.
+    """
+    moved = depending_on(graph, parameters)
+    for node in graph.forward:
+        if moved.intersection(node.inputs) and node.kind not in RULES:
+            raise BundleError(
+                f"head.onnx: {node.describe()} can't be trained through; expected one of "
+                f"{', '.join(sorted(RULES))}. Choose a cut behind it"
+            )
+    for name in parameters:
+        count = sum(node.inputs.count(name) for node in graph.forward)
+        if count != 1:
+            raise BundleError(f"head.onnx: {count} operators on the way to logits read {name!r}, expected 1")
+
+
+def emit_forward(graph: GraphBuilder, parameters: Collection[str], patterns: PatternTerms) -> None:
+    """Emit the forward nodes, and beside them what spares whole activations from living until the sweep.
+
+    An activation that no rule reads again is replaced by its gate (a quarter of the size) and, where it has
+    a pattern, by the difference of the buffered rows.
+    """
+    moved = depending_on(graph, parameters)
+    saved = set[str]()
+    for node in graph.forward:
+        wanted = [name in moved for name in node.inputs]
+        if any(wanted) and node.kind not in GATING_OPERATORS:
+            saved.update(RULES[node.kind].saves(node, wanted))
+    for node in graph.forward:
+        graph.nodes.append(node.proto)
+        if node.kind in GATING_OPERATORS and node.outputs[0] in moved - saved:
+            gate = gate_of(graph, node)
+            if gate:
+                graph.gates[node.outputs[0]] = gate
+        for name in node.outputs:
+            if patterns.holds(name) and name not in saved:
+                patterns.observe(name)
+
+
+class Sweep:
+    """Carries gradients from the outputs to the parameters.
+
+    Args:
+        graph: the head with its forward nodes emitted.
+        parameters: names of the trained tensors.
+        patterns: the terms that enter at inner activations.
+        updater: takes the parameters' gradients.
+    """
+
+    def __init__(
+        self, graph: GraphBuilder, parameters: Collection[str], patterns: PatternTerms, updater: Updater
+    ) -> None:
+        self._graph, self._parameters = graph, set(parameters)
+        self._patterns, self._updater = patterns, updater
+        self._moved = depending_on(graph, parameters)
+        self._gradients: dict[str, list[str]] = {}
+
+    def run(self, output: str, gradient: str) -> None:
+        """Sweep back from one output.
+
+        Args:
+            output: the tensor the loss was computed from.
+            gradient: of the loss at that tensor.
+        """
+        self._gradients[output] = [gradient]
+        for node in reversed(self._graph.forward):
+            wanted = [name in self._moved for name in node.inputs]
+            if any(wanted):
+                self._pass_back(node, wanted)
+
+    def _pass_back(self, node: ForwardNode, wanted: Sequence[bool]) -> None:
+        upstream = [self._collect(name) for name in node.outputs]
+        if not any(upstream):
+            return
+        found = RULES[node.kind]
+        if not found.spreads:
+            pairs = zip(upstream, node.outputs, strict=True)
+            upstream = [name and self._graph.full(name, self._graph.shape(output)) for name, output in pairs]
+        results = found.function(self._graph, node, upstream, wanted)
+        others = [result for result in results if isinstance(result, str)]
+        after = [*others, *filter(None, upstream)]
+        for name, result in zip(node.inputs, results, strict=True):
+            if result is not None and name not in self._parameters:
+                self._hand_on(name, result)
+        for name, result in zip(node.inputs, results, strict=True):
+            if result is not None and name in self._parameters:
+                self._updater.apply(name, result, after)
+
+    def _hand_on(self, name: str, result: Gradient) -> None:
+        """Keep a gradient until the node that made the tensor is reached."""
+        shape = self._graph.shape(name)
+        if callable(result):  # an adder for a tensor that is no parameter: add it to nothing
+            result = self._graph.reshape(result(None, None)[-1], shape)
+        if result is not None:
+            self._graph.shapes.setdefault(result, shape)
+            self._gradients.setdefault(name, []).append(result)
+
+    def _collect(self, name: str) -> str | None:
+        """The sum of all gradients that reached a tensor."""
+        graph, total = self._graph, None
+        parts = self._gradients.pop(name, [])
+        for part in sorted(parts, key=lambda part: -int(np.prod(graph.shapes.get(part, ())))):
+            if total is None:
+                total = part
+                continue
+            shape = np.broadcast_shapes(graph.shape(total), graph.shape(part))
+            total = graph.op("Add", total, part)
+            graph.shapes[total] = shape
+        if self._patterns.holds(name):
+            total = self._patterns.add_gradient(name, total)
+            graph.shapes[total] = graph.shape(name)
+        return total

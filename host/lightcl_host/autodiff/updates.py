@@ -1,0 +1,127 @@
+"""Writing gradients onto the buffers of parameters or accumulators, in an order that is safe in place.
+
+The runtime does not know that ``update.0.W`` is bound to the memory of ``W``. It may run the update before
+another node that reads ``W``, which then silently reads the new weights. So each update is made to depend on
+every other reader of its parameter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import onnx
+
+from lightcl_host.autodiff.builder import GraphBuilder
+from lightcl_host.autodiff.registry import ParameterGradient
+from lightcl_host.autodiff.rules_linear import plain
+
+#: Operators whose output may share the memory of their first input in onnxruntime.
+ALIASING_OPERATORS = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Dropout"})
+UPDATE_PREFIX = "update."
+ACCUMULATOR_PREFIX = "accumulator."
+
+
+def update_name(parameter: str, position: int) -> str:
+    """The graph output that is written onto a parameter's buffer as the ``position``-th."""
+    return f"{UPDATE_PREFIX}{position}.{parameter}"
+
+
+def readers_of(nodes: Iterable[onnx.NodeProto], tensor: str) -> list[onnx.NodeProto]:
+    """The nodes that read a tensor's memory, directly or through an alias; in execution order."""
+    names, readers = {tensor}, []
+    for node in nodes:
+        if names.intersection(node.input):
+            readers.append(node)
+            if node.op_type in ALIASING_OPERATORS and node.input[0] in names:
+                names.update(node.output)
+    return readers
+
+
+def ancestors_of(nodes: Sequence[onnx.NodeProto], tensors: Iterable[str]) -> set[str]:
+    """All tensors that must exist before the given ones do, and these themselves."""
+    needed = set(tensors)
+    for node in reversed(nodes):
+        if needed.intersection(node.output):
+            needed.update(node.input)
+    return needed
+
+
+def update_hazards(model: onnx.ModelProto) -> list[str]:
+    """Find in-place updates that may run before another reader of the same memory.
+
+    Args:
+        model: a training step.
+
+    Returns:
+        A sentence for each hazard; empty if the data dependencies alone make every order safe.
+    """
+    nodes, hazards = list(model.graph.node), []
+    inputs = {value.name for value in model.graph.input}
+    for writer in nodes:
+        for output in writer.output:
+            if not output.startswith(UPDATE_PREFIX):
+                continue
+            parameter = output.removeprefix(UPDATE_PREFIX).partition(".")[2]
+            accumulator = ACCUMULATOR_PREFIX + parameter
+            target = accumulator if accumulator in inputs else parameter
+            before = ancestors_of(nodes, [output])
+            for reader in readers_of(nodes, target):
+                if not before.issuperset(reader.output):
+                    hazards.append(f"{output} may overwrite {target} before {reader.output[0]} has read it")
+    return hazards
+
+
+class Updater:
+    """Emits the updates of a step.
+
+    Args:
+        graph: where to emit.
+        in_place: True for ``parameter + neg_lr * gradient`` onto the parameter, False for
+            ``accumulator + gradient`` onto the parameter's accumulator.
+
+    Attributes:
+        outputs: names of the graph outputs, in execution order.
+        updated: parameters that have an update.
+    """
+
+    def __init__(self, graph: GraphBuilder, *, in_place: bool) -> None:
+        self._graph, self._in_place = graph, in_place
+        self.outputs: list[str] = []
+        self.updated: set[str] = set()
+
+    def apply(self, parameter: str, gradient: str | ParameterGradient, after: Sequence[str]) -> None:
+        """Emit the update of one parameter.
+
+        Args:
+            parameter: its name.
+            gradient: the tensor, or what adds it.
+            after: tensors that exist by then anyway, the cheapest to wait for: the node's other gradients
+                and its upstream ones.
+        """
+        graph = self._graph
+        if isinstance(gradient, str):
+            gradient = plain(graph, graph.full(gradient, graph.shape(parameter)))
+        base = parameter if self._in_place else ACCUMULATOR_PREFIX + parameter
+        scale = self._ordered_scale(parameter, after) if self._in_place else None
+        start = len(graph.nodes)
+        names = gradient(base, scale)
+        renamed = {name: update_name(parameter, position) for position, name in enumerate(names)}
+        for node in graph.nodes[start:]:
+            node.input[:] = [renamed.get(name, name) for name in node.input]
+            node.output[:] = [renamed.get(name, name) for name in node.output]
+        self.outputs.extend(renamed.values())
+        self.updated.add(parameter)
+
+    def _ordered_scale(self, parameter: str, after: Sequence[str]) -> str:
+        """``neg_lr`` in a form that exists only once every reader of the parameter has run."""
+        graph = self._graph
+        waiting = [node.output[0] for node in readers_of(graph.nodes, parameter)]
+        scale = "neg_lr"
+        for tensor in (*after, *waiting):
+            before = ancestors_of(graph.nodes, [tensor])
+            left = [name for name in waiting if name not in before]
+            if len(left) < len(waiting):
+                first = graph.slice(graph.reshape(tensor, [-1]), [0], [1], [0])
+                scale = graph.op("Add", scale, graph.op("Mul", first, "zero"))
+                waiting = left
+        return scale

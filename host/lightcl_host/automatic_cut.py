@@ -1,0 +1,51 @@
+"""Where ``--cut auto`` parts a network when nothing has been measured."""
+
+from __future__ import annotations
+
+from lightcl_edge.errors import UsageError
+from lightcl_host.graph import Cut, spatial
+
+#: The head must keep at least this share of the network's weights (classifiers left out on both sides): below
+#: it, hardly anything would be left to learn with.
+MINIMUM_HEAD_SHARE = 0.2
+
+RULE = (
+    f"the deepest trainable cut whose head keeps at least {MINIMUM_HEAD_SHARE:.0%} of the weights (without the "
+    "classifier) and whose features are maps and no larger than at any cut before it"
+)
+
+
+def choose_automatically(cuts: list[Cut]) -> Cut:
+    """The cut by :data:`RULE`.
+
+    Features that are larger than at some earlier cut would cost more memory and train less: such cuts (inside
+    the blocks of a MobileNet, where channels are expanded) never win. Where no cut has a feature map, vectors
+    are taken.
+
+    Args:
+        cuts: of the model, in order.
+
+    Returns:
+        The chosen cut.
+
+    Raises:
+        UsageError: when no cut can be trained, naming what is in the way.
+    """
+    trainable = [cut for cut in cuts if cut.trainable]
+    if not trainable:
+        reason = cuts[-1].reason if cuts else "no tensor alone carries all information"
+        raise UsageError(f"no cut of this network can be trained: {reason}; give another model")
+    compact = [
+        cut
+        for position, cut in enumerate(trainable)
+        if cut.feature_bytes <= min(other.feature_bytes for other in trainable[: position + 1])
+    ]
+    large_enough = [cut for cut in compact if _head_share(cut) >= MINIMUM_HEAD_SHARE]
+    maps = [cut for cut in large_enough if spatial(cut.shape)]
+    return (maps or large_enough or trainable[:1])[-1]
+
+
+def _head_share(cut: Cut) -> float:
+    """The head's share of all weights, the classifier left out of both."""
+    body = cut.trunk_parameters + cut.head_parameters - cut.classifier_parameters
+    return (cut.head_parameters - cut.classifier_parameters) / body if body else 0.0

@@ -1,0 +1,52 @@
+"""Names of the network's own classes, and room for those of the device."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lightcl_edge.errors import DataError, UsageError
+from lightcl_edge.manifest import MAX_CLASSES, MAX_NAME_LENGTH
+
+
+def check_capacity(capacity: int) -> None:
+    """Refuse a classifier that the bundle's format does not allow.
+
+    Raises:
+        UsageError: naming the limits.
+    """
+    if not 1 <= capacity <= MAX_CLASSES:
+        raise UsageError(f"--max-classes {capacity}; expected 1 to {MAX_CLASSES}")
+
+
+def read_class_names(path: Path | None, count: int) -> list[str]:
+    """The names in a text file, one a line.
+
+    Args:
+        path: the file, or None for a bundle that starts without classes.
+        count: how many classes the network has.
+
+    Returns:
+        The names, none without a file.
+
+    Raises:
+        DataError: when the file can't be read or does not name every class once.
+    """
+    if path is None:
+        return []
+    try:
+        names = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(
+            f"--keep-classes {path} can't be read ({error}); expected a text file, a name a line"
+        ) from error
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise DataError(f"{path} names {repeated[0]!r} more than once; expected {count} different names")
+    if len(names) != count:
+        raise DataError(f"{path} names {len(names)} classes, expected {count}: one line for each output of the network")
+    too_long = [name for name in names if len(name) > MAX_NAME_LENGTH]
+    if too_long:
+        raise DataError(
+            f"{path}: {too_long[0][:40]!r}... has {len(too_long[0])} characters, expected {MAX_NAME_LENGTH}"
+        )
+    return names

@@ -1,0 +1,133 @@
+"""The head's last layer: the network's own classes out, rows for the device's classes in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lightcl_edge.errors import UsageError
+from lightcl_host.onnx_graph import (
+    BATCH,
+    FEATURES,
+    LOGITS,
+    PENULTIMATE,
+    drop_unused,
+    integer_attribute,
+    rename_tensors,
+    replace_all,
+    to_array,
+    to_tensor,
+)
+
+if TYPE_CHECKING:
+    import onnx
+
+FloatArray = NDArray[np.float32]
+
+WEIGHT, BIAS = "classifier.weight", "classifier.bias"
+#: Of rows that no class has yet. The device masks them, and starts a new class from its features' mean.
+UNUSED_ROW_DEVIATION = 0.01
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A linear layer: ``logits = penultimate @ weight.T + bias``.
+
+    Attributes:
+        weight: shape ``(classes, width)``.
+        bias: shape ``(classes,)``.
+    """
+
+    weight: FloatArray
+    bias: FloatArray
+
+    def logits(self, penultimate: FloatArray) -> FloatArray:
+        """Logits of inputs of shape ``(n, width)``."""
+        return np.asarray(penultimate @ self.weight.T + self.bias, np.float32)
+
+
+def install_classifier(head: onnx.ModelProto, capacity: int, keep_classes: bool, seed: int) -> Classifier:
+    """Replace the head's classifier by one with a fixed number of rows, and give its input its name.
+
+    Args:
+        head: ends in a ``Gemm`` with constant weights; changed in place.
+        capacity: rows of the new classifier.
+        keep_classes: put the network's own rows first.
+        seed: of all other rows.
+
+    Returns:
+        The network's own classifier.
+
+    Raises:
+        UsageError: when the rows to keep are more than the capacity.
+    """
+    graph = head.graph
+    original = _read(graph)
+    weight, bias = _shipped(original, capacity, keep_classes, seed)
+    node = graph.node[-1]
+    _move_aside(graph)
+    del node.attribute[:]
+    replace_all(node.attribute, [_transposed()])
+    source = node.input[0]
+    replace_all(node.input, [PENULTIMATE, WEIGHT, BIAS])
+    graph.initializer.extend([to_tensor(weight, WEIGHT), to_tensor(bias, BIAS)])
+    if source == FEATURES:
+        _insert_identity(graph)
+    else:
+        rename_tensors(graph, {source: PENULTIMATE})
+    drop_unused(graph)
+    shape = graph.output[0].type.tensor_type.shape
+    del shape.dim[:]
+    shape.dim.add().dim_param = BATCH
+    shape.dim.add().dim_value = capacity
+    return original
+
+
+def _read(graph: onnx.GraphProto) -> Classifier:
+    node = graph.node[-1]
+    weights = {tensor.name: tensor for tensor in graph.initializer}
+    factors = {entry.name: entry.f for entry in node.attribute}
+    weight = to_array(weights[node.input[1]]).astype(np.float32) * np.float32(factors.get("alpha", 1.0))
+    if not integer_attribute(node, "transB", 0):
+        weight = weight.T
+    bias = np.zeros(len(weight), np.float32)
+    if len(node.input) > 2 and node.input[2]:
+        constant = to_array(weights[node.input[2]]).astype(np.float32) * np.float32(factors.get("beta", 1.0))
+        bias = np.broadcast_to(constant.reshape(-1), bias.shape).copy()
+    return Classifier(np.ascontiguousarray(weight), bias)
+
+
+def _shipped(original: Classifier, capacity: int, keep: bool, seed: int) -> tuple[FloatArray, FloatArray]:
+    classes, width = original.weight.shape
+    generator = np.random.default_rng(seed)
+    weight = generator.normal(0.0, UNUSED_ROW_DEVIATION, (capacity, width)).astype(np.float32)
+    bias = np.zeros(capacity, np.float32)
+    if keep:
+        if classes > capacity:
+            raise UsageError(
+                f"the network has {classes} classes, found room for {capacity}; give --max-classes {classes}"
+            )
+        weight[:classes], bias[:classes] = original.weight, original.bias
+    return weight, bias
+
+
+def _move_aside(graph: onnx.GraphProto) -> None:
+    """Free the names of the format where the network uses them itself."""
+    rename_tensors(graph, {name: f"inner_{name}" for name in (WEIGHT, BIAS, PENULTIMATE)})
+
+
+def _insert_identity(graph: onnx.GraphProto) -> None:
+    """The classifier works on the features themselves, which need a second name as an output."""
+    import onnx
+
+    identity = onnx.helper.make_node("Identity", [FEATURES], [PENULTIMATE])
+    replace_all(graph.node, [identity, *graph.node])
+
+
+def _transposed() -> onnx.AttributeProto:
+    import onnx
+
+    return onnx.helper.make_attribute("transB", 1)

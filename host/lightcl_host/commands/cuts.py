@@ -1,0 +1,71 @@
+"""``lightcl-host cuts``."""
+
+from __future__ import annotations
+
+import argparse
+from typing import ClassVar
+
+from lightcl_edge.console import Command, Document, format_bytes, table
+from lightcl_host.commands.arguments import add_model_arguments
+
+
+class CutsCommand(Command):
+    """List where a network can be cut, with shapes and sizes.
+
+    A cut is a tensor that alone carries all information from before it to after it. What comes before becomes
+    the trunk, which only infers; what comes after becomes the head, which the device trains.
+    """
+
+    name: ClassVar[str] = "cuts"
+    example: ClassVar[str] = "lightcl-host cuts --model efficientnet_lite0"
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """See :class:`Command`."""
+        add_model_arguments(parser)
+
+    def run(self, args: argparse.Namespace) -> Document:
+        """See :class:`Command`."""
+        from lightcl_edge.errors import UsageError
+        from lightcl_host.automatic_cut import RULE, choose_automatically
+        from lightcl_host.commands.options import source_options
+        from lightcl_host.graph import find_cuts
+        from lightcl_host.sources import open_source
+
+        args.progress.note(f"exporting {args.model} to ONNX")
+        source = open_source(source_options(args))
+        cuts = find_cuts(source.graph)
+        try:
+            automatic, why = choose_automatically(cuts).name, RULE
+        except UsageError as error:
+            automatic, why = None, str(error)
+        rows = [
+            {
+                "name": cut.name,
+                "aliases": list(cut.aliases),
+                "shape": list(cut.shape),
+                "feature_bytes": cut.feature_bytes,
+                "trunk_parameters": cut.trunk_parameters,
+                "head_parameters": cut.head_parameters,
+                "trainable": cut.trainable,
+                "reason": cut.reason,
+            }
+            for cut in cuts
+        ]
+        return {"model": source.name, "cuts": rows, "automatic": automatic, "automatic_rule": why}
+
+    def render(self, document: Document) -> str:
+        """See :class:`Command`."""
+        rows = [
+            [
+                ("* " if row["name"] == document["automatic"] else "  ") + row["name"],
+                "x".join(str(side) for side in row["shape"]),
+                format_bytes(row["feature_bytes"]),
+                f"{row['trunk_parameters']}",
+                f"{row['head_parameters']}",
+                "yes" if row["trainable"] else f"no: {row['reason']}",
+            ]
+            for row in document["cuts"]
+        ]
+        header = ["  cut", "feature", "stored", "trunk weights", "head weights", "trainable"]
+        mark = f"* is what --cut auto takes: {document['automatic_rule']}."
+        return f"{table(rows, header)}\n{mark if document['automatic'] else document['automatic_rule']}"

@@ -1,0 +1,63 @@
+"""From parsed arguments to the records that the work takes."""
+
+from __future__ import annotations
+
+import argparse
+
+from lightcl_edge.errors import UsageError
+from lightcl_host.commands.arguments import three_numbers
+from lightcl_host.export import AUTOMATIC, DEFAULT_CAPACITY, ExportOptions
+from lightcl_host.sources import SourceOptions
+from lightcl_host.trunk_choice import DTYPES, MINIMUM_AGREEMENT
+
+_LARGEST_IMAGE = 4096
+
+
+def source_options(args: argparse.Namespace) -> SourceOptions:
+    """What the command line says about the model.
+
+    Raises:
+        UsageError: when a value is out of range.
+    """
+    if args.image_size is not None and not 1 <= args.image_size <= _LARGEST_IMAGE:
+        raise UsageError(f"--image-size {args.image_size}; expected 1 to {_LARGEST_IMAGE} pixels")
+    if args.seed < 0:
+        raise UsageError(f"--seed {args.seed}; expected 0 or more")
+    std = three_numbers(args.std, "--std")
+    if std is not None and min(std) <= 0:
+        raise UsageError(f"--std {args.std}; expected numbers above 0")
+    mean = three_numbers(args.mean, "--mean")
+    return SourceOptions(args.model, args.weights, args.image_size, mean, std, args.seed)
+
+
+def export_options(args: argparse.Namespace, cut: str = AUTOMATIC, data: str | None = None) -> ExportOptions:
+    """What the command line says about the bundle.
+
+    Args:
+        args: parsed arguments of :func:`add_export_arguments`.
+        cut: where to part.
+        data: images to calibrate with.
+
+    Returns:
+        The record.
+
+    Raises:
+        UsageError: when a value is out of range.
+    """
+    if args.trunk_dtype not in DTYPES:
+        raise UsageError(f"--trunk-dtype {args.trunk_dtype}; expected {', '.join(DTYPES)}")
+    agreement = MINIMUM_AGREEMENT if args.min_agreement is None else args.min_agreement
+    if not 0 <= agreement <= 1:
+        raise UsageError(f"--min-agreement {agreement}; expected a share of 0 to 1")
+    return ExportOptions(
+        source=source_options(args),
+        out=args.out,
+        cut=cut,
+        trunk_dtype=args.trunk_dtype,
+        calibration=data,
+        minimum_agreement=agreement,
+        capacity=DEFAULT_CAPACITY if args.max_classes is None else args.max_classes,
+        keep_classes=args.keep_classes,
+        with_baselines=args.with_baselines,
+        seed=args.seed,
+    )

@@ -1,0 +1,44 @@
+"""An exported bundle as text."""
+
+from __future__ import annotations
+
+from lightcl_edge.console import Document, format_bytes, table
+
+
+def render_export(document: Document) -> str:
+    """The text of ``export`` and ``prepare``.
+
+    Args:
+        document: of :func:`lightcl_host.export.export_bundle`.
+
+    Returns:
+        Lines for a person.
+    """
+    noise = document["feature_signal_to_noise_db"]
+    agreement = document["int8_top1_agreement"]
+    shape = "x".join(str(side) for side in document["feature_shape"])
+    lines = [
+        f"bundle      {document['bundle']} ({format_bytes(document['bytes'])}, {document['seconds']:.0f} s)",
+        f"model       {document['model']}, weights {document['weights']}",
+        f"cut         {document['cut']}, chosen by {document['cut_chosen_by']}",
+        f"feature     {shape}, {format_bytes(document['feature_bytes'])} stored, "
+        f"signal to noise of storing it {_decibels(noise['uint8_storage'])}",
+        f"trunk       {document['trunk_dtype']}",
+        f"verified    largest relative difference to the original {document['float_max_relative_difference']:.2g} (float32)",
+    ]
+    if noise["int8_trunk"] is not None:
+        share = "not asked of random weights" if agreement is None else f"{agreement:.1%}"
+        images = f"{document['calibration']['images']} images, {document['calibration']['origin']}"
+        lines.append(
+            f"int8        first class equal {share}, signal to noise {_decibels(noise['int8_trunk'])} ({images})"
+        )
+    if document["calibration"]["skipped"]:
+        lines.append(f"skipped     {document['calibration']['skipped']} images could not be read")
+    if document["note"]:
+        lines.append(f"note        {document['note']}")
+    rows = [[entry["path"], format_bytes(entry["bytes"])] for entry in document["files"]]
+    return "\n".join(lines) + "\n\n" + table(rows, ["file", "size"])
+
+
+def _decibels(value: float | None) -> str:
+    return "without loss" if value is None else f"{value:.1f} dB"

@@ -1,0 +1,183 @@
+"""From a model to a verified bundle on disk."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lightcl_edge.bundle import write_bundle
+from lightcl_edge.console import Progress
+from lightcl_edge.features import FeatureCodec
+from lightcl_edge.manifest import Manifest, ModelInfo
+from lightcl_host.tensor_bytes import tensors_to_bytes
+from lightcl_host.automatic_cut import RULE, choose_automatically
+from lightcl_host.calibration import Calibration, calibration_images
+from lightcl_host.class_names import check_capacity, read_class_names
+from lightcl_host.feature_storage import feature_info, signal_to_noise_db
+from lightcl_host.golden import GOLDEN_IMAGES, golden_info, golden_values
+from lightcl_host.graph import Cut, choose_by_name, find_cuts
+from lightcl_host.graph_cost import count_cost
+from lightcl_host.onnx_graph import MINIMUM_ONNXRUNTIME, OPSET
+from lightcl_host.provenance import provenance
+from lightcl_host.sources import Source, SourceOptions, open_source
+from lightcl_host.split import Split, split_graph
+from lightcl_host.trunk_choice import AUTO, MINIMUM_AGREEMENT, TrunkChoice, choose_trunk, trunk_features
+from lightcl_host.verify_split import verify_in_fresh_process
+
+if TYPE_CHECKING:
+    import onnx
+
+AUTOMATIC = "auto"
+DEFAULT_CAPACITY = 64
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """What to export and how.
+
+    Attributes:
+        source: the model.
+        out: the bundle's folder, or a path ending in ``.lclb``.
+        cut: a name, or ``auto``.
+        trunk_dtype: ``auto``, ``int8`` or ``fp32``.
+        calibration: a data specification, or None for scikit-learn's photographs.
+        minimum_agreement: share of equal first classes asked of an 8-bit trunk.
+        capacity: rows of the classifier.
+        keep_classes: a file that names the network's own classes, which are then kept; or None.
+        with_baselines: also write the whole network.
+        seed: of everything random; equal seeds give equal bundles.
+    """
+
+    source: SourceOptions
+    out: Path
+    cut: str = AUTOMATIC
+    trunk_dtype: str = AUTO
+    calibration: str | None = None
+    minimum_agreement: float = MINIMUM_AGREEMENT
+    capacity: int = DEFAULT_CAPACITY
+    keep_classes: Path | None = None
+    with_baselines: bool = False
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """Everything that has been made and checked before a byte is written."""
+
+    source: Source
+    cut: Cut
+    split: Split
+    trunk: TrunkChoice
+    calibration: Calibration
+    classes: list[str]
+    difference: float
+    storage_noise_db: float | None
+    manifest: Manifest
+    files: dict[str, bytes] = field(default_factory=dict)
+
+
+def export_bundle(options: ExportOptions, progress: Progress) -> dict[str, Any]:
+    """Export, verify and write a bundle.
+
+    Args:
+        options: what and how.
+        progress: told what is going on.
+
+    Returns:
+        The document that ``lightcl-host export --json`` prints.
+
+    Raises:
+        LightclError: when the model, the cut, the data or the result is not usable; nothing is written then.
+    """
+    started = time.monotonic()
+    check_capacity(options.capacity)
+    progress.note(f"exporting {options.source.model} to ONNX")
+    source = open_source(options.source)
+    cuts = find_cuts(source.graph)
+    cut = choose_automatically(cuts) if options.cut == AUTOMATIC else choose_by_name(cuts, options.cut)
+    parts = _make(options, source, cut, progress)
+    written = write_bundle(options.out, parts.manifest, parts.files)
+    return _document(options, parts, written, time.monotonic() - started)
+
+
+def _make(options: ExportOptions, source: Source, cut: Cut, progress: Progress) -> _Parts:
+    """Make and verify all parts."""
+    split = split_graph(source.graph, cut, options.capacity, options.keep_classes is not None, options.seed)
+    classes = read_class_names(options.keep_classes, len(split.original.bias))
+    calibration = calibration_images(options.calibration, source.input_info, options.seed)
+    images = calibration.images
+    progress.note(f"checking the cut at {cut.name} in a fresh process")
+    checked = images[:GOLDEN_IMAGES]
+    difference = verify_in_fresh_process(source.graph, split, checked, source.reference(checked))
+    features = trunk_features(split.trunk, images)
+    storage = feature_info(features)
+    progress.note(f"preparing the trunk with {len(images)} images ({calibration.origin})")
+    reference = None if source.random_weights else source.reference
+    trunk = choose_trunk(split, options.trunk_dtype, options.minimum_agreement, images, features, reference)
+    golden = golden_values(trunk.model, split.head, calibration)
+    manifest = Manifest(
+        model=ModelInfo(source.name, source.weights, cut.name, trunk.dtype, OPSET, MINIMUM_ONNXRUNTIME),
+        input=source.input_info,
+        feature=storage,
+        head=split.head_info,
+        golden=golden_info(len(golden["images"]), trunk.dtype),
+        cost=count_cost(split.trunk, trunk.model, split.head),
+        classes=classes,
+        provenance=provenance(options.seed, calibration, trunk, difference, random_weights=source.random_weights),
+    )
+    files = {
+        "trunk.onnx": _checked_bytes(trunk.model),
+        "head.onnx": _checked_bytes(split.head),
+        "head.safetensors": tensors_to_bytes(split.parameters()),
+        "golden.safetensors": tensors_to_bytes(golden),
+    }
+    if options.with_baselines:
+        from lightcl_host.whole_network import whole_network
+
+        files["model.onnx"] = _checked_bytes(whole_network(source))
+    codec = FeatureCodec(storage)
+    noise = signal_to_noise_db(features, codec.decode(codec.encode(features)))
+    return _Parts(source, cut, split, trunk, calibration, classes, difference, noise, manifest, files)
+
+
+def _checked_bytes(model: onnx.ModelProto) -> bytes:
+    """The file's content, after the onnx library's own full check."""
+    import onnx
+
+    onnx.checker.check_model(model, full_check=True)
+    return bytes(model.SerializeToString(deterministic=True))
+
+
+def _document(options: ExportOptions, parts: _Parts, written: Manifest, seconds: float) -> dict[str, Any]:
+    manifest_bytes = len(written.to_json())
+    files = [{"path": entry.path, "bytes": entry.bytes} for entry in written.files]
+    files.append({"path": "manifest.json", "bytes": manifest_bytes})
+    return {
+        "bundle": str(options.out),
+        "model": parts.source.name,
+        "weights": parts.source.weights,
+        "cut": parts.cut.name,
+        "cut_chosen_by": RULE if options.cut == AUTOMATIC else "its name",
+        "feature_shape": list(parts.cut.shape),
+        "feature_bytes": parts.cut.feature_bytes,
+        "trunk_dtype": parts.trunk.dtype,
+        "float_max_relative_difference": parts.difference,
+        "int8_top1_agreement": parts.trunk.agreement,
+        "feature_signal_to_noise_db": {
+            "int8_trunk": parts.trunk.signal_to_noise_db,
+            "uint8_storage": parts.storage_noise_db,
+        },
+        "calibration": {
+            "origin": parts.calibration.origin,
+            "images": len(parts.calibration.images),
+            "skipped": parts.calibration.skipped,
+        },
+        "classes": parts.classes,
+        "capacity": options.capacity,
+        "note": parts.trunk.note,
+        "files": files,
+        "bytes": sum(int(str(entry["bytes"])) for entry in files),
+        "seconds": seconds,
+    }

@@ -1,0 +1,44 @@
+"""How features are stored in a byte a value: scale and zero point for every channel, from real images."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lightcl_edge.manifest import FeatureInfo
+
+FloatArray = NDArray[np.float32]
+
+#: Every channel's range is widened by this share at either end: the device meets other images.
+RANGE_MARGIN = 0.1
+#: A channel that stayed silent during calibration still gets this share of the widest channel's range.
+SMALLEST_RANGE = 0.05
+
+
+def feature_info(features: FloatArray) -> FeatureInfo:
+    """Choose the uint8 form of features; zero is always exact (it is what ReLU gives most).
+
+    Args:
+        features: of the calibration images, from the float trunk, shape ``(n, channels, ...)``.
+
+    Returns:
+        Shape, scales and zero points, one a channel.
+    """
+    axes = (0, *range(2, features.ndim))
+    low = np.minimum(features.min(axis=axes), 0.0).astype(np.float64) * (1 + RANGE_MARGIN)
+    high = np.maximum(features.max(axis=axes), 0.0).astype(np.float64) * (1 + RANGE_MARGIN)
+    widest = float((high - low).max()) or 1.0
+    missing = np.maximum(SMALLEST_RANGE * widest - (high - low), 0.0)
+    high = high + missing
+    scale = ((high - low) / 255).astype(np.float32)
+    zero_point = np.clip(np.rint(-low / scale), 0, 255).astype(np.int64)
+    return FeatureInfo(list(features.shape[1:]), [float(value) for value in scale], zero_point.tolist())
+
+
+def signal_to_noise_db(signal: FloatArray, found: FloatArray) -> float | None:
+    """``10 log10(sum signal^2 / sum (signal - found)^2)``; None where there is no signal or no noise."""
+    power = float(np.square(signal, dtype=np.float64).sum())
+    noise = float(np.square(signal.astype(np.float64) - found).sum())
+    return 10 * math.log10(power / noise) if power > 0 and noise > 0 else None

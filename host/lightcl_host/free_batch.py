@@ -1,0 +1,80 @@
+"""Make a graph that was exported for one image take any number of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lightcl_edge.errors import UsageError
+from lightcl_host.inference import relative_difference, run_model
+from lightcl_host.onnx_graph import BATCH, IMAGE, LOGITS, infer_shapes, to_array, to_tensor
+
+if TYPE_CHECKING:
+    import onnx
+
+#: Largest difference between an image run alone and in a batch, relative to the largest logit.
+BATCH_TOLERANCE = 1e-4
+_TRIED_BATCH = 3
+
+
+def free_batch(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Turn the fixed batch axis into a free one and check that images do not influence each other.
+
+    Args:
+        model: input ``image`` of batch 1, output ``logits``; changed in place.
+
+    Returns:
+        The model with the free axis ``batch`` and inferred shapes.
+
+    Raises:
+        UsageError: when the graph does not run with several images or gives other results then.
+    """
+    graph = model.graph
+    _free_reshapes(graph)
+    for info in (graph.input[0], graph.output[0]):
+        info.type.tensor_type.shape.dim[0].dim_param = BATCH
+    model = infer_shapes(model)
+    _check(model)
+    return model
+
+
+def _free_reshapes(graph: onnx.GraphProto) -> None:
+    """``Reshape`` to ``(1, ...)`` becomes ``(0, ...)``: copy the first axis from the input."""
+    weights = {tensor.name: tensor for tensor in graph.initializer}
+    for index, node in enumerate(graph.node):
+        if node.op_type != "Reshape" or node.input[0] in weights or node.input[1] not in weights:
+            continue
+        target = to_array(weights[node.input[1]]).copy()
+        if len(target) > 1 and target[0] == 1:
+            target[0] = 0
+            name = f"reshape_target_{index}"
+            graph.initializer.append(to_tensor(target, name))
+            node.input[1] = name
+            allow_zero = [entry for entry in node.attribute if entry.name == "allowzero"]
+            for entry in allow_zero:
+                node.attribute.remove(entry)
+    used = {name for node in graph.node for name in node.input}
+    for tensor in [tensor for tensor in graph.initializer if tensor.name not in used]:
+        graph.initializer.remove(tensor)
+
+
+def _check(model: onnx.ModelProto) -> None:
+    dims = model.graph.input[0].type.tensor_type.shape.dim
+    images = np.random.default_rng(0).normal(size=(_TRIED_BATCH, *(dim.dim_value for dim in dims[1:])))
+    batch = {IMAGE: images.astype(np.float32)}
+    try:
+        together = run_model(model, batch, [LOGITS])[LOGITS]
+    except RuntimeError as error:
+        reason = str(error).splitlines()[0][:200]
+        raise UsageError(
+            f"the graph is tied to one image at a time: a batch of {_TRIED_BATCH} stops with {reason}; "
+            "export it with a free batch axis"
+        ) from error
+    alone = [run_model(model, {IMAGE: batch[IMAGE][i : i + 1]}, [LOGITS])[LOGITS] for i in range(_TRIED_BATCH)]
+    difference = relative_difference(together, np.concatenate(alone))
+    if not difference <= BATCH_TOLERANCE:
+        raise UsageError(
+            f"images of one batch influence each other: relative difference {difference:.3g}, expected at most "
+            f"{BATCH_TOLERANCE:g}; export the network in evaluation mode with a free batch axis"
+        )

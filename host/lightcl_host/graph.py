@@ -1,0 +1,190 @@
+"""Find the cuts of a graph: tensors that alone carry all information from before them to after them."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lightcl_edge.errors import UsageError
+from lightcl_host.module_paths import enclosing_paths, module_path
+from lightcl_host.onnx_graph import GraphView
+from lightcl_host.operators import ACTIVATION_OPERATORS, VIEW_OPERATORS
+from lightcl_host.trainability import reasons_against
+
+if TYPE_CHECKING:
+    import onnx
+
+#: Features with more axes (grouped channels in the middle of a shuffle) are no features a device could mirror.
+_MAX_FEATURE_RANK = 3
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A place where the network can be parted.
+
+    Attributes:
+        name: the outermost module that ends here, else the tensor's name.
+        aliases: other names for the same place.
+        tensor: in the normal form.
+        shape: of one image's feature.
+        trunk_parameters: weights before it.
+        head_parameters: weights after it, the classifier included.
+        classifier_parameters: weights of the classifier alone.
+        reason: why the head can't be trained, ``""`` when it can.
+    """
+
+    name: str
+    tensor: str
+    shape: tuple[int, ...]
+    trunk_parameters: int
+    head_parameters: int
+    classifier_parameters: int
+    reason: str = ""
+    aliases: tuple[str, ...] = field(default=())
+
+    @property
+    def trainable(self) -> bool:
+        """Whether the device can train what comes after."""
+        return not self.reason
+
+    @property
+    def feature_bytes(self) -> int:
+        """Size of one feature as the device stores it: a byte a value."""
+        return int(np.prod(self.shape, dtype=np.int64))
+
+
+def find_cuts(model: onnx.ModelProto) -> list[Cut]:
+    """All cuts in the order of the graph.
+
+    Args:
+        model: in normal form.
+
+    Returns:
+        Cuts from the image to the logits; neither of these two is one.
+    """
+    view = GraphView(model)
+    places = _drop_before_activations(view, _single_live_tensors(view))
+    names = _names_by_tensor(view)
+    reasons = reasons_against(view)
+    before = _parameters_before(view)
+    classifier = sum(_size(view.weights[name]) for name in view.graph.node[-1].input if name in view.weights)
+    cuts: list[Cut] = []
+    taken: set[str] = set()
+    for place in places:
+        tensor = view.graph.node[place].output[0]
+        candidates = list(dict.fromkeys([*(name for name in names.get(tensor, []) if name not in taken), tensor]))
+        taken.update(candidates)
+        cuts.append(
+            Cut(
+                name=candidates[0],
+                aliases=tuple(candidates[1:]),
+                tensor=tensor,
+                shape=view.shapes[tensor],
+                trunk_parameters=before[place],
+                head_parameters=before[-1] - before[place],
+                classifier_parameters=classifier,
+                reason=reasons[place],
+            )
+        )
+    return cuts
+
+
+def _single_live_tensors(view: GraphView) -> list[int]:
+    """Indices of nodes after which exactly one activation, their own output, is still needed."""
+    nodes = view.graph.node
+    last_use = {name: uses[-1] for name, uses in view.consumers.items()}
+    live = {view.graph.input[0].name}
+    places = []
+    for index, node in enumerate(nodes[:-1]):
+        if not view.active_inputs(index):
+            continue
+        live.update(name for name in node.output if name in last_use)
+        live = {name for name in live if last_use.get(name, -1) > index}
+        if live == {node.output[0]} and 1 <= len(view.shapes.get(node.output[0], ())) <= _MAX_FEATURE_RANK:
+            places.append(index)
+    return places
+
+
+def _drop_before_activations(view: GraphView, places: list[int]) -> list[int]:
+    """Keep the later of two cuts with nothing but a cheap activation between them."""
+    nodes = view.graph.node
+    kept = []
+    for place, following in zip(places, [*places[1:], None], strict=True):
+        between = [] if following is None else [nodes[i] for i in range(place + 1, following + 1)]
+        if not between or any(node.op_type not in ACTIVATION_OPERATORS for node in between):
+            kept.append(place)
+    return kept
+
+
+def _names_by_tensor(view: GraphView) -> dict[str, list[str]]:
+    """Tensor -> the modules whose last node makes it, outermost first."""
+    last: dict[str, int] = {}
+    for index, node in enumerate(view.graph.node):
+        for path in enclosing_paths(module_path(node)):
+            last[path] = index
+    names: dict[str, list[str]] = {}
+    for path in sorted(last, key=lambda path: path.count(".")):
+        names.setdefault(view.graph.node[last[path]].output[0], []).append(path)
+    return names
+
+
+def _parameters_before(view: GraphView) -> list[int]:
+    """For each node, how many weights it and all before it use (each initialiser counted once)."""
+    seen: set[str] = set()
+    total = 0
+    totals = []
+    for node in view.graph.node:
+        for name in node.input:
+            if name in view.weights and name not in seen:
+                seen.add(name)
+                total += _size(view.weights[name])
+        totals.append(total)
+    return totals
+
+
+def _size(tensor: onnx.TensorProto) -> int:
+    """Numbers in a weight; shapes, axes and bounds of clips are no weights."""
+    import onnx
+
+    is_weight = tensor.data_type == onnx.TensorProto.FLOAT and len(tensor.dims) > 0
+    return int(np.prod(list(tensor.dims), dtype=np.int64)) if is_weight else 0
+
+
+def spatial(shape: tuple[int, ...]) -> bool:
+    """Whether a feature still is a map: at least 2 x 2 positions."""
+    return len(shape) == _MAX_FEATURE_RANK and min(shape[1:]) >= 2
+
+
+def choose_by_name(cuts: list[Cut], name: str) -> Cut:
+    """The cut of that name.
+
+    Args:
+        cuts: of the model.
+        name: a cut's name or alias.
+
+    Returns:
+        A cut whose head can be trained.
+
+    Raises:
+        UsageError: when there is none of that name, or its head holds an operator that can't be trained.
+    """
+    found = next((cut for cut in cuts if cut.name == name), None)
+    found = found or next((cut for cut in cuts if name in cut.aliases), None)
+    if found is None:
+        known = [cut.name for cut in cuts]
+        near = difflib.get_close_matches(name, [*known, *(a for cut in cuts for a in cut.aliases)], n=3, cutoff=0.4)
+        hint = f"did you mean {', '.join(near)}?" if near else f"expected one of {', '.join(known[:8])}"
+        raise UsageError(f"the model has no cut {name!r}; {hint} (lightcl-host cuts lists all {len(known)})")
+    if not found.trainable:
+        later = next((cut for cut in cuts[cuts.index(found) + 1 :] if cut.trainable), None)
+        advice = f"the nearest cut that can is {later.name}" if later else "no later cut can either"
+        raise UsageError(f"the head after cut {name!r} can't be trained: {found.reason}; {advice}")
+    return found
+
+
+def is_view(node: onnx.NodeProto) -> bool:
+    """Whether the node only looks at its input in another shape."""
+    return node.op_type in VIEW_OPERATORS

@@ -1,0 +1,129 @@
+"""What a graph costs, counted from its nodes: parameters, live activations, multiply-adds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lightcl_edge.manifest import CostInfo
+from lightcl_host.onnx_graph import GraphView, integer_attribute
+from lightcl_host.operators import VIEW_OPERATORS
+
+if TYPE_CHECKING:
+    import onnx
+
+_QUANTIZE, _DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"
+#: onnxruntime runs these on bytes where all neighbours are pairs of quantise and dequantise.
+_INTEGER_OPERATORS = frozenset(
+    {
+        "Add",
+        "AveragePool",
+        "Concat",
+        "Conv",
+        "Gemm",
+        "GlobalAveragePool",
+        "MatMul",
+        "MaxPool",
+        "Mul",
+        "Reshape",
+        "Sigmoid",
+    }
+)
+
+
+def count_cost(trunk: onnx.ModelProto, exported_trunk: onnx.ModelProto, head: onnx.ModelProto) -> CostInfo:
+    """Figures for the device's plan.
+
+    Args:
+        trunk: float32, shape-inferred; its multiply-adds are those of the exported one.
+        exported_trunk: what the bundle carries, shape-inferred.
+        head: shape-inferred.
+
+    Returns:
+        Bytes and multiply-adds.
+    """
+    head_view = GraphView(head)
+    sizes = [
+        4 * head_view.elements(name)
+        for node in head_view.graph.node
+        if node.op_type not in VIEW_OPERATORS
+        for name in node.output
+        if name in head_view.shapes
+    ]
+    return CostInfo(
+        trunk_parameter_bytes=parameter_bytes(exported_trunk),
+        trunk_peak_activation_bytes=peak_activation_bytes(exported_trunk),
+        trunk_multiply_adds=multiply_adds(trunk),
+        head_parameter_bytes=parameter_bytes(head),
+        head_activation_bytes=sum(sizes),
+        head_largest_activation_bytes=max(sizes),
+        head_multiply_adds=multiply_adds(head),
+    )
+
+
+def parameter_bytes(model: onnx.ModelProto) -> int:
+    """Bytes of all initialisers."""
+    import onnx
+
+    return sum(
+        int(np.prod(list(tensor.dims), dtype=np.int64))
+        * onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
+        for tensor in model.graph.initializer
+    )
+
+
+def multiply_adds(model: onnx.ModelProto) -> int:
+    """Multiply-adds of convolutions and matrix products for one sample; all else is small beside them."""
+    view = GraphView(model)
+    return sum(_node_multiply_adds(view, node) for node in view.graph.node)
+
+
+def _node_multiply_adds(view: GraphView, node: onnx.NodeProto) -> int:
+    if not node.output or node.output[0] not in view.shapes:
+        return 0
+    outputs = view.elements(node.output[0])
+    if node.op_type == "Conv":
+        return outputs * int(np.prod(list(view.weights[node.input[1]].dims)[1:], dtype=np.int64))
+    if node.op_type == "Gemm":
+        dims = view.weights[node.input[1]].dims
+        return outputs * int(dims[1] if integer_attribute(node, "transB", 0) else dims[0])
+    if node.op_type == "MatMul" and node.input[0] in view.shapes:
+        return outputs * view.shapes[node.input[0]][-1]
+    return 0
+
+
+def peak_activation_bytes(model: onnx.ModelProto) -> int:
+    """Largest sum of activations that are needed at one time, for one sample, nodes run in their order.
+
+    In a quantised graph a pair of quantise and dequantise is a byte a value: the float tensors between them exist
+    only inside onnxruntime's integer kernels. Working memory of single kernels is not counted.
+    """
+    view = GraphView(model)
+    sizes = {name: _stored_bytes(view, name) for name in view.activations if name in view.shapes}
+    last_use = {name: uses[-1] for name, uses in view.consumers.items()}
+    live: set[str] = {view.graph.input[0].name}
+    peak = 0
+    for index, node in enumerate(view.graph.node):
+        live.update(name for name in node.output if name in sizes)
+        peak = max(peak, sum(sizes[name] for name in live))
+        outputs = {info.name for info in view.graph.output}
+        live = {name for name in live if last_use.get(name, -1) > index or name in outputs}
+    return peak
+
+
+def _stored_bytes(view: GraphView, tensor: str) -> int:
+    """Bytes an activation takes; 0 for one that is never written to memory."""
+    maker = view.source(tensor)
+    users = [view.graph.node[index] for index in view.consumers.get(tensor, [])]
+    if maker is not None and maker.op_type == _QUANTIZE:
+        return view.elements(tensor)
+    if maker is not None and maker.op_type == _DEQUANTIZE and users:
+        fused = all(user.op_type in _INTEGER_OPERATORS for user in users)
+        return 0 if fused else 4 * view.elements(tensor)
+    if maker is not None and users and maker.op_type in _INTEGER_OPERATORS:
+        quantised = all(user.op_type == _QUANTIZE for user in users)
+        return 0 if quantised else 4 * view.elements(tensor)
+    if maker is not None and maker.op_type in VIEW_OPERATORS:
+        return 0
+    return 4 * view.elements(tensor)

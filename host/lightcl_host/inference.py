@@ -1,0 +1,76 @@
+"""Run ONNX graphs on the host."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import onnx
+
+FloatArray = NDArray[np.float32]
+
+
+class GraphRunner:
+    """An onnxruntime session that does exactly what the graph says.
+
+    Args:
+        model: a graph, its bytes, or a file.
+        threads: for one operator; 0 lets onnxruntime choose.
+
+    Raises:
+        RuntimeError: when onnxruntime does not accept the graph.
+    """
+
+    def __init__(self, model: onnx.ModelProto | bytes | Path, threads: int = 0) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        options.intra_op_num_threads = threads
+        source: Any = str(model) if isinstance(model, Path) else model
+        if not isinstance(source, str | bytes):
+            source = source.SerializeToString()
+        try:
+            self._session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime raises classes of its own, all derived from Exception alone
+            raise RuntimeError(str(error)) from error
+
+    def __call__(self, inputs: Mapping[str, FloatArray], outputs: Sequence[str]) -> dict[str, FloatArray]:
+        """Run once.
+
+        Args:
+            inputs: name -> array.
+            outputs: names of wanted outputs.
+
+        Returns:
+            Output name -> array.
+
+        Raises:
+            RuntimeError: when an operator fails.
+        """
+        try:
+            results = self._session.run(list(outputs), dict(inputs))
+        except Exception as error:  # as above
+            raise RuntimeError(str(error)) from error
+        return dict(zip(outputs, results, strict=True))
+
+
+def run_model(
+    model: onnx.ModelProto, inputs: Mapping[str, FloatArray], outputs: Sequence[str]
+) -> dict[str, FloatArray]:
+    """Run a graph once; see :class:`GraphRunner`."""
+    return GraphRunner(model)(inputs, outputs)
+
+
+def relative_difference(found: FloatArray, reference: FloatArray) -> float:
+    """Largest absolute difference over the largest absolute reference value; infinite for NaN or other shapes."""
+    if found.shape != reference.shape or not np.isfinite(found).all() or not np.isfinite(reference).all():
+        return float("inf")
+    largest = float(np.abs(reference).max(initial=0.0))
+    difference = float(np.abs(found.astype(np.float64) - reference).max(initial=0.0))
+    return difference / largest if largest > 0 else difference

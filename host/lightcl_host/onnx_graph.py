@@ -1,0 +1,155 @@
+"""Looking at an ONNX graph: who makes, who uses, which shape, what depends on the image."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import onnx
+
+OPSET = 20
+IR_VERSION = 9
+#: onnxruntime 1.17 is the first that runs opset 20 and IR version 9 (its compatibility table).
+MINIMUM_ONNXRUNTIME = "1.17.0"
+BATCH = "batch"
+IMAGE, FEATURES, LOGITS, PENULTIMATE = "image", "features", "logits", "penultimate"
+
+
+class GraphView:
+    """Look-ups in a graph that stays as it is.
+
+    Args:
+        model: shape-inferred; its first input is the one that activations depend on.
+
+    Attributes:
+        graph: the model's graph.
+        weights: name -> initialiser.
+        producer: tensor -> index of the node that makes it.
+        consumers: tensor -> indices of the nodes that use it, in order.
+        shapes: tensor -> shape without the batch axis, for activations of known shape.
+        activations: tensors that depend on the input.
+    """
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        self.graph = model.graph
+        self.weights = {tensor.name: tensor for tensor in self.graph.initializer}
+        self.producer: dict[str, int] = {}
+        self.consumers: dict[str, list[int]] = defaultdict(list)
+        self.activations: set[str] = {self.graph.input[0].name}
+        for index, node in enumerate(self.graph.node):
+            for name in dict.fromkeys(node.input):
+                self.consumers[name].append(index)
+            self.producer.update({name: index for name in node.output if name})
+            if any(name in self.activations for name in node.input):
+                self.activations.update(name for name in node.output if name)
+        self.shapes = _batched_shapes(self.graph)
+
+    def active_inputs(self, index: int) -> list[str]:
+        """The node's inputs that depend on the image."""
+        return [name for name in self.graph.node[index].input if name in self.activations]
+
+    def source(self, tensor: str) -> onnx.NodeProto | None:
+        """The node that makes the tensor, or None for an input or initialiser."""
+        index = self.producer.get(tensor)
+        return None if index is None else self.graph.node[index]
+
+    def elements(self, tensor: str) -> int:
+        """Numbers in an activation of one sample."""
+        return int(np.prod(self.shapes[tensor], dtype=np.int64))
+
+
+def _batched_shapes(graph: onnx.GraphProto) -> dict[str, tuple[int, ...]]:
+    """Shapes of tensors whose first axis is the free batch and all others are known."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for info in [*graph.input, *graph.output, *graph.value_info]:
+        dims = info.type.tensor_type.shape.dim
+        if dims and dims[0].dim_param == BATCH and all(dim.dim_value > 0 for dim in dims[1:]):
+            shapes[info.name] = tuple(dim.dim_value for dim in dims[1:])
+    return shapes
+
+
+def attribute(node: onnx.NodeProto, name: str, default: object = None) -> object:
+    """The value of a node's attribute, or ``default``."""
+    import onnx
+
+    for entry in node.attribute:
+        if entry.name == name:
+            value: object = onnx.helper.get_attribute_value(entry)
+            return value
+    return default
+
+
+def integer_attribute(node: onnx.NodeProto, name: str, default: int) -> int:
+    """The value of a node's integer attribute."""
+    value = attribute(node, name, default)
+    return value if isinstance(value, int) else default
+
+
+def set_attribute(node: onnx.NodeProto, name: str, value: object) -> None:
+    """Set or replace a node's attribute."""
+    import onnx
+
+    for index, entry in enumerate(node.attribute):
+        if entry.name == name:
+            del node.attribute[index]
+            break
+    node.attribute.append(onnx.helper.make_attribute(name, value))
+
+
+def to_array(tensor: onnx.TensorProto) -> NDArray[np.generic]:
+    """An initialiser's values."""
+    from onnx import numpy_helper
+
+    return np.asarray(numpy_helper.to_array(tensor))
+
+
+def to_tensor(values: NDArray[np.generic], name: str) -> onnx.TensorProto:
+    """An initialiser from values."""
+    from onnx import numpy_helper
+
+    return numpy_helper.from_array(np.ascontiguousarray(values), name)
+
+
+def rename_tensors(graph: onnx.GraphProto, names: dict[str, str]) -> None:
+    """Give tensors other names wherever they occur in the graph."""
+    for node in graph.node:
+        for inputs in (node.input, node.output):
+            for index, name in enumerate(inputs):
+                if name in names:
+                    inputs[index] = names[name]
+    for info in [*graph.input, *graph.output, *graph.value_info, *graph.initializer]:
+        if info.name in names:
+            info.name = names[info.name]
+
+
+def drop_unused(graph: onnx.GraphProto) -> None:
+    """Remove nodes and initialisers that nothing depends on."""
+    wanted = {info.name for info in graph.output}
+    kept = []
+    for node in reversed(graph.node):
+        if any(name in wanted for name in node.output):
+            kept.append(node)
+            wanted.update(node.input)
+    kept.reverse()
+    weights = [tensor for tensor in graph.initializer if tensor.name in wanted]
+    replace_all(graph.node, kept)
+    replace_all(graph.initializer, weights)
+
+
+def replace_all(repeated: object, items: list[object] | list[onnx.NodeProto] | list[onnx.TensorProto]) -> None:
+    """Replace the content of a protobuf list."""
+    copies = list(items)
+    del repeated[:]  # type: ignore[attr-defined]  # protobuf's container has no public type
+    repeated.extend(copies)  # type: ignore[attr-defined]
+
+
+def infer_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The same model with the shapes of all its tensors, computed anew."""
+    import onnx
+
+    del model.graph.value_info[:]
+    return onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)

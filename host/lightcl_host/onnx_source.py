@@ -1,0 +1,148 @@
+"""ONNX files by any exporter: one image at a time, the current opset, constants folded, batch norm folded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lightcl_edge.errors import UsageError
+from lightcl_host.inference import GraphRunner
+from lightcl_host.normal_form import to_normal_form
+from lightcl_host.onnx_graph import OPSET, drop_unused
+
+if TYPE_CHECKING:
+    import onnx
+
+FloatArray = NDArray[np.float32]
+
+_PROBABILITIES = frozenset({"Softmax", "LogSoftmax"})
+
+
+class ForeignGraph:
+    """A vision classifier from an ``.onnx`` file.
+
+    Args:
+        path: the file.
+        image_size: side in pixels, for a file that leaves it open.
+
+    Attributes:
+        height: of the input, in pixels.
+        width: of the input, in pixels.
+
+    Raises:
+        UsageError: when it is not a graph with one image input of three channels and one output.
+    """
+
+    def __init__(self, path: Path, image_size: int | None) -> None:
+        self._path = path
+        self._model = _read(path)
+        _check_interface(self._model, path)
+        _drop_probabilities(self._model.graph)
+        self.height, self.width = _fix_input(self._model.graph, image_size, path)
+        self._runner: GraphRunner | None = None
+
+    def run(self, images: FloatArray) -> FloatArray:
+        """Logits of the file's own graph, one image at a time; ``(n, 3, h, w)`` -> ``(n, classes)``."""
+        if self._runner is None:
+            self._runner = GraphRunner(self._model)
+        graph = self._model.graph
+        name, output = graph.input[0].name, graph.output[0].name
+        return np.concatenate([self._runner({name: images[i : i + 1]}, [output])[output] for i in range(len(images))])
+
+    def normal_form(self, *, keep_batch_norm: bool = False) -> onnx.ModelProto:
+        """The graph in normal form.
+
+        Args:
+            keep_batch_norm: keep ``BatchNormalization`` nodes instead of folding them.
+
+        Returns:
+            See :func:`lightcl_host.normal_form.to_normal_form`.
+
+        Raises:
+            UsageError: when it can't be converted or run in batches.
+        """
+        from onnxscript import optimizer, rewriter
+
+        model = optimizer.optimize(_at_opset(self._model, self._path))
+        if not keep_batch_norm:
+            model = rewriter.rewrite(model)
+        return to_normal_form(model, fold_batch_norm=not keep_batch_norm)
+
+
+def _read(path: Path) -> onnx.ModelProto:
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    if not path.is_file():
+        raise UsageError(f"no model at {path}; expected an .onnx file")
+    try:
+        model = onnx.load(path)
+        onnx.checker.check_model(model)
+    except (DecodeError, onnx.checker.ValidationError, ValueError, OSError) as error:
+        reason = str(error).strip().splitlines()[0][:200]
+        raise UsageError(f"{path} is not a readable ONNX model ({reason}); expected an exported classifier") from error
+    return model
+
+
+def _check_interface(model: onnx.ModelProto, path: Path) -> None:
+    graph = model.graph
+    weights = {tensor.name for tensor in graph.initializer}
+    inputs = [info for info in graph.input if info.name not in weights]
+    for info in [info for info in graph.input if info.name in weights]:
+        graph.input.remove(info)
+    if len(inputs) != 1 or len(graph.output) != 1:
+        raise UsageError(f"{path} has {len(inputs)} inputs and {len(graph.output)} outputs; expected one of each")
+    dims = [dim.dim_value or dim.dim_param or "?" for dim in inputs[0].type.tensor_type.shape.dim]
+    if len(dims) != 4 or dims[1] != 3:
+        raise UsageError(f"{path}: the input has shape {dims}; expected (batch, 3, height, width)")
+    domains = sorted({entry.domain for entry in model.opset_import} - {"", "ai.onnx"})
+    foreign = [node.op_type for node in graph.node if node.domain not in ("", "ai.onnx")]
+    if foreign:
+        raise UsageError(f"{path} uses operators outside ONNX: {foreign[:3]} of {domains}; export it without them")
+
+
+def _drop_probabilities(graph: onnx.GraphProto) -> None:
+    """A softmax at the end turns logits into probabilities; training needs the logits."""
+    output = graph.output[0]
+    producer = next((node for node in graph.node if output.name in node.output), None)
+    if producer is not None and producer.op_type in _PROBABILITIES:
+        output.name = producer.input[0]
+        drop_unused(graph)
+
+
+def _fix_input(graph: onnx.GraphProto, image_size: int | None, path: Path) -> tuple[int, int]:
+    """Fix the input to one image of a known size."""
+    dims = graph.input[0].type.tensor_type.shape.dim
+    for axis in (2, 3):
+        found = dims[axis].dim_value
+        if found == 0 and image_size is None:
+            raise UsageError(f"{path} leaves the image size open; give it with --image-size")
+        if found and image_size not in (None, found):
+            raise UsageError(f"{path} takes images of {found} pixels, found --image-size {image_size}; leave it out")
+        dims[axis].dim_value = found or int(image_size or 0)
+    dims[0].dim_value = 1
+    output = graph.output[0].type.tensor_type.shape.dim
+    if output:
+        output[0].dim_value = 1
+    del graph.value_info[:]
+    return dims[2].dim_value, dims[3].dim_value
+
+
+def _at_opset(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
+    """The same graph in the opset of all bundles, as the onnx library converts it."""
+    import onnx
+
+    version = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 0)
+    if version == OPSET:
+        return model
+    try:
+        converted: onnx.ModelProto = onnx.version_converter.convert_version(model, OPSET)
+    except Exception as error:  # the converter raises bare C++ errors
+        reason = str(error).strip().splitlines()[0][:200]
+        raise UsageError(
+            f"{path} has opset {version} and can't be converted to {OPSET}: {reason}; export it with opset {OPSET}"
+        ) from error
+    return converted

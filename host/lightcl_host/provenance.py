@@ -1,0 +1,44 @@
+"""Who made a bundle from what: the manifest's free keys, without anything that changes from run to run."""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+
+from lightcl_edge import __version__
+from lightcl_host.calibration import Calibration
+from lightcl_host.trunk_choice import TrunkChoice
+
+_PACKAGES = ("torch", "onnx", "onnxscript", "onnxruntime")
+
+
+def provenance(
+    seed: int, calibration: Calibration, trunk: TrunkChoice, difference: float, *, random_weights: bool
+) -> dict[str, str | int | float]:
+    """The keys that stand in ``manifest.json`` under ``provenance``.
+
+    Args:
+        seed: of the export.
+        calibration: the images that were used.
+        trunk: the exported one.
+        difference: largest relative difference between the parts and the original.
+        random_weights: whether the network was never trained.
+
+    Returns:
+        Key -> text or number.
+    """
+    found: dict[str, str | int | float] = {
+        "tool": f"lightcl-host {__version__}",
+        "seed": seed,
+        "calibration": calibration.origin,
+        "calibration_images": len(calibration.images),
+        "float_max_relative_difference": difference,
+        "random_weights": int(random_weights),
+    }
+    if trunk.agreement is not None:
+        found["int8_top1_agreement"] = trunk.agreement
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,130 @@
+"""Part a graph at a cut: the trunk that only infers, and the head that the device trains."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lightcl_edge.manifest import HeadInfo, ParameterInfo
+from lightcl_host.classifier import Classifier, install_classifier
+from lightcl_host.graph import Cut
+from lightcl_host.head_parameters import complete_biases, name_parameters
+from lightcl_host.module_paths import module_path
+from lightcl_host.onnx_graph import FEATURES, IMAGE, LOGITS, PENULTIMATE, infer_shapes, rename_tensors, to_array
+from lightcl_host.patterns import pattern_tensors
+
+if TYPE_CHECKING:
+    import onnx
+
+FloatArray = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Split:
+    """Both parts of a network.
+
+    Attributes:
+        trunk: ``image`` -> ``features``, float32.
+        head: ``features`` -> ``logits``, ``penultimate`` and the pattern tensors; its classifier is the shipped one.
+        head_info: its description for the manifest.
+        original: the network's own classifier.
+    """
+
+    trunk: onnx.ModelProto
+    head: onnx.ModelProto
+    head_info: HeadInfo
+    original: Classifier
+
+    def parameters(self) -> dict[str, FloatArray]:
+        """The trained tensors by name."""
+        weights = {tensor.name: tensor for tensor in self.head.graph.initializer}
+        return {entry.name: to_array(weights[entry.name]).astype(np.float32) for entry in self.head_info.parameters}
+
+
+def split_graph(model: onnx.ModelProto, cut: Cut, capacity: int, keep_classes: bool, seed: int) -> Split:
+    """Part a graph in normal form.
+
+    Args:
+        model: in normal form; not changed.
+        cut: a trainable one of its cuts.
+        capacity: rows of the shipped classifier.
+        keep_classes: start with the network's own classes instead of with none.
+        seed: of the rows that no class has yet.
+
+    Returns:
+        Trunk and head.
+
+    Raises:
+        UsageError: when the network's own classes are to be kept and are more than the capacity.
+    """
+    trunk = _extract(model, [IMAGE], [cut.tensor])
+    rename_tensors(trunk.graph, {cut.tensor: FEATURES})
+    head = _extract(model, [cut.tensor], [LOGITS])
+    rename_tensors(head.graph, {cut.tensor: FEATURES})
+    original = install_classifier(head, capacity, keep_classes, seed)
+    complete_biases(head)
+    trained = name_parameters(head)
+    head = infer_shapes(head)
+    patterns = _name_patterns(head)
+    _declare_outputs(head, patterns)
+    head = infer_shapes(head)
+    for part in (trunk, head):
+        _finish(part)
+    info = HeadInfo(
+        capacity=capacity,
+        penultimate_size=int(original.weight.shape[1]),
+        operators=sorted({node.op_type for node in head.graph.node}),
+        parameters=[ParameterInfo(name, list(shape)) for name, shape in trained.items()],
+        patterns=[*patterns, LOGITS],
+    )
+    return Split(infer_shapes(trunk), head, info, original)
+
+
+def _extract(model: onnx.ModelProto, inputs: list[str], outputs: list[str]) -> onnx.ModelProto:
+    """The part between the tensors, by the onnx library's own tool, on a copy."""
+    import onnx
+
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    part: onnx.ModelProto = onnx.utils.Extractor(copy).extract_model(inputs, outputs)
+    result = onnx.ModelProto()
+    result.CopyFrom(part)
+    result.producer_name = model.producer_name
+    result.ir_version = model.ir_version
+    return result
+
+
+def _name_patterns(head: onnx.ModelProto) -> list[str]:
+    """Rename pattern tensors after the modules they come from."""
+    producers = {node.output[0]: node for node in head.graph.node}
+    taken = {name for node in head.graph.node for name in node.output} | {FEATURES, LOGITS, PENULTIMATE}
+    names: dict[str, str] = {}
+    for tensor in pattern_tensors(head):
+        path = module_path(producers[tensor]) or tensor.strip("/").replace("/", ".")
+        name, count = path, 1
+        while name in taken:
+            count += 1
+            name = f"{path}.{count}"
+        names[tensor] = tensor if tensor == PENULTIMATE else name
+        taken.add(name)
+    rename_tensors(head.graph, names)
+    return list(names.values())
+
+
+def _declare_outputs(head: onnx.ModelProto, patterns: list[str]) -> None:
+    """The head's outputs in the order of the format: logits, penultimate, patterns."""
+    infos = {info.name: info for info in [*head.graph.value_info, *head.graph.output]}
+    wanted = [infos[name] for name in dict.fromkeys([LOGITS, PENULTIMATE, *patterns])]
+    del head.graph.output[:]
+    head.graph.output.extend(wanted)
+
+
+def _finish(model: onnx.ModelProto) -> None:
+    """Nodes with plain names and without notes."""
+    for index, node in enumerate(model.graph.node):
+        node.name = f"{index:03d}_{node.op_type}"
+        del node.metadata_props[:]
+        node.doc_string = ""

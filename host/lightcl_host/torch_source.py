@@ -1,0 +1,89 @@
+"""Export a torch module with PyTorch's own exporter."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lightcl_edge.errors import UsageError
+from lightcl_host.normal_form import to_normal_form
+from lightcl_host.onnx_graph import IMAGE, LOGITS, OPSET
+
+if TYPE_CHECKING:
+    import onnx
+    import torch
+
+FloatArray = NDArray[np.float32]
+
+
+def export_module(
+    module: torch.nn.Module, height: int, width: int, *, keep_batch_norm: bool = False
+) -> onnx.ModelProto:
+    """The module as a graph in normal form.
+
+    Args:
+        module: in evaluation mode; takes ``(n, 3, height, width)``.
+        height: of the input, in pixels.
+        width: of the input, in pixels.
+        keep_batch_norm: keep ``BatchNormalization`` nodes (for whole-network training) instead of folding them.
+
+    Returns:
+        See :func:`lightcl_host.normal_form.to_normal_form`.
+
+    Raises:
+        UsageError: when PyTorch can't export the module at this size.
+    """
+    import torch
+
+    example = torch.zeros(1, 3, height, width)
+    try:
+        with _quiet():
+            program = torch.onnx.export(
+                module,
+                (example,),
+                dynamo=True,
+                opset_version=OPSET,
+                input_names=[IMAGE],
+                output_names=[LOGITS],
+                optimize=not keep_batch_norm,
+                verbose=False,
+            )
+            model: onnx.ModelProto = program.model_proto  # type: ignore[union-attr]  # dynamo=True gives a program
+    except Exception as error:  # the exporter raises many classes; all mean that this network can't be exported
+        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+        raise UsageError(
+            f"PyTorch can't export the network at {height} x {width} pixels: {reason}; "
+            "try another --image-size or give the network as an .onnx file"
+        ) from error
+    if keep_batch_norm:
+        from onnxscript import optimizer
+
+        model = optimizer.optimize(model)
+    return to_normal_form(model, fold_batch_norm=not keep_batch_norm)
+
+
+def run_module(module: torch.nn.Module, images: FloatArray) -> FloatArray:
+    """Logits of the original module in evaluation mode."""
+    import torch
+
+    with torch.no_grad():
+        return np.asarray(module(torch.from_numpy(images)).numpy(), np.float32)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporter's warnings are about its own future, not about the user's network."""
+    previous = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(previous)

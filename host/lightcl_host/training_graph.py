@@ -1,0 +1,236 @@
+"""The training step of a head as one ONNX graph of standard inference operators.
+
+A step graph computes the loss of a batch, differentiates it (reverse mode, ``lightcl_host.autodiff``) and
+writes the update of every parameter. Stock onnxruntime runs it; no training package is needed. The weights
+are inputs, so a graph is small. All shapes are static: ``n`` new samples and ``m`` buffered ones.
+
+Inputs (float32 unless said):
+
+| name | shape | meaning |
+|---|---|---|
+| ``features`` | ``(n + m, *feature_shape)`` | new samples, then buffered ones |
+| ``labels`` | ``(n,)`` int64 | rows of the classifier |
+| ``logit_mask`` | ``(n, capacity)`` | 1 where a class takes part in the softmax, else 0 |
+| ``weights`` | ``(n,)`` | share of each sample in the cross entropy; 0 pads a short batch |
+| ``target.<t>`` | ``(m, *shape of t)`` | patterns, for each pattern tensor ``t`` of the head |
+| ``mask.<t>`` | ``(channels of t,)`` | 1 for held channels |
+| ``pattern_weight`` | ``(m,)`` | 1 for a buffered sample, 0 pads |
+| ``beta`` | ``(1,)`` | weight of the pattern term |
+| ``neg_lr`` | ``(1,)`` | minus the learning rate (``in_place`` only) |
+| ``zero`` | ``(1,)`` | always 0; carries the order of in-place updates (``in_place`` only) |
+| ``<parameter>`` | its shape | each trained parameter |
+| ``accumulator.<parameter>`` | its shape | gradient sums so far (``accumulate`` only) |
+
+The pattern inputs are left out where ``m`` is 0. Outputs: ``loss`` (scalar) and ``update.<k>.<parameter>``
+with ``k = 0, 1, ...``, each to be bound onto the memory of the parameter (``in_place``) or of its accumulator
+(``accumulate``): the last is the result, each earlier one is read by the next alone. An update may have the
+parameter's values in two dimensions.
+
+``forward`` graphs compute ``logits``, ``penultimate`` and the patterns of any number of rows from
+``features`` and the parameters, so that a device evaluates its head without a second copy of the weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import onnx
+from onnx import TensorProto, helper, shape_inference
+
+from lightcl_edge.errors import BundleError
+from lightcl_edge.manifest import HeadInfo, StepGraph
+from lightcl_host.autodiff.builder import GraphBuilder
+from lightcl_host.autodiff.liveness import peak_of
+from lightcl_host.autodiff.loss import PatternTerms, cross_entropy
+from lightcl_host.autodiff.sweep import Sweep, check_trainable, emit_forward
+from lightcl_host.autodiff.updates import ACCUMULATOR_PREFIX, Updater, update_hazards
+
+#: A batch is divided into this many micro-batches where gradients are accumulated.
+MICRO_BATCHES = 4
+#: Key of the graph's metadata: bytes held at the peak beyond inputs and outputs.
+PEAK_KEY = "peak_bytes"
+
+
+def build_step(
+    head: onnx.ModelProto, info: HeadInfo, samples: int, buffered_samples: int, *, in_place: bool
+) -> onnx.ModelProto:
+    """Differentiate a head for one batch geometry.
+
+    Args:
+        head: the inference graph, as ``docs/bundle.md`` describes it.
+        info: its parameters and patterns.
+        samples: new samples a run.
+        buffered_samples: buffered samples a run; 0 for cross entropy alone.
+        in_place: True to update parameters, False to accumulate gradients.
+
+    Returns:
+        The step graph.
+
+    Raises:
+        BundleError: when the head holds an operator that can't be trained through.
+    """
+    names = [parameter.name for parameter in info.parameters]
+    patterns = list(info.patterns) if buffered_samples else []
+    graph = GraphBuilder(head, samples + buffered_samples, names)
+    graph.keep_only(["logits", *patterns])
+    if graph.shape("logits") != (samples + buffered_samples, info.capacity):
+        raise BundleError(
+            f"head.onnx: {samples + buffered_samples} rows of features give logits of shape "
+            f"{graph.shape('logits')}, expected a row for each and {info.capacity} columns"
+        )
+    check_trainable(graph, names)
+    terms = PatternTerms(graph, patterns, samples, buffered_samples)
+    updater = Updater(graph, in_place=in_place)
+    emit_forward(graph, names, terms)
+    loss, gradient = cross_entropy(graph, samples, buffered_samples, info.capacity)
+    Sweep(graph, names, terms, updater).run("logits", gradient)
+    for term in terms.terms:
+        loss = graph.op("Add", loss, term)
+    graph.op("Identity", loss, output="loss")
+    inputs = _inputs(graph, info, samples, buffered_samples, in_place=in_place)
+    model = _finish(graph, inputs, ["loss", *updater.outputs], head)
+    hazards = update_hazards(model)
+    if hazards or updater.updated != set(names):
+        problem = hazards[0] if hazards else f"no gradient reaches {sorted(set(names) - updater.updated)[0]!r}"
+        raise BundleError(f"head.onnx can't be trained in one graph: {problem}")
+    return model
+
+
+def _inputs(
+    graph: GraphBuilder, info: HeadInfo, samples: int, buffered: int, *, in_place: bool
+) -> list[onnx.ValueInfoProto]:
+    """The step's inputs, as the module's table lists them."""
+    shapes: dict[str, Sequence[int]] = {
+        "features": graph.shape("features"),
+        "logit_mask": [samples, info.capacity],
+        "weights": [samples],
+    }
+    if buffered:
+        for name in info.patterns:
+            shapes[f"target.{name}"] = [buffered, *graph.shape(name)[1:]]
+            shapes[f"mask.{name}"] = [graph.shape(name)[1]]
+        shapes |= {"pattern_weight": [buffered], "beta": [1]}
+    if in_place:
+        shapes |= {"neg_lr": [1], "zero": [1]}
+    shapes |= {parameter.name: parameter.shape for parameter in info.parameters}
+    if not in_place:
+        shapes |= {ACCUMULATOR_PREFIX + parameter.name: parameter.shape for parameter in info.parameters}
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in shapes.items()]
+    return [helper.make_tensor_value_info("labels", TensorProto.INT64, [samples]), *values]
+
+
+def _finish(
+    graph: GraphBuilder, inputs: list[onnx.ValueInfoProto], outputs: Sequence[str], head: onnx.ModelProto
+) -> onnx.ModelProto:
+    """Put the pieces together, check them, and note the peak."""
+    used = {name for node in graph.nodes for name in node.input}
+    constants = [onnx.numpy_helper.from_array(value, name) for name, value in graph.values.items() if name in used]
+    nodes = []
+    for node in graph.nodes:
+        bare = onnx.NodeProto()
+        bare.CopyFrom(node)
+        bare.ClearField("doc_string")
+        del bare.metadata_props[:]
+        nodes.append(bare)
+    results = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in outputs]
+    body = helper.make_graph(nodes, "training_step", inputs, results, constants)
+    model = helper.make_model(body, opset_imports=head.opset_import, ir_version=head.ir_version)
+    model = shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
+    del model.graph.value_info[:]
+    onnx.checker.check_model(model, full_check=True)
+    helper.set_model_props(model, {PEAK_KEY: str(peak_of(model).bytes)})
+    return model
+
+
+def build_forward(head: onnx.ModelProto, info: HeadInfo) -> onnx.ModelProto:
+    """The head with its parameters as inputs.
+
+    Args:
+        head: the inference graph.
+        info: its parameters.
+
+    Returns:
+        The same graph without weights; the number of rows stays free.
+    """
+    model = onnx.ModelProto()
+    model.CopyFrom(head)
+    shapes = {parameter.name: parameter.shape for parameter in info.parameters}
+    kept = [value for value in model.graph.initializer if value.name not in shapes]
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(kept)
+    present = {value.name for value in model.graph.input}
+    model.graph.input.extend(
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+        for name, shape in shapes.items()
+        if name not in present
+    )
+    for node in model.graph.node:
+        node.ClearField("doc_string")
+        del node.metadata_props[:]
+    model = shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
+    del model.graph.value_info[:]
+    onnx.checker.check_model(model)
+    return model
+
+
+def _check_head(head: onnx.ModelProto, info: HeadInfo, feature_shape: Sequence[int]) -> None:
+    """Refuse a head that does not fit its description."""
+    given = head.graph.input[0]
+    sides = [side.dim_value for side in given.type.tensor_type.shape.dim][1:]
+    if given.name != "features" or sides != list(feature_shape):
+        raise BundleError(
+            f"head.onnx: the first input is {given.name!r} of shape {sides}, "
+            f"expected 'features' of shape {list(feature_shape)} behind the batch axis"
+        )
+    shapes = {value.name: list(value.dims) for value in head.graph.initializer}
+    for parameter in info.parameters:
+        if shapes.get(parameter.name) != parameter.shape:
+            found = shapes.get(parameter.name, "no such initialiser")
+            raise BundleError(f"head.onnx: {parameter.name!r} is {found}, expected shape {parameter.shape}")
+    made = {name for node in head.graph.node for name in node.output}
+    for name in ("logits", *info.patterns):
+        if name not in made:
+            raise BundleError(f"head.onnx: no node computes {name!r}, expected it among the head's outputs")
+
+
+def step_graphs(
+    head: onnx.ModelProto,
+    head_info: HeadInfo,
+    feature_shape: Sequence[int],
+    batch_sizes: Sequence[int],
+    buffered_samples: int,
+) -> list[tuple[StepGraph, bytes]]:
+    """All graphs that a bundle offers to the ``ort`` engine.
+
+    For each batch size: one step in place and one that accumulates over micro-batches of a quarter, each
+    with and without buffered samples. Besides one ``forward`` graph, whose number of rows is free (0 stands
+    in its record).
+
+    Args:
+        head: the inference graph.
+        head_info: its parameters and patterns.
+        feature_shape: of one sample.
+        batch_sizes: samples a step.
+        buffered_samples: how many samples carry patterns.
+
+    Returns:
+        A record and the serialised graph for each.
+
+    Raises:
+        BundleError: when the head does not fit its description or can't be trained.
+    """
+    _check_head(head, head_info, feature_shape)
+    geometries: dict[StepGraph, bool] = {}
+    for size in batch_sizes:
+        for update, parts in (("in_place", 1), ("accumulate", MICRO_BATCHES)):
+            for buffered in sorted({0, buffered_samples}):
+                rows, held = -(-size // parts), -(-buffered // parts)
+                path = f"training_step/{update}_{rows}_{held}.onnx"
+                geometries[StepGraph(path, update, rows, held)] = update == "in_place"
+    graphs = []
+    for step, in_place in geometries.items():
+        model = build_step(head, head_info, step.samples, step.buffered_samples, in_place=in_place)
+        graphs.append((step, model.SerializeToString(deterministic=True)))
+    forward = StepGraph("training_step/forward.onnx", "forward", 0, 0)
+    graphs.append((forward, build_forward(head, head_info).SerializeToString(deterministic=True)))
+    return graphs

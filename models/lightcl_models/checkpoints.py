@@ -1,0 +1,113 @@
+"""Weights from files: ``.safetensors`` or ``.pth``, never by unpickling code."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lightcl_edge.errors import UsageError
+
+if TYPE_CHECKING:
+    import torch
+
+    StateDict = dict[str, torch.Tensor]
+
+_WRAPPERS = ("state_dict", "model", "net")
+#: ``layer4_1.conv1.weight``: how the LightCL reference spells torchvision's ``layer4.0.conv1.weight``.
+_REFERENCE_BLOCK = re.compile(r"^layer(\d+)_(\d+)\.")
+_REFERENCE_NAMES = ((".shortcut.", ".downsample."),)
+
+
+def read_checkpoint(path: Path) -> StateDict:
+    """The tensors of a weights file, floating-point ones as float32.
+
+    Args:
+        path: a ``.safetensors``, ``.pth`` or ``.pt`` file; the latter may wrap the tensors in ``state_dict``.
+
+    Returns:
+        Key -> tensor.
+
+    Raises:
+        UsageError: when the file is missing, of another kind, or holds anything but tensors.
+    """
+    if not path.is_file():
+        raise UsageError(f"no weights at {path}; expected a .safetensors or .pth file (or --weights none)")
+    if path.suffix == ".safetensors":
+        tensors = _read_safetensors(path)
+    elif path.suffix in (".pth", ".pt"):
+        tensors = _read_torch(path)
+    else:
+        raise UsageError(f"{path.name} ends in {path.suffix!r}; expected weights in .safetensors, .pth or .pt")
+    return {key: tensor.float() if tensor.is_floating_point() else tensor for key, tensor in tensors.items()}
+
+
+def _read_safetensors(path: Path) -> StateDict:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return dict(load_file(path))
+    except (SafetensorError, OSError, ValueError) as error:
+        raise UsageError(f"{path} is damaged ({error}); expected a safetensors file") from error
+
+
+def _read_torch(path: Path) -> StateDict:
+    import pickle
+
+    import torch
+
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
+        reason = str(error).splitlines()[0][:160]
+        raise UsageError(f"{path} can't be read ({reason}); expected a file of tensors (a state_dict)") from error
+    for wrapper in _WRAPPERS:
+        if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
+            content = content[wrapper]
+    if not isinstance(content, Mapping) or not all(isinstance(v, torch.Tensor) for v in content.values()):
+        raise UsageError(f"{path} holds {type(content).__name__}; expected names and tensors (a state_dict)")
+    return {str(key).removeprefix("module."): tensor for key, tensor in content.items()}
+
+
+def as_torchvision_resnet(state: StateDict) -> StateDict:
+    """Keys of a ResNet checkpoint as torchvision spells them.
+
+    Accepts torchvision's own names, ``linear`` for ``fc``, ``shortcut`` for ``downsample``, and blocks that are
+    called ``layer4_1``, ``layer4_2`` (numbered from 1) instead of ``layer4.0``, ``layer4.1``.
+    """
+    return {_torchvision_key(key): tensor for key, tensor in state.items()}
+
+
+def _torchvision_key(key: str) -> str:
+    key = _REFERENCE_BLOCK.sub(lambda match: f"layer{match[1]}.{int(match[2]) - 1}.", key)
+    for theirs, ours in _REFERENCE_NAMES:
+        key = key.replace(theirs, ours)
+    return re.sub(r"^linear\.", "fc.", key)
+
+
+def load_into(module: torch.nn.Module, state: StateDict, origin: str) -> None:
+    """Put the tensors into the module, all of them and nothing else.
+
+    Args:
+        module: receives them.
+        state: key -> tensor.
+        origin: the file's name for messages.
+
+    Raises:
+        UsageError: naming keys and shapes that do not fit.
+    """
+    own = module.state_dict()
+    missing = [key for key in own if key not in state and not key.endswith("num_batches_tracked")]
+    unknown = [key for key in state if key not in own]
+    if missing or unknown:
+        raise UsageError(
+            f"{origin} does not fit the network: it lacks {len(missing)} tensors {missing[:3]} and has "
+            f"{len(unknown)} unknown ones {unknown[:3]}; expected the keys of the network itself"
+        )
+    for key, tensor in state.items():
+        if tensor.shape != own[key].shape:
+            found, expected = tuple(tensor.shape), tuple(own[key].shape)
+            raise UsageError(f"{origin}: {key} has shape {found}, expected {expected}; is it another network's file?")
+    module.load_state_dict(state, strict=False)

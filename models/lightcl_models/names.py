@@ -1,0 +1,15 @@
+"""Messages for names that do not exist."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+
+from lightcl_edge.errors import UsageError
+
+
+def unknown_name(name: str, known: Sequence[str]) -> UsageError:
+    """An error that names what was meant, as far as spelling tells."""
+    near = difflib.get_close_matches(name, known, n=4, cutoff=0.5)
+    expected = f"did you mean {', '.join(near)}?" if near else f"expected one of {', '.join(known[:6])} ..."
+    return UsageError(f"found no {name!r}; {expected}")

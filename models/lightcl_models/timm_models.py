@@ -1,0 +1,87 @@
+"""Networks of timm by name."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lightcl_edge.errors import UsageError
+from lightcl_models.checkpoints import load_into, read_checkpoint
+from lightcl_models.names import unknown_name
+from lightcl_models.reachability import can_reach
+from lightcl_models.recipe import LoadedModel, Recipe
+from lightcl_models.torchvision_import import import_torchvision
+
+if TYPE_CHECKING:
+    import torch
+
+_HUB = "https://huggingface.co"
+_INTERPOLATIONS = ("bilinear", "bicubic", "nearest")
+
+
+def _import_timm() -> Any:
+    import_torchvision()  # timm imports it, and it needs help beside a CPU-only torch
+    import timm
+
+    return timm
+
+
+def create(name: str, classes: int | None = None) -> Any:
+    """The bare network with random weights, ``classes`` wide where given."""
+    options = {} if classes is None else {"num_classes": classes}
+    return _import_timm().create_model(name, pretrained=False, **options)
+
+
+def load(name: str, weights: str) -> LoadedModel:
+    """Build a classifier of timm.
+
+    Args:
+        name: as timm lists it, ``mobilenetv2_100``.
+        weights: ``default`` (downloaded or cached), ``none`` or a file with timm's key names.
+
+    Returns:
+        The network in evaluation mode.
+
+    Raises:
+        UsageError: for an unknown name or weights that can't be had.
+    """
+    timm = _import_timm()
+    if not timm.is_model(name):
+        raise unknown_name(f"timm:{name}", [f"timm:{other}" for other in timm.list_models()])
+    module = _pretrained(timm, name) if weights == "default" else create(name)
+    if weights not in ("default", "none"):
+        load_into(module, read_checkpoint(Path(weights)), Path(weights).name)
+    config = module.pretrained_cfg
+    return LoadedModel(module.eval(), _recipe(config), int(module.num_classes), random_weights=weights == "none")
+
+
+def _pretrained(timm: Any, name: str) -> torch.nn.Module:
+    offline = not can_reach(_HUB)
+    if offline:
+        _stay_offline()
+    try:
+        module: torch.nn.Module = timm.create_model(name, pretrained=True)
+    except (OSError, RuntimeError, ValueError) as error:
+        why = f"{_HUB} can't be reached and they are not in its cache" if offline else str(error).splitlines()[0][:160]
+        raise UsageError(
+            f"no default weights for timm:{name}: {why}; connect this machine, or give --weights FILE or --weights none"
+        ) from error
+    return module
+
+
+def _stay_offline() -> None:
+    """Look into the cache only: a download would be retried for half a minute before it fails."""
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    from huggingface_hub import constants
+
+    constants.HF_HUB_OFFLINE = True
+
+
+def _recipe(config: dict[str, Any]) -> Recipe:
+    """The input that timm's default weights were made for."""
+    _, height, width = config["input_size"]
+    interpolation = config["interpolation"] if config["interpolation"] in _INTERPOLATIONS else "bicubic"
+    resize = "stretch" if config.get("crop_mode") == "squash" else "crop"
+    mean, std = tuple(config["mean"]), tuple(config["std"])
+    return Recipe(height, width, mean, std, resize, interpolation, float(config["crop_pct"]))

@@ -1,0 +1,121 @@
+"""``lightcl-edge profile``: measure what each way of learning costs on this machine."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import tempfile
+from datetime import datetime, timezone
+from pathlib import Path
+
+from lightcl_edge.console import Command, Document, Progress
+from lightcl_edge.errors import ExitCode, UsageError
+
+DEFAULT_METHODS = "lightcl,sgd"
+DEFAULT_RUNS = 3
+DEFAULT_EPOCHS = 2
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"found {value}, expected 1 or more")
+    return value
+
+
+class ProfileCommand(Command):
+    """Measure the peak memory and time of ways of learning, each in a fresh process.
+
+    All methods get the same images, batch size, threads, seed and epochs. Writes report.json and report.html
+    (one self-contained file) and prints a table. With four classes or more the data is learned as two tasks.
+    """
+
+    name = "profile"
+    example = "lightcl-edge profile --bundle BUNDLE --data photos/ --methods lightcl,sgd --runs 3 --out profile/"
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """What to profile, on what, how long."""
+        from lightcl_profiler.methods import METHODS
+
+        parser.add_argument("--bundle", required=True, help="the bundle")
+        parser.add_argument("--data", required=True, help="images: a folder of class folders, .npz, or a named source")
+        parser.add_argument("--out", required=True, type=Path, help="folder for report.json and report.html")
+        methods = f"comma-separated, of: {', '.join(sorted(METHODS))} (default: {DEFAULT_METHODS})"
+        parser.add_argument("--methods", default=DEFAULT_METHODS, help=methods)
+        runs = f"processes for each method, taking turns (default: {DEFAULT_RUNS})"
+        parser.add_argument("--runs", type=_positive, default=DEFAULT_RUNS, help=runs)
+        epochs = f"passes over each task (default: {DEFAULT_EPOCHS}; peaks do not grow with more)"
+        parser.add_argument("--epochs", type=_positive, default=DEFAULT_EPOCHS, help=epochs)
+        parser.add_argument("--batch-size", type=_positive, help="images a step (default: the bundle's)")
+        parser.add_argument("--max-images", type=_positive, help="spread evenly over the classes (default: all)")
+        parser.add_argument("--threads", type=_positive, help="of each library (default: the usable cores)")
+        parser.add_argument("--engine", choices=("auto", "ort", "torch"), default="auto", help="of lightcl")
+        parser.add_argument("--seed", type=int, default=0, help="of every random choice (default: 0)")
+
+    def run(self, args: argparse.Namespace) -> Document:
+        """Profile, write both reports, return the JSON one."""
+        from lightcl_profiler.methods import parse_methods
+        from lightcl_profiler.render_html import render_html
+        from lightcl_profiler.session import Settings, profile
+
+        methods = parse_methods(args.methods)
+        out: Path = args.out
+        if out.exists() and not out.is_dir():
+            raise UsageError(f"--out {out} is a file, expected a folder to write report.json and report.html into")
+        out.mkdir(parents=True, exist_ok=True)
+        settings = Settings(
+            bundle=args.bundle,
+            data=args.data,
+            methods=methods,
+            runs=args.runs,
+            epochs=args.epochs,
+            batch_size=args.batch_size,
+            max_images=args.max_images,
+            threads=args.threads,
+            engine=args.engine,
+            seed=args.seed,
+        )
+        progress: Progress = args.progress
+        created = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        with tempfile.TemporaryDirectory(prefix="work-", dir=out) as scratch:
+            report = profile(settings, command_line(args), created, Path(scratch), progress)
+        document = report.to_document()
+        (out / "report.json").write_text(json.dumps(document, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        (out / "report.html").write_text(render_html(report), encoding="utf-8")
+        progress.note(f"wrote {out / 'report.json'} and {out / 'report.html'}")
+        return document
+
+    def render(self, document: Document) -> str:
+        """The tables."""
+        from lightcl_profiler.record import Report
+        from lightcl_profiler.render_text import render_text
+
+        return render_text(Report.from_document(document))
+
+    def exit_code(self, document: Document) -> ExitCode:
+        """Done, or what the first run that a signal ended stands for."""
+        failures = document["failures"]
+        return ExitCode(failures[0]["exit_code"]) if failures else ExitCode.DONE
+
+
+def command_line(args: argparse.Namespace) -> str:
+    """The command that repeats this profile, every option spelt out."""
+    options = (
+        "bundle",
+        "data",
+        "methods",
+        "runs",
+        "epochs",
+        "batch_size",
+        "max_images",
+        "threads",
+        "engine",
+        "seed",
+    )
+    words = ["lightcl-edge", "profile"]
+    for name in (*options, "out"):
+        value = getattr(args, name)
+        if value is not None:
+            words += [f"--{name.replace('_', '-')}", str(value)]
+    return shlex.join(words)

@@ -1,0 +1,98 @@
+"""Runs the product's own commands as a person would, and shows them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, Any
+
+from lightcl_edge.errors import ExitCode, LightclError, UsageError
+
+
+class StepFailedError(LightclError):
+    """A command of the demo failed; the demo ends with its exit code."""
+
+    def __init__(self, message: str, exit_code: ExitCode) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+def find_program(name: str) -> str:
+    """The installed command, of this Python's environment if it is there.
+
+    Args:
+        name: of the command.
+
+    Returns:
+        Its path.
+
+    Raises:
+        UsageError: when it is not installed.
+    """
+    own = str(Path(sys.executable).parent)
+    found = shutil.which(name, path=os.pathsep.join([own, os.environ.get("PATH", "")]))
+    if found is None:
+        raise UsageError(
+            f"found no command {name}, expected it in {own}; install with pip install 'lightcl-edge[demo]'"
+        )
+    return found
+
+
+class Steps:
+    """Prints each command, runs it, and stops at the first that fails.
+
+    Args:
+        quiet: print nothing.
+        output: where commands and their output go.
+    """
+
+    def __init__(self, *, quiet: bool, output: IO[str]) -> None:
+        self._quiet, self._output = quiet, output
+
+    def say(self, line: str) -> None:
+        """A line for the reader."""
+        if not self._quiet:
+            print(line, file=self._output, flush=True)
+
+    def title(self, line: str) -> None:
+        """A heading before a group of commands."""
+        self.say(f"\n== {line}")
+
+    def show(self, command: Sequence[str]) -> None:
+        """Run a command; its output goes to the reader as it comes."""
+        self.say(f"$ {shlex.join(command)}")
+        self._run(command, subprocess.DEVNULL if self._quiet else self._output)
+
+    def document(self, command: Sequence[str], path: Path) -> dict[str, Any]:
+        """Run a command whose JSON goes into a file.
+
+        Args:
+            command: with ``--json``.
+            path: of the file.
+
+        Returns:
+            The document.
+        """
+        self.say(f"$ {shlex.join(command)} > {shlex.quote(str(path))}")
+        with path.open("w", encoding="utf-8") as file:
+            self._run(command, file)
+        document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return document
+
+    def _run(self, command: Sequence[str], stdout: IO[str] | int) -> None:
+        program = find_program(command[0])
+        stderr = subprocess.DEVNULL if self._quiet else None
+        status = subprocess.run(
+            [program, *command[1:]], stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, check=False
+        ).returncode
+        if status:
+            known = status in {int(code) for code in ExitCode}
+            code = ExitCode(status) if known else ExitCode.USAGE
+            ended = f"exit code {status}" if status > 0 else f"signal {-status}"
+            raise StepFailedError(f"the demo stops: {shlex.join(command)} ended with {ended}", code)

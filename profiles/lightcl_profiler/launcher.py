@@ -1,0 +1,170 @@
+"""Starts a method in a fresh process, watches its memory from outside, and makes the record of the run."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from typing import IO, Any
+
+from lightcl_edge import errors
+from lightcl_edge.errors import DoesNotFitError, LightclError, NoEngineError
+from lightcl_edge.memory import sample
+from lightcl_profiler.methods.contract import Job
+from lightcl_profiler.record import Phase, Run
+from lightcl_profiler.timeline import Timeline
+
+#: Between two looks; each costs the watched process about a millisecond of kernel time.
+SAMPLE_SECONDS = 0.02
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+class KilledError(LightclError):
+    """A signal ended the method's process; ``exit_code`` tells a lack of memory from the rest."""
+
+    def __init__(self, message: str, exit_code: errors.ExitCode) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+@dataclass
+class _Watched:
+    """What is known of a running child."""
+
+    started: float
+    timeline: Timeline = field(default_factory=Timeline)
+    phase: str = "start"
+    result: dict[str, Any] | None = None
+    error: dict[str, Any] | None = None
+
+    def take(self, line: bytes) -> None:
+        """Take one message of the child; a line cut off by a signal is left aside."""
+        try:
+            message = json.loads(line)
+        except ValueError:
+            return
+        if message["event"] == "phase":
+            self.phase = message["name"]
+        elif message["event"] == "result":
+            self.result = message
+        elif message["event"] == "error":
+            self.error = message
+
+
+def run_method(job: Job, run: int) -> Run:
+    """Run a method once in a process of its own.
+
+    Args:
+        job: what to do.
+        run: its number, for the record.
+
+    Returns:
+        What was measured.
+
+    Raises:
+        failure: ``KilledError`` when a signal ended the process, the error raised in it when that is
+            the user's to solve, else ``NoEngineError``.
+    """
+    environment = {**os.environ, **dict.fromkeys(_THREAD_VARIABLES, str(job.threads))}
+    read_end, write_end = os.pipe()
+    with os.fdopen(read_end, "rb", buffering=0) as channel, tempfile.TemporaryFile() as stderr:
+        watched = _Watched(time.monotonic())
+        process = subprocess.Popen(
+            [sys.executable, "-m", "lightcl_profiler.child", str(write_end)],
+            stdin=subprocess.PIPE,
+            stdout=stderr,
+            stderr=stderr,
+            pass_fds=[write_end],
+            env=environment,
+        )
+        try:
+            os.close(write_end)
+            _send_job(process, job)
+            _watch(process, channel, watched)
+        finally:
+            if process.poll() is None:
+                process.kill()
+            process.wait()
+        if watched.result is None:
+            failure = _failure(job, process.returncode, watched, _tail(stderr))
+            raise failure
+    return _record(job, run, watched, watched.result)
+
+
+def _send_job(process: subprocess.Popen[bytes], job: Job) -> None:
+    """Write the job to the child's stdin; a child that died at once is reported by its exit status."""
+    if process.stdin is not None:
+        with suppress(BrokenPipeError), process.stdin:
+            process.stdin.write(json.dumps(asdict(job)).encode())
+
+
+def _watch(process: subprocess.Popen[bytes], channel: IO[bytes], watched: _Watched) -> None:
+    """Sample and read messages until the child closes its end of the pipe, then wait for it."""
+    rest = b""
+    while True:
+        if select.select([channel], [], [], SAMPLE_SECONDS)[0]:
+            data = os.read(channel.fileno(), 65536)
+            if not data:
+                break
+            *lines, rest = (rest + data).split(b"\n")
+            for line in lines:
+                watched.take(line)
+        watched.timeline.add(time.monotonic() - watched.started, sample(process.pid))
+    process.wait()
+
+
+def _tail(stream: IO[bytes]) -> str:
+    """The last lines the child wrote, for an error message."""
+    stream.seek(0)
+    lines = stream.read().decode(errors="replace").strip().splitlines()
+    return " | ".join(line.strip() for line in lines[-3:])[-500:] or "it printed nothing"
+
+
+def _failure(job: Job, status: int, watched: _Watched, tail: str) -> LightclError:
+    """Why there is no result."""
+    where = f"method {job.method!r} in phase {watched.phase!r}"
+    if status < 0:
+        name = signal.Signals(-status).name
+        highest = max((point[1] for point in watched.timeline.points), default=0)
+        if -status == signal.SIGKILL:
+            hint = f"the kernel does so when memory runs out; its RSS was {highest} bytes at most"
+            return KilledError(f"{where} was killed by {name}: {hint}", DoesNotFitError.exit_code)
+        return KilledError(f"{where} was ended by {name}; last output: {tail}", NoEngineError.exit_code)
+    if watched.error is not None:
+        kind = getattr(errors, watched.error["kind"], None)
+        known = isinstance(kind, type) and issubclass(kind, LightclError)
+        return (kind if known else NoEngineError)(f"{where}: {watched.error['message']}")  # type: ignore[misc]
+    return NoEngineError(f"{where} ended with exit status {status} and no result; last output: {tail}")
+
+
+def _record(job: Job, run: int, watched: _Watched, result: dict[str, Any]) -> Run:
+    """The run's record from the child's result and the parent's samples."""
+    phases = [
+        Phase(p["name"], round(p["at"] - watched.started, 3), round(p["seconds"], 4), p["peak_rss_bytes"])
+        for p in result["phases"]
+    ]
+    return Run(
+        method=job.method,
+        run=run,
+        images=result["images"],
+        peak_rss_bytes=result["peak_rss_bytes"],
+        import_rss_bytes=result["import_rss_bytes"],
+        phases=phases,
+        seconds_per_image=result["work_seconds"] / max(result["images"], 1),
+        pss_peak_bytes=watched.timeline.pss_peak_bytes,
+        anonymous_bytes=watched.timeline.anonymous_bytes,
+        file_bytes=watched.timeline.file_bytes,
+        swap_bytes=watched.timeline.swap_peak_bytes,
+        wall_seconds=round(result["finished_at"] - watched.started, 3),
+        cpu_seconds=round(result["cpu_seconds"], 3),
+        loss=result["loss"],
+        notes=result["notes"],
+        timeline=watched.timeline.points,
+    )

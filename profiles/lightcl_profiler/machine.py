@@ -1,0 +1,102 @@
+"""What this machine is, as far as the kernel tells."""
+
+from __future__ import annotations
+
+import os
+import platform
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from lightcl_profiler.record import Machine
+
+PACKAGES = ("lightcl-edge", "numpy", "onnxruntime", "torch", "onnx", "timm", "Pillow", "safetensors")
+#: A version-1 group without a limit says a number close to 2**63.
+_UNLIMITED_BYTES = 2**60
+
+
+def _text(path: str) -> str:
+    with suppress(OSError, UnicodeDecodeError):
+        return Path(path).read_text().strip("\0\n ")
+    return ""
+
+
+def _cpu_model() -> str:
+    """The processor's name, or the part numbers that ARM kernels give instead."""
+    fields: dict[str, str] = {}
+    for line in _text("/proc/cpuinfo").splitlines():
+        name, _, value = line.partition(":")
+        fields.setdefault(name.strip(), value.strip())
+    if "model name" in fields:
+        return fields["model name"]
+    parts = [f"{name} {fields[name]}" for name in ("CPU implementer", "CPU part") if name in fields]
+    return ", ".join(parts) or platform.processor() or "unknown"
+
+
+def usable_cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _group_path(controller: str) -> str | None:
+    """This process's path in the hierarchy of a version-1 controller, or of version 2 (empty name)."""
+    for line in _text("/proc/self/cgroup").splitlines():
+        _, names, path = line.split(":", 2)
+        if controller in names.split(","):
+            return path
+    return None
+
+
+def _limits(root: Path, group: str, name: str) -> list[int]:
+    """The limits of a group and all above it: each of them holds. Empty when none can be read."""
+    found = []
+    folder = root / group.strip("/")
+    while True:
+        with suppress(OSError, ValueError):
+            text = (folder / name).read_text().strip()
+            found.append(_UNLIMITED_BYTES if text == "max" else int(text))
+        if folder == root or root not in folder.parents:
+            return found
+        folder = folder.parent
+
+
+def cgroup_limit() -> tuple[str, int | None]:
+    """The memory control group.
+
+    Returns:
+        ``v1``, ``v2`` or ``unavailable`` (stock Raspberry Pi kernels switch it off), and the smallest limit
+        in bytes that holds for this process, or None when there is none.
+    """
+    for kind, controller, root, name in (
+        ("v1", "memory", "/sys/fs/cgroup/memory", "memory.limit_in_bytes"),
+        ("v2", "", "/sys/fs/cgroup", "memory.max"),
+    ):
+        group = _group_path(controller)
+        limits = [] if group is None else _limits(Path(root), group, name)
+        if limits:
+            smallest = min(limits)
+            return kind, smallest if smallest < _UNLIMITED_BYTES else None
+    return "unavailable", None
+
+
+def describe_machine() -> Machine:
+    """This machine and what is installed on it."""
+    packages = {}
+    for name in PACKAGES:
+        with suppress(PackageNotFoundError):
+            packages[name] = version(name)
+    page_bytes = os.sysconf("SC_PAGE_SIZE")
+    kind, limit = cgroup_limit()
+    return Machine(
+        board=_text("/proc/device-tree/model") or None,
+        cpu_model=_cpu_model(),
+        architecture=platform.machine(),
+        cores=usable_cores(),
+        ram_bytes=page_bytes * os.sysconf("SC_PHYS_PAGES"),
+        page_size_bytes=page_bytes,
+        kernel=f"{platform.system()} {platform.release()}",
+        python=platform.python_version(),
+        packages=packages,
+        cgroup=kind,
+        cgroup_limit_bytes=limit,
+    )

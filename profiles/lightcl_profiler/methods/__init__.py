@@ -1,0 +1,34 @@
+"""The ways of learning that can be profiled: one file each behind one contract, loaded by name.
+
+Only the child process that runs a method imports its file.
+"""
+
+from __future__ import annotations
+
+from lightcl_edge.errors import UsageError
+
+#: Name -> where the class is.
+METHODS = {
+    "lightcl": "lightcl_profiler.methods.lightcl:LightClMethod",
+    "sgd": "lightcl_profiler.methods.sgd:SgdMethod",
+}
+
+
+def parse_methods(text: str) -> list[str]:
+    """The methods of a comma-separated list, in its order, each once.
+
+    Args:
+        text: names separated by commas.
+
+    Returns:
+        The names, without repetitions.
+
+    Raises:
+        UsageError: naming an unknown method and all known ones.
+    """
+    names = list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    unknown = [name for name in names if name not in METHODS]
+    if unknown or not names:
+        found = f"method {unknown[0]!r}" if unknown else "no method"
+        raise UsageError(f"found {found} in --methods, expected one or more of: {', '.join(sorted(METHODS))}")
+    return names

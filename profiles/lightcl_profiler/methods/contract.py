@@ -1,0 +1,109 @@
+"""What a profiled method must do, and what it is given."""
+
+from __future__ import annotations
+
+import importlib
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from lightcl_edge.errors import UsageError
+from lightcl_edge.memory import PhaseMeter
+
+
+@dataclass(frozen=True)
+class Job:
+    """The same for every method of a profile.
+
+    Attributes:
+        method: its name, for messages.
+        implementation: ``module:Class`` of the method.
+        bundle: path of the bundle.
+        tasks: data specification of each task.
+        scratch: an empty folder of this run's own.
+        epochs: passes over each task.
+        batch_size: images a step.
+        learning_rate: of SGD.
+        threads: of each library.
+        seed: of every random choice.
+        engine: of ``lightcl-edge train``.
+    """
+
+    method: str
+    implementation: str
+    bundle: str
+    tasks: list[str]
+    scratch: str
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    threads: int
+    seed: int
+    engine: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a method says about its run; all memory is measured from outside or by the kernel.
+
+    Attributes:
+        images: training images it was given, each counted once.
+        loss: mean training loss of the last epoch of the last task; None when it was not finite.
+        notes: what a reader of the report should know.
+    """
+
+    images: int
+    loss: float | None
+    notes: list[str] = field(default_factory=list)
+
+
+def outcome(images: int, loss: float, notes: list[str]) -> Outcome:
+    """An outcome; a loss that is not finite becomes a note: memory and time were measured all the same."""
+    if math.isfinite(loss):
+        return Outcome(images, loss, notes)
+    return Outcome(images, None, [*notes, f"the loss became {loss}; a lower --learning-rate would keep it finite"])
+
+
+class Method(ABC):
+    """A way of learning. ``title`` says in one line what it is and which paper it comes from."""
+
+    title: ClassVar[str]
+
+    @abstractmethod
+    def imports(self, job: Job) -> None:
+        """Import what the method needs before it sees data, and nothing else."""
+
+    @abstractmethod
+    def run(self, job: Job, meter: PhaseMeter) -> Outcome:
+        """Learn the job's tasks one after the other.
+
+        Args:
+            job: what to learn, and how long.
+            meter: marks the phases; phases do not nest.
+
+        Returns:
+            What is to be said about the run.
+        """
+
+
+def load_method(implementation: str) -> Method:
+    """Import a method's class and make one.
+
+    Args:
+        implementation: ``module:Class``.
+
+    Returns:
+        The method.
+
+    Raises:
+        UsageError: when there is no such class, or it is not a method.
+    """
+    module, _, name = implementation.partition(":")
+    try:
+        kind = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UsageError(f"method {implementation!r} can't be loaded ({error}), expected module:Class") from error
+    if not (isinstance(kind, type) and issubclass(kind, Method)):
+        raise UsageError(f"{implementation!r} is not a profiler method, expected a subclass of Method")
+    return kind()

@@ -1,0 +1,105 @@
+"""A network with a classifier of its own size: of a torch module, or of an ONNX graph run in torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from lightcl_edge.errors import BundleError
+from lightcl_edge.graph_to_torch import GraphModule
+from lightcl_edge.onnx_reader import Graph, Node, read_graph
+
+_WITH_WEIGHTS = ("Gemm", "MatMul", "Conv")
+
+
+class GraphNetwork(torch.nn.Module):
+    """A graph with one output as an ordinary network: images in, logits out.
+
+    Args:
+        graph: what to run; its arrays are dropped once torch has its own copy of them.
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        super().__init__()
+        self.body = GraphModule(graph)
+        self._output = graph.outputs[0]
+        graph.initializers.clear()
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Logits ``(n, classes)`` of images ``(n, 3, height, width)``."""
+        logits: torch.Tensor = self.body(images)[self._output]
+        return logits.flatten(1)
+
+
+def network_from_graph(path: Path, classes: int) -> torch.nn.Module:
+    """The network of an ONNX file, its last layer of weights replaced by a new one of ``classes`` rows.
+
+    Args:
+        path: the file.
+        classes: rows of the new classifier.
+
+    Returns:
+        The network in training mode.
+
+    Raises:
+        BundleError: when the graph has no layer with weights, or holds an operator torch can't run here.
+    """
+    graph = read_graph(path)
+    last = _last_layer(graph)
+    if last is None:
+        raise BundleError(f"{path.name} has no layer with weights, expected a classifier as its last one")
+    node, after = last
+    old = _replace_weights(graph, node, classes)
+    for later in [node, *after]:
+        for name in later.inputs:
+            if name in graph.initializers and graph.initializers[name].shape == (old,):
+                graph.initializers[name] = np.zeros(classes, np.float32)
+    return GraphNetwork(graph)
+
+
+def _last_layer(graph: Graph) -> tuple[Node, list[Node]] | None:
+    """The last node with weights of its own and the nodes after it."""
+    for at in range(len(graph.nodes) - 1, -1, -1):
+        node = graph.nodes[at]
+        if node.operator in _WITH_WEIGHTS and node.inputs[1] in graph.initializers:
+            return node, graph.nodes[at + 1 :]
+    return None
+
+
+def _replace_weights(graph: Graph, node: Node, classes: int) -> int:
+    """New random weights for ``classes`` rows; returns how many rows there were."""
+    name = node.inputs[1]
+    shape = list(graph.initializers[name].shape)
+    rows_axis = 0 if node.operator == "Conv" or node.integer("transB", 0) else 1
+    old = int(shape[rows_axis])
+    shape[rows_axis] = classes
+    graph.initializers[name] = _uniform(shape, int(np.prod(shape)) // classes)
+    return old
+
+
+def _uniform(shape: list[int], inputs: int) -> NDArray[np.float32]:
+    """Weights as torch draws those of a new linear layer: uniform within 1 / sqrt(inputs)."""
+    weights: Any = torch.empty(shape).uniform_(-(inputs**-0.5), inputs**-0.5).numpy()
+    return np.asarray(weights, np.float32)
+
+
+def replace_classifier(module: torch.nn.Module, classes: int) -> None:
+    """Put a new linear layer in the place of the network's last one.
+
+    Args:
+        module: changed in place.
+        classes: rows of the new layer.
+
+    Raises:
+        BundleError: when the network has no linear layer.
+    """
+    layers = [(name, layer) for name, layer in module.named_modules() if isinstance(layer, torch.nn.Linear)]
+    if not layers:
+        raise BundleError("the whole network has no linear layer, expected a classifier as its last layer")
+    name, last = layers[-1]
+    parent, _, child = name.rpartition(".")
+    setattr(module.get_submodule(parent), child, torch.nn.Linear(last.in_features, classes))

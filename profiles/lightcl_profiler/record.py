@@ -1,0 +1,281 @@
+"""What a profile found, as typed records; the terminal, JSON and HTML are drawn from them alone.
+
+Bytes are integers, times seconds. ``None`` means that the kernel does not tell, never 0.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from lightcl_edge.errors import DataError
+
+RecordT = TypeVar("RecordT")
+#: Seconds since the start, RSS bytes, PSS bytes.
+TimelinePoint = tuple[float, int, int | None]
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A phase of a run.
+
+    Attributes:
+        name: what was done.
+        start_seconds: since the process was started.
+        seconds: how long it took.
+        peak_rss_bytes: the highest resident set size within it, from the kernel's own counter.
+    """
+
+    name: str
+    start_seconds: float
+    seconds: float
+    peak_rss_bytes: int
+
+
+@dataclass(frozen=True)
+class Run:
+    """One method, once, in a process of its own.
+
+    Attributes:
+        method: its name.
+        run: 1 for the first.
+        images: training images, each counted once.
+        peak_rss_bytes: of the whole process from its start (``VmHWM``).
+        import_rss_bytes: the same counter after the method's imports, before any data.
+        phases: in order.
+        seconds_per_image: wall time after the imports divided by ``images``, all epochs included.
+        pss_peak_bytes: highest sampled proportional set size.
+        anonymous_bytes: at the sample with the highest RSS: what no file backs.
+        file_bytes: at the same sample: what files back.
+        swap_bytes: highest sampled.
+        wall_seconds: from starting the process to its result.
+        cpu_seconds: user and system time of the process.
+        loss: mean training loss of the last epoch of the last task; None when it was not finite.
+        notes: what a reader should know about this run.
+        timeline: sampled memory.
+    """
+
+    method: str
+    run: int
+    images: int
+    peak_rss_bytes: int
+    import_rss_bytes: int
+    phases: list[Phase]
+    seconds_per_image: float
+    pss_peak_bytes: int | None
+    anonymous_bytes: int | None
+    file_bytes: int | None
+    swap_bytes: int | None
+    wall_seconds: float
+    cpu_seconds: float
+    loss: float | None
+    notes: list[str] = field(default_factory=list)
+    timeline: list[TimelinePoint] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A run that a signal ended: on a small board a result like any other.
+
+    Attributes:
+        method: its name.
+        run: 1 for the first.
+        message: what happened.
+        exit_code: what the command ends with.
+    """
+
+    method: str
+    run: int
+    message: str
+    exit_code: int
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A figure over several runs.
+
+    Attributes:
+        median: for bytes the lower of the two middle values, so that it stays one that was measured.
+        minimum: the smallest.
+        maximum: the largest.
+    """
+
+    median: float
+    minimum: float
+    maximum: float
+
+
+@dataclass(frozen=True)
+class MethodSummary:
+    """All runs of a method together.
+
+    Attributes:
+        method: its name.
+        title: one line that says what it is.
+        runs: how many completed.
+        figures: name of a field of :class:`Run` -> its spread; fields the kernel does not tell are left out.
+    """
+
+    method: str
+    title: str
+    runs: int
+    figures: dict[str, Spread]
+
+
+@dataclass(frozen=True)
+class Work:
+    """What every method was given.
+
+    Attributes:
+        bundle: path of the bundle.
+        model: the model's name in its manifest.
+        cut: where the trunk ends.
+        trunk_dtype: of the bundle's trunk.
+        data: the data specification.
+        tasks: class names of each task, learned one after the other.
+        images: in all tasks.
+        skipped_images: unreadable ones, left out for every method.
+        epochs: passes over each task.
+        batch_size: images a step.
+        learning_rate: of SGD.
+        threads: of each library.
+        seed: of every random choice.
+        engine: asked for, of ``lightcl-edge train``.
+    """
+
+    bundle: str
+    model: str
+    cut: str
+    trunk_dtype: str
+    data: str
+    tasks: list[list[str]]
+    images: int
+    skipped_images: int
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    threads: int
+    seed: int
+    engine: str
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where it was measured.
+
+    Attributes:
+        board: the device tree's model, where there is one.
+        cpu_model: the processor.
+        architecture: ``x86_64``, ``aarch64``.
+        cores: this process may use.
+        ram_bytes: physical memory.
+        page_size_bytes: of the kernel.
+        kernel: name and release.
+        python: version.
+        packages: installed versions.
+        cgroup: ``v1``, ``v2`` or ``unavailable``.
+        cgroup_limit_bytes: memory limit of the control group, None when there is none.
+    """
+
+    board: str | None
+    cpu_model: str
+    architecture: str
+    cores: int
+    ram_bytes: int
+    page_size_bytes: int
+    kernel: str
+    python: str
+    packages: dict[str, str]
+    cgroup: str
+    cgroup_limit_bytes: int | None
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything ``report.json`` holds.
+
+    Attributes:
+        command: the exact command that made it.
+        created: UTC, ISO 8601.
+        machine: where.
+        work: what every method was given.
+        runs: in the order they were made.
+        summary: one for each method with a completed run.
+        failures: runs a signal ended.
+    """
+
+    command: str
+    created: str
+    machine: Machine
+    work: Work
+    runs: list[Run]
+    summary: list[MethodSummary]
+    failures: list[Failure] = field(default_factory=list)
+
+    def to_document(self) -> dict[str, Any]:
+        """The report as JSON carries it."""
+        return asdict(self)
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> Report:
+        """Read what :meth:`to_document` made; a DataError names a missing or mistyped key."""
+        return read_record(cls, document, "report")
+
+
+def _wrong(where: str, value: object, expected: str) -> DataError:
+    return DataError(f"{where} is {str(value)[:80]!r}, expected {expected}")
+
+
+def _read_list(kind: Any, value: Any, where: str) -> Any:
+    if not isinstance(value, list | tuple):
+        raise _wrong(where, value, "a list")
+    kinds = get_args(kind)
+    if get_origin(kind) is tuple:
+        if len(value) != len(kinds):
+            raise _wrong(where, value, f"a list of {len(kinds)}")
+        return tuple(_read_value(each, item, where) for each, item in zip(kinds, value, strict=True))
+    return [_read_value(kinds[0], item, f"{where}[{i}]") for i, item in enumerate(value)]
+
+
+def _read_value(kind: Any, value: Any, where: str) -> Any:
+    origin = get_origin(kind)
+    if origin in (Union, types.UnionType):
+        inner = [each for each in get_args(kind) if each is not type(None)]
+        return None if value is None else _read_value(inner[0], value, where)
+    if origin in (list, tuple):
+        return _read_list(kind, value, where)
+    if origin is dict:
+        if not isinstance(value, Mapping):
+            raise _wrong(where, value, "an object")
+        return {str(key): _read_value(get_args(kind)[1], item, f"{where}.{key}") for key, item in value.items()}
+    if hasattr(kind, "__dataclass_fields__"):
+        return read_record(kind, value, where)
+    if isinstance(value, bool) or not isinstance(value, int | float if kind is float else kind):
+        raise _wrong(where, value, f"a value of type {kind.__name__}")
+    return value
+
+
+def read_record(kind: type[RecordT], value: Any, where: str) -> RecordT:
+    """Build one record from JSON; unknown keys are left aside, so that a newer report still reads.
+
+    Args:
+        kind: the record's class.
+        value: the JSON object.
+        where: what to call it in a message.
+
+    Returns:
+        The record.
+
+    Raises:
+        DataError: naming the key, the value found and the type expected.
+    """
+    if not isinstance(value, Mapping):
+        raise DataError(f"{where} is {str(value)[:80]!r}, expected an object")
+    hints = get_type_hints(kind)
+    names = [entry.name for entry in fields(kind)]  # type: ignore[arg-type]  # always a dataclass
+    missing = [name for name in names if name not in value]
+    if missing:
+        raise DataError(f"{where} lacks {missing[0]!r}; expected a document made by lightcl-edge profile")
+    return kind(**{name: _read_value(hints[name], value[name], f"{where}.{name}") for name in names})

@@ -1,0 +1,107 @@
+"""The report for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from lightcl_edge.console import format_bytes, table
+from lightcl_profiler.record import Machine, MethodSummary, Report, Spread
+from lightcl_profiler.summary import typical_run
+
+COLUMNS: list[tuple[str, str, Callable[[float], str]]] = [
+    ("peak_rss_bytes", "peak RSS", format_bytes),
+    ("import_rss_bytes", "imports alone", format_bytes),
+    ("pss_peak_bytes", "peak PSS", format_bytes),
+    ("anonymous_bytes", "anonymous", format_bytes),
+    ("file_bytes", "file-backed", format_bytes),
+    ("swap_bytes", "swap", format_bytes),
+    ("seconds_per_image", "per image", lambda seconds: f"{seconds * 1000:.1f} ms"),
+    ("wall_seconds", "wall", lambda seconds: f"{seconds:.1f} s"),
+    ("cpu_seconds", "CPU", lambda seconds: f"{seconds:.1f} s"),
+]
+
+
+def figure(summary: MethodSummary, name: str, show: Callable[[float], str]) -> tuple[str, str]:
+    """A figure as text.
+
+    Args:
+        summary: the method.
+        name: the figure.
+        show: number to text.
+
+    Returns:
+        The median, or ``unavailable``; and ``least to most`` when runs differ, else an empty text.
+    """
+    found: Spread | None = summary.figures.get(name)
+    if found is None:
+        return "unavailable", ""
+    least, most = show(found.minimum), show(found.maximum)
+    return show(found.median), "" if least == most else f"{least} to {most}"
+
+
+def headline(report: Report) -> str:
+    """One sentence: the least and the most memory, and how many times one is the other."""
+    peaks = sorted((each.figures["peak_rss_bytes"].median, each.method) for each in report.summary)
+    if not peaks:
+        return "No method completed."
+    (low, best), (high, worst) = peaks[0], peaks[-1]
+    if best == worst:
+        return f"{best} peaked at {format_bytes(low)}."
+    share = f"{high / low:.1f} times" if low else "more than"
+    return f"{best} peaked at {format_bytes(low)}, {worst} at {format_bytes(high)}: {share} as much."
+
+
+def machine_lines(machine: Machine) -> list[tuple[str, str]]:
+    """The machine as names and values."""
+    limit = machine.cgroup
+    if machine.cgroup != "unavailable":
+        bound = machine.cgroup_limit_bytes
+        limit = f"{machine.cgroup}, {'no limit' if bound is None else format_bytes(bound)}"
+    lines = [
+        ("processor", f"{machine.cpu_model} ({machine.architecture}), {machine.cores} usable cores"),
+        ("memory", f"{format_bytes(machine.ram_bytes)}, pages of {format_bytes(machine.page_size_bytes)}"),
+        ("memory control group", limit),
+        ("kernel", machine.kernel),
+        ("Python", machine.python),
+        ("packages", ", ".join(f"{name} {version}" for name, version in machine.packages.items())),
+    ]
+    return [("board", machine.board), *lines] if machine.board else lines
+
+
+def work_lines(report: Report) -> list[tuple[str, str]]:
+    """What every method was given, as names and values."""
+    work = report.work
+    tasks = "; ".join(f"task {i}: {', '.join(names)}" for i, names in enumerate(work.tasks, 1))
+    images = f"{work.images} of {work.data}" + (f", {work.skipped_images} unreadable" if work.skipped_images else "")
+    return [
+        ("bundle", f"{work.bundle}: {work.model} cut at {work.cut}, {work.trunk_dtype} trunk"),
+        ("images", images),
+        ("tasks", tasks),
+        ("training", f"{work.epochs} epochs, batch {work.batch_size}, learning rate {work.learning_rate:g}"),
+        ("same for all", f"{work.threads} threads, seed {work.seed}"),
+        ("engine asked for", work.engine),
+    ]
+
+
+def _with_range(summary: MethodSummary, name: str, show: Callable[[float], str]) -> str:
+    median, between = figure(summary, name, show)
+    return f"{median} ({between})" if between else median
+
+
+def _phase_rows(report: Report) -> list[list[str]]:
+    return [
+        [each.method, phase.name, f"{phase.seconds:.2f} s", format_bytes(phase.peak_rss_bytes)]
+        for each in report.summary
+        for phase in typical_run(report.runs, each.method).phases
+    ]
+
+
+def render_text(report: Report) -> str:
+    """The report as text: the figures, each method's phases, the machine."""
+    summary = report.summary
+    rows = [[title, *(_with_range(each, name, show) for each in summary)] for name, title, show in COLUMNS]
+    parts = [headline(report), "", table(rows, ["measured", *(each.method for each in summary)])]
+    parts += ["", table(_phase_rows(report), ["method", "phase", "time", "peak RSS in it"]), ""]
+    parts += [f"FAILED {each.method}, run {each.run}: {each.message}" for each in report.failures]
+    parts += [f"{name}: {value}" for name, value in [*work_lines(report), *machine_lines(report.machine)]]
+    return "\n".join(parts)

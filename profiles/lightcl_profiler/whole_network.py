@@ -1,0 +1,90 @@
+"""The whole network as a torch module, for the baselines: from the bundle, else from the model library."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lightcl_edge.bundle import WHOLE_NETWORK, Bundle
+from lightcl_edge.errors import BundleError, LightclError
+from lightcl_edge.manifest import InputInfo
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class WholeNetwork:
+    """A network ready to be trained.
+
+    Attributes:
+        module: in training mode, all trainable; images ``(n, 3, h, w)`` -> logits ``(n, classes)``.
+        input: how images are prepared.
+        origin: where it came from, for the report.
+    """
+
+    module: torch.nn.Module
+    input: InputInfo
+    origin: str
+
+
+def import_builder(bundle_path: Path) -> None:
+    """Import what :func:`load_whole_network` will need for this bundle, or say that it can't be had."""
+    if Bundle.open(bundle_path).has(WHOLE_NETWORK):
+        import lightcl_profiler.new_classifier  # noqa: F401
+
+        return
+    try:
+        import lightcl_models.registry  # noqa: F401
+    except ImportError as error:
+        raise _cannot_build(bundle_path, error) from error
+
+
+def load_whole_network(bundle_path: Path, classes: int) -> WholeNetwork:
+    """Build the network with a classifier of its own for ``classes`` classes.
+
+    Args:
+        bundle_path: the bundle.
+        classes: rows of the new classifier.
+
+    Returns:
+        The network in training mode; a BundleError when it has none and can't be rebuilt here.
+    """
+    bundle = Bundle.open(bundle_path)
+    model = bundle.manifest.model
+    if bundle.has(WHOLE_NETWORK):
+        from lightcl_profiler.new_classifier import network_from_graph
+
+        module: torch.nn.Module = network_from_graph(bundle.path(WHOLE_NETWORK), classes)
+        origin = f"network from the bundle's {WHOLE_NETWORK}"
+    else:
+        from lightcl_profiler.new_classifier import replace_classifier
+
+        module, origin = _rebuild(bundle_path, model.name, model.weights)
+        replace_classifier(module, classes)
+    return WholeNetwork(module.train().requires_grad_(True), bundle.manifest.input, origin)
+
+
+def _rebuild(bundle_path: Path, name: str, weights: str) -> tuple[torch.nn.Module, str]:
+    """The network from the model library: with default weights if the bundle's are those, else random."""
+    tried = ["default", "none"] if weights == "default" else ["none"]
+    failure: Exception = BundleError("no weights were tried")
+    for kind in tried:
+        try:
+            from lightcl_models.registry import load_model
+
+            module: torch.nn.Module = load_model(name, kind).module
+        except (ImportError, LightclError) as error:
+            failure = error
+            continue
+        note = "random weights, which need the same memory" if kind == "none" else "default weights"
+        return module, f"network rebuilt by the model library as {name} with {note}"
+    raise _cannot_build(bundle_path, failure) from failure
+
+
+def _cannot_build(bundle_path: Path, error: Exception) -> BundleError:
+    return BundleError(
+        f"{bundle_path} has no {WHOLE_NETWORK} and the whole network can't be rebuilt here ({error}); "
+        "export the bundle again with lightcl-host export --with-baselines"
+    )

@@ -1,0 +1,51 @@
+"""The device predicts without torch or onnx, and nothing heavy is imported before it is needed."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from small_bundle import make_folder
+
+
+@pytest.fixture
+def poison(tmp_path):
+    """An environment in which importing torch or onnx fails."""
+    for module in ("torch", "onnx"):
+        (tmp_path / "poison" / module).mkdir(parents=True)
+        (tmp_path / "poison" / module / "__init__.py").write_text("raise ImportError('must not be imported')\n")
+    return {**os.environ, "PYTHONPATH": str(tmp_path / "poison")}
+
+
+def run(*arguments, env=None):
+    command = [sys.executable, "-m", "lightcl_edge", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, env=env, check=False)
+
+
+def test_predict_and_evaluate_import_neither_torch_nor_onnx(edge, bundle, tmp_path, poison):
+    state, data = tmp_path / "s", make_folder(tmp_path / "d", ["red", "green"])
+    edge("train", "--bundle", bundle, "--state", state, "--data", data, "--engine", "torch", "--quiet")
+    done = run("predict", "--state", state, data / "red" / "0.png", "--json", env=poison)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["predictions"][0]["top"][0]["class"] == "red"
+    assert run("evaluate", "--state", state, "--data", data, env=poison).returncode == 0
+    assert run("verify", bundle, env=poison).returncode == 0
+    assert run("status", "--state", state, env=poison).returncode == 0
+
+
+def test_training_with_a_torch_that_does_not_load_says_so(bundle, tmp_path, poison):
+    data = make_folder(tmp_path / "d", ["red", "green"])
+    arguments = ("train", "--bundle", bundle, "--state", tmp_path / "s", "--data", data, "--engine", "torch")
+    done = run(*arguments, env=poison)
+    assert done.returncode == 8 and "torch can't be imported" in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("statement", ["import lightcl_edge.cli", "from lightcl_edge.cli import main; main(['--version'])"])
+def test_starting_imports_nothing_heavy(statement):
+    heavy = ("torch", "onnx", "onnxruntime", "numpy", "PIL")
+    code = f"import sys\ntry:\n    {statement}\nexcept SystemExit: pass\nprint([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip().splitlines()[-1] == "[]"

@@ -1,0 +1,151 @@
+"""State: whole generations or none, one writer at a time, an interrupted task goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small_bundle import make_folder
+
+from lightcl_edge.bundle import Bundle
+from lightcl_edge.errors import StateError
+from lightcl_edge.state import KEPT_GENERATIONS, Generation, Meta, State
+
+
+@pytest.fixture
+def state(bundle, tmp_path):
+    """A state with its bundle and nothing learned."""
+    made = State(tmp_path / "state")
+    made.create()
+    made.install_bundle(Bundle.open(bundle))
+    return made
+
+
+def commit(state, number, value=0.0):
+    parameters = {name: np.full_like(array, value) for name, array in state.bundle().head_parameters().items()}
+    meta = Meta(number, float(number), state.bundle().identity, ["a", "b"], tasks=number)
+    return state.commit(Generation(meta, parameters, {}, {}))
+
+
+def test_generation_zero_is_the_bundle(state):
+    generation = state.read()
+    assert generation.meta.generation == 0 and generation.meta.classes == []
+    assert set(generation.parameters) == set(state.bundle().head_parameters())
+
+
+def test_commit_and_read_back(state):
+    meta = commit(state, 1, 0.5)
+    read = state.read()
+    assert read.meta == meta and meta.bytes_written_total > 1000
+    assert all((array == 0.5).all() for array in read.parameters.values())
+
+
+def test_old_generations_are_dropped(state):
+    for number in range(1, KEPT_GENERATIONS + 4):
+        commit(state, number)
+    assert state.numbers() == list(range(4, KEPT_GENERATIONS + 4))
+
+
+def test_a_generation_without_the_pointer_does_not_count(state):
+    commit(state, 1)
+    shutil.copytree(state.folder / "generations" / "000001", state.folder / "generations" / "000002")
+    assert state.current_number() == 1
+    assert state.next_number() == 3
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage", b"\xff\xfe", b"99\n"])
+def test_a_garbled_pointer_falls_back_to_the_newest_whole_generation(state, content):
+    commit(state, 1, 1.0)
+    commit(state, 2, 2.0)
+    (state.folder / "CURRENT").write_bytes(content)
+    assert state.current_number() == 2
+    head = state.folder / "generations" / "000002" / "head.safetensors"
+    head.write_bytes(head.read_bytes()[:-1])
+    assert state.current_number() == 1
+
+
+def test_a_half_written_generation_is_not_seen(state):
+    commit(state, 1)
+    (state.folder / "generations" / "000002.new").mkdir()
+    assert state.numbers() == [1] and state.current_number() == 1
+    commit(state, 2)
+    assert state.numbers() == [1, 2]
+
+
+def test_one_writer(state):
+    with state.lock(), pytest.raises(StateError, match=f"pid {os.getpid()}"), state.lock():
+        pass
+    with state.lock():
+        pass
+
+
+def start_training(bundle, state, data, epochs):
+    command = [sys.executable, "-m", "lightcl_edge", "train", "--bundle", bundle, "--state", state, "--data", data]
+    command += ["--engine", "torch", "--epochs", epochs, "--threads", 1, "--json"]
+    return subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for(path, process):
+    for _ in range(600):
+        if path.exists() or process.poll() is not None:
+            return
+        time.sleep(0.05)
+
+
+def wait_for_training(process):
+    """Until torch is loaded, which comes right before the first step."""
+    maps = Path(f"/proc/{process.pid}/maps")
+    for _ in range(600):
+        if process.poll() is not None or "libtorch_python" in maps.read_text():
+            break
+        time.sleep(0.05)
+    time.sleep(2.5)
+
+
+EPOCHS = 4000
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
+def test_an_interrupted_task_goes_on_and_ends_in_the_same_weights(edge, bundle, tmp_path, number):
+    data = make_folder(tmp_path / "d", ["red", "green"])
+    process = start_training(bundle, tmp_path / "s", data, EPOCHS)
+    wait_for_training(process)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    if process.returncode == 0:
+        pytest.skip("this machine was faster than the signal")
+    assert process.returncode == 130 and "interrupted" in err
+    assert json.loads(out)["error"]["code"] == 130
+    status = json.loads(edge("status", "--state", tmp_path / "s", "--json")[0])
+    assert status["generation"] == 0 and status["interrupted_task"] is True
+    documents = []
+    for name in ("s", "fresh"):
+        done = start_training(bundle, tmp_path / name, data, EPOCHS).communicate(timeout=300)
+        documents.append(json.loads(done[0]))
+    heads = [tmp_path / name / "generations" / "000001" / "head.safetensors" for name in ("s", "fresh")]
+    assert heads[0].read_bytes() == heads[1].read_bytes()
+    assert documents[1]["resumed"] is False
+    assert documents[0]["loss"] == pytest.approx(documents[1]["loss"], rel=1e-6)
+
+
+def test_after_sigkill_the_state_opens_and_training_completes(edge, bundle, tmp_path):
+    data = make_folder(tmp_path / "d", ["red", "green"])
+    edge("train", "--bundle", bundle, "--state", tmp_path / "s", "--data", data, "--engine", "torch", "--quiet")
+    process = start_training(bundle, tmp_path / "s", data, 2000)
+    wait_for(tmp_path / "s" / "work" / "features" / "store.json", process)
+    busy = edge("train", "--state", tmp_path / "s", "--data", data, "--engine", "torch", code=6)[1]
+    assert f"pid {process.pid}" in busy
+    assert edge("predict", "--state", tmp_path / "s", data / "red" / "0.png")[0]
+    process.kill()
+    process.wait()
+    assert json.loads(edge("status", "--state", tmp_path / "s", "--json")[0])["generation"] == 1
+    out, _ = edge("train", "--state", tmp_path / "s", "--data", data, "--engine", "torch", "--epochs", "2", "--json")
+    assert json.loads(out)["generation"] == 2
