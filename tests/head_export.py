@@ -110,7 +110,7 @@ def torchvision_models() -> object:
 def fold_batch_norm(module: nn.Module) -> nn.Module:
     """The module with each BatchNorm, given statistics as after training, merged into its convolution.
 
-    Fresh ones would all give the same zero bias, which the exporter stores once.
+    Fresh ones would all give the same zero bias, which the exporter stores once; other zero biases likewise.
     """
     from torch.nn.utils.fusion import fuse_conv_bn_eval
 
@@ -121,8 +121,12 @@ def fold_batch_norm(module: nn.Module) -> nn.Module:
             nn.init.normal_(part.bias, 0, 0.1)
             nn.init.normal_(part.running_mean, 0, 0.1)
             nn.init.uniform_(part.running_var, 0.8, 1.2)
-            setattr(module, previous[0], fuse_conv_bn_eval(previous[1].eval(), part.eval()))
+            folded = fuse_conv_bn_eval(previous[1].eval(), part.eval())
+            setattr(module, previous[0], folded.requires_grad_(True))
             setattr(module, name, getattr(part, "act", nn.Identity()))  # timm keeps the activation in there
         fold_batch_norm(part)
         previous = (name, part)
+    for parameter in module.parameters():
+        if not parameter.any():
+            nn.init.normal_(parameter, 0, 0.1)
     return module

@@ -25,7 +25,8 @@ from lightcl_edge.manifest import (
 )
 from lightcl_edge.tensors import write_tensors
 
-SIDE, CHANNELS, HIDDEN, CAPACITY = 16, 8, 12, 6
+# Multiples of 16, so that onnxruntime chooses the same kernels as for a real network.
+SIDE, CHANNELS, HIDDEN, CAPACITY = 16, 16, 32, 6
 INPUT = InputInfo(SIDE, SIDE, "stretch", 1.0, "bilinear", [0.5] * 3, [0.25] * 3, "RGB")
 COLOURS = {"red": (200, 30, 30), "green": (30, 200, 30), "blue": (30, 30, 200), "grey": (128, 128, 128)}
 
@@ -41,7 +42,7 @@ def _model(nodes, inputs, outputs, weights):
 
 
 def trunk_bytes(rng):
-    """Conv (stride 4) and ReLU: (n, 3, 16, 16) -> (n, 8, 4, 4)."""
+    """Conv (stride 4) and ReLU: (n, 3, 16, 16) -> (n, 16, 4, 4)."""
     weights = {
         "stem.weight": rng.normal(0, 0.3, (CHANNELS, 3, 4, 4)).astype(np.float32),
         "stem.bias": rng.normal(0, 0.1, CHANNELS).astype(np.float32),
@@ -95,7 +96,7 @@ def make_bundle(out: Path, seed: int = 0, **changes) -> Path:
             ["relu", "logits"],
         ),
         golden=GoldenInfo(2, 1e-3, 1e-3),
-        cost=CostInfo(1600, 4096, 10_000, 4000, 2000, 800, 20_000),
+        cost=CostInfo(3136, 4096, 12_288, 19_352, 2200, 2048, 74_000),
         defaults=TrainingDefaults(epochs=8, batch_size=8, learning_rate=0.05, buffer_samples=4),
     )
     scratch = out.parent / f"{out.name}.scratch"
@@ -115,7 +116,7 @@ def make_folder(out: Path, names, count: int = 12, seed: int = 0) -> Path:
     for name in names:
         (out / name).mkdir(parents=True, exist_ok=True)
         for index in range(count):
-            pixels = rng.normal(COLOURS[name], 30, (20, 20, 3)).clip(0, 255).astype(np.uint8)
+            pixels = rng.normal(COLOURS[name], 120, (20, 20, 3)).clip(0, 255).astype(np.uint8)
             Image.fromarray(pixels).save(out / name / f"{index}.png")
     return out
 

@@ -15,6 +15,10 @@ from lightcl_edge.errors import RejectedError
 HOLDOUT_SHARE, HOLDOUT_PER_CLASS = 0.1, 20
 #: A class with fewer images than this gives none away.
 HOLDOUT_MINIMUM = 5
+#: Largest loss of held-out accuracy on earlier classes that is accepted without being asked for.
+DEFAULT_MAX_FORGETTING = 0.5
+#: Training may not lower the task's own held-out accuracy by more than this, whatever else is allowed.
+HARM_LIMIT = 0.25
 
 Logits = Callable[[NDArray[np.uint8]], FloatArray]
 
@@ -87,18 +91,35 @@ def refuse_broken(parameters: Mapping[str, FloatArray], loss: float) -> None:
         raise RejectedError(f"training ended with {what} not finite; the old head stays. Try a smaller --learning-rate")
 
 
-def refuse_forgetting(before: float | None, after: float | None, limit: float | None) -> None:
+def refuse_harm(before: float | None, after: float | None) -> None:
+    """Keep the old head when training made the task's own classes harder to tell than they were without it.
+
+    Args:
+        before: accuracy on the task's held-out samples with rows at the class means, before the first step.
+        after: the same under the new head.
+
+    Raises:
+        RejectedError: with the figures.
+    """
+    if before is not None and after is not None and before - after > HARM_LIMIT:
+        raise RejectedError(
+            f"held-out accuracy on this task's own classes fell from {before:.1%} before training to {after:.1%}; the old "
+            "head stays. Check the labels, or try a smaller --learning-rate"
+        )
+
+
+def refuse_forgetting(before: float | None, after: float | None, limit: float) -> None:
     """Keep the old head when earlier classes lost more than allowed.
 
     Args:
         before: held-out accuracy on the earlier classes under the old head.
         after: the same under the new head.
-        limit: the largest allowed loss, 0 to 1; None for any.
+        limit: the largest allowed loss, 0 to 1; 1 allows any.
 
     Raises:
         RejectedError: with the figures.
     """
-    if limit is None or before is None or after is None or before - after <= limit:
+    if before is None or after is None or before - after <= limit:
         return
     raise RejectedError(
         f"held-out accuracy on earlier classes fell from {before:.1%} to {after:.1%}, allowed is a loss of {limit:.1%} "

@@ -231,7 +231,6 @@ class GraphModule(torch.nn.Module):
         unknown = sorted({node.operator for node in graph.nodes} - TORCH_OPERATORS)
         if unknown:
             raise BundleError(f"operator {unknown[0]} can't be run in torch; expected one of {sorted(TORCH_OPERATORS)}")
-        self.graph = graph
         statistics = {name for node in graph.nodes if node.operator == "BatchNormalization" for name in node.inputs[3:]}
         self._tensors: dict[str, Tensor] = {}
         for name, array in graph.initializers.items():
@@ -244,6 +243,8 @@ class GraphModule(torch.nn.Module):
                 self.register_parameter(f"p{number}", tensor)
             elif name in statistics:
                 self.register_buffer(f"s{number}", tensor)
+        # The arrays live on as tensors: both at once would hold the weights twice.
+        self.graph = Graph(graph.nodes, {}, graph.inputs, graph.outputs)
         self._last_use = {name: at for at, node in enumerate(graph.nodes) for name in node.inputs}
 
     def named_tensors(self) -> dict[str, torch.nn.Parameter]:

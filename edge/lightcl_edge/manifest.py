@@ -172,6 +172,10 @@ class GoldenInfo:
 class TrainingDefaults:
     """What ``train`` uses when the command line says nothing.
 
+    The paper trains with learning rate 0.01 and beta 0.0002 on a head whose BatchNorm is in training mode. With
+    BatchNorm folded those steps are too large: on the digits in 5 tasks (EfficientNet-Lite0 at 128 pixels) they end
+    at 19 % class-incremental accuracy, these defaults at 78 %, class means without training at 76 %.
+
     Attributes:
         strategy: its name.
         epochs: passes over a task's features.
@@ -183,10 +187,10 @@ class TrainingDefaults:
     """
 
     strategy: str = "lightcl"
-    epochs: int = 10
+    epochs: int = 5
     batch_size: int = 32
-    learning_rate: float = 0.01
-    beta: float = 0.0002
+    learning_rate: float = 0.0005
+    beta: float = 0.000005
     ratio: float = 0.15
     buffer_samples: int = 15
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from lightcl_edge.bundle import HEAD, check_parameters
 from lightcl_edge.console import Document, Progress
+from lightcl_edge.engines.contract import Parameters
 from lightcl_edge.errors import DataError, StateError
 from lightcl_edge.features import FeatureCodec
 from lightcl_edge.images import ByteImage, Dataset
@@ -79,12 +80,24 @@ class Predictor:
         self.classes = generation.meta.classes
         if not self.classes:
             raise StateError(f"the state at {state} knows no classes yet; teach it some with lightcl-edge train")
-        expected = {p.name: tuple(p.shape) for p in bundle.manifest.head.parameters}
-        weights = check_parameters(generation.parameters, expected, "head.safetensors of the state")
         self.input = bundle.manifest.input
-        self._codec = FeatureCodec(bundle.manifest.feature)
+        self.codec = FeatureCodec(bundle.manifest.feature)
+        self._bundle, self._threads = bundle, threads
         self._trunk = Trunk(bundle, threads)
-        self._head = inference_session(bundle.path(HEAD), threads, weights)
+        self.use_weights(generation.parameters)
+
+    def use_weights(self, parameters: Parameters) -> None:
+        """Predict with these weights of the head from now on.
+
+        Args:
+            parameters: all trained tensors by name.
+
+        Raises:
+            BundleError: when a name or shape is not the head's.
+        """
+        expected = {p.name: tuple(p.shape) for p in self._bundle.manifest.head.parameters}
+        weights = check_parameters(parameters, expected, "the learned head")
+        self._head = inference_session(self._bundle.path(HEAD), self._threads, weights)
 
     def probabilities(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Probabilities of the known classes.
@@ -97,7 +110,7 @@ class Predictor:
         """
         features = self._trunk.features_of_pixels(images)
         # Through uint8 and back: the head sees what it was trained on.
-        stored = self._codec.decode(self._codec.encode(features))
+        stored = self.codec.decode(self.codec.encode(features))
         logits = self._head.run(["logits"], {"features": stored})[0][:, : len(self.classes)]
         shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
         return np.asarray(shifted / shifted.sum(axis=1, keepdims=True), np.float32)

@@ -56,6 +56,10 @@ def inference_session(
     options.log_severity_level = 3
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     values = {name: runtime.OrtValue.ortvalue_from_numpy(array) for name, array in (weights or {}).items()}
+    if values:
+        # The highest level re-lays convolution weights for the processor and takes them from the file, not from
+        # what replaces them: predictions would silently use the exported weights (seen with onnxruntime 1.32).
+        options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
     for name, value in values.items():
         options.add_initializer(name, value)
     try:

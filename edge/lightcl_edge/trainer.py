@@ -21,7 +21,7 @@ from lightcl_edge.engines.select import EngineChoice, choose_engine, make_engine
 from lightcl_edge.errors import InterruptedTaskError, UsageError
 from lightcl_edge.extraction import Extracted, dataset_fingerprint, extract
 from lightcl_edge.features import FeatureCodec
-from lightcl_edge.gate import Holdout, accuracy, refuse_broken, refuse_forgetting, split_holdout
+from lightcl_edge.gate import DEFAULT_MAX_FORGETTING, Holdout, accuracy, refuse_broken, refuse_forgetting, refuse_harm, split_holdout
 from lightcl_edge.images import Dataset, open_dataset
 from lightcl_edge.manifest import TrainingDefaults
 from lightcl_edge.memory import PhaseMeter, give_back
@@ -54,7 +54,7 @@ class TrainOptions:
         seed: of all random choices.
         threads: processors; None for all this process may use.
         memory_budget_bytes: refuse a plan above this; None for what the machine has.
-        max_forgetting: largest allowed loss of held-out accuracy on earlier classes; None for any.
+        max_forgetting: largest allowed loss of held-out accuracy on earlier classes; 1 allows any.
     """
 
     bundle: Path | None
@@ -71,7 +71,7 @@ class TrainOptions:
     seed: int = 0
     threads: int | None = None
     memory_budget_bytes: int | None = None
-    max_forgetting: float | None = None
+    max_forgetting: float = DEFAULT_MAX_FORGETTING
 
     def settings(self, defaults: TrainingDefaults) -> TrainingDefaults:
         """The bundle's defaults with what the user set.
@@ -203,13 +203,17 @@ class _Run:
         samples = Samples(extracted.store, self._codec, labels, train_rows)
         with self._meter.phase("train"):
             row_scale = self._start_head(engine, samples)
+            held_out = Holdout(extracted.store.read(held_rows), labels[held_rows])
+            untrained = accuracy(self._logits(engine, held_out), held_out.labels, len(self._classes))
             loop = TrainingLoop(
                 engine, self._strategy, self._settings, samples, self._order, checkpoints, self._progress
             )
             loss, resumed = loop.run(self._old.meta.tasks, len(self._classes))
         with self._meter.phase("gate"):
-            held_out = Holdout(extracted.store.read(held_rows), labels[held_rows])
-            holdout, held_out_accuracy = self._judge(engine, held_out, loss)
+            refuse_broken(engine.parameters(), loss)
+            trained = accuracy(self._logits(engine, held_out), held_out.labels, len(self._classes))
+            refuse_harm(untrained, trained)
+            holdout, held_out_accuracy = self._judge(engine, held_out)
         with self._meter.phase("commit"):
             written = extracted.bytes_written + checkpoints.bytes_written
             facts = {"holdout_accuracy": held_out_accuracy, "row_scale": row_scale, "images": len(labels)}
@@ -256,13 +260,12 @@ class _Run:
         engine.load(parameters)
         return scale
 
-    def _judge(self, engine: Engine, held_out: Holdout, loss: float) -> tuple[Holdout, float | None]:
-        """Compare old and new on held-out features.
+    def _judge(self, engine: Engine, held_out: Holdout) -> tuple[Holdout, float | None]:
+        """Compare old and new on held-out features of earlier classes.
 
         Args:
             engine: holds the new head.
             held_out: of this task.
-            loss: of the last epoch.
 
         Returns:
             All held-out samples from now on, and the new head's accuracy on them.
@@ -270,11 +273,10 @@ class _Run:
         Raises:
             RejectedError: when the new head is not to be used.
         """
-        parameters = engine.parameters()
-        refuse_broken(parameters, loss)
         earlier = Holdout.from_tensors(self._old.holdout, self._codec.shape)
-        if self._options.max_forgetting is not None and len(earlier.labels):
+        if self._options.max_forgetting < 1 and len(earlier.labels):
             after = accuracy(self._logits(engine, earlier), earlier.labels, len(self._classes))
+            parameters = engine.parameters()
             engine.load(self._old.parameters)
             before = accuracy(self._logits(engine, earlier), earlier.labels, len(self._old.meta.classes))
             engine.load(parameters)

@@ -14,7 +14,7 @@ from lightcl_edge.manifest import InputInfo
 #: Enough for stable activation ranges; more only takes longer.
 CALIBRATION_IMAGES = 128
 #: Crops of the photographs have a shorter side of at least this share of the photograph's.
-_SMALLEST_CROP = 0.25
+_SMALLEST_CROP = 0.5
 
 
 @dataclass(frozen=True)

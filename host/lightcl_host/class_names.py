@@ -11,6 +11,9 @@ from lightcl_edge.manifest import MAX_CLASSES, MAX_NAME_LENGTH
 def check_capacity(capacity: int) -> None:
     """Refuse a classifier that the bundle's format does not allow.
 
+    Args:
+        capacity: its rows.
+
     Raises:
         UsageError: naming the limits.
     """

@@ -12,7 +12,6 @@ from lightcl_edge.errors import UsageError
 from lightcl_host.onnx_graph import (
     BATCH,
     FEATURES,
-    LOGITS,
     PENULTIMATE,
     drop_unused,
     integer_attribute,

@@ -11,7 +11,6 @@ from lightcl_edge.bundle import write_bundle
 from lightcl_edge.console import Progress
 from lightcl_edge.features import FeatureCodec
 from lightcl_edge.manifest import Manifest, ModelInfo
-from lightcl_host.tensor_bytes import tensors_to_bytes
 from lightcl_host.automatic_cut import RULE, choose_automatically
 from lightcl_host.calibration import Calibration, calibration_images
 from lightcl_host.class_names import check_capacity, read_class_names
@@ -23,6 +22,7 @@ from lightcl_host.onnx_graph import MINIMUM_ONNXRUNTIME, OPSET
 from lightcl_host.provenance import provenance
 from lightcl_host.sources import Source, SourceOptions, open_source
 from lightcl_host.split import Split, split_graph
+from lightcl_host.tensor_bytes import tensors_to_bytes
 from lightcl_host.trunk_choice import AUTO, MINIMUM_AGREEMENT, TrunkChoice, choose_trunk, trunk_features
 from lightcl_host.verify_split import verify_in_fresh_process
 

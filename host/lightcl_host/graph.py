@@ -11,7 +11,7 @@ import numpy as np
 from lightcl_edge.errors import UsageError
 from lightcl_host.module_paths import enclosing_paths, module_path
 from lightcl_host.onnx_graph import GraphView
-from lightcl_host.operators import ACTIVATION_OPERATORS, VIEW_OPERATORS
+from lightcl_host.operators import ACTIVATION_OPERATORS
 from lightcl_host.trainability import reasons_against
 
 if TYPE_CHECKING:
@@ -183,8 +183,3 @@ def choose_by_name(cuts: list[Cut], name: str) -> Cut:
         advice = f"the nearest cut that can is {later.name}" if later else "no later cut can either"
         raise UsageError(f"the head after cut {name!r} can't be trained: {found.reason}; {advice}")
     return found
-
-
-def is_view(node: onnx.NodeProto) -> bool:
-    """Whether the node only looks at its input in another shape."""
-    return node.op_type in VIEW_OPERATORS

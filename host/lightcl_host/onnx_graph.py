@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -140,11 +141,11 @@ def drop_unused(graph: onnx.GraphProto) -> None:
     replace_all(graph.initializer, weights)
 
 
-def replace_all(repeated: object, items: list[object] | list[onnx.NodeProto] | list[onnx.TensorProto]) -> None:
+def replace_all(repeated: Any, items: Iterable[Any]) -> None:
     """Replace the content of a protobuf list."""
     copies = list(items)
-    del repeated[:]  # type: ignore[attr-defined]  # protobuf's container has no public type
-    repeated.extend(copies)  # type: ignore[attr-defined]
+    del repeated[:]
+    repeated.extend(copies)
 
 
 def infer_shapes(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightcl_edge.errors import UsageError
+from lightcl_host.constant_folding import fold_constants
 from lightcl_host.inference import GraphRunner
 from lightcl_host.normal_form import to_normal_form
 from lightcl_host.onnx_graph import OPSET, drop_unused
@@ -45,12 +46,25 @@ class ForeignGraph:
         self._runner: GraphRunner | None = None
 
     def run(self, images: FloatArray) -> FloatArray:
-        """Logits of the file's own graph, one image at a time; ``(n, 3, h, w)`` -> ``(n, classes)``."""
-        if self._runner is None:
-            self._runner = GraphRunner(self._model)
+        """Run the file's own graph, one image at a time.
+
+        Args:
+            images: shape ``(n, 3, h, w)``.
+
+        Returns:
+            Logits, shape ``(n, classes)``.
+
+        Raises:
+            UsageError: when onnxruntime can't run the file.
+        """
         graph = self._model.graph
         name, output = graph.input[0].name, graph.output[0].name
-        return np.concatenate([self._runner({name: images[i : i + 1]}, [output])[output] for i in range(len(images))])
+        try:
+            runner = self._runner = self._runner or GraphRunner(self._model)
+            return np.concatenate([runner({name: images[i : i + 1]}, [output])[output] for i in range(len(images))])
+        except RuntimeError as error:
+            reason = str(error).splitlines()[0][:200]
+            raise UsageError(f"{self._path} does not run in onnxruntime: {reason}; export it again") from error
 
     def normal_form(self, *, keep_batch_norm: bool = False) -> onnx.ModelProto:
         """The graph in normal form.
@@ -66,22 +80,26 @@ class ForeignGraph:
         """
         from onnxscript import optimizer, rewriter
 
-        model = optimizer.optimize(_at_opset(self._model, self._path))
-        if not keep_batch_norm:
-            model = rewriter.rewrite(model)
-        return to_normal_form(model, fold_batch_norm=not keep_batch_norm)
+        converted = _at_opset(self._model, self._path)
+        try:
+            model = fold_constants(converted) if keep_batch_norm else rewriter.rewrite(optimizer.optimize(converted))
+            return to_normal_form(model, fold_batch_norm=not keep_batch_norm)
+        except UsageError:
+            raise
+        except Exception as error:  # onnx and onnxscript raise many classes on graphs they do not understand
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+            raise UsageError(f"{self._path} can't be simplified: {reason}; export it with static shapes") from error
 
 
 def _read(path: Path) -> onnx.ModelProto:
     import onnx
-    from google.protobuf.message import DecodeError
 
     if not path.is_file():
         raise UsageError(f"no model at {path}; expected an .onnx file")
     try:
         model = onnx.load(path)
         onnx.checker.check_model(model)
-    except (DecodeError, onnx.checker.ValidationError, ValueError, OSError) as error:
+    except Exception as error:  # protobuf, the checker and the file system each have their own classes
         reason = str(error).strip().splitlines()[0][:200]
         raise UsageError(f"{path} is not a readable ONNX model ({reason}); expected an exported classifier") from error
     return model

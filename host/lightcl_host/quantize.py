@@ -1,8 +1,9 @@
 """The trunk with 8-bit weights and activations, by onnxruntime's own static quantiser.
 
-Weights are signed and quantised a channel, activations unsigned. Weights keep 7 of their 8 bits
-(``reduce_range``): x86 processors without VNNI add two products of 8-bit numbers in 16 bits and would saturate,
-so the same trunk would give other features there than on ARM. One bit less keeps every device the same.
+Weights are signed and quantised a channel, activations unsigned. Weights keep all 8 bits: with one bit less
+(``reduce_range``) EfficientNet-Lite0's features lose 5.5 dB of signal to noise. The price: x86 processors without
+VNNI add two products of bytes in 16 bits, which can saturate. ARM processors and newer x86 ones do not, and a
+device where it matters finds out from the bundle's golden images before it learns anything.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ def quantize_trunk(trunk: onnx.ModelProto, images: FloatArray) -> onnx.ModelProt
             _reader(images),
             quant_format=QuantFormat.QDQ,
             per_channel=True,
-            reduce_range=True,
+            reduce_range=False,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
         )

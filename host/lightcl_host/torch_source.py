@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightcl_edge.errors import UsageError
+from lightcl_host.constant_folding import fold_constants
 from lightcl_host.normal_form import to_normal_form
 from lightcl_host.onnx_graph import IMAGE, LOGITS, OPSET
 
@@ -62,9 +63,7 @@ def export_module(
             "try another --image-size or give the network as an .onnx file"
         ) from error
     if keep_batch_norm:
-        from onnxscript import optimizer
-
-        model = optimizer.optimize(model)
+        model = fold_constants(model)
     return to_normal_form(model, fold_batch_norm=not keep_batch_norm)
 
 

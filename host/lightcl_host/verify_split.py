@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 
 from lightcl_edge.errors import BundleError
 from lightcl_edge.tensors import read_tensors
-from lightcl_host.tensor_bytes import tensors_to_bytes
 from lightcl_host.classifier import BIAS, WEIGHT
 from lightcl_host.inference import GraphRunner, relative_difference
 from lightcl_host.onnx_graph import FEATURES, IMAGE, LOGITS, PENULTIMATE
+from lightcl_host.tensor_bytes import tensors_to_bytes
 
 if TYPE_CHECKING:
     import onnx

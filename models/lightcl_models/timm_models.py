@@ -49,7 +49,7 @@ def load(name: str, weights: str) -> LoadedModel:
     timm = _import_timm()
     if not timm.is_model(name):
         raise unknown_name(f"timm:{name}", [f"timm:{other}" for other in timm.list_models()])
-    module = _pretrained(timm, name) if weights == "default" else create(name)
+    module: Any = _pretrained(timm, name) if weights == "default" else create(name)
     if weights not in ("default", "none"):
         load_into(module, read_checkpoint(Path(weights)), Path(weights).name)
     config = module.pretrained_cfg

@@ -43,7 +43,8 @@ def import_torchvision() -> ModuleType:
 def _define_missing_operators() -> None:
     import torch
 
-    library = torch.library.Library("torchvision", "FRAGMENT")
+    make: Any = torch.library.Library  # torch ships it without types
+    library = make("torchvision", "FRAGMENT")
     _kept_libraries.append(library)
     for schema in _SCHEMAS:
         if not hasattr(torch.ops.torchvision, schema.partition("(")[0]):

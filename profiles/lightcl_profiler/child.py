@@ -16,6 +16,7 @@ from typing import IO, Any
 
 from lightcl_edge.errors import LightclError
 from lightcl_edge.memory import PhaseMeter, PhaseRecord
+from lightcl_profiler.joining import numbered
 from lightcl_profiler.methods.contract import Job, load_method
 
 
@@ -46,14 +47,9 @@ def phases_with_starts(
     records: list[PhaseRecord], starts: list[tuple[str, float]]
 ) -> list[dict[str, str | float | int]]:
     """The meter's records with the time each phase started, those that occur more than once numbered."""
-    names = [record.name for record in records]
-    seen: dict[str, int] = {}
-    found = []
-    for record, (_, at) in zip(records, starts, strict=True):
-        seen[record.name] = seen.get(record.name, 0) + 1
-        name = f"{record.name} {seen[record.name]}" if names.count(record.name) > 1 else record.name
-        found.append({**asdict(record), "name": name, "at": at})
-    return found
+    names = numbered([record.name for record in records])
+    found = zip(records, names, starts, strict=True)
+    return [{**asdict(record), "name": name, "at": at} for record, name, (_, at) in found]
 
 
 def _measure(job: Job, channel: Channel) -> None:

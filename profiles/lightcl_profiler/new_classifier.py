@@ -35,7 +35,7 @@ class GraphNetwork(torch.nn.Module):
         return logits.flatten(1)
 
 
-def network_from_graph(path: Path, classes: int) -> torch.nn.Module:
+def network_from_graph(path: Path, classes: int) -> GraphNetwork:
     """The network of an ONNX file, its last layer of weights replaced by a new one of ``classes`` rows.
 
     Args:
@@ -59,6 +59,11 @@ def network_from_graph(path: Path, classes: int) -> torch.nn.Module:
             if name in graph.initializers and graph.initializers[name].shape == (old,):
                 graph.initializers[name] = np.zeros(classes, np.float32)
     return GraphNetwork(graph)
+
+
+def count_batch_norms(network: GraphNetwork) -> int:
+    """How many layers of the network normalise by batch."""
+    return sum(node.operator == "BatchNormalization" for node in network.body.graph.nodes)
 
 
 def _last_layer(graph: Graph) -> tuple[Node, list[Node]] | None:

@@ -5,14 +5,12 @@ Bytes are integers, times seconds. ``None`` means that the kernel does not tell,
 
 from __future__ import annotations
 
-import types
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
-from lightcl_edge.errors import DataError
+from lightcl_profiler.record_reader import read_record
 
-RecordT = TypeVar("RecordT")
 #: Seconds since the start, RSS bytes, PSS bytes.
 TimelinePoint = tuple[float, int, int | None]
 
@@ -222,60 +220,3 @@ class Report:
     def from_document(cls, document: Mapping[str, Any]) -> Report:
         """Read what :meth:`to_document` made; a DataError names a missing or mistyped key."""
         return read_record(cls, document, "report")
-
-
-def _wrong(where: str, value: object, expected: str) -> DataError:
-    return DataError(f"{where} is {str(value)[:80]!r}, expected {expected}")
-
-
-def _read_list(kind: Any, value: Any, where: str) -> Any:
-    if not isinstance(value, list | tuple):
-        raise _wrong(where, value, "a list")
-    kinds = get_args(kind)
-    if get_origin(kind) is tuple:
-        if len(value) != len(kinds):
-            raise _wrong(where, value, f"a list of {len(kinds)}")
-        return tuple(_read_value(each, item, where) for each, item in zip(kinds, value, strict=True))
-    return [_read_value(kinds[0], item, f"{where}[{i}]") for i, item in enumerate(value)]
-
-
-def _read_value(kind: Any, value: Any, where: str) -> Any:
-    origin = get_origin(kind)
-    if origin in (Union, types.UnionType):
-        inner = [each for each in get_args(kind) if each is not type(None)]
-        return None if value is None else _read_value(inner[0], value, where)
-    if origin in (list, tuple):
-        return _read_list(kind, value, where)
-    if origin is dict:
-        if not isinstance(value, Mapping):
-            raise _wrong(where, value, "an object")
-        return {str(key): _read_value(get_args(kind)[1], item, f"{where}.{key}") for key, item in value.items()}
-    if hasattr(kind, "__dataclass_fields__"):
-        return read_record(kind, value, where)
-    if isinstance(value, bool) or not isinstance(value, int | float if kind is float else kind):
-        raise _wrong(where, value, f"a value of type {kind.__name__}")
-    return value
-
-
-def read_record(kind: type[RecordT], value: Any, where: str) -> RecordT:
-    """Build one record from JSON; unknown keys are left aside, so that a newer report still reads.
-
-    Args:
-        kind: the record's class.
-        value: the JSON object.
-        where: what to call it in a message.
-
-    Returns:
-        The record.
-
-    Raises:
-        DataError: naming the key, the value found and the type expected.
-    """
-    if not isinstance(value, Mapping):
-        raise DataError(f"{where} is {str(value)[:80]!r}, expected an object")
-    hints = get_type_hints(kind)
-    names = [entry.name for entry in fields(kind)]  # type: ignore[arg-type]  # always a dataclass
-    missing = [name for name in names if name not in value]
-    if missing:
-        raise DataError(f"{where} lacks {missing[0]!r}; expected a document made by lightcl-edge profile")
-    return kind(**{name: _read_value(hints[name], value[name], f"{where}.{name}") for name in names})

@@ -16,7 +16,8 @@ _TAG = '<span class="tag">measured</span>'
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 _HOW = [
     "Each method runs in a process of its own, started fresh: no memory is inherited. All get the same "
-    "images, batch size, number of threads, seed and epochs; runs of the methods take turns.",
+    "images, batch size, number of threads, seed and epochs; runs of the methods take turns. lightcl learns each "
+    "task in a process of its own, as lightcl-edge train does on the device; its peak is that of the largest.",
     "Peak RSS is the kernel's own high-water mark (VmHWM) of the whole process, libraries included; the "
     "counter is reset at each phase, so that phases have peaks of their own. Imports alone is the same "
     "counter before any data.",
@@ -60,7 +61,7 @@ def _peaks(report: Report) -> str:
         for each in report.summary
     ]
     title = "Peak resident memory of each method, with the share of its imports"
-    note = f'<p class="soft">The lighter part is what imports alone need, before any data. {_TAG}</p>'
+    note = f'<p class="soft">The faded part is what imports alone need, before any data. {_TAG}</p>'
     return _both(bar_chart(bars, _WIDE, title), bar_chart(bars, _NARROW, title)) + note
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lightcl_edge.bundle import Bundle
 from lightcl_edge.console import Progress, format_bytes
 from lightcl_edge.manifest import Manifest
+from lightcl_profiler.joining import join_tasks
 from lightcl_profiler.launcher import KilledError, run_method
 from lightcl_profiler.machine import describe_machine, usable_cores
 from lightcl_profiler.methods import METHODS
@@ -81,6 +82,13 @@ def _job(method: str, work: Work, workload: Workload, scratch: Path) -> Job:
     )
 
 
+def _run_tasks(job: Job, number: int) -> Run:
+    """All tasks of a method: in one process, or in one each where the method is made so."""
+    if not load_method(job.implementation).process_per_task:
+        return run_method(job, number)
+    return join_tasks([run_method(replace(job, tasks=[task]), number) for task in job.tasks])
+
+
 def profile(settings: Settings, command: str, created: str, scratch: Path, progress: Progress) -> Report:
     """Run every method ``settings.runs`` times, the methods taking turns.
 
@@ -107,7 +115,7 @@ def profile(settings: Settings, command: str, created: str, scratch: Path, progr
             folder = scratch / f"{method}-{number}"
             folder.mkdir()
             try:
-                run = run_method(_job(method, work, workload, folder), number)
+                run = _run_tasks(_job(method, work, workload, folder), number)
             except KilledError as error:
                 failures.append(Failure(method, number, str(error), int(error.exit_code)))
                 progress.note(f"{method}, run {number} of {settings.runs}: {error}")

@@ -74,7 +74,7 @@ def _ticks(span: float, steps: int) -> list[float]:
 
 
 def bar_chart(bars: Sequence[Bar], width: int, title: str) -> str:
-    """Peaks as bars, the share of the imports hatched in a lighter tone.
+    """Peaks as bars, the share of the imports in a faded tone.
 
     Args:
         bars: top to bottom.

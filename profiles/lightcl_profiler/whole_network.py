@@ -54,10 +54,11 @@ def load_whole_network(bundle_path: Path, classes: int) -> WholeNetwork:
     bundle = Bundle.open(bundle_path)
     model = bundle.manifest.model
     if bundle.has(WHOLE_NETWORK):
-        from lightcl_profiler.new_classifier import network_from_graph
+        from lightcl_profiler.new_classifier import count_batch_norms, network_from_graph
 
-        module: torch.nn.Module = network_from_graph(bundle.path(WHOLE_NETWORK), classes)
-        origin = f"network from the bundle's {WHOLE_NETWORK}"
+        network = network_from_graph(bundle.path(WHOLE_NETWORK), classes)
+        module: torch.nn.Module = network
+        origin = f"network from the bundle's {WHOLE_NETWORK}, {count_batch_norms(network)} BatchNorm layers"
     else:
         from lightcl_profiler.new_classifier import replace_classifier
 

@@ -107,9 +107,9 @@ def test_no_data(taught, tmp_path):
 
 
 def test_a_feature_shape_that_does_not_match(edge, tmp_path):
-    bundle = make_bundle(tmp_path / "b", feature=FeatureInfo([8, 5, 5], [0.05], [0]))
+    bundle = make_bundle(tmp_path / "b", feature=FeatureInfo([16, 5, 5], [0.05], [0]))
     _, err = edge("verify", bundle, code=3)
-    assert "(8, 4, 4)" in err and "(8, 5, 5)" in err
+    assert "(16, 4, 4)" in err and "(16, 5, 5)" in err
     data = make_folder(tmp_path / "d", ["red", "green"])
     edge("train", "--bundle", bundle, "--state", tmp_path / "s", "--data", data, code=3)
     assert not (tmp_path / "s" / "bundle").exists()
@@ -165,9 +165,12 @@ def test_usage(edge, bundle, tmp_path, option):
     edge("train", "--bundle", bundle, "--state", tmp_path / "s", "--data", data, *option, code=2)
 
 
-def test_a_huge_learning_rate_keeps_the_old_head(taught):
-    state, data, fails = taught
-    arguments = ("train", "--state", state, "--data", data, "--engine", "torch")
+def test_a_huge_learning_rate_keeps_the_old_head(taught, tmp_path):
+    state, _, fails = taught
+    mixed = make_folder(tmp_path / "mixed", ["red", "green"], seed=3)
+    for index in range(5):
+        os.rename(mixed / "red" / f"{index}.png", mixed / "green" / f"taken-{index}.png")
+    arguments = ("train", "--state", state, "--data", mixed, "--engine", "torch")
     fails(*arguments, "--learning-rate", "3e38", code=7, says=["not finite", "the old head stays"])
 
 

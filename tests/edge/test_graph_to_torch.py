@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
-from small_bundle import CAPACITY, CHANNELS, make_bundle
+from small_bundle import CAPACITY, CHANNELS, HIDDEN, make_bundle
 
 from lightcl_edge.bundle import Bundle
 from lightcl_edge.engines.contract import MASKED_LOGIT, Batch, PatternTerm
@@ -127,10 +127,10 @@ def batch_of(rng, count=5, buffered=3):
     features = np.abs(rng.normal(size=(count, CHANNELS, 4, 4))).astype(np.float32)
     old = np.abs(rng.normal(size=(buffered, CHANNELS, 4, 4))).astype(np.float32)
     targets = {
-        "relu": np.abs(rng.normal(size=(buffered, 12, 4, 4))).astype(np.float32),
+        "relu": np.abs(rng.normal(size=(buffered, HIDDEN, 4, 4))).astype(np.float32),
         "logits": rng.normal(size=(buffered, CAPACITY)).astype(np.float32),
     }
-    masks = {"relu": (rng.random(12) < 0.4).astype(np.float32), "logits": mask[0]}
+    masks = {"relu": (rng.random(HIDDEN) < 0.4).astype(np.float32), "logits": mask[0]}
     labels = rng.integers(0, 4, count)
     return Batch(features, labels, mask, weights, 0.05, PatternTerm(old, targets, masks, 0.01))
 
@@ -140,8 +140,8 @@ class Reference(torch.nn.Module):
 
     def __init__(self, parameters):
         super().__init__()
-        self.conv = torch.nn.Conv2d(CHANNELS, 12, 3, padding=1)
-        self.classifier = torch.nn.Linear(12, CAPACITY)
+        self.conv = torch.nn.Conv2d(CHANNELS, HIDDEN, 3, padding=1)
+        self.classifier = torch.nn.Linear(HIDDEN, CAPACITY)
         self.names = dict(
             zip(
                 ("block.weight", "block.bias", "classifier.weight", "classifier.bias"),

@@ -110,7 +110,7 @@ def wait_for_training(process):
     time.sleep(2.5)
 
 
-EPOCHS = 4000
+EPOCHS = 2000
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])

@@ -106,7 +106,7 @@ def test_finetune_holds_nothing(edge, bundle, tmp_path):
     from lightcl_edge.state import State
 
     for names in (["red", "green"], ["blue", "grey"]):
-        train(edge, bundle, tmp_path / "s", make_folder(tmp_path / names[0], names), "--strategy", "finetune")
+        train(edge, bundle, tmp_path / "s", make_folder(tmp_path / names[0], names), "--strategy", "finetune", "--max-forgetting", "1")
     assert State(tmp_path / "s").read().strategy_state == {}
 
 
@@ -115,3 +115,29 @@ def test_a_full_classifier_says_how_to_export_a_larger_one(edge, tmp_path):
     small = make_bundle(tmp_path / "b", classes=["a", "b", "c"])
     _, err = train(edge, small, tmp_path / "s", make_folder(tmp_path / "d", names), code=2)
     assert "--max-classes 7" in err
+
+
+def test_the_predictor_uses_the_learned_weights(taught, tmp_path):
+    """onnxruntime's highest optimisation level would take convolution weights from the exported file."""
+    import numpy as np
+
+    from lightcl_edge.engines.torch_engine import TorchEngine
+    from lightcl_edge.predictor import Predictor
+    from lightcl_edge.state import State
+    from lightcl_edge.trunk import Trunk
+
+    bundle, generation = State(taught[0]).bundle(), State(taught[0]).read()
+    images = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3)).astype(np.uint8)
+    exported = bundle.head_parameters()
+    assert np.abs(generation.parameters["block.weight"] - exported["block.weight"]).max() > 1e-4
+    for scale in (1.0, 1.5):
+        learned = {name: array * np.float32(scale) for name, array in generation.parameters.items()}
+        predictor = Predictor(taught[0])
+        predictor.use_weights(learned)
+        engine = TorchEngine(bundle.path("head.onnx"), bundle.manifest.head, 1)
+        engine.load(learned)
+        stored = predictor.codec.decode(predictor.codec.encode(Trunk(bundle).features_of_pixels(images)))
+        logits = engine.logits(stored)[:, :4]
+        expected = np.exp(logits - logits.max(1, keepdims=True))
+        expected /= expected.sum(1, keepdims=True)
+        assert np.abs(predictor.probabilities(images) - expected).max() < 1e-4

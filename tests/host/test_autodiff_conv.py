@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import pytest
 import torch
-from autodiff_check import check_rule, node, normal
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from autodiff_check import check_rule, node, normal
 from lightcl_host.autodiff import unfold
 
 
@@ -59,9 +59,7 @@ def check(geometry: Geometry) -> None:
     }
     if g.bias:
         inputs["b"] = normal(3, g.groups * g.per_group_out)
-    conv = node(
-        "Conv", list(inputs), group=g.groups, strides=g.strides, dilations=g.dilations, pads=g.pads
-    )
+    conv = node("Conv", list(inputs), group=g.groups, strides=g.strides, dilations=g.dilations, pads=g.pads)
 
     def reference(x: torch.Tensor, w: torch.Tensor, b: torch.Tensor | None = None) -> torch.Tensor:
         top, left, bottom, right = g.pads
@@ -78,7 +76,7 @@ def test_conv(geometry: Geometry) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=500, deadline=None)
 @given(geometries())
 def test_conv_many(geometry: Geometry) -> None:
     check(geometry)
@@ -99,7 +97,9 @@ def test_conv_in_chunks(monkeypatch: pytest.MonkeyPatch, geometry: Geometry, chu
     st.sampled_from([1, 2, 3]),
     st.booleans(),
 )
-def test_depthwise_and_square_kernels(shape: tuple[int, int, int], kernel: tuple[int, int], stride: int, same: bool) -> None:
+def test_depthwise_and_square_kernels(
+    shape: tuple[int, int, int], kernel: tuple[int, int], stride: int, same: bool
+) -> None:
     """The geometries that networks really use."""
     pads = (kernel[0] // 2, kernel[1] // 2) * 2 if same else (0, 0, 0, 0)
     check(Geometry(3, *shape, kernel, (stride, stride), (1, 1), pads, (7, 8), bias=True))

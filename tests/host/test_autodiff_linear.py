@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from autodiff_check import check_rule, node, normal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from autodiff_check import check_rule, node, normal
 from lightcl_edge.errors import BundleError
 
 
@@ -36,7 +36,13 @@ def test_gemm(trans_a: bool, trans_b: bool, alpha: float, beta: float, bias: tup
 
 @pytest.mark.parametrize(
     ("first", "second"),
-    [((3, 5), (5, 4)), ((2, 3, 5), (5, 4)), ((2, 6, 3, 5), (6, 5, 4)), ((3, 5), (2, 5, 4)), ((2, 1, 3, 5), (1, 6, 5, 4))],
+    [
+        ((3, 5), (5, 4)),
+        ((2, 3, 5), (5, 4)),
+        ((2, 6, 3, 5), (6, 5, 4)),
+        ((3, 5), (2, 5, 4)),
+        ((2, 1, 3, 5), (1, 6, 5, 4)),
+    ],
 )
 def test_matmul(first: tuple[int, ...], second: tuple[int, ...]) -> None:
     inputs = {"a": normal(1, *first), "b": normal(2, *second)}

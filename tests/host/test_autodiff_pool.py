@@ -7,12 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
-from autodiff_check import check_rule, node, normal
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-
+from autodiff_check import check_rule, node, normal
 from lightcl_edge.errors import BundleError
 
 
@@ -59,6 +58,7 @@ def check_max(pool: Pool, seed: int) -> None:
     def reference(x: torch.Tensor) -> torch.Tensor:
         return functional.max_pool2d(x, pool.kernel, pool.strides, pool.pads, pool.dilations, pool.ceil)
 
+    assume(bool(reference(torch.from_numpy(x)).isfinite().all()))  # with dilation all taps can lie in the pads
     check_rule([pooling], {"x": x}, reference)
 
 
@@ -69,7 +69,7 @@ def test_max_pool(pool: Pool, seed: int) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=800, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(pools(dilated=True), st.integers(0, 999))
 def test_max_pool_many(pool: Pool, seed: int) -> None:
     check_max(pool, seed)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from autodiff_check import check_rule, node, normal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
+from autodiff_check import check_rule, node, normal
 from lightcl_edge.errors import BundleError
 
 X = {"x": normal(1, 2, 6, 4, 5)}
@@ -28,7 +28,9 @@ def ints(*values: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
         ("Unsqueeze", {"axes": ints(1, 5)}, {}, (2, 1, 6, 4, 5, 1)),
     ],
 )
-def test_reshaping(kind: str, constants: dict[str, np.ndarray], attributes: dict[str, int], shape: tuple[int, ...]) -> None:
+def test_reshaping(
+    kind: str, constants: dict[str, np.ndarray], attributes: dict[str, int], shape: tuple[int, ...]
+) -> None:
     check_rule([node(kind, ["x", *constants], **attributes)], X, lambda x: x.reshape(shape), constants=constants)
 
 
@@ -100,7 +102,12 @@ def slices(draw: st.DrawFn) -> dict[int, tuple[int, int, int]]:
 @given(slices())
 def test_slice(chosen: dict[int, tuple[int, int, int]]) -> None:
     columns = list(zip(*chosen.values(), strict=True))
-    constants = {"starts": ints(*columns[0]), "ends": ints(*columns[1]), "axes": ints(*chosen), "steps": ints(*columns[2])}
+    constants = {
+        "starts": ints(*columns[0]),
+        "ends": ints(*columns[1]),
+        "axes": ints(*chosen),
+        "steps": ints(*columns[2]),
+    }
 
     def reference(x: torch.Tensor) -> torch.Tensor:
         for axis, (start, end, step) in chosen.items():

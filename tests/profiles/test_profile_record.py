@@ -12,6 +12,7 @@ from profile_samples import MIB, make_run
 
 from lightcl_edge.errors import DataError
 from lightcl_edge.memory import MemorySample
+from lightcl_profiler.joining import join_tasks
 from lightcl_profiler.record import Report
 from lightcl_profiler.summary import summarise, typical_run
 from lightcl_profiler.timeline import Timeline
@@ -86,3 +87,15 @@ def test_a_process_that_has_ended_leaves_no_point() -> None:
     timeline.add(0.0, replace(_sample(1), rss_bytes=None))
     assert timeline.points == []
     assert timeline.anonymous_bytes is None
+
+
+def test_tasks_in_processes_of_their_own_become_one_run() -> None:
+    first, second = make_run("a", 1, 300), replace(make_run("a", 1, 200), images=10, seconds_per_image=0.1, loss=0.1)
+    whole = join_tasks([first, second])
+    assert whole.peak_rss_bytes == 300 * MIB
+    assert [phase.name for phase in whole.phases] == ["import 1", "train 1", "import 2", "train 2"]
+    assert [phase.start_seconds for phase in whole.phases] == [0.1, 0.6, 2.8, 3.3]
+    assert whole.timeline[3][0] == 2.7
+    assert (whole.images, whole.wall_seconds, whole.loss) == (50, 5.4, 0.1)
+    assert whole.seconds_per_image == pytest.approx((40 * 0.05 + 10 * 0.1) / 50)
+    assert join_tasks([first]) == first

@@ -87,7 +87,7 @@ def test_in_a_process_of_its_own(tmp_path: Path) -> None:
     assert [phase.name for phase in run.phases] == ["start", "load", "train 1", "train 2"]
     assert run.images == 16
     assert run.loss is not None
-    assert run.notes == ["network from the bundle's model.onnx"]
+    assert run.notes == ["network from the bundle's model.onnx, 1 BatchNorm layers"]
     assert run.import_rss_bytes > 100 * 2**20  # torch alone
 
 

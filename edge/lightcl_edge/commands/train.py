@@ -36,7 +36,8 @@ class TrainCommand(Command):
         parser.add_argument(
             "--max-forgetting",
             type=float,
-            help="largest loss of held-out accuracy on earlier classes, 0 to 1",
+            default=0.5,
+            help="reject a head that loses more held-out accuracy on earlier classes, 0 to 1 (default: 0.5; 1: never)",
         )
         parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same weights (default: 0)")
         add_threads(parser)

@@ -7,7 +7,7 @@ but each parameter has an accumulator. Which needs less memory depends on the he
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +23,8 @@ from lightcl_edge.memory import give_back
 from lightcl_edge.sessions import import_onnxruntime
 
 UPDATES = ("auto", "in_place", "accumulate")
-#: Rows that the forward graph takes at once.
-FORWARD_ROWS = 32
-_FLOAT_BYTES = 4
+#: Rows that the forward graph takes at once; few, so that evaluation needs less memory than a step.
+FORWARD_ROWS = 8
 
 
 class OrtEngine(Engine):
@@ -72,8 +71,7 @@ class OrtEngine(Engine):
         offered = sorted({graph.update for graph in self._files} & set(UPDATES))
         if not offered or (asked != "auto" and asked not in offered):
             raise BundleError(
-                f"the bundle's training_step graphs are {offered or 'none'}, expected {asked}; "
-                "export the bundle again"
+                f"the bundle's training_step graphs are {offered or 'none'}, expected {asked}; export the bundle again"
             )
         if asked != "auto":
             return asked
@@ -92,7 +90,10 @@ class OrtEngine(Engine):
 
     def load(self, parameters: Parameters) -> None:
         """Take over a copy of all parameters; see :meth:`Engine.load`."""
-        for name, array in check_parameters(parameters, self._shapes, "parameters").items():
+        check_names(parameters, self._shapes)
+        for name, shape in self._shapes.items():
+            # one by one, so that a mapping that reads its tensors from a file never holds them all
+            array = check_parameters({name: parameters[name]}, {name: shape}, "parameters")[name]
             np.copyto(self._parameters[name], array)
 
     def step(self, batch: Batch) -> float:
@@ -131,7 +132,7 @@ class OrtEngine(Engine):
             old = slice(part * graph.buffered_samples, (part + 1) * graph.buffered_samples)
             loss += runner.run(batch, new, old)
         for name, gradient in self._accumulators.items():
-            gradient *= np.float32(-batch.learning_rate)
+            np.multiply(gradient, np.float32(-batch.learning_rate), out=gradient)
             self._parameters[name] += gradient
             gradient.fill(0)
         return loss
@@ -203,6 +204,21 @@ class OrtEngine(Engine):
         """Give back sessions and accumulators."""
         self._runners, self._accumulators, self._forward = {}, {}, None
         give_back()
+
+
+def check_names(parameters: Parameters, expected: Mapping[str, tuple[int, ...]]) -> None:
+    """Refuse other names than the head's, without touching the tensors.
+
+    Args:
+        parameters: what was given.
+        expected: name -> shape.
+
+    Raises:
+        BundleError: naming those that are only on one side.
+    """
+    differing = sorted(set(parameters) ^ set(expected))
+    if differing:
+        raise BundleError(f"parameters {differing[:4]} are only given or only in the head; expected the same names")
 
 
 class _Forward:

@@ -107,7 +107,8 @@ class GraphBuilder:
     def __init__(self, head: onnx.ModelProto, rows: int, trained: Collection[str]) -> None:
         model = fix_rows(head, rows)
         arrays = {value.name: numpy_helper.to_array(value) for value in model.graph.initializer}
-        self.shapes = _static_shapes(model) | {name: array.shape for name, array in arrays.items()}
+        self.shapes: dict[str, Shape] = _static_shapes(model)
+        self.shapes |= {name: array.shape for name, array in arrays.items()}
         self.values: dict[str, NDArray[Any]] = {k: v for k, v in arrays.items() if k not in trained}
         self.forward: list[ForwardNode] = []
         for proto in model.graph.node:

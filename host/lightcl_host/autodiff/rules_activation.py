@@ -30,7 +30,7 @@ def gate_of(graph: GraphBuilder, node: ForwardNode) -> str | None:
         return open_interval(graph, result, graph.constant(0), None)
     if node.kind == "HardSigmoid":
         return open_interval(graph, result, graph.constant(0), graph.constant(1))
-    bounds = [name or None for name in (node.inputs[1:] + ["", ""])[:2]]
+    bounds = [name or None for name in [*node.inputs[1:], "", ""][:2]]
     return open_interval(graph, result, bounds[0], bounds[1])
 
 

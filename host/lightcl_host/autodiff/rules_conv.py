@@ -42,7 +42,7 @@ def grouped_kernel_gradient(
 
     Stride and dilation change places with them; what the stride left over is cropped.
     """
-    filters, per_group = shape[:2]
+    per_group = shape[1]
     samples, (height, width) = window.samples, window.image
     split = graph.reshape(image, [samples, groups, per_group, height * width])
     swapped = graph.reshape(graph.transpose(split, [2, 1, 0, 3]), [per_group, groups * samples, height, width])

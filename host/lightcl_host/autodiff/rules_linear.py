@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from lightcl_edge.errors import BundleError
 from lightcl_host.autodiff.builder import ForwardNode, GraphBuilder
@@ -24,7 +25,7 @@ def plain(graph: GraphBuilder, gradient: str) -> ParameterGradient:
     return add
 
 
-def _gemm_adder(graph: GraphBuilder, first: str, second: str, **attributes: float) -> ParameterGradient:
+def _gemm_adder(graph: GraphBuilder, first: str, second: str, **attributes: Any) -> ParameterGradient:
     """The adder ``base + scale * alpha * first' @ second'``; ``first`` is made small enough to scale."""
 
     def add(base: str | None, scale: str | None) -> list[str]:

@@ -59,7 +59,8 @@ def _window_counts(
         low = 0 if pads_count else window.before[axis]
         high = window.before[axis] + window.image[axis] + (declared[2 + axis] if pads_count else 0)
         sides.append(((taps >= low) & (taps < high)).sum(axis=1))
-    return np.outer(*sides).reshape(1, 1, *window.out).astype(np.float32)
+    counts: np.ndarray[Shape, np.dtype[np.float32]] = np.outer(*sides).astype(np.float32)
+    return counts.reshape(1, 1, *window.out)
 
 
 @rule("AveragePool")

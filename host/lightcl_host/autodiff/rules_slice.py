@@ -38,11 +38,11 @@ def split(
 
 def _slice_bounds(graph: GraphBuilder, node: ForwardNode, shape: Shape) -> list[tuple[int, range]]:
     """For each sliced axis, the indices that the slice took, as numpy's slices do."""
-    arrays = [graph.value(name, node).tolist() if name else None for name in node.inputs[1:]]
-    starts, ends, axes, steps = (arrays + [None, None])[:4]
-    chosen = list(axes) if axes is not None else list(range(len(starts)))
+    given: list[list[int]] = [graph.value(name, node).tolist() if name else [] for name in node.inputs[1:]]
+    starts, ends, axes, steps = [*given, [], []][:4]
+    axes = axes or list(range(len(starts)))
     bounds = []
-    for start, end, axis, step in zip(starts, ends, chosen, steps or [1] * len(chosen), strict=True):
+    for start, end, axis, step in zip(starts, ends, axes, steps or [1] * len(axes), strict=True):
         side = shape[axis]
         # ONNX writes "to the very start, backwards" as an end below -side, numpy as None.
         last = None if step < 0 and end < -side else end

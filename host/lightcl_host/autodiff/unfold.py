@@ -43,7 +43,7 @@ def chunks_of(window: Window, chunk_bytes: int = 0) -> Iterator[Chunk]:
         chunk_bytes: the limit; ``CHUNK_BYTES`` by default.
 
     Yields:
-        Chunks of nearly equal size: several samples, or rows of one sample where one is too large.
+        Chunk: all of nearly equal size; several samples, or rows of one sample where one is too large.
     """
     rows, columns = window.out
     row_bytes = FLOAT_BYTES * window.channels * window.taps * columns
@@ -109,4 +109,5 @@ def _gather_indices(
     tap_row, tap_column, sample, row, column = np.indices(sides, dtype=np.int64)
     y = row * window.strides[0] + tap_row * window.dilations[0]
     x = column * window.strides[1] + tap_column * window.dilations[1]
-    return ((sample * height + y) * width + x).reshape(-1)
+    flat: np.ndarray[tuple[int], np.dtype[np.int64]] = ((sample * height + y) * width + x).reshape(-1)
+    return flat

@@ -54,6 +54,13 @@ def add_export_arguments(parser: argparse.ArgumentParser) -> None:
 def three_numbers(text: str | None, option: str) -> tuple[float, float, float] | None:
     """``0.5,0.5,0.5`` as numbers.
 
+    Args:
+        text: what the command line says, or None.
+        option: its name for the message.
+
+    Returns:
+        The numbers, or None for None.
+
     Raises:
         UsageError: when it is something else.
     """

@@ -16,6 +16,12 @@ _LARGEST_IMAGE = 4096
 def source_options(args: argparse.Namespace) -> SourceOptions:
     """What the command line says about the model.
 
+    Args:
+        args: parsed arguments of :func:`add_model_arguments`.
+
+    Returns:
+        The record.
+
     Raises:
         UsageError: when a value is out of range.
     """

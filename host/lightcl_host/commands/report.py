@@ -24,7 +24,7 @@ def render_export(document: Document) -> str:
         f"feature     {shape}, {format_bytes(document['feature_bytes'])} stored, "
         f"signal to noise of storing it {_decibels(noise['uint8_storage'])}",
         f"trunk       {document['trunk_dtype']}",
-        f"verified    largest relative difference to the original {document['float_max_relative_difference']:.2g} (float32)",
+        f"verified    largest relative difference to the original {document['float_max_relative_difference']:.2g}",
     ]
     if noise["int8_trunk"] is not None:
         share = "not asked of random weights" if agreement is None else f"{agreement:.1%}"

@@ -66,9 +66,16 @@ def outcome(images: int, loss: float, notes: list[str]) -> Outcome:
 
 
 class Method(ABC):
-    """A way of learning. ``title`` says in one line what it is and which paper it comes from."""
+    """A way of learning.
+
+    Attributes:
+        title: one line that says what it is and which paper it comes from.
+        process_per_task: each task is learned by a process of its own, which finds what the one before left
+            in the scratch folder; else one process learns all tasks.
+    """
 
     title: ClassVar[str]
+    process_per_task: ClassVar[bool] = False
 
     @abstractmethod
     def imports(self, job: Job) -> None:

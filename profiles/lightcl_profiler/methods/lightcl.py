@@ -14,6 +14,9 @@ class LightClMethod(Method):
 
     title: ClassVar[str] = "lightcl-edge train: frozen trunk in ONNX Runtime, LightCL on the head (Wang et al. 2025)"
 
+    #: As on the device: each task is one call of ``lightcl-edge train``.
+    process_per_task: ClassVar[bool] = True
+
     def imports(self, job: Job) -> None:
         """What every ``lightcl-edge train`` imports; torch only later, and only for the torch engine."""
         del job
