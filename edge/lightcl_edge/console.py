@@ -206,6 +206,12 @@ def format_bytes(count: float) -> str:
 def parse_bytes(text: str) -> int:
     """A size as people write it (``256MiB``, ``2M``, ``1048576``) in bytes.
 
+    Args:
+        text: what was typed.
+
+    Returns:
+        The number of bytes.
+
     Raises:
         UsageError: when it is not a positive size.
     """

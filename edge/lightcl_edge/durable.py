@@ -18,6 +18,10 @@ def fsync_folder(folder: Path) -> None:
 def write_durably(path: Path, data: bytes) -> int:
     """Write a file and sync it; its folder is made if missing (and not synced here).
 
+    Args:
+        path: the file.
+        data: its content.
+
     Returns:
         The number of bytes written.
     """
@@ -31,6 +35,10 @@ def write_durably(path: Path, data: bytes) -> int:
 
 def replace_durably(path: Path, data: bytes) -> int:
     """Replace a file so that after a crash it has the old content or the new, never a mix.
+
+    Args:
+        path: the file.
+        data: its new content.
 
     Returns:
         The number of bytes written.

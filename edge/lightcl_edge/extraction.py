@@ -16,7 +16,7 @@ from lightcl_edge.features import FeatureCodec, FeatureStore, FeatureStoreWriter
 from lightcl_edge.images import ByteImage, Dataset
 
 #: Images in the trunk at once: small, because their activations are the phase's peak.
-EXTRACTION_BATCH = 8
+EXTRACTION_BATCH = 4
 
 
 @dataclass(frozen=True)

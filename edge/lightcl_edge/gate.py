@@ -82,6 +82,10 @@ def accuracy(logits: FloatArray, labels: IntArray, classes: int) -> float | None
 def refuse_broken(parameters: Mapping[str, FloatArray], loss: float) -> None:
     """Keep the old head when training left numbers that are not numbers.
 
+    Args:
+        parameters: of the new head.
+        loss: of the last epoch.
+
     Raises:
         RejectedError: naming what is not finite.
     """
@@ -103,8 +107,8 @@ def refuse_harm(before: float | None, after: float | None) -> None:
     """
     if before is not None and after is not None and before - after > HARM_LIMIT:
         raise RejectedError(
-            f"held-out accuracy on this task's own classes fell from {before:.1%} before training to {after:.1%}; the old "
-            "head stays. Check the labels, or try a smaller --learning-rate"
+            f"held-out accuracy on this task's own classes fell from {before:.1%} before training to {after:.1%}; "
+            "the old head stays. Check the labels, or try a smaller --learning-rate"
         )
 
 

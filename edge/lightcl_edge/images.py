@@ -56,6 +56,12 @@ class Dataset(ABC):
     def open(self, index: int) -> Image.Image:
         """The image as Pillow sees it; for files not decoded yet.
 
+        Args:
+            index: which image.
+
+        Returns:
+            The image; its pixels are read when they are first used.
+
         Raises:
             DataError: when it is not a readable image.
         """
@@ -67,6 +73,12 @@ class Dataset(ABC):
     def image(self, index: int) -> ByteImage:
         """The whole image, RGB, shape ``(height, width, 3)``.
 
+        Args:
+            index: which image.
+
+        Returns:
+            Its pixels.
+
         Raises:
             DataError: when it is not a readable image.
         """
@@ -74,6 +86,13 @@ class Dataset(ABC):
 
     def load(self, index: int, info: InputInfo) -> ByteImage:
         """The image at the trunk's input size, shape ``(info.height, info.width, 3)``.
+
+        Args:
+            index: which image.
+            info: the input size and how to get there.
+
+        Returns:
+            Its pixels at that size.
 
         Raises:
             DataError: when it is not a readable image.
@@ -189,6 +208,12 @@ def _image_files(folder: Path) -> list[Path]:
 def open_image(path: Path) -> Image.Image:
     """Open an image file without decoding it.
 
+    Args:
+        path: the file.
+
+    Returns:
+        The image; its pixels are read when they are first used.
+
     Raises:
         DataError: when it is missing, not an image, or larger than ``MAX_PIXELS``.
     """
@@ -205,6 +230,13 @@ def open_image(path: Path) -> Image.Image:
 
 def load_image(path: Path, info: InputInfo) -> ByteImage:
     """One image file at the trunk's input size, shape ``(info.height, info.width, 3)``.
+
+    Args:
+        path: the file.
+        info: the input size and how to get there.
+
+    Returns:
+        Its pixels at that size.
 
     Raises:
         DataError: when it is not a readable image.

@@ -97,7 +97,7 @@ class Predictor:
         """
         expected = {p.name: tuple(p.shape) for p in self._bundle.manifest.head.parameters}
         weights = check_parameters(parameters, expected, "the learned head")
-        self._head = inference_session(self._bundle.path(HEAD), self._threads, weights)
+        self._head = inference_session(self._bundle.path(HEAD), self._threads, weights=weights)
 
     def probabilities(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Probabilities of the known classes.

@@ -21,6 +21,9 @@ def default_threads() -> int:
 def import_onnxruntime() -> Any:
     """The onnxruntime module.
 
+    Returns:
+        The module.
+
     Raises:
         NoEngineError: when it is not installed or does not load here.
     """
@@ -32,14 +35,17 @@ def import_onnxruntime() -> Any:
 
 
 def inference_session(
-    path: Path, threads: int | None, weights: Mapping[str, NDArray[np.float32]] | None = None
+    path: Path, threads: int | None, *, weights: Mapping[str, NDArray[np.float32]] | None = None, arena: bool = False
 ) -> InferenceSession:
-    """A session without a memory arena (it would keep the largest batch's memory for good).
+    """A session that holds little memory.
 
     Args:
         path: an ONNX file.
         threads: for one operator; None for all processors this process may use.
         weights: take these in place of the initialisers of the same names, without a copy.
+        arena: let onnxruntime keep its working memory between runs. It then keeps the largest batch's for good,
+            but where all batches are alike that is less than what the C library's own heaps waste: extracting with
+            EfficientNet-Lite0 at 128 pixels, batch 8, peaks at 124 MiB with it and at 340 MiB without.
 
     Returns:
         The session.
@@ -49,7 +55,7 @@ def inference_session(
     """
     runtime = import_onnxruntime()
     options = runtime.SessionOptions()
-    options.enable_cpu_mem_arena = False
+    options.enable_cpu_mem_arena = arena
     options.enable_mem_pattern = False
     options.intra_op_num_threads = threads or default_threads()
     options.inter_op_num_threads = 1
@@ -82,6 +88,13 @@ class InferenceSession:
 
     def run(self, outputs: list[str], inputs: Mapping[str, NDArray[np.generic]]) -> list[NDArray[np.float32]]:
         """The named outputs for the named inputs.
+
+        Args:
+            outputs: names of the tensors to give.
+            inputs: name -> array, every input of the graph.
+
+        Returns:
+            The outputs in the order of their names.
 
         Raises:
             BundleError: when shapes or types do not fit the graph.

@@ -127,6 +127,9 @@ class State:
     def lock(self) -> StateLock:
         """The exclusive right to change this state.
 
+        Returns:
+            The lock, taken when it is entered.
+
         Raises:
             StateError: at once, when another process has it, or the directory can't be written.
         """
@@ -134,6 +137,9 @@ class State:
 
     def bundle(self) -> Bundle:
         """The state's own copy of the bundle.
+
+        Returns:
+            The bundle.
 
         Raises:
             StateError: when there is no state here.
@@ -145,6 +151,9 @@ class State:
 
     def install_bundle(self, bundle: Bundle) -> int:
         """Keep a checked copy of the bundle, so that the state needs nothing outside itself.
+
+        Args:
+            bundle: what to copy.
 
         Returns:
             The number of bytes written.
@@ -163,6 +172,9 @@ class State:
 
     def check_bundle(self, bundle: Bundle) -> None:
         """Refuse to mix bundles.
+
+        Args:
+            bundle: what somebody wants to train with.
 
         Raises:
             StateError: when the state was made with another one.
@@ -194,6 +206,12 @@ class State:
 
     def meta(self, number: int) -> Meta:
         """The record of a generation.
+
+        Args:
+            number: the generation.
+
+        Returns:
+            Its record.
 
         Raises:
             StateError: when it is missing or damaged.
@@ -282,6 +300,9 @@ class State:
 
     def make_current(self, number: int) -> None:
         """Point ``CURRENT`` at a generation that is whole.
+
+        Args:
+            number: the generation; 0 is the bundle as exported.
 
         Raises:
             StateError: when it is not there or damaged.

@@ -21,7 +21,15 @@ from lightcl_edge.engines.select import EngineChoice, choose_engine, make_engine
 from lightcl_edge.errors import InterruptedTaskError, UsageError
 from lightcl_edge.extraction import Extracted, dataset_fingerprint, extract
 from lightcl_edge.features import FeatureCodec
-from lightcl_edge.gate import DEFAULT_MAX_FORGETTING, Holdout, accuracy, refuse_broken, refuse_forgetting, refuse_harm, split_holdout
+from lightcl_edge.gate import (
+    DEFAULT_MAX_FORGETTING,
+    Holdout,
+    accuracy,
+    refuse_broken,
+    refuse_forgetting,
+    refuse_harm,
+    split_holdout,
+)
 from lightcl_edge.images import Dataset, open_dataset
 from lightcl_edge.manifest import TrainingDefaults
 from lightcl_edge.memory import PhaseMeter, give_back
@@ -75,6 +83,12 @@ class TrainOptions:
 
     def settings(self, defaults: TrainingDefaults) -> TrainingDefaults:
         """The bundle's defaults with what the user set.
+
+        Args:
+            defaults: of the bundle.
+
+        Returns:
+            What the task is trained with.
 
         Raises:
             UsageError: when a number is out of its range.
@@ -243,6 +257,10 @@ class _Run:
 
     def _start_head(self, engine: Engine, samples: Samples) -> float | None:
         """Load the old head with rows for the new classes at their class means.
+
+        Args:
+            engine: takes the parameters.
+            samples: of the task.
 
         Returns:
             The scale of rows from now on; None while no class was ever added.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from lightcl_edge.bundle import write_bundle
 from lightcl_edge.console import Progress
 from lightcl_edge.features import FeatureCodec
-from lightcl_edge.manifest import Manifest, ModelInfo
+from lightcl_edge.manifest import Manifest, ModelInfo, TrainingDefaults
 from lightcl_host.automatic_cut import RULE, choose_automatically
 from lightcl_host.calibration import Calibration, calibration_images
 from lightcl_host.class_names import check_capacity, read_class_names
@@ -23,6 +23,7 @@ from lightcl_host.provenance import provenance
 from lightcl_host.sources import Source, SourceOptions, open_source
 from lightcl_host.split import Split, split_graph
 from lightcl_host.tensor_bytes import tensors_to_bytes
+from lightcl_host.training_graph import step_graphs
 from lightcl_host.trunk_choice import AUTO, MINIMUM_AGREEMENT, TrunkChoice, choose_trunk, trunk_features
 from lightcl_host.verify_split import verify_in_fresh_process
 
@@ -117,6 +118,9 @@ def _make(options: ExportOptions, source: Source, cut: Cut, progress: Progress) 
     reference = None if source.random_weights else source.reference
     trunk = choose_trunk(split, options.trunk_dtype, options.minimum_agreement, images, features, reference)
     golden = golden_values(trunk.model, split.head, calibration)
+    defaults = TrainingDefaults()
+    batch_sizes, buffered = [defaults.batch_size], defaults.buffer_samples
+    steps = step_graphs(split.head, split.head_info, storage.shape, batch_sizes, buffered)
     manifest = Manifest(
         model=ModelInfo(source.name, source.weights, cut.name, trunk.dtype, OPSET, MINIMUM_ONNXRUNTIME),
         input=source.input_info,
@@ -124,7 +128,9 @@ def _make(options: ExportOptions, source: Source, cut: Cut, progress: Progress) 
         head=split.head_info,
         golden=golden_info(len(golden["images"]), trunk.dtype),
         cost=count_cost(split.trunk, trunk.model, split.head),
+        defaults=defaults,
         classes=classes,
+        training_step=[record for record, _ in steps],
         provenance=provenance(options.seed, calibration, trunk, difference, random_weights=source.random_weights),
     )
     files = {
@@ -132,6 +138,7 @@ def _make(options: ExportOptions, source: Source, cut: Cut, progress: Progress) 
         "head.onnx": _checked_bytes(split.head),
         "head.safetensors": tensors_to_bytes(split.parameters()),
         "golden.safetensors": tensors_to_bytes(golden),
+        **{record.path: graph for record, graph in steps},
     }
     if options.with_baselines:
         from lightcl_host.whole_network import whole_network

@@ -46,7 +46,7 @@ from lightcl_host.autodiff.sweep import Sweep, check_trainable, emit_forward
 from lightcl_host.autodiff.updates import ACCUMULATOR_PREFIX, Updater, update_hazards
 
 #: A batch is divided into this many micro-batches where gradients are accumulated.
-MICRO_BATCHES = 4
+MICRO_BATCHES = 16
 #: Key of the graph's metadata: bytes held at the peak beyond inputs and outputs.
 PEAK_KEY = "peak_bytes"
 

@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from small_bundle import make_bundle, make_folder
 
 from lightcl_edge.manifest import FeatureInfo
+from small_bundle import make_bundle, make_folder
 
 
 def snapshot(folder: Path) -> dict[str, bytes]:
@@ -159,7 +159,9 @@ def test_too_little_memory(edge, bundle, tmp_path):
     edge(*arguments, "--memory-budget", "lots", code=2)
 
 
-@pytest.mark.parametrize("option", [("--epochs", "0"), ("--learning-rate", "-1"), ("--ratio", "2"), ("--no-such-option",)])
+@pytest.mark.parametrize(
+    "option", [("--epochs", "0"), ("--learning-rate", "-1"), ("--ratio", "2"), ("--no-such-option",)]
+)
 def test_usage(edge, bundle, tmp_path, option):
     data = make_folder(tmp_path / "d", ["red", "green"])
     edge("train", "--bundle", bundle, "--state", tmp_path / "s", "--data", data, *option, code=2)

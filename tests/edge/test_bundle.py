@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import zipfile
 from dataclasses import replace
 
 import onnx
 import pytest
 from onnx import TensorProto, helper
-from small_bundle import make_bundle
 
 from lightcl_edge.bundle import Bundle, write_bundle
 from lightcl_edge.errors import BundleError
 from lightcl_edge.manifest import Manifest, parse_manifest
+from small_bundle import make_bundle
 
 
 def edit(bundle, change):
@@ -89,7 +88,7 @@ def test_an_unlisted_file_and_a_link(bundle):
     refused(bundle, "extra.onnx")
     (bundle / "extra.onnx").unlink()
     (bundle / "trunk.onnx").rename(bundle.parent / "elsewhere.onnx")
-    os.symlink(bundle.parent / "elsewhere.onnx", bundle / "trunk.onnx")
+    (bundle / "trunk.onnx").symlink_to(bundle.parent / "elsewhere.onnx")
     refused(bundle, "a link")
 
 

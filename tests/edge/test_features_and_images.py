@@ -116,7 +116,7 @@ def test_folder_order_is_by_name_and_hidden_ones_are_left_out(tmp_path):
 def test_tasks_partition_the_classes(tmp_path):
     spec = str(folder(tmp_path / "d", [f"c{i}" for i in range(7)]))
     parts = [open_dataset(f"{spec}@{k}/3").classes for k in (1, 2, 3)]
-    assert sum(parts, []) == [f"c{i}" for i in range(7)] and all(parts)
+    assert [name for part in parts for name in part] == [f"c{i}" for i in range(7)] and all(parts)
     assert open_dataset(f"{spec}@1-2/3").classes == parts[0] + parts[1]
     assert open_dataset(f"{spec}@2/3").labels.tolist() == list(range(len(parts[1])))
     for wrong in ("@0/3", "@4/3", "@2-1/3", "@1/8"):
@@ -138,7 +138,13 @@ def test_npz(tmp_path):
     np.savez(tmp_path / "d.npz", x=pixels, y=np.zeros(2, int))
     np.savez(tmp_path / "e.npz", x=np.array([{}], object), y=np.zeros(1, int))
     (tmp_path / "f.npz").write_text("no")
-    for name, says in (("b", "lacks"), ("c", "float64"), ("d", "expected 3"), ("e", "without objects"), ("f", "read as")):
+    for name, says in (
+        ("b", "lacks"),
+        ("c", "float64"),
+        ("d", "expected 3"),
+        ("e", "without objects"),
+        ("f", "read as"),
+    ):
         with pytest.raises(DataError, match=says):
             open_dataset(str(tmp_path / f"{name}.npz"))
     with pytest.raises(DataError, match="no data at"):

@@ -9,13 +9,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
-from small_bundle import CAPACITY, CHANNELS, HIDDEN, make_bundle
 
 from lightcl_edge.bundle import Bundle
 from lightcl_edge.engines.contract import MASKED_LOGIT, Batch, PatternTerm
 from lightcl_edge.engines.torch_engine import TorchEngine
 from lightcl_edge.errors import BundleError
 from lightcl_edge.graph_to_torch import load_module
+from small_bundle import CAPACITY, CHANNELS, HIDDEN, make_bundle
 
 
 def agree(tmp_path, nodes, shape, weights=(), outputs=("y",), seed=0):
@@ -110,7 +110,13 @@ def test_operators_against_onnxruntime(tmp_path, case):
 def test_convolutions_against_onnxruntime(tmp_path_factory, kernel, strides, dilations, pads, group, bias):
     weights = [("w", f32(8, 4 // group, *kernel)), *([("b", f32(8))] if bias else [])]
     node = NODE(
-        "Conv", ["x", *[name for name, _ in weights]], ["y"], strides=strides, dilations=dilations, pads=pads, group=group
+        "Conv",
+        ["x", *[name for name, _ in weights]],
+        ["y"],
+        strides=strides,
+        dilations=dilations,
+        pads=pads,
+        group=group,
     )
     agree(tmp_path_factory.mktemp("conv"), [node], [2, 4, 7, 6], weights)
 
@@ -167,14 +173,18 @@ def reference_step(model, batch):
     loss = (entropy * t(batch.weights)).sum()
     if batch.patterns is not None:
         hidden, logits = model(t(batch.patterns.features))
-        term = (t(batch.patterns.masks["relu"])[None, :, None, None] * (hidden - t(batch.patterns.targets["relu"])) ** 2).sum()
-        term = term + (t(batch.patterns.masks["logits"])[None] * (logits - t(batch.patterns.targets["logits"])) ** 2).sum()
+        term = (
+            t(batch.patterns.masks["relu"])[None, :, None, None] * (hidden - t(batch.patterns.targets["relu"])) ** 2
+        ).sum()
+        term = (
+            term + (t(batch.patterns.masks["logits"])[None] * (logits - t(batch.patterns.targets["logits"])) ** 2).sum()
+        )
         loss = loss + batch.patterns.beta * term
     gradients = torch.autograd.grad(loss, list(model.parameters()))
     with torch.no_grad():
         for tensor, gradient in zip(model.parameters(), gradients, strict=True):
-            tensor -= batch.learning_rate * gradient
-    return float(loss)
+            tensor.sub_(batch.learning_rate * gradient)
+    return float(loss.detach())
 
 
 def test_twenty_steps_equal_plain_autograd(tmp_path):

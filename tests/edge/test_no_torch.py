@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import pytest
+
 from small_bundle import make_folder
 
 
@@ -43,9 +44,13 @@ def test_training_with_a_torch_that_does_not_load_says_so(bundle, tmp_path, pois
     assert done.returncode == 8 and "torch can't be imported" in done.stderr and "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("statement", ["import lightcl_edge.cli", "from lightcl_edge.cli import main; main(['--version'])"])
+@pytest.mark.parametrize(
+    "statement", ["import lightcl_edge.cli", "from lightcl_edge.cli import main; main(['--version'])"]
+)
 def test_starting_imports_nothing_heavy(statement):
     heavy = ("torch", "onnx", "onnxruntime", "numpy", "PIL")
-    code = f"import sys\ntry:\n    {statement}\nexcept SystemExit: pass\nprint([m for m in {heavy} if m in sys.modules])"
+    code = (
+        f"import sys\ntry:\n    {statement}\nexcept SystemExit: pass\nprint([m for m in {heavy} if m in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip().splitlines()[-1] == "[]"

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_bundle import make_folder
 
 from lightcl_edge.bundle import Bundle
 from lightcl_edge.errors import StateError
 from lightcl_edge.state import KEPT_GENERATIONS, Generation, Meta, State
+from small_bundle import make_folder
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+
 from small_bundle import make_bundle, make_folder
 
 ENGINE = ("--engine", "torch")
@@ -66,7 +67,10 @@ def test_status_history_rollback(edge, taught):
     status = json.loads(edge("status", "--state", state, "--json")[0])
     assert status["generation"] == 2 and status["capacity"] == 6 and status["strategy"] == "lightcl"
     assert status["buffer"]["samples"] > 0 and status["interrupted_task"] is False
-    assert [g["generation"] for g in json.loads(edge("history", "--state", state, "--json")[0])["generations"]] == [1, 2]
+    assert [g["generation"] for g in json.loads(edge("history", "--state", state, "--json")[0])["generations"]] == [
+        1,
+        2,
+    ]
     assert json.loads(edge("rollback", "--state", state, "--json")[0])["classes"] == ["green", "red"]
     assert json.loads(edge("status", "--state", state, "--json")[0])["generation"] == 1
     assert json.loads(edge("rollback", "--state", state, "--to", "2", "--json")[0])["generation"] == 2
@@ -106,7 +110,16 @@ def test_finetune_holds_nothing(edge, bundle, tmp_path):
     from lightcl_edge.state import State
 
     for names in (["red", "green"], ["blue", "grey"]):
-        train(edge, bundle, tmp_path / "s", make_folder(tmp_path / names[0], names), "--strategy", "finetune", "--max-forgetting", "1")
+        train(
+            edge,
+            bundle,
+            tmp_path / "s",
+            make_folder(tmp_path / names[0], names),
+            "--strategy",
+            "finetune",
+            "--max-forgetting",
+            "1",
+        )
     assert State(tmp_path / "s").read().strategy_state == {}
 
 
@@ -128,9 +141,7 @@ def test_the_predictor_uses_the_learned_weights(taught, tmp_path):
 
     bundle, generation = State(taught[0]).bundle(), State(taught[0]).read()
     images = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3)).astype(np.uint8)
-    exported = bundle.head_parameters()
-    assert np.abs(generation.parameters["block.weight"] - exported["block.weight"]).max() > 1e-4
-    for scale in (1.0, 1.5):
+    for scale in (1.0, 1.5, -0.5):
         learned = {name: array * np.float32(scale) for name, array in generation.parameters.items()}
         predictor = Predictor(taught[0])
         predictor.use_weights(learned)

@@ -55,6 +55,14 @@ def choose_engine(asked: str, bundle: Bundle) -> EngineChoice:
 def make_engine(choice: EngineChoice, bundle: Bundle, threads: int | None) -> Engine:
     """Import and build the chosen engine.
 
+    Args:
+        choice: which one.
+        bundle: the head to train.
+        threads: processors to use; None for all.
+
+    Returns:
+        The engine, with no parameters loaded yet.
+
     Raises:
         NoEngineError: when it does not load on this machine.
         BundleError: when the head can't be trained by it.

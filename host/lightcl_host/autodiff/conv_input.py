@@ -68,13 +68,13 @@ def _by_folding(graph: GraphBuilder, gradient: str, kernel: str, window: Window,
     """
     filters = shape[0]
     matrix = graph.reshape(kernel, [filters, window.channels * window.taps])
-    parts = [_fold(graph, gradient, matrix, window, filters, chunk) for chunk in _sample_chunks(window)]
+    parts = [_fold(graph, gradient, matrix, window, filters, chunk) for chunk in _sample_chunks(window, filters)]
     return graph.op("Concat", *parts, axis=0) if len(parts) > 1 else parts[0]
 
 
-def _sample_chunks(window: Window) -> list[Chunk]:
+def _sample_chunks(window: Window, filters: int) -> list[Chunk]:
     """Chunks of whole samples: folding adds up overlapping rows, so a sample is not divided."""
-    spans = sorted({(chunk.first, chunk.last) for chunk in chunks_of(window)})
+    spans = sorted({(chunk.first, chunk.last) for chunk in chunks_of(window, filters)})
     return [Chunk(first, last, 0, window.out[0]) for first, last in spans]
 
 

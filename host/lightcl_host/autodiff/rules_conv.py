@@ -6,8 +6,10 @@ unfolded input is ``taps`` times as large as the input, so it is made in chunks 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
+from lightcl_host.autodiff import unfold
 from lightcl_host.autodiff.builder import ForwardNode, GraphBuilder
 from lightcl_host.autodiff.conv_geometry import Window, window_of
 from lightcl_host.autodiff.conv_input import input_gradient
@@ -25,7 +27,7 @@ def dense_kernel_gradient(
         columns = window.channels * window.taps
         total = graph.reshape(base, [filters, columns]) if base else None
         chain = []
-        for chunk in chunks_of(window):
+        for chunk in chunks_of(window, filters):
             first = scaled(graph, output_matrix(graph, gradient, window, filters, chunk), scale)
             second = unfolded(graph, image, window, chunk)
             total = graph.op("Gemm", first, second, *filter(None, [total]), transB=1)
@@ -38,12 +40,31 @@ def dense_kernel_gradient(
 def grouped_kernel_gradient(
     graph: GraphBuilder, image: str, gradient: str, window: Window, shape: Sequence[int], groups: int
 ) -> str:
+    """``dW`` of a grouped convolution, for a bounded number of groups at a time: each is copied to be rearranged."""
+    filters, per_group = shape[0] // groups, shape[1]
+    pixels = per_group * math.prod(window.image) + filters * math.prod(window.out)
+    size = max(1, unfold.CHUNK_BYTES // (unfold.FLOAT_BYTES * window.samples * pixels))
+    size = -(-groups // -(-groups // size))
+    parts = []
+    for first in range(0, groups, size):
+        last = min(first + size, groups)
+        some_image, some_gradient = image, gradient
+        if last - first < groups:
+            some_image = graph.slice(image, [first * per_group], [last * per_group], [1])
+            some_gradient = graph.slice(gradient, [first * filters], [last * filters], [1])
+        part = [(last - first) * filters, *shape[1:]]
+        parts.append(_kernel_gradient_of_groups(graph, some_image, some_gradient, window, part, last - first))
+    return graph.op("Concat", *parts, axis=0) if len(parts) > 1 else parts[0]
+
+
+def _kernel_gradient_of_groups(
+    graph: GraphBuilder, image: str, gradient: str, window: Window, shape: Sequence[int], groups: int
+) -> str:
     """``dW`` as a convolution of the input by the output's gradient, batch and channels exchanged.
 
     Stride and dilation change places with them; what the stride left over is cropped.
     """
-    per_group = shape[1]
-    samples, (height, width) = window.samples, window.image
+    per_group, samples, (height, width) = shape[1], window.samples, window.image
     split = graph.reshape(image, [samples, groups, per_group, height * width])
     swapped = graph.reshape(graph.transpose(split, [2, 1, 0, 3]), [per_group, groups * samples, height, width])
     result = graph.op(

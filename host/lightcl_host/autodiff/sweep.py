@@ -11,7 +11,7 @@ from lightcl_host.autodiff.builder import ForwardNode, GraphBuilder
 from lightcl_host.autodiff.loss import PatternTerms
 from lightcl_host.autodiff.registry import RULES, Gradient
 from lightcl_host.autodiff.rules_activation import GATING_OPERATORS, gate_of
-from lightcl_host.autodiff.updates import Updater
+from lightcl_host.autodiff.updates import Updater, ancestors_of
 
 
 def depending_on(graph: GraphBuilder, parameters: Collection[str]) -> set[str]:
@@ -108,6 +108,7 @@ class Sweep:
         if not found.spreads:
             pairs = zip(upstream, node.outputs, strict=True)
             upstream = [name and self._graph.full(name, self._graph.shape(output)) for name, output in pairs]
+        start = len(self._graph.nodes)
         results = found.function(self._graph, node, upstream, wanted)
         others = [result for result in results if isinstance(result, str)]
         after = [*others, *filter(None, upstream)]
@@ -117,6 +118,17 @@ class Sweep:
         for name, result in zip(node.inputs, results, strict=True):
             if result is not None and name in self._parameters:
                 self._updater.apply(name, result, after)
+        self._updates_first(start)
+
+    def _updates_first(self, start: int) -> None:
+        """Move the nodes since ``start`` that updates need before the others, so that ``dX`` is made last.
+
+        An update in place waits for ``dX``, which stays before it then.
+        """
+        emitted = self._graph.nodes[start:]
+        needed = ancestors_of(emitted, self._updater.outputs)
+        first = [node for node in emitted if needed.intersection(node.output)]
+        self._graph.nodes[start:] = first + [node for node in emitted if not needed.intersection(node.output)]
 
     def _hand_on(self, name: str, result: Gradient) -> None:
         """Keep a gradient until the node that made the tensor is reached."""

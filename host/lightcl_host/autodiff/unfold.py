@@ -11,7 +11,7 @@ from lightcl_host.autodiff.builder import GraphBuilder
 from lightcl_host.autodiff.conv_geometry import Window
 
 #: Largest unfolded chunk. Smaller ones save memory, but each passes over the whole kernel's gradient once.
-CHUNK_BYTES = 4 * 2**20
+CHUNK_BYTES = 2 * 2**20
 FLOAT_BYTES = 4
 
 
@@ -35,19 +35,19 @@ class Chunk:
         return self.bottom - self.top
 
 
-def chunks_of(window: Window, chunk_bytes: int = 0) -> Iterator[Chunk]:
-    """Divide the output into chunks whose unfolded input stays below a size.
+def chunks_of(window: Window, filters: int) -> Iterator[Chunk]:
+    """Divide the output into chunks whose copies stay below ``CHUNK_BYTES``.
 
     Args:
         window: the geometry.
-        chunk_bytes: the limit; ``CHUNK_BYTES`` by default.
+        filters: channels of the output.
 
     Yields:
         Chunk: all of nearly equal size; several samples, or rows of one sample where one is too large.
     """
     rows, columns = window.out
-    row_bytes = FLOAT_BYTES * window.channels * window.taps * columns
-    fitting_rows = max(1, (chunk_bytes or CHUNK_BYTES) // row_bytes)
+    row_bytes = FLOAT_BYTES * columns * (window.channels * window.taps + filters)
+    fitting_rows = max(1, CHUNK_BYTES // row_bytes)
     if fitting_rows >= rows:
         pieces = -(-window.samples // min(fitting_rows // rows, window.samples))
         size = -(-window.samples // pieces)
