@@ -45,6 +45,12 @@ class Bundle:
 
     Use :meth:`open`. A zip (``.lclb``) is unpacked into a temporary folder for the object's lifetime.
 
+    Args:
+        folder: where its files are.
+        manifest: what is in it.
+        identity: see below.
+        unpacked: what must live as long as the folder (a temporary directory), or None.
+
     Attributes:
         manifest: what is in it.
         folder: where its files are.
@@ -102,6 +108,12 @@ class Bundle:
     def path(self, name: str) -> Path:
         """The path of one of its files, checked against the manifest on first use.
 
+        Args:
+            name: as the manifest lists it.
+
+        Returns:
+            Where it is.
+
         Raises:
             BundleError: when the bundle has no such file, its content differs, or an ONNX file refers to others.
         """
@@ -126,6 +138,9 @@ class Bundle:
 
     def head_parameters(self) -> dict[str, NDArray[np.float32]]:
         """The trained tensors as the host exported them.
+
+        Returns:
+            Name -> float32 array.
 
         Raises:
             BundleError: when a name, shape or type is not the manifest's, or a value is not finite.

@@ -18,6 +18,7 @@ _COMMANDS = {
     "history": "HistoryCommand",
     "rollback": "RollbackCommand",
     "verify": "VerifyCommand",
+    "doctor": "DoctorCommand",
 }
 
 

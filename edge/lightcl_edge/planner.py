@@ -16,6 +16,7 @@ from lightcl_edge import memory
 from lightcl_edge.console import format_bytes
 from lightcl_edge.errors import DoesNotFitError
 from lightcl_edge.extraction import EXTRACTION_BATCH
+from lightcl_edge.machine import cgroup_limit
 from lightcl_edge.manifest import Manifest
 
 MIB = 2**20
@@ -86,15 +87,10 @@ def plan_training(manifest: Manifest, engine: str, batch_size: int, buffer_sampl
 
 
 def available_bytes() -> int:
-    """Memory this process may still take, its present size included."""
+    """Memory this process may take, its present size included, with a reserve left for everything else."""
     free = int(psutil.virtual_memory().available) + (memory.sample(with_pss=False).rss_bytes or 0)
-    limits = [free - RESERVE_BYTES]
-    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        try:
-            limits.append(int(Path(path).read_text()))
-        except (OSError, ValueError):
-            continue
-    return min(limits)
+    _, limit = cgroup_limit()
+    return min(free, limit if limit is not None else free) - RESERVE_BYTES
 
 
 def refuse_what_does_not_fit(plan: Plan, budget_bytes: int | None, folder: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,11 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightcl_edge.errors import BundleError, NoEngineError
-
-
-def default_threads() -> int:
-    """The processors this process may use; onnxruntime does not ask (it ignores affinity and cgroup limits)."""
-    return max(1, len(os.sched_getaffinity(0)))
+from lightcl_edge.machine import usable_cores
 
 
 def import_onnxruntime() -> Any:
@@ -57,7 +52,7 @@ def inference_session(
     options = runtime.SessionOptions()
     options.enable_cpu_mem_arena = arena
     options.enable_mem_pattern = False
-    options.intra_op_num_threads = threads or default_threads()
+    options.intra_op_num_threads = threads or usable_cores()
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")

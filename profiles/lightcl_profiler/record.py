@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from lightcl_edge.machine import Machine
 from lightcl_profiler.record_reader import read_record
 
 #: Seconds since the start, RSS bytes, PSS bytes.
@@ -157,37 +158,6 @@ class Work:
     threads: int
     seed: int
     engine: str
-
-
-@dataclass(frozen=True)
-class Machine:
-    """Where it was measured.
-
-    Attributes:
-        board: the device tree's model, where there is one.
-        cpu_model: the processor.
-        architecture: ``x86_64``, ``aarch64``.
-        cores: this process may use.
-        ram_bytes: physical memory.
-        page_size_bytes: of the kernel.
-        kernel: name and release.
-        python: version.
-        packages: installed versions.
-        cgroup: ``v1``, ``v2`` or ``unavailable``.
-        cgroup_limit_bytes: memory limit of the control group, None when there is none.
-    """
-
-    board: str | None
-    cpu_model: str
-    architecture: str
-    cores: int
-    ram_bytes: int
-    page_size_bytes: int
-    kernel: str
-    python: str
-    packages: dict[str, str]
-    cgroup: str
-    cgroup_limit_bytes: int | None
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from lightcl_edge.bundle import Bundle
 from lightcl_edge.console import Progress, format_bytes
+from lightcl_edge.machine import describe_machine, usable_cores
 from lightcl_edge.manifest import Manifest
 from lightcl_profiler.joining import join_tasks
 from lightcl_profiler.launcher import KilledError, run_method
-from lightcl_profiler.machine import describe_machine, usable_cores
 from lightcl_profiler.methods import METHODS
 from lightcl_profiler.methods.contract import Job, load_method
 from lightcl_profiler.record import Failure, Report, Run, Work

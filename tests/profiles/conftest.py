@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from profile_samples import MIB, make_run
 
-from lightcl_profiler.record import Failure, Machine, Report, Work
+from lightcl_edge.machine import Machine
+from lightcl_profiler.record import Failure, Report, Work
 from lightcl_profiler.summary import summarise
 
 HERE = Path(__file__).parent

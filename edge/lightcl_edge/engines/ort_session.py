@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from lightcl_edge.errors import BundleError
-from lightcl_edge.sessions import default_threads, import_onnxruntime
+from lightcl_edge.machine import usable_cores
+from lightcl_edge.sessions import import_onnxruntime
 
 #: Blocks from this size on are mapped and unmapped one by one, so that freed activations leave the process.
 MALLOC_THRESHOLD_BYTES = 65536
@@ -36,7 +37,7 @@ def session_options(threads: int | None) -> Any:
     """
     runtime = import_onnxruntime()
     options = runtime.SessionOptions()
-    options.intra_op_num_threads = threads or default_threads()
+    options.intra_op_num_threads = threads or usable_cores()
     options.inter_op_num_threads = 1
     options.enable_cpu_mem_arena = False
     options.enable_mem_pattern = False

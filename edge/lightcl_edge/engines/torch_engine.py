@@ -16,8 +16,8 @@ import torch.nn.functional as F  # noqa: N812 - torch's own customary name
 from lightcl_edge.bundle import check_parameters
 from lightcl_edge.engines.contract import MASKED_LOGIT, Batch, Engine, FloatArray, Parameters, PatternTerm
 from lightcl_edge.graph_to_torch import GraphModule, load_module, load_parameters
+from lightcl_edge.machine import usable_cores
 from lightcl_edge.manifest import HeadInfo
-from lightcl_edge.sessions import default_threads
 
 
 class TorchEngine(Engine):
@@ -35,7 +35,7 @@ class TorchEngine(Engine):
     name = "torch"
 
     def __init__(self, head: Path, info: HeadInfo, threads: int | None = None) -> None:
-        torch.set_num_threads(threads or default_threads())
+        torch.set_num_threads(threads or usable_cores())
         self._shapes = {parameter.name: tuple(parameter.shape) for parameter in info.parameters}
         self._module: GraphModule = load_module(head, list(self._shapes))
         self._learning_rate = 0.0

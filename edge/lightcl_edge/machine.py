@@ -5,14 +5,44 @@ from __future__ import annotations
 import os
 import platform
 from contextlib import suppress
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-
-from lightcl_profiler.record import Machine
 
 PACKAGES = ("lightcl-edge", "numpy", "onnxruntime", "torch", "onnx", "timm", "Pillow", "safetensors")
 #: A version-1 group without a limit says a number close to 2**63.
 _UNLIMITED_BYTES = 2**60
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where it was measured.
+
+    Attributes:
+        board: the device tree's model, where there is one.
+        cpu_model: the processor.
+        architecture: ``x86_64``, ``aarch64``.
+        cores: this process may use.
+        ram_bytes: physical memory.
+        page_size_bytes: of the kernel.
+        kernel: name and release.
+        python: version.
+        packages: installed versions.
+        cgroup: ``v1``, ``v2`` or ``unavailable``.
+        cgroup_limit_bytes: memory limit of the control group, None when there is none.
+    """
+
+    board: str | None
+    cpu_model: str
+    architecture: str
+    cores: int
+    ram_bytes: int
+    page_size_bytes: int
+    kernel: str
+    python: str
+    packages: dict[str, str]
+    cgroup: str
+    cgroup_limit_bytes: int | None
 
 
 def _text(path: str) -> str:
@@ -34,7 +64,7 @@ def _cpu_model() -> str:
 
 
 def usable_cores() -> int:
-    """How many cores this process may use."""
+    """The cores this process may use; onnxruntime does not ask (it ignores affinity and cgroup limits)."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

@@ -1,0 +1,78 @@
+"""``lightcl-edge doctor``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from lightcl_edge.console import Command, Document, format_bytes
+from lightcl_edge.errors import ExitCode
+
+
+class DoctorCommand(Command):
+    """Say what this machine is, which engines really start here, and what they need.
+
+    Each engine is tried in a process of its own, so that one built for another processor can't take the doctor
+    with it. With a bundle, says what training it would need with each engine.
+    """
+
+    name = "doctor"
+    example = "lightcl-edge doctor --bundle bundle"
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Declare the command's own arguments."""
+        parser.add_argument("--bundle", type=Path, help="also plan a training of this bundle")
+
+    def run(self, args: argparse.Namespace) -> Document:
+        """Describe, try, plan."""
+        from dataclasses import asdict
+
+        from lightcl_edge.bundle import Bundle
+        from lightcl_edge.engines.trial import try_engine
+        from lightcl_edge.machine import describe_machine
+        from lightcl_edge.planner import available_bytes, plan_training
+
+        manifest = Bundle.open(args.bundle).manifest if args.bundle else None
+        available = available_bytes()
+        engines: Document = {}
+        for name in ("ort", "torch"):
+            args.progress.note(f"trying {name}")
+            trial = try_engine(name)
+            engines[name] = asdict(trial)
+            if manifest is None:
+                continue
+            if name == "ort" and not manifest.training_step:
+                engines[name]["plan"] = None
+                continue
+            defaults = manifest.defaults
+            plan = plan_training(manifest, name, defaults.batch_size, defaults.buffer_samples, 0)
+            engines[name]["plan"] = {**plan.document(), "fits": trial.works and plan.peak_bytes <= available}
+        return {"machine": {**asdict(describe_machine()), "available_bytes": available}, "engines": engines}
+
+    def render(self, document: Document) -> str:
+        """The machine in a few lines, then the engines."""
+        machine = document["machine"]
+        lines = [
+            f"{machine['board'] or machine['cpu_model']}, {machine['architecture']}, {machine['cores']} cores, "
+            f"Python {machine['python']}, {machine['kernel']}",
+            f"  memory {format_bytes(machine['ram_bytes'])}, a training may use "
+            f"{format_bytes(machine['available_bytes'])}; pages of {format_bytes(machine['page_size_bytes'])}",
+        ]
+        for name, engine in document["engines"].items():
+            cost = engine["import_peak_rss_bytes"]
+            loaded = "" if cost is None else f", {format_bytes(cost)} once loaded"
+            lines.append(f"  {name:<6} {'works' if engine['works'] else 'does not work'}: {engine['reason']}{loaded}")
+            if "plan" not in engine:
+                continue
+            if engine["plan"] is None:
+                lines.append("         the bundle carries no training_step graphs for it")
+            else:
+                verdict = "fits" if engine["plan"]["fits"] else "does not fit"
+                lines.append(
+                    f"         this bundle needs about {format_bytes(engine['plan']['peak_bytes'])}: {verdict}"
+                )
+        return "\n".join(lines)
+
+    def exit_code(self, document: Document) -> ExitCode:
+        """8 when no engine works."""
+        return ExitCode.DONE if any(e["works"] for e in document["engines"].values()) else ExitCode.NO_ENGINE

@@ -1,0 +1,99 @@
+"""Try an engine in a process of its own: ``python -m lightcl_edge.engines.trial ort|torch``.
+
+A wheel built for another processor dies of an illegal instruction; then the trial dies, not the caller. The
+process prints one JSON document: what importing cost at its peak, and that a small computation came out right.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+
+from lightcl_edge.memory import peak_rss_bytes
+
+TRIAL_SECONDS = 120.0
+#: An ONNX model (opset 20) with one node, Relu from ``x`` to ``y``, both float32 of shape (2,).
+_RELU_MODEL = bytes.fromhex(
+    "080a3a330a0c0a0178120179220452656c7512016d5a0f0a0178120a0a08080112040a020802620f0a0179120a0a08080112040a02080242040a001014"
+)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What became of an engine.
+
+    Attributes:
+        works: whether it loaded and computed.
+        reason: its version, or why it does not work.
+        import_peak_rss_bytes: peak of a process that only loaded it; None when it did not load.
+    """
+
+    works: bool
+    reason: str
+    import_peak_rss_bytes: int | None
+
+
+def try_engine(name: str) -> Trial:
+    """Start a trial process and say how it ended.
+
+    Args:
+        name: ``ort`` or ``torch``.
+
+    Returns:
+        The outcome; a crash of the process is an outcome, not an error.
+    """
+    command = [sys.executable, "-m", "lightcl_edge.engines.trial", name]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=TRIAL_SECONDS, check=False)
+    except subprocess.TimeoutExpired:
+        return Trial(False, f"did not answer within {TRIAL_SECONDS:.0f} seconds", None)
+    if done.returncode < 0:
+        name_of_signal = signal.Signals(-done.returncode).name
+        meaning = {"SIGILL": "illegal instruction: built for another processor", "SIGKILL": "killed, out of memory?"}
+        return Trial(False, f"died of {name_of_signal} ({meaning.get(name_of_signal, 'crashed')})", None)
+    try:
+        document = json.loads(done.stdout)
+        return Trial(bool(document["works"]), str(document["reason"]), document["import_peak_rss_bytes"])
+    except (ValueError, KeyError, TypeError):
+        last = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
+        return Trial(False, last[0][:300], None)
+
+
+def _run_ort() -> tuple[str, int]:
+    import numpy as np
+    import onnxruntime
+
+    loaded = peak_rss_bytes()
+    session = onnxruntime.InferenceSession(_RELU_MODEL, providers=["CPUExecutionProvider"])
+    result = session.run(None, {"x": np.array([-1.0, 2.0], np.float32)})[0].tolist()
+    if result != [0.0, 2.0]:
+        raise ArithmeticError(f"Relu of (-1, 2) gave {result}, expected (0, 2)")
+    return f"onnxruntime {onnxruntime.__version__}", loaded
+
+
+def _run_torch() -> tuple[str, int]:
+    import torch
+
+    loaded = peak_rss_bytes()
+    weight = torch.full((1, 1, 3, 3), 0.5, requires_grad=True)
+    torch.nn.functional.conv2d(torch.ones(1, 1, 4, 4), weight).sum().backward()  # type: ignore[no-untyped-call]
+    if weight.grad is None or weight.grad.sum().item() != 36.0:
+        raise ArithmeticError(f"a convolution's gradient gave {weight.grad}, expected 4 everywhere")
+    return f"torch {torch.__version__}", loaded
+
+
+def main(name: str) -> None:
+    """Run one trial in this process and print its document."""
+    try:
+        reason, loaded = {"ort": _run_ort, "torch": _run_torch}[name]()
+        document = {"works": True, "reason": reason, "import_peak_rss_bytes": loaded}
+    except (ImportError, OSError, ArithmeticError, RuntimeError) as error:
+        document = {"works": False, "reason": f"{type(error).__name__}: {error}", "import_peak_rss_bytes": None}
+    print(json.dumps(document))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,209 @@
+"""What one process of ``bench_step`` does: ``python -m lightcl_profiler.bench_step_child < job.json``."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from lightcl_edge.bundle import HEAD, HEAD_PARAMETERS, Bundle
+from lightcl_edge.engines.contract import Batch, PatternTerm
+from lightcl_edge.errors import BundleError, LightclError, NoEngineError, UsageError
+from lightcl_edge.manifest import HeadInfo
+from lightcl_edge.memory import peak_rss_bytes
+from lightcl_edge.tensor_file import TensorFile
+
+METHODS = ("ort_in_place", "ort_accumulate", "torch_sgd")
+REFERENCE = "torch_sgd"
+
+
+@dataclass(frozen=True)
+class StepJob:
+    """What one process does.
+
+    Attributes:
+        bundle: its path.
+        method: one of ``METHODS``.
+        samples: new samples a step.
+        buffered_samples: samples with patterns a step.
+        steps: how many.
+        threads: for each operator.
+    """
+
+    bundle: str
+    method: str
+    samples: int
+    buffered_samples: int
+    steps: int
+    threads: int
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """What one process measured.
+
+    Attributes:
+        peak_rss_bytes: of the whole process.
+        import_rss_bytes: peak once everything was imported.
+        load_rss_bytes: peak once head and batch were in memory.
+        seconds_per_step: median, without the first step.
+        loss: of the last step.
+    """
+
+    peak_rss_bytes: int
+    import_rss_bytes: int
+    load_rss_bytes: int
+    seconds_per_step: float
+    loss: float
+
+
+Stepper = Callable[[Batch], float]
+
+
+def random_batch(head: HeadInfo, feature_shape: list[int], pattern_shapes: dict[str, list[int]], job: StepJob) -> Batch:
+    """The batch that all methods learn, from one seed.
+
+    Args:
+        head: of the bundle.
+        feature_shape: of one sample.
+        pattern_shapes: pattern tensor -> its shape for one sample.
+        job: the batch's sizes.
+
+    Returns:
+        The batch; half of all channels are held.
+    """
+    generator = np.random.default_rng(0)
+
+    def positive(*shape: int) -> np.ndarray[Any, np.dtype[np.float32]]:
+        return np.maximum(generator.standard_normal(shape, dtype=np.float32), 0)
+
+    samples, patterns = job.samples, None
+    if job.buffered_samples:
+        targets = {name: positive(job.buffered_samples, *shape) for name, shape in pattern_shapes.items()}
+        masks = {name: (np.arange(shape[0]) % 2).astype(np.float32) for name, shape in pattern_shapes.items()}
+        patterns = PatternTerm(positive(job.buffered_samples, *feature_shape), targets, masks, beta=1e-6)
+    return Batch(
+        features=positive(samples, *feature_shape),
+        labels=generator.integers(0, head.capacity, samples),
+        logit_mask=np.ones((samples, head.capacity), np.float32),
+        weights=np.full(samples, 1 / samples, np.float32),
+        learning_rate=1e-3,
+        patterns=patterns,
+    )
+
+
+def _ort_stepper(bundle: Bundle, job: StepJob) -> Stepper:
+    from lightcl_edge.engines.ort_engine import OrtEngine
+
+    info = bundle.manifest.head
+    steps = [(graph, bundle.path(graph.path)) for graph in bundle.manifest.training_step]
+    update = job.method.removeprefix("ort_")
+    engine = OrtEngine(bundle.path(HEAD), info, bundle.manifest.feature.shape, steps, job.threads, update)
+    engine.load(TensorFile(bundle.path(HEAD_PARAMETERS), BundleError))
+    return engine.step
+
+
+def _torch_stepper(bundle: Bundle, job: StepJob) -> Stepper:
+    """What a user of PyTorch writes: forward, backward, ``optimizer.step()``."""
+    try:
+        import torch
+    except ImportError as error:
+        raise NoEngineError(f"{REFERENCE} needs torch ({error}); leave it out with --methods") from error
+    from torch.nn.functional import cross_entropy
+
+    from lightcl_edge.graph_to_torch import load_module
+
+    torch.set_num_threads(job.threads)
+    module = load_module(bundle.path(HEAD), [parameter.name for parameter in bundle.manifest.head.parameters])
+    optimizer: torch.optim.SGD | None = None
+
+    def step(batch: Batch) -> float:
+        nonlocal optimizer
+        if optimizer is None:
+            optimizer = torch.optim.SGD(list(module.named_tensors().values()), lr=batch.learning_rate)
+        patterns, count = batch.patterns, len(batch.features)
+        rows = batch.features if patterns is None else np.concatenate([batch.features, patterns.features])
+        names = ["logits"] if patterns is None else list(patterns.targets)
+        values = module(torch.from_numpy(rows), names)
+        loss = cross_entropy(values["logits"][:count], torch.from_numpy(batch.labels))
+        if patterns is not None:
+            for name, target in patterns.targets.items():
+                mask = torch.from_numpy(patterns.masks[name]).reshape(-1, *[1] * (target.ndim - 2))
+                difference = values[name][count:] - torch.from_numpy(target)
+                loss = loss + patterns.beta * (mask * difference**2).sum()
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        return float(loss.detach())
+
+    return step
+
+
+def pattern_shapes(bundle: Bundle) -> dict[str, list[int]]:
+    """Shapes of the head's pattern tensors for one sample, read from a step graph's inputs.
+
+    Args:
+        bundle: with training-step graphs.
+
+    Returns:
+        Name -> shape.
+
+    Raises:
+        UsageError: when the bundle has no graph with buffered samples.
+    """
+    from lightcl_edge.engines.ort_session import open_session, session_options
+
+    for graph in bundle.manifest.training_step:
+        if graph.buffered_samples:
+            session = open_session(bundle.path(graph.path), session_options(1), graph.path)
+            inputs = {value.name: list(value.shape) for value in session.get_inputs()}
+            return {name: inputs[f"target.{name}"][1:] for name in bundle.manifest.head.patterns}
+    raise UsageError("the bundle has no training_step graph with buffered samples, expected one; use --buffer 0")
+
+
+def run_job(job: StepJob, shapes: dict[str, list[int]]) -> StepRecord:
+    """Do the steps in this process and measure them.
+
+    Args:
+        job: what to do.
+        shapes: of the pattern tensors.
+
+    Returns:
+        The measurement.
+    """
+    if job.method == REFERENCE:
+        import torch  # noqa: F401
+    else:
+        import onnxruntime  # noqa: F401
+    import_bytes = peak_rss_bytes()
+    bundle = Bundle.open(job.bundle)
+    batch = random_batch(bundle.manifest.head, bundle.manifest.feature.shape, shapes, job)
+    step = _torch_stepper(bundle, job) if job.method == REFERENCE else _ort_stepper(bundle, job)
+    load_bytes, seconds, loss = peak_rss_bytes(), [], 0.0
+    for _ in range(job.steps):
+        started = time.perf_counter()
+        loss = step(batch)
+        seconds.append(time.perf_counter() - started)
+    return StepRecord(peak_rss_bytes(), import_bytes, load_bytes, statistics.median(seconds[1:]), loss)
+
+
+def main() -> int:
+    """Read the job, do it, print the record; a user's error goes to stderr."""
+    request = json.load(sys.stdin)
+    try:
+        record = run_job(StepJob(**request["job"]), request["shapes"])
+    except LightclError as error:
+        print(error, file=sys.stderr)
+        return int(error.exit_code)
+    print(json.dumps(asdict(record)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,38 @@
+"""The doctor survives engines that do not."""
+
+from __future__ import annotations
+
+import json
+import signal
+
+from lightcl_edge.engines import trial
+
+
+def test_it_reports_machine_engines_and_what_a_bundle_needs(edge, bundle):
+    document = json.loads(edge("doctor", "--bundle", bundle, "--json")[0])
+    assert document["machine"]["cores"] >= 1 and document["machine"]["page_size_bytes"] % 4096 == 0
+    assert document["engines"]["ort"]["works"] is True and document["engines"]["ort"]["plan"] is None
+    torch = document["engines"]["torch"]
+    assert torch["works"] is True and torch["import_peak_rss_bytes"] > 100 * 2**20
+    assert torch["plan"]["peak_bytes"] > document["engines"]["ort"]["import_peak_rss_bytes"]
+    assert "works" in edge("doctor")[0]
+
+
+def _program(tmp_path, monkeypatch, code):
+    """Stand in for the trial's Python with a program that does what a broken engine does."""
+    fake = tmp_path / "python"
+    fake.write_text(f"#!/bin/sh\n{code}\n")
+    fake.chmod(0o755)
+    monkeypatch.setattr(trial.sys, "executable", str(fake))
+    return trial.try_engine("torch")
+
+
+def test_an_illegal_instruction_kills_the_trial_only(tmp_path, monkeypatch):
+    found = _program(tmp_path, monkeypatch, f"kill -{int(signal.SIGILL)} $$")
+    assert not found.works and "SIGILL" in found.reason and "another processor" in found.reason
+
+
+def test_a_failed_import_and_a_hang(tmp_path, monkeypatch):
+    assert "no such" in _program(tmp_path, monkeypatch, "echo no such module >&2; exit 1").reason
+    monkeypatch.setattr(trial, "TRIAL_SECONDS", 0.2)
+    assert "did not answer" in _program(tmp_path, monkeypatch, "exec sleep 5").reason

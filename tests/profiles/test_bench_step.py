@@ -1,0 +1,70 @@
+"""The benchmark of training steps, end to end on a tiny bundle."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small_bundle import make_bundle
+from step_bundle import make_step_bundle
+
+from lightcl_edge.bundle import Bundle
+from lightcl_edge.errors import BundleError
+from lightcl_edge.tensor_file import TensorFile
+from lightcl_profiler.bench_step import BenchStepCommand
+
+
+def bench(bundle: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    sizes = ["--batch-size", "8", "--buffer", "3", "--steps", "3", "--runs", "1", "--threads", "1"]
+    command = [sys.executable, "-m", "lightcl_profiler.bench_step", str(bundle), *sizes, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_methods_do_the_same_steps(tmp_path: Path) -> None:
+    """All methods end at the same loss, and onnxruntime needs less memory than torch."""
+    done = bench(make_step_bundle(tmp_path), "--json")
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    methods = {entry["method"]: entry for entry in document["methods"]}
+    assert set(methods) == {"ort_in_place", "ort_accumulate", "torch_sgd"}
+    losses = [entry["loss"] for entry in methods.values()]
+    assert losses == pytest.approx([losses[0]] * 3, rel=1e-5)
+    for entry in methods.values():
+        assert 0 < entry["import_rss_bytes"] <= entry["load_rss_bytes"] <= entry["peak_rss_bytes"]
+        assert entry["seconds_per_step"] > 0
+    assert methods["torch_sgd"]["peak_ratio"] == 1
+    for name in ("ort_in_place", "ort_accumulate"):
+        assert methods[name]["peak_ratio"] > 1.5
+    text = BenchStepCommand().render(document)
+    assert "torch_sgd / this" in text
+    assert "ort_in_place" in text
+
+
+def test_wrong_arguments(tmp_path: Path) -> None:
+    plain = make_bundle(tmp_path / "plain")
+    done = bench(plain)
+    assert done.returncode == 2
+    assert "no training_step graph with buffered samples, expected one" in done.stderr
+    done = bench(plain, "--methods", "tensorflow")
+    assert "found method 'tensorflow', expected some of ort_in_place, ort_accumulate, torch_sgd" in done.stderr
+
+
+def test_tensors_of_a_file_one_by_one(tmp_path: Path) -> None:
+    bundle = Bundle.open(make_bundle(tmp_path / "plain"))
+    path = bundle.path("head.safetensors")
+    tensors, expected = TensorFile(path, BundleError), bundle.head_parameters()
+    assert set(tensors) == set(expected)
+    for name, value in expected.items():
+        np.testing.assert_array_equal(tensors[name], value)
+    with pytest.raises(KeyError):
+        tensors["absent"]
+    damaged = tmp_path / "damaged.safetensors"
+    damaged.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(BundleError, match=r"damaged\.safetensors is damaged .*; expected a safetensors file"):
+        TensorFile(damaged, BundleError)
+    with pytest.raises(BundleError, match="missing"):
+        TensorFile(tmp_path / "none.safetensors", BundleError)

@@ -1,0 +1,25 @@
+"""The tiny bundle with training-step graphs."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import onnx
+from small_bundle import make_bundle
+
+from lightcl_edge.bundle import Bundle, write_bundle
+from lightcl_host.training_graph import step_graphs
+
+
+def make_step_bundle(folder: Path, batch_size: int = 8, buffered_samples: int = 3) -> Path:
+    """Write the tiny bundle with the graphs of the ort engine; ``folder`` takes it and its plain form."""
+    plain = Bundle.open(make_bundle(folder / "plain"))
+    manifest = plain.manifest
+    head = onnx.load(plain.path("head.onnx"))
+    graphs = step_graphs(head, manifest.head, manifest.feature.shape, [batch_size], buffered_samples)
+    files = {entry.path: plain.path(entry.path).read_bytes() for entry in manifest.files}
+    files |= {graph.path: data for graph, data in graphs}
+    out = folder / "steps"
+    write_bundle(out, dataclasses.replace(manifest, training_step=[graph for graph, _ in graphs]), files)
+    return out
