@@ -6,10 +6,10 @@ import dataclasses
 from pathlib import Path
 
 import onnx
-from small_bundle import make_bundle
 
 from lightcl_edge.bundle import Bundle, write_bundle
 from lightcl_host.training_graph import step_graphs
+from small_bundle import make_bundle
 
 
 def make_step_bundle(folder: Path, batch_size: int = 8, buffered_samples: int = 3) -> Path:

@@ -13,7 +13,7 @@ from head_export import Tail, export_head
 from lightcl_edge.engines.contract import Batch, FloatArray, PatternTerm
 from lightcl_edge.engines.ort_engine import OrtEngine
 from lightcl_edge.manifest import HeadInfo, StepGraph
-from lightcl_host.training_graph import step_graphs
+from lightcl_host.training_graph import build_step, step_graphs
 
 #: Networks this small only lose by threads, above all where other processes compute beside the tests.
 torch.set_num_threads(1)
@@ -38,7 +38,13 @@ class Head:
         self.tail, self.feature_shape = tail.eval(), feature_shape
         self.model, self.info = export_head(tail, feature_shape)
         self.steps: list[tuple[StepGraph, Path]] = []
-        for graph, data in step_graphs(self.model, self.info, feature_shape, [batch_size], buffered_samples):
+        offered = step_graphs(self.model, self.info, feature_shape, [batch_size], buffered_samples)
+        graphs = [offer for offer in offered if offer[0].update != "accumulate"]
+        for held in {0, min(2, buffered_samples)}:  # micro-batches of several samples, which a batch may not fill
+            part = build_step(self.model, self.info, 4, held, in_place=False)
+            record = StepGraph(f"training_step/accumulate_{held}.onnx", "accumulate", 4, held)
+            graphs.append((record, part.SerializeToString()))
+        for graph, data in graphs:
             path = folder / graph.path
             path.parent.mkdir(exist_ok=True)
             path.write_bytes(data)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -227,6 +228,14 @@ def test_neither_torch_nor_onnx_is_imported() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_without_onnxruntime(tmp_path: Path) -> None:
+    (tmp_path / "onnxruntime.py").write_text("raise ImportError('not for this processor')")
+    code = "from lightcl_edge.engines.ort_engine import OrtEngine; OrtEngine(b'', None, (1,), [])"
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment)
+    assert "NoEngineError: onnxruntime can't be imported (not for this processor)" in done.stderr
 
 
 def _resnet18() -> tuple[nn.Module, int, tuple[int, ...]]:

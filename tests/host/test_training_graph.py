@@ -14,7 +14,7 @@ from torch import nn
 from head_export import Tail, export_head
 from lightcl_edge.errors import BundleError
 from lightcl_edge.manifest import HeadInfo, ParameterInfo
-from lightcl_host import training_graph
+from lightcl_host import autodiff, operators, training_graph
 from lightcl_host.autodiff.liveness import peak_of
 from lightcl_host.autodiff.updates import Updater, ancestors_of, update_hazards
 from lightcl_host.training_graph import build_step, step_graphs
@@ -36,11 +36,11 @@ def exported() -> tuple[onnx.ModelProto, HeadInfo]:
 
 def test_offered_graphs(exported: tuple[onnx.ModelProto, HeadInfo]) -> None:
     model, info = exported
-    graphs = step_graphs(model, info, SHAPE, [8], 3)
+    graphs = step_graphs(model, info, SHAPE, [32], 15)
     found = {(graph.update, graph.samples, graph.buffered_samples) for graph, _ in graphs}
     assert found == {
-        ("in_place", 8, 0),
-        ("in_place", 8, 3),
+        ("in_place", 32, 0),
+        ("in_place", 32, 15),
         ("accumulate", 2, 0),
         ("accumulate", 2, 1),
         ("forward", 0, 0),
@@ -52,7 +52,7 @@ def test_offered_graphs(exported: tuple[onnx.ModelProto, HeadInfo]) -> None:
         assert not {value.name for value in step.graph.initializer} & {p.name for p in info.parameters}
         assert {node.domain for node in step.graph.node} == {""}
         assert step.ir_version == 10
-    assert step_graphs(model, info, SHAPE, [8], 3) == graphs, "the same head gives the same bytes"
+    assert step_graphs(model, info, SHAPE, [32], 15) == graphs, "the same head gives the same bytes"
 
 
 def test_step_inputs(exported: tuple[onnx.ModelProto, HeadInfo]) -> None:
@@ -193,6 +193,10 @@ def test_operator_outside_the_list(exported: tuple[onnx.ModelProto, HeadInfo]) -
     next(node for node in other.graph.node if node.op_type == "Relu").op_type = "Softplus"
     with pytest.raises(BundleError, match=r"operator Softplus \(output '.*'\) can't be trained through"):
         build_step(other, info, 4, 0, in_place=True)
+
+
+def test_host_and_gradient_rules_list_the_same_operators() -> None:
+    assert autodiff.TRAINABLE_OPERATORS == operators.TRAINABLE_OPERATORS
 
 
 def test_forward_graph_has_no_weights(exported: tuple[onnx.ModelProto, HeadInfo]) -> None:

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_bundle import make_bundle
-from step_bundle import make_step_bundle
 
 from lightcl_edge.bundle import Bundle
 from lightcl_edge.errors import BundleError
 from lightcl_edge.tensor_file import TensorFile
 from lightcl_profiler.bench_step import BenchStepCommand
+from small_bundle import make_bundle
+from step_bundle import make_step_bundle
 
 
 def bench(bundle: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

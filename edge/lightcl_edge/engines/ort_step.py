@@ -18,7 +18,6 @@ from lightcl_edge.manifest import StepGraph
 
 _UPDATE = "update."
 _ACCUMULATOR = "accumulator."
-_FLOAT_BYTES = 4
 
 
 class StepRunner:
@@ -81,6 +80,8 @@ class StepRunner:
             self._place("neg_lr", np.array([-batch.learning_rate], np.float32))
             self._place("zero", np.zeros(1, np.float32))
         self._session.run_with_iobinding(self._binding)
+        for name in self._fields:
+            del self._bound[name]  # the caller's arrays are the caller's to keep or free
         return float(self._loss)
 
     def _place_features(self, batch: Batch, samples: slice, held: slice) -> None:
