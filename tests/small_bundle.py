@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -74,8 +75,32 @@ def head_parts(rng):
     return _model(nodes, [("features", ["n", CHANNELS, 4, 4])], outputs, weights), weights
 
 
-def make_bundle(out: Path, seed: int = 0, **changes) -> Path:
-    """Write the tiny bundle; ``changes`` replace fields of its manifest."""
+HEAD = HeadInfo(
+    CAPACITY,
+    HIDDEN,
+    ["Conv", "Flatten", "Gemm", "GlobalAveragePool", "Relu"],
+    [
+        ParameterInfo("block.weight", [HIDDEN, CHANNELS, 3, 3]),
+        ParameterInfo("block.bias", [HIDDEN]),
+        ParameterInfo("classifier.weight", [CAPACITY, HIDDEN]),
+        ParameterInfo("classifier.bias", [CAPACITY]),
+    ],
+    ["relu", "logits"],
+)
+DEFAULTS = TrainingDefaults(epochs=8, batch_size=8, learning_rate=0.05, buffer_samples=4)
+
+
+@cache
+def training_steps():
+    """The ort engine's graphs; they hold no weights, so one set serves every seed."""
+    from lightcl_host.training_graph import step_graphs
+
+    head = onnx.load_from_string(head_parts(np.random.default_rng(0))[0])
+    return step_graphs(head, HEAD, [CHANNELS, 4, 4], [DEFAULTS.batch_size], DEFAULTS.buffer_samples)
+
+
+def make_bundle(out: Path, seed: int = 0, *, steps: bool = True, **changes) -> Path:
+    """Write the tiny bundle, with or without graphs for the ort engine; ``changes`` replace fields of its manifest."""
     import onnxruntime
 
     rng = np.random.default_rng(seed)
@@ -88,16 +113,11 @@ def make_bundle(out: Path, seed: int = 0, **changes) -> Path:
         model=ModelInfo("tiny", "none", "stem", "fp32", 20, "1.20"),
         input=INPUT,
         feature=FeatureInfo([CHANNELS, 4, 4], [0.05], [0]),
-        head=HeadInfo(
-            CAPACITY,
-            HIDDEN,
-            ["Conv", "Flatten", "Gemm", "GlobalAveragePool", "Relu"],
-            [ParameterInfo(name, list(array.shape)) for name, array in weights.items()],
-            ["relu", "logits"],
-        ),
+        head=HEAD,
         golden=GoldenInfo(2, 1e-3, 1e-3),
         cost=CostInfo(3136, 4096, 12_288, 19_352, 2200, 2048, 74_000),
-        defaults=TrainingDefaults(epochs=8, batch_size=8, learning_rate=0.05, buffer_samples=4),
+        defaults=DEFAULTS,
+        training_step=[record for record, _ in training_steps()] if steps else [],
     )
     scratch = out.parent / f"{out.name}.scratch"
     write_tensors(scratch, weights)
@@ -106,6 +126,8 @@ def make_bundle(out: Path, seed: int = 0, **changes) -> Path:
     golden = scratch.read_bytes()
     scratch.unlink()
     files = {"trunk.onnx": trunk, "head.onnx": head, "head.safetensors": parameters, "golden.safetensors": golden}
+    if steps:
+        files |= {record.path: graph for record, graph in training_steps()}
     write_bundle(out, replace(manifest, **changes), files)
     return out
 

@@ -24,7 +24,7 @@ def snapshot(folder: Path) -> dict[str, bytes]:
 def taught(edge, bundle, tmp_path):
     """A state after one task, and a function that checks that a failing command leaves it alone."""
     state, data = tmp_path / "state", make_folder(tmp_path / "data", ["red", "green"])
-    edge("train", "--bundle", bundle, "--state", state, "--data", data, "--engine", "torch", "--quiet")
+    edge("train", "--bundle", bundle, "--state", state, "--data", data, "--engine", "ort", "--quiet")
     before = snapshot(state)
 
     def fails(*arguments, code, says):
@@ -66,7 +66,7 @@ def test_wrong_hash(edge, bundle):
 def test_a_text_file_as_image_is_skipped_and_counted(edge, taught):
     state, data, _ = taught
     (data / "red" / "bad.png").write_text("not an image")
-    out, _ = edge("train", "--state", state, "--data", data, "--engine", "torch", "--json")
+    out, _ = edge("train", "--state", state, "--data", data, "--engine", "ort", "--json")
     document = json.loads(out)
     assert document["skipped_images"] == 1 and "bad.png" in document["skipped"][0]
 
@@ -96,7 +96,7 @@ def test_a_class_with_no_readable_image(taught):
     state, data, fails = taught
     (data / "torn").mkdir()
     (data / "torn" / "a.png").write_text("no")
-    fails("train", "--state", state, "--data", data, "--engine", "torch", code=4, says=["'torn'", "a.png"])
+    fails("train", "--state", state, "--data", data, "--engine", "ort", code=4, says=["'torn'", "a.png"])
 
 
 def test_no_data(taught, tmp_path):
@@ -172,7 +172,7 @@ def test_a_huge_learning_rate_keeps_the_old_head(taught, tmp_path):
     mixed = make_folder(tmp_path / "mixed", ["red", "green"], seed=3)
     for index in range(5):
         os.rename(mixed / "red" / f"{index}.png", mixed / "green" / f"taken-{index}.png")
-    arguments = ("train", "--state", state, "--data", mixed, "--engine", "torch")
+    arguments = ("train", "--state", state, "--data", mixed, "--engine", "ort")
     fails(*arguments, "--learning-rate", "3e38", code=7, says=["not finite", "the old head stays"])
 
 
@@ -182,7 +182,7 @@ def test_forgetting_beyond_the_limit_keeps_the_old_head(edge, taught, tmp_path):
     os.rename(wrong / "red", wrong / "x")
     os.rename(wrong / "green", wrong / "red")
     os.rename(wrong / "x", wrong / "green")
-    arguments = ("train", "--state", state, "--data", wrong, "--engine", "torch", "--epochs", "60")
+    arguments = ("train", "--state", state, "--data", wrong, "--engine", "ort", "--epochs", "60")
     fails(*arguments, "--max-forgetting", "0.2", code=7, says=["fell from", "--max-forgetting"])
 
 

@@ -6,16 +6,18 @@ import json
 import signal
 
 from lightcl_edge.engines import trial
+from small_bundle import make_bundle
 
 
-def test_it_reports_machine_engines_and_what_a_bundle_needs(edge, bundle):
-    document = json.loads(edge("doctor", "--bundle", bundle, "--json")[0])
+def test_it_reports_machine_engines_and_what_a_bundle_needs(edge, bundle, tmp_path):
+    document = json.loads(edge("doctor", "--bundle", make_bundle(tmp_path / "plain", steps=False), "--json")[0])
     assert document["machine"]["cores"] >= 1 and document["machine"]["page_size_bytes"] % 4096 == 0
     assert document["engines"]["ort"]["works"] is True and document["engines"]["ort"]["plan"] is None
     torch = document["engines"]["torch"]
     assert torch["works"] is True and torch["import_peak_rss_bytes"] > 100 * 2**20
     assert torch["plan"]["peak_bytes"] > document["engines"]["ort"]["import_peak_rss_bytes"]
-    assert "works" in edge("doctor")[0]
+    text = edge("doctor", "--bundle", bundle)[0]
+    assert "works" in text and text.count("this bundle needs about") == 2
 
 
 def _program(tmp_path, monkeypatch, code):

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -87,9 +86,9 @@ def test_one_writer(state):
         pass
 
 
-def start_training(bundle, state, data, epochs):
+def start_training(bundle, state, data, epochs, engine="ort"):
     command = [sys.executable, "-m", "lightcl_edge", "train", "--bundle", bundle, "--state", state, "--data", data]
-    command += ["--engine", "torch", "--epochs", epochs, "--threads", 1, "--json"]
+    command += ["--engine", engine, "--epochs", epochs, "--threads", 1, "--json"]
     return subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -100,24 +99,20 @@ def wait_for(path, process):
         time.sleep(0.05)
 
 
-def wait_for_training(process):
-    """Until torch is loaded, which comes right before the first step."""
-    maps = Path(f"/proc/{process.pid}/maps")
-    for _ in range(600):
-        if process.poll() is not None or "libtorch_python" in maps.read_text():
-            break
-        time.sleep(0.05)
-    time.sleep(2.5)
+EPOCHS = 1500
+CASES = [
+    pytest.param("ort", signal.SIGINT),
+    pytest.param("ort", signal.SIGTERM, marks=pytest.mark.slow),
+    pytest.param("torch", signal.SIGINT, marks=pytest.mark.slow),
+]
 
 
-EPOCHS = 2000
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
-def test_an_interrupted_task_goes_on_and_ends_in_the_same_weights(edge, bundle, tmp_path, number):
+@pytest.mark.parametrize(("engine", "number"), CASES)
+def test_an_interrupted_task_goes_on_and_ends_in_the_same_weights(edge, bundle, tmp_path, engine, number):
     data = make_folder(tmp_path / "d", ["red", "green"])
-    process = start_training(bundle, tmp_path / "s", data, EPOCHS)
-    wait_for_training(process)
+    process = start_training(bundle, tmp_path / "s", data, EPOCHS, engine)
+    wait_for(tmp_path / "s" / "work" / "features" / "store.json", process)
+    time.sleep(0.7 if engine == "ort" else 4)
     process.send_signal(number)
     out, err = process.communicate(timeout=60)
     if process.returncode == 0:
@@ -128,7 +123,7 @@ def test_an_interrupted_task_goes_on_and_ends_in_the_same_weights(edge, bundle, 
     assert status["generation"] == 0 and status["interrupted_task"] is True
     documents = []
     for name in ("s", "fresh"):
-        done = start_training(bundle, tmp_path / name, data, EPOCHS).communicate(timeout=300)
+        done = start_training(bundle, tmp_path / name, data, EPOCHS, engine).communicate(timeout=300)
         documents.append(json.loads(done[0]))
     heads = [tmp_path / name / "generations" / "000001" / "head.safetensors" for name in ("s", "fresh")]
     assert heads[0].read_bytes() == heads[1].read_bytes()
@@ -138,14 +133,14 @@ def test_an_interrupted_task_goes_on_and_ends_in_the_same_weights(edge, bundle, 
 
 def test_after_sigkill_the_state_opens_and_training_completes(edge, bundle, tmp_path):
     data = make_folder(tmp_path / "d", ["red", "green"])
-    edge("train", "--bundle", bundle, "--state", tmp_path / "s", "--data", data, "--engine", "torch", "--quiet")
+    edge("train", "--bundle", bundle, "--state", tmp_path / "s", "--data", data, "--engine", "ort", "--quiet")
     process = start_training(bundle, tmp_path / "s", data, 2000)
     wait_for(tmp_path / "s" / "work" / "features" / "store.json", process)
-    busy = edge("train", "--state", tmp_path / "s", "--data", data, "--engine", "torch", code=6)[1]
+    busy = edge("train", "--state", tmp_path / "s", "--data", data, "--engine", "ort", code=6)[1]
     assert f"pid {process.pid}" in busy
     assert edge("predict", "--state", tmp_path / "s", data / "red" / "0.png")[0]
     process.kill()
     process.wait()
     assert json.loads(edge("status", "--state", tmp_path / "s", "--json")[0])["generation"] == 1
-    out, _ = edge("train", "--state", tmp_path / "s", "--data", data, "--engine", "torch", "--epochs", "2", "--json")
+    out, _ = edge("train", "--state", tmp_path / "s", "--data", data, "--engine", "ort", "--epochs", "2", "--json")
     assert json.loads(out)["generation"] == 2

@@ -8,7 +8,7 @@ import pytest
 
 from small_bundle import make_bundle, make_folder
 
-ENGINE = ("--engine", "torch")
+ENGINE = ("--engine", "ort")
 
 
 def train(edge, bundle, state, data, *more, code=0):
@@ -31,7 +31,7 @@ def test_two_tasks_grow_the_classifier(taught):
     assert two["classes"] == ["green", "red", "blue", "grey"]
     assert one["images"] == 24 and one["skipped_images"] == 0 and one["peak_rss_bytes"] > 2**20
     assert {"extract", "import", "train", "commit"} <= {phase["name"] for phase in one["phases"]}
-    assert one["bytes_written"] > 0 and one["engine"] == "torch" and one["engine_reason"]
+    assert one["bytes_written"] > 0 and one["engine"] == "ort" and one["engine_reason"]
 
 
 def test_it_recognises_what_it_learned(edge, taught, tmp_path):
