@@ -14,7 +14,7 @@ from small_bundle import make_bundle
 
 def make_step_bundle(folder: Path, batch_size: int = 8, buffered_samples: int = 3) -> Path:
     """Write the tiny bundle with the graphs of the ort engine; ``folder`` takes it and its plain form."""
-    plain = Bundle.open(make_bundle(folder / "plain"))
+    plain = Bundle.open(make_bundle(folder / "plain", steps=False))
     manifest = plain.manifest
     head = onnx.load(plain.path("head.onnx"))
     graphs = step_graphs(head, manifest.head, manifest.feature.shape, [batch_size], buffered_samples)

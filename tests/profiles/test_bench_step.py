@@ -45,7 +45,7 @@ def test_methods_do_the_same_steps(tmp_path: Path) -> None:
 
 
 def test_wrong_arguments(tmp_path: Path) -> None:
-    plain = make_bundle(tmp_path / "plain")
+    plain = make_bundle(tmp_path / "plain", steps=False)
     done = bench(plain)
     assert done.returncode == 2
     assert "no training_step graph with buffered samples, expected one" in done.stderr
