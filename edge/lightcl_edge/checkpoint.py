@@ -8,12 +8,12 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
-
+from lightcl_edge.bundle import sha256_of
 from lightcl_edge.durable import fsync_folder, replace_durably
-from lightcl_edge.engines.contract import FloatArray, Parameters
+from lightcl_edge.engines.contract import Parameters
 from lightcl_edge.errors import StateError
-from lightcl_edge.tensors import read_tensors, write_tensors
+from lightcl_edge.tensor_file import TensorFile
+from lightcl_edge.tensors import write_tensors
 
 #: A checkpoint writes the whole head; more often than this wears out SD cards.
 SECONDS_BETWEEN_CHECKPOINTS = 30.0
@@ -47,17 +47,18 @@ class Checkpoints:
         self._last = time.monotonic()
         self.bytes_written = 0
 
-    def load(self) -> tuple[Position, dict[str, FloatArray]] | None:
-        """The task's position and parameters, or None to start from the beginning."""
+    def load(self) -> tuple[Position, Parameters] | None:
+        """The task's position and parameters, or None when there is none or it is torn."""
         try:
             note = json.loads((self._folder / "checkpoint.json").read_text())
             if note["key"] != self._key:
                 return None
-            tensors = read_tensors(self._folder / note["file"], StateError)
-            position = Position(**note["position"])
+            path = self._folder / note["file"]
+            if sha256_of(path) != note["sha256"]:
+                return None
+            return Position(**note["position"]), TensorFile(path, StateError)
         except (OSError, ValueError, KeyError, TypeError, StateError):
             return None
-        return position, {name: array.astype(np.float32, copy=False) for name, array in tensors.items()}
 
     def due(self) -> bool:
         """Whether enough time has passed since the last one."""
@@ -66,9 +67,9 @@ class Checkpoints:
     def save(self, position: Position, parameters: Parameters) -> None:
         """Write the checkpoint: tensors under a new name first, then the note that points at them."""
         name = f"checkpoint-{position.epoch}-{position.step}.safetensors"
-        written, _ = write_tensors(self._folder / name, dict(parameters))
+        written, digest = write_tensors(self._folder / name, parameters)
         fsync_folder(self._folder)
-        note = {"key": self._key, "file": name, "position": asdict(position)}
+        note = {"key": self._key, "file": name, "sha256": digest, "position": asdict(position)}
         written += replace_durably(self._folder / "checkpoint.json", json.dumps(note).encode())
         for old in self._folder.glob("checkpoint-*.safetensors"):
             if old.name != name:

@@ -123,7 +123,7 @@ def refuse_forgetting(before: float | None, after: float | None, limit: float) -
     Raises:
         RejectedError: with the figures.
     """
-    if before is None or after is None or before - after <= limit:
+    if limit >= 1 or before is None or after is None or before - after <= limit:
         return
     raise RejectedError(
         f"held-out accuracy on earlier classes fell from {before:.1%} to {after:.1%}, allowed is a loss of {limit:.1%} "

@@ -24,9 +24,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lightcl_edge.bundle import Bundle, sha256_of
+from lightcl_edge.bundle import HEAD_PARAMETERS, Bundle, sha256_of
 from lightcl_edge.durable import fsync_folder, replace_durably, write_durably
 from lightcl_edge.errors import BundleError, StateError
+from lightcl_edge.tensor_file import TensorFile
 from lightcl_edge.tensors import read_tensors, write_tensors
 
 #: How many generations stay for ``rollback``.
@@ -86,13 +87,13 @@ class Generation:
 
     Attributes:
         meta: its record.
-        parameters: of the head.
+        parameters: of the head; read from the file one by one when they are asked for.
         strategy_state: what the strategy remembers.
         holdout: ``features`` (uint8) and ``labels`` (int64) kept out of training, or empty.
     """
 
     meta: Meta
-    parameters: dict[str, NDArray[np.float32]]
+    parameters: Mapping[str, NDArray[np.float32]]
     strategy_state: Tensors
     holdout: Tensors
 
@@ -244,7 +245,7 @@ class State:
         if chosen == 0:
             bundle = self.bundle()
             meta = Meta(0, 0.0, bundle.identity, list(bundle.manifest.classes))
-            return Generation(meta, bundle.head_parameters(), {}, {})
+            return Generation(meta, TensorFile(bundle.path(HEAD_PARAMETERS), BundleError), {}, {})
         meta, folder = self.meta(chosen), self._generations / f"{chosen:06d}"
         tensors: dict[str, Tensors] = {}
         for name in (_HEAD, _STRATEGY, _HOLDOUT):
@@ -254,9 +255,9 @@ class State:
                 raise StateError(f"{folder / name} can't be read ({error}); roll back to another generation") from error
             if found != meta.files.get(name):
                 raise StateError(f"{folder / name} is damaged (its hash differs); roll back to another generation")
-            tensors[name] = read_tensors(folder / name, StateError)
-        parameters = {name: tensor.astype(np.float32, copy=False) for name, tensor in tensors[_HEAD].items()}
-        return Generation(meta, parameters, tensors[_STRATEGY], tensors[_HOLDOUT])
+            if name != _HEAD:
+                tensors[name] = read_tensors(folder / name, StateError)
+        return Generation(meta, TensorFile(folder / _HEAD, StateError), tensors[_STRATEGY], tensors[_HOLDOUT])
 
     def commit(self, generation: Generation) -> Meta:
         """Write a generation and make it the current one: after a crash it is there whole, or not at all.

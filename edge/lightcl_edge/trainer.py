@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from collections import ChainMap
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy as np
 
 from lightcl_edge.bundle import Bundle
 from lightcl_edge.checkpoint import Checkpoints
-from lightcl_edge.classifier import assign_rows, class_means, start_rows
+from lightcl_edge.classifier import BIAS, WEIGHT, assign_rows, class_means, start_rows
 from lightcl_edge.console import Document, Progress
 from lightcl_edge.engines.contract import Engine, FloatArray
 from lightcl_edge.engines.select import EngineChoice, choose_engine, make_engine
@@ -181,6 +182,7 @@ class _Run:
         self._meter, self._progress = meter, progress
         self._codec = FeatureCodec(bundle.manifest.feature)
         self._old = state.read()
+        self._earlier = Holdout.from_tensors(self._old.holdout, self._codec.shape)
         self._number = state.next_number()
         head = bundle.manifest.head
         self._classes = assign_rows(self._old.meta.classes, dataset.classes, head.capacity)
@@ -216,7 +218,7 @@ class _Run:
         checkpoints = Checkpoints(self._state.work, self._key())
         samples = Samples(extracted.store, self._codec, labels, train_rows)
         with self._meter.phase("train"):
-            row_scale = self._start_head(engine, samples)
+            row_scale, before = self._start_head(engine, samples)
             held_out = Holdout(extracted.store.read(held_rows), labels[held_rows])
             untrained = accuracy(self._logits(engine, held_out), held_out.labels, len(self._classes))
             loop = TrainingLoop(
@@ -224,10 +226,10 @@ class _Run:
             )
             loss, resumed = loop.run(self._old.meta.tasks, len(self._classes))
         with self._meter.phase("gate"):
-            refuse_broken(engine.parameters(), loss)
+            refuse_broken(engine.views(), loss)
             trained = accuracy(self._logits(engine, held_out), held_out.labels, len(self._classes))
             refuse_harm(untrained, trained)
-            holdout, held_out_accuracy = self._judge(engine, held_out)
+            holdout, held_out_accuracy = self._judge(engine, held_out, before)
         with self._meter.phase("commit"):
             written = extracted.bytes_written + checkpoints.bytes_written
             facts = {"holdout_accuracy": held_out_accuracy, "row_scale": row_scale, "images": len(labels)}
@@ -255,7 +257,7 @@ class _Run:
     def _order(self, epoch: int) -> np.random.Generator:
         return self._rng(_STREAM_ORDER, epoch)
 
-    def _start_head(self, engine: Engine, samples: Samples) -> float | None:
+    def _start_head(self, engine: Engine, samples: Samples) -> tuple[float | None, float | None]:
         """Load the old head with rows for the new classes at their class means.
 
         Args:
@@ -263,27 +265,30 @@ class _Run:
             samples: of the task.
 
         Returns:
-            The scale of rows from now on; None while no class was ever added.
+            The scale of rows from now on (None while no class was ever added), and the old head's accuracy on
+            earlier classes' held-out samples (None while there are none).
         """
         old = self._old.meta
-        parameters = {name: np.array(array) for name, array in self._old.parameters.items()}
-        engine.load(parameters)
+        engine.load(self._old.parameters)
+        before = accuracy(self._logits(engine, self._earlier), self._earlier.labels, len(old.classes))
         new = list(range(len(old.classes), len(self._classes)))
         if not new:
-            return old.row_scale
+            return old.row_scale, before
         chosen = samples.rows[np.isin(samples.labels[samples.rows], new)]
         means, suggested = class_means(samples.penultimate(engine, chosen), samples.labels[chosen], new)
         scale = old.row_scale or suggested
-        start_rows(parameters, new, means, scale)
-        engine.load(parameters)
-        return scale
+        classifier = {name: np.array(self._old.parameters[name]) for name in (WEIGHT, BIAS)}
+        start_rows(classifier, new, means, scale)
+        engine.load(ChainMap(classifier, self._old.parameters))  # type: ignore[arg-type]  # only read from
+        return scale, before
 
-    def _judge(self, engine: Engine, held_out: Holdout) -> tuple[Holdout, float | None]:
+    def _judge(self, engine: Engine, held_out: Holdout, before: float | None) -> tuple[Holdout, float | None]:
         """Compare old and new on held-out features of earlier classes.
 
         Args:
             engine: holds the new head.
             held_out: of this task.
+            before: the old head's accuracy on earlier classes.
 
         Returns:
             All held-out samples from now on, and the new head's accuracy on them.
@@ -291,16 +296,11 @@ class _Run:
         Raises:
             RejectedError: when the new head is not to be used.
         """
-        earlier = Holdout.from_tensors(self._old.holdout, self._codec.shape)
-        if self._options.max_forgetting < 1 and len(earlier.labels):
-            after = accuracy(self._logits(engine, earlier), earlier.labels, len(self._classes))
-            parameters = engine.parameters()
-            engine.load(self._old.parameters)
-            before = accuracy(self._logits(engine, earlier), earlier.labels, len(self._old.meta.classes))
-            engine.load(parameters)
-            refuse_forgetting(before, after, self._options.max_forgetting)
-        holdout = earlier.extended(held_out.features, held_out.labels)
-        return holdout, accuracy(self._logits(engine, holdout), holdout.labels, len(self._classes))
+        known = len(self._classes)
+        after = accuracy(self._logits(engine, self._earlier), self._earlier.labels, known)
+        refuse_forgetting(before, after, self._options.max_forgetting)
+        holdout = self._earlier.extended(held_out.features, held_out.labels)
+        return holdout, accuracy(self._logits(engine, holdout), holdout.labels, known)
 
     def _logits(self, engine: Engine, holdout: Holdout) -> FloatArray:
         rows = np.arange(len(holdout.labels))
@@ -322,7 +322,7 @@ class _Run:
             bytes_written_total=old.bytes_written_total + written,
             **facts,
         )
-        final = self._state.commit(Generation(meta, engine.parameters(), self._strategy.memory(), holdout.tensors()))
+        final = self._state.commit(Generation(meta, engine.views(), self._strategy.memory(), holdout.tensors()))
         self._state.clear_work()
         return final
 

@@ -113,7 +113,7 @@ class TrainingLoop:
                 loss = self.engine.step(self._batch(rows[step * size : (step + 1) * size], mask, term))
                 position = Position(start.epoch, step + 1, position.loss_sum + loss)
                 if interrupt.asked or self.checkpoints.due():
-                    self.checkpoints.save(position, self.engine.parameters())
+                    self.checkpoints.save(position, self.engine.views())
                 if interrupt.asked:
                     raise KeyboardInterrupt
         return position.loss_sum / steps

@@ -5,19 +5,22 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from lightcl_edge.machine import usable_cores
+
 
 def add_state(parser: argparse.ArgumentParser) -> None:
     """``--state``: the directory that holds what was learned."""
     parser.add_argument("--state", type=Path, required=True, help="directory that holds what the device has learned")
 
 
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
-    return value
+def _threads(text: str) -> int:
+    """More threads than processors only wait for each other."""
+    cores = usable_cores()
+    if not text.isdecimal() or not 1 <= int(text) <= cores:
+        raise argparse.ArgumentTypeError(f"found {text!r}, expected 1 to {cores}, the processors this process may use")
+    return int(text)
 
 
 def add_threads(parser: argparse.ArgumentParser) -> None:
     """``--threads``: processors to use."""
-    parser.add_argument("--threads", type=_positive, help="processors to use (default: all this process may use)")
+    parser.add_argument("--threads", type=_threads, help="processors to use (default: all this process may use)")

@@ -100,6 +100,10 @@ class Engine(ABC):
     def parameters(self) -> dict[str, FloatArray]:
         """A copy of all parameters by name."""
 
+    def views(self) -> Parameters:
+        """The parameters themselves, to be read only, valid until the next step or load."""
+        return self.parameters()
+
     def close(self) -> None:
         """Give back what the engine holds; it is not used afterwards."""
         return

@@ -200,6 +200,10 @@ class OrtEngine(Engine):
         """A copy of all parameters; see :meth:`Engine.parameters`."""
         return {name: array.copy() for name, array in self._parameters.items()}
 
+    def views(self) -> Parameters:
+        """The parameters' own memory; see :meth:`Engine.views`."""
+        return dict(self._parameters)
+
     def close(self) -> None:
         """Give back sessions and accumulators."""
         self._runners, self._accumulators, self._forward = {}, {}, None

@@ -80,6 +80,10 @@ class TorchEngine(Engine):
             values = self._module(torch.from_numpy(np.ascontiguousarray(features)), list(names))
         return {name: np.array(values[name].numpy()) for name in names}
 
+    def views(self) -> Parameters:
+        """The parameters' own memory; see :meth:`Engine.views`."""
+        return {name: tensor.detach().numpy() for name, tensor in self._module.named_tensors().items()}
+
     def parameters(self) -> dict[str, FloatArray]:
         """A copy of all parameters."""
         return {name: np.array(tensor.detach().numpy()) for name, tensor in self._module.named_tensors().items()}
