@@ -276,7 +276,7 @@ def write_bundle(out: Path, manifest: Manifest, files: Mapping[str, bytes]) -> M
     entries = [FileInfo(name, len(data), hashlib.sha256(data).hexdigest()) for name, data in sorted(files.items())]
     complete = replace(manifest, files=entries)
     parse_manifest(complete.to_json())
-    _refuse_to_replace(out)
+    check_replaceable(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     aside = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
     try:
@@ -305,8 +305,15 @@ def _write_zip(path: Path, content: Mapping[str, bytes]) -> None:
         os.fsync(file.fileno())
 
 
-def _refuse_to_replace(out: Path) -> None:
-    """Never delete what is not a bundle: the path may be a typing error."""
+def check_replaceable(out: Path) -> None:
+    """Never delete what is not a bundle: the path may be a typing error.
+
+    Args:
+        out: where a bundle is to be written.
+
+    Raises:
+        BundleError: when something else is there.
+    """
     if not out.exists():
         return
     is_bundle = (out / MANIFEST).is_file() if out.is_dir() else out.suffix == ".lclb"

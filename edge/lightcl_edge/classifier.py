@@ -18,6 +18,9 @@ from lightcl_edge.errors import UsageError
 WEIGHT, BIAS = "classifier.weight", "classifier.bias"
 #: ``s`` times the mean squared distance of a sample from its class mean.
 ROW_SHARPNESS = 10.0
+#: The longest row that ``s`` may make. Features of a network with random weights can be so alike that ``s`` would be
+#: 1e17, and the first gradient through such rows would not be finite.
+MAX_ROW_LENGTH = 1000.0
 
 
 def assign_rows(known: Sequence[str], task: Sequence[str], capacity: int) -> list[str]:
@@ -61,6 +64,8 @@ def class_means(values: FloatArray, labels: IntArray, rows: Sequence[int]) -> tu
     norm = float(np.square(means).sum(axis=1).mean())
     # A class of one image has no spread: then a tenth of the mean's own length stands in for it.
     scale = ROW_SHARPNESS / float(spread if spread > 1e-6 * norm else max(0.1 * norm, 1e-12))
+    longest = float(np.sqrt(np.square(means).sum(axis=1).max()))
+    scale = min(scale, MAX_ROW_LENGTH / max(longest, 1e-12))
     return means.astype(np.float32), scale
 
 

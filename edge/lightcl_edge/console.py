@@ -21,7 +21,7 @@ from types import FrameType
 from typing import Any, ClassVar, NoReturn, TypeVar
 
 from lightcl_edge import __version__
-from lightcl_edge.errors import ExitCode, LightclError, StorageError, UsageError
+from lightcl_edge.errors import ExitCode, InterruptedTaskError, LightclError, StorageError, UsageError
 
 Document = dict[str, Any]
 T = TypeVar("T")
@@ -189,8 +189,7 @@ def run_program(
     except OSError as error:
         return _report_error(_as_lightcl_error(error), as_json)
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return int(ExitCode.INTERRUPTED)
+        return _report_error(InterruptedTaskError("interrupted before anything was changed"), as_json)
 
 
 def format_bytes(count: float) -> str:
@@ -201,6 +200,12 @@ def format_bytes(count: float) -> str:
             return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
         size /= 1024
     return f"{size:.1f} GiB"
+
+
+def count(number: int, noun: str) -> str:
+    """A number of things: ``1 class``, ``2 classes``, ``3 images``."""
+    plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"
+    return f"{number} {noun if number == 1 else plural}"
 
 
 def parse_bytes(text: str) -> int:

@@ -19,6 +19,8 @@ HOLDOUT_MINIMUM = 5
 DEFAULT_MAX_FORGETTING = 0.5
 #: Training may not lower the task's own held-out accuracy by more than this, whatever else is allowed.
 HARM_LIMIT = 0.25
+#: No head is refused for this few held-out samples that turned wrong.
+CHANCE_SAMPLES = 2
 
 Logits = Callable[[NDArray[np.uint8]], FloatArray]
 
@@ -79,51 +81,61 @@ def accuracy(logits: FloatArray, labels: IntArray, classes: int) -> float | None
     return float((logits[:, :classes].argmax(axis=1) == labels).mean()) if len(labels) else None
 
 
-def refuse_broken(parameters: Mapping[str, FloatArray], loss: float) -> None:
+def refuse_broken(parameters: Mapping[str, FloatArray], logits: FloatArray, loss: float) -> None:
     """Keep the old head when training left numbers that are not numbers.
 
     Args:
         parameters: of the new head.
+        logits: of the new head for a few samples.
         loss: of the last epoch.
 
     Raises:
         RejectedError: naming what is not finite.
     """
     broken = sorted(name for name, array in parameters.items() if not np.isfinite(array).all())
-    if broken or not np.isfinite(loss):
-        what = f"parameter {broken[0]}" if broken else f"the loss ({loss})"
+    if broken or not np.isfinite(loss) or not np.isfinite(logits).all():
+        what = f"parameter {broken[0]}" if broken else f"the loss ({loss}) or logits"
         raise RejectedError(f"training ended with {what} not finite; the old head stays. Try a smaller --learning-rate")
 
 
-def refuse_harm(before: float | None, after: float | None) -> None:
+def _fell(before: float | None, after: float | None, samples: int, limit: float) -> bool:
+    """Whether more than ``limit`` was lost, by more samples than chance may turn."""
+    if before is None or after is None:
+        return False
+    return before - after > limit and (before - after) * samples > CHANCE_SAMPLES
+
+
+def refuse_harm(before: float | None, after: float | None, samples: int) -> None:
     """Keep the old head when training made the task's own classes harder to tell than they were without it.
 
     Args:
         before: accuracy on the task's held-out samples with rows at the class means, before the first step.
         after: the same under the new head.
+        samples: how many there are.
 
     Raises:
         RejectedError: with the figures.
     """
-    if before is not None and after is not None and before - after > HARM_LIMIT:
+    if before is not None and after is not None and _fell(before, after, samples, HARM_LIMIT):
         raise RejectedError(
             f"held-out accuracy on this task's own classes fell from {before:.1%} before training to {after:.1%}; "
             "the old head stays. Check the labels, or try a smaller --learning-rate"
         )
 
 
-def refuse_forgetting(before: float | None, after: float | None, limit: float) -> None:
+def refuse_forgetting(before: float | None, after: float | None, samples: int, limit: float) -> None:
     """Keep the old head when earlier classes lost more than allowed.
 
     Args:
         before: held-out accuracy on the earlier classes under the old head.
         after: the same under the new head.
+        samples: how many there are.
         limit: the largest allowed loss, 0 to 1; 1 allows any.
 
     Raises:
         RejectedError: with the figures.
     """
-    if limit >= 1 or before is None or after is None or before - after <= limit:
+    if limit >= 1 or before is None or after is None or not _fell(before, after, samples, limit):
         return
     raise RejectedError(
         f"held-out accuracy on earlier classes fell from {before:.1%} to {after:.1%}, allowed is a loss of {limit:.1%} "

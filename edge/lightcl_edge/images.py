@@ -9,6 +9,8 @@ five runs), ``@1-3/5`` the first three together.
 from __future__ import annotations
 
 import re
+import zipfile
+import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from importlib.metadata import entry_points
@@ -131,18 +133,25 @@ class FolderDataset(Dataset):
     """
 
     def __init__(self, folder: Path) -> None:
+        if folder.is_file():
+            raise DataError(f"{folder} is a file; expected a folder with one sub-folder a class, or an .npz file")
         if not folder.is_dir():
             raise DataError(f"no data at {folder}; expected a folder with one sub-folder a class, or an .npz file")
         names = sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
         if not names:
-            raise DataError(f"{folder} has no sub-folders; expected one for each class, named after it")
+            loose = len(_image_files(folder))
+            found = f"{loose} images and no sub-folders" if loose else "no sub-folders"
+            raise DataError(f"{folder} has {found}; expected a sub-folder for each class, named after it")
         self.classes = names
         self.paths: list[Path] = []
         labels: list[int] = []
         for row, name in enumerate(names):
             files = _image_files(folder / name)
             if not files:
-                raise DataError(f"class folder {folder / name} holds no images; add some or remove the folder")
+                raise DataError(
+                    f"class folder {folder / name} holds no images (PNG, JPEG, WebP, BMP, TIFF, GIF or PPM files); "
+                    "add some or remove the folder"
+                )
             self.paths += files
             labels += [row] * len(files)
         self.labels = np.array(labels, np.int64)
@@ -180,6 +189,8 @@ class ArrayDataset(Dataset):
         if labels.shape != images.shape[:1] or labels.dtype.kind not in "iuUS":
             found = f"{labels.dtype} of shape {labels.shape}"
             raise DataError(f"{origin}: y is {found}; expected {len(images)} class numbers or names")
+        if 0 in images.shape[1:3]:
+            raise DataError(f"{origin}: x has shape {images.shape}, expected images of at least one pixel")
         if not len(images):
             raise DataError(f"{origin} holds no images; expected at least one")
         values, rows = np.unique(labels, return_inverse=True)
@@ -221,8 +232,10 @@ def open_image(path: Path) -> Image.Image:
         image = Image.open(path)
     except FileNotFoundError as error:
         raise DataError(f"no image at {path}") from error
+    except IsADirectoryError as error:
+        raise DataError(f"{path} is a folder; name image files, such as {path}/*.jpg") from error
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path} can't be read as an image ({type(error).__name__}); expected PNG or JPEG") from error
+        raise DataError(f"{path} can't be read as an image; expected PNG or JPEG") from error
     if image.width * image.height > MAX_PIXELS:
         raise DataError(f"{path} has {image.width} x {image.height} pixels, expected at most {MAX_PIXELS} in all")
     return image
@@ -263,15 +276,10 @@ def _resized(image: Image.Image, info: InputInfo) -> Image.Image:
     if info.resize == "stretch":
         return image.resize((info.width, info.height), method)
     scale = max(info.width / image.width, info.height / image.height) / info.crop_ratio
-    scaled = image.resize(
-        (_at_least(image.width * scale, info.width), _at_least(image.height * scale, info.height)), method
-    )
-    left, top = (scaled.width - info.width) // 2, (scaled.height - info.height) // 2
-    return scaled.crop((left, top, left + info.width, top + info.height))
-
-
-def _at_least(side: float, smallest: int) -> int:
-    return max(round(side), smallest)
+    # Only the part that stays is resized: a very thin image would otherwise grow without bound.
+    width, height = min(info.width / scale, image.width), min(info.height / scale, image.height)
+    left, top = (image.width - width) / 2, (image.height - height) / 2
+    return image.resize((info.width, info.height), method, box=(left, top, left + width, top + height))
 
 
 def resize(image: ByteImage, info: InputInfo) -> ByteImage:
@@ -348,9 +356,11 @@ def _open_npz(path: Path) -> Dataset:
         raise DataError(f"no data at {path}; expected an .npz file with x (images) and y (classes)")
     try:
         with np.load(path, allow_pickle=False) as arrays:
+            if not isinstance(arrays, np.lib.npyio.NpzFile):
+                raise DataError(f"{path} holds a single array; expected an .npz file with x (images) and y (classes)")
             missing = {"x", "y"} - set(arrays.files)
             if missing:
                 raise DataError(f"{path} lacks {sorted(missing)}; expected arrays x (images) and y (classes)")
             return ArrayDataset(arrays["x"], arrays["y"], str(path))
-    except (OSError, ValueError, EOFError, KeyError) as error:
+    except (OSError, ValueError, EOFError, KeyError, TypeError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f"{path} can't be read as .npz ({error}); expected arrays x and y without objects") from error

@@ -53,6 +53,7 @@ class Meta:
         created: Unix time in seconds.
         bundle_identity: of the bundle it belongs to.
         classes: names of the classifier's rows in order.
+        parent: the generation it was learned from.
         strategy: that made it.
         engine: that made it.
         engine_reason: why that one.
@@ -69,6 +70,7 @@ class Meta:
     created: float
     bundle_identity: str
     classes: list[str]
+    parent: int = 0
     strategy: str | None = None
     engine: str | None = None
     engine_reason: str | None = None
@@ -114,16 +116,30 @@ class State:
         """Whether there is a state with a bundle of its own here."""
         return (self.folder / "bundle").is_dir()
 
-    def create(self) -> None:
+    def create(self) -> bool:
         """Make the directory.
+
+        Returns:
+            Whether it was not there before.
 
         Raises:
             StateError: when it can't be made or written.
         """
+        made = not self.folder.exists()
         try:
+            if not made and not self._generations.is_dir() and any(self.folder.iterdir()):
+                raise StateError(
+                    f"{self.folder} holds other things and is no state; expected a state, an empty folder or a new path"
+                )
             self._generations.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             _raise_unwritable(self.folder, error)
+        return made
+
+    def remove(self) -> None:
+        """Take away a directory that was just made and holds nothing learned."""
+        if not self.numbers():
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     def lock(self) -> StateLock:
         """The exclusive right to change this state.
@@ -147,7 +163,9 @@ class State:
             BundleError: when the copy is damaged.
         """
         if not self.exists():
-            raise StateError(f"no state at {self.folder}; expected one made by lightcl-edge train --bundle B --state S")
+            raise StateError(
+                f"no state at {self.folder}; check the path, or make one with lightcl-edge train --bundle B --state S"
+            )
         return Bundle.open(self.folder / "bundle")
 
     def install_bundle(self, bundle: Bundle) -> int:
@@ -166,6 +184,7 @@ class State:
             written += write_durably(aside / entry.path, bundle.path(entry.path).read_bytes())
         for folder in {path.parent for path in aside.rglob("*")}:
             fsync_folder(folder)
+        shutil.rmtree(self.folder / "bundle", ignore_errors=True)  # of a state that has learned nothing yet
         os.rename(aside, self.folder / "bundle")
         fsync_folder(self.folder)
         self.note("bundle installed", identity=bundle.identity, model=bundle.manifest.model.name)
@@ -181,7 +200,7 @@ class State:
             StateError: when the state was made with another one.
         """
         own = self.bundle()
-        if own.identity != bundle.identity:
+        if own.identity != bundle.identity and self.numbers():
             raise StateError(
                 f"the state at {self.folder} belongs to bundle {_label(own)}, found {_label(bundle)}; "
                 "use another --state for another bundle"
@@ -325,10 +344,16 @@ class State:
         if not self.work.is_dir():
             return False
         try:
-            with self.lock():
-                return True
-        except StateError:
-            return False
+            handle = os.open(self.folder / "LOCK", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return True
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False  # it runs now
+        finally:
+            os.close(handle)
+        return True
 
     def clear_work(self) -> None:
         """Forget the running task."""
@@ -345,7 +370,7 @@ class StateLock:
         path = self._folder / "LOCK"
         try:
             self._handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-            fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _take(self._handle)
         except BlockingIOError as error:
             owner = path.read_text().strip() or "unknown"
             os.close(self._handle)
@@ -362,6 +387,18 @@ class StateLock:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         os.close(self._handle)
+
+
+def _take(handle: int) -> None:
+    """Take the lock; a reader of the status may hold it for a moment, so a few tries in a tenth of a second."""
+    for attempts_left in (4, 3, 2, 1, 0):
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if not attempts_left:
+                raise
+            time.sleep(0.02)
 
 
 def _label(bundle: Bundle) -> str:
@@ -393,9 +430,12 @@ def bundle_for(state: State, path: Path | None) -> Bundle:
         StateError: when the two differ.
     """
     if path is None and not state.exists():
-        raise BundleError(f"no bundle: {state.folder} has none yet; name one with --bundle")
+        raise BundleError(f"there is no state at {state.folder}; check the path, or name a --bundle to make a new one")
     if state.exists():
-        if path is not None:
-            state.check_bundle(Bundle.open(path))
-        return state.bundle()
+        if path is None:
+            return state.bundle()
+        named = Bundle.open(path)
+        state.check_bundle(named)
+        own = state.bundle()
+        return own if own.identity == named.identity else named
     return Bundle.open(path or Path())

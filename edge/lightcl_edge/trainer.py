@@ -19,7 +19,7 @@ from lightcl_edge.classifier import BIAS, WEIGHT, assign_rows, class_means, star
 from lightcl_edge.console import Document, Progress
 from lightcl_edge.engines.contract import Engine, FloatArray
 from lightcl_edge.engines.select import EngineChoice, choose_engine, make_engine
-from lightcl_edge.errors import InterruptedTaskError, UsageError
+from lightcl_edge.errors import InterruptedTaskError, LightclError, UsageError
 from lightcl_edge.extraction import Extracted, dataset_fingerprint, extract
 from lightcl_edge.features import FeatureCodec
 from lightcl_edge.gate import (
@@ -32,13 +32,14 @@ from lightcl_edge.gate import (
     split_holdout,
 )
 from lightcl_edge.images import Dataset, open_dataset
+from lightcl_edge.interrupts import DeferredInterrupt
 from lightcl_edge.manifest import TrainingDefaults
 from lightcl_edge.memory import PhaseMeter, give_back
 from lightcl_edge.planner import plan_training, refuse_what_does_not_fit
 from lightcl_edge.state import Generation, Meta, State, bundle_for
 from lightcl_edge.strategies import make_strategy
 from lightcl_edge.strategies.contract import Settings
-from lightcl_edge.training_loop import Samples, TrainingLoop, parts
+from lightcl_edge.training_loop import FORWARD_BATCH, Samples, TrainingLoop, parts
 
 #: Streams of random numbers, apart from each other whatever the seed.
 _STREAM_HOLDOUT, _STREAM_ORDER = 1, 2
@@ -104,10 +105,14 @@ class TrainOptions:
             "beta": settings.beta >= 0,
             "ratio": 0 <= settings.ratio <= 1,
             "buffer_samples": settings.buffer_samples >= 0,
+            "max_forgetting": 0 <= self.max_forgetting <= 1,
+            "seed": self.seed >= 0,
         }
         for name, fine in allowed.items():
             if not fine:
-                raise UsageError(f"{name.replace('_', ' ')} is {getattr(settings, name)}, which is out of range")
+                raise UsageError(
+                    f"{name.replace('_', ' ')} is {getattr(settings, name, getattr(self, name))}, which is out of range"
+                )
         return settings
 
 
@@ -136,10 +141,17 @@ def train(options: TrainOptions, meter: PhaseMeter, progress: Progress) -> Docum
         folder for folder in (options.state.absolute(), *options.state.absolute().parents) if folder.exists()
     )
     refuse_what_does_not_fit(plan, options.memory_budget_bytes, existing)
-    state.create()
+    if not state.exists():
+        assign_rows(bundle.manifest.classes, dataset.classes, bundle.manifest.head.capacity)
+    made = state.create()
     with state.lock():
-        if not state.exists():
-            bundle = _install(state, bundle, options.threads, meter)
+        if not state.exists() or state.bundle().identity != bundle.identity:
+            try:
+                bundle = _install(state, bundle, options.threads, meter)
+            except BaseException:
+                if made:
+                    state.remove()
+                raise
         run = _Run(options, settings, choice, state, bundle, dataset, meter, progress)
         document = run.learn()
     return {
@@ -196,10 +208,14 @@ class _Run:
         try:
             return self._learn()
         except KeyboardInterrupt:
+            kept = (self._state.work / "checkpoint.json").exists()
+            where = "from where it stopped" if kept else "from the beginning, no training step was done yet"
             raise InterruptedTaskError(
-                f"interrupted; nothing committed was changed and the task's progress is kept in {self._state.work}. "
-                "Run the same command again to go on"
+                f"interrupted; what was learned before is unchanged. The same command goes on {where}"
             ) from None
+        except LightclError:
+            self._state.clear_work()
+            raise
 
     def _learn(self) -> Document:
         with self._meter.phase("extract"):
@@ -226,11 +242,13 @@ class _Run:
             )
             loss, resumed = loop.run(self._old.meta.tasks, len(self._classes))
         with self._meter.phase("gate"):
-            refuse_broken(engine.views(), loss)
+            probe = engine.logits(samples.read(train_rows[:FORWARD_BATCH]))
+            refuse_broken(engine.views(), probe, loss)
             trained = accuracy(self._logits(engine, held_out), held_out.labels, len(self._classes))
-            refuse_harm(untrained, trained)
+            refuse_harm(untrained, trained, len(held_rows))
             holdout, held_out_accuracy = self._judge(engine, held_out, before)
-        with self._meter.phase("commit"):
+        # A signal that comes now waits: the answer must say what really was committed.
+        with DeferredInterrupt(), self._meter.phase("commit"):
             written = extracted.bytes_written + checkpoints.bytes_written
             facts = {"holdout_accuracy": held_out_accuracy, "row_scale": row_scale, "images": len(labels)}
             meta = self._commit(engine, holdout, facts, written)
@@ -298,7 +316,7 @@ class _Run:
         """
         known = len(self._classes)
         after = accuracy(self._logits(engine, self._earlier), self._earlier.labels, known)
-        refuse_forgetting(before, after, self._options.max_forgetting)
+        refuse_forgetting(before, after, len(self._earlier.labels), self._options.max_forgetting)
         holdout = self._earlier.extended(held_out.features, held_out.labels)
         return holdout, accuracy(self._logits(engine, holdout), holdout.labels, known)
 
@@ -313,6 +331,7 @@ class _Run:
         meta = Meta(
             generation=self._number,
             created=time.time(),
+            parent=old.generation,
             bundle_identity=self._bundle.identity,
             classes=self._classes,
             strategy=self._strategy.name,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lightcl_edge.bundle import write_bundle
+from lightcl_edge.bundle import check_replaceable, write_bundle
 from lightcl_edge.console import Progress
 from lightcl_edge.features import FeatureCodec
 from lightcl_edge.manifest import Manifest, ModelInfo, TrainingDefaults
@@ -94,6 +94,7 @@ def export_bundle(options: ExportOptions, progress: Progress) -> dict[str, Any]:
     """
     started = time.monotonic()
     check_capacity(options.capacity)
+    check_replaceable(options.out)
     progress.note(f"exporting {options.source.model} to ONNX")
     source = open_source(options.source)
     cuts = find_cuts(source.graph)

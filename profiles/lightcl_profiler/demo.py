@@ -89,7 +89,7 @@ def _clean(out: Path) -> None:
 
 
 def _prepare(steps: Steps, out: Path) -> None:
-    steps.title("On the host: cut the network, quantise the trunk, write a bundle")
+    steps.title("On the host: cut the network, prepare the trunk, write a bundle")
     options = ["--model", MODEL, "--data", f"{DATA}@1/{TASKS}", "--image-size", str(IMAGE_SIZE), "--with-baselines"]
     steps.show(["lightcl-host", "prepare", *options, "--out", str(out / "bundle")])
 

@@ -103,7 +103,7 @@ def test_no_data(taught, tmp_path):
     state, _, fails = taught
     fails("train", "--state", state, "--data", tmp_path / "nowhere", code=4, says="no data at")
     (tmp_path / "flat").mkdir()
-    fails("train", "--state", state, "--data", tmp_path / "flat", code=4, says="no sub-folders")
+    fails("train", "--state", state, "--data", tmp_path / "flat", code=4, says="has no sub-folders")
 
 
 def test_a_feature_shape_that_does_not_match(edge, tmp_path):
@@ -176,14 +176,18 @@ def test_a_huge_learning_rate_keeps_the_old_head(taught, tmp_path):
     fails(*arguments, "--learning-rate", "3e38", code=7, says=["not finite", "the old head stays"])
 
 
-def test_forgetting_beyond_the_limit_keeps_the_old_head(edge, taught, tmp_path):
-    state, _, fails = taught
-    wrong = make_folder(tmp_path / "swapped", ["red", "green"], seed=3)
+def test_forgetting_beyond_the_limit_keeps_the_old_head(edge, bundle, tmp_path):
+    data = make_folder(tmp_path / "data", ["red", "green"], count=40)
+    wrong = make_folder(tmp_path / "swapped", ["red", "green"], count=40, seed=3)
     os.rename(wrong / "red", wrong / "x")
     os.rename(wrong / "green", wrong / "red")
     os.rename(wrong / "x", wrong / "green")
-    arguments = ("train", "--state", state, "--data", wrong, "--engine", "ort", "--epochs", "60")
-    fails(*arguments, "--max-forgetting", "0.2", code=7, says=["fell from", "--max-forgetting"])
+    state = tmp_path / "state"
+    edge("train", "--bundle", bundle, "--state", state, "--data", data, "--quiet")
+    before = snapshot(state)
+    _, err = edge("train", "--state", state, "--data", wrong, "--epochs", "60", "--max-forgetting", "0.2", code=7)
+    assert "fell from" in err and "--max-forgetting" in err
+    assert snapshot(state) == before
 
 
 def test_a_damaged_generation(edge, taught):
@@ -191,3 +195,72 @@ def test_a_damaged_generation(edge, taught):
     head = state / "generations" / "000001" / "head.safetensors"
     head.write_bytes(head.read_bytes()[:-4] + b"abcd")
     assert "is damaged" in edge("predict", "--state", state, "x.png", code=6)[1]
+
+
+def test_a_folder_of_other_things_is_no_state(edge, bundle, tmp_path):
+    data = make_folder(tmp_path / "photos", ["red", "green"])
+    for place in (data, bundle):
+        before = snapshot(place)
+        _, err = edge("train", "--bundle", bundle, "--state", place, "--data", data, code=6)
+        assert "holds other things and is no state" in err
+        assert snapshot(place) == before
+
+
+def test_a_failed_task_leaves_no_interrupted_one(edge, taught):
+    state, data, fails = taught
+    (data / "torn").mkdir()
+    (data / "torn" / "a.png").write_text("no")
+    fails("train", "--state", state, "--data", data, code=4, says="'torn'")
+    assert json.loads(edge("status", "--state", state, "--json")[0])["interrupted_task"] is False
+
+
+@pytest.mark.parametrize("option", [("--seed", "-1"), ("--max-forgetting", "nan"), ("--threads", "9999")])
+def test_options_out_of_range(edge, taught, option):
+    state, data, fails = taught
+    fails(
+        "train",
+        "--state",
+        state,
+        "--data",
+        data,
+        *option,
+        code=2,
+        says="expected" if "threads" in option[0] else "range",
+    )
+
+
+def test_broken_arrays(taught, tmp_path):
+    import numpy as np
+
+    state, _, fails = taught
+    np.savez(tmp_path / "whole.npz", x=np.zeros((9, 8, 8), np.uint8), y=np.arange(9) % 2)
+    data = (tmp_path / "whole.npz").read_bytes()
+    (tmp_path / "cut.npz").write_bytes(data[: len(data) // 2])
+    np.save(tmp_path / "single.npy", np.zeros(3))
+    os.rename(tmp_path / "single.npy", tmp_path / "single.npz")
+    np.savez(tmp_path / "flat.npz", x=np.zeros((3, 0, 8), np.uint8), y=np.arange(3))
+    for name in ("cut", "single", "flat"):
+        fails("train", "--state", state, "--data", tmp_path / f"{name}.npz", code=4, says=f"{name}.npz")
+
+
+def test_rollback_goes_to_the_parent(edge, taught):
+    state, data, _ = taught
+    for _ in range(2):
+        edge("train", "--state", state, "--data", data, "--quiet")
+    edge("rollback", "--state", state, "--to", "1")
+    edge("train", "--state", state, "--data", data, "--quiet")
+    assert json.loads(edge("rollback", "--state", state, "--json")[0])["generation"] == 1
+    edge("rollback", "--state", state, "--to", "0")
+    assert "0*" in edge("history", "--state", state)[0]
+    assert "generation 0 is the bundle itself" in edge("rollback", "--state", state, code=6)[1]
+
+
+def test_extreme_images_stay_small(tmp_path):
+    from PIL import Image
+
+    from lightcl_edge.images import load_image
+    from lightcl_edge.manifest import InputInfo
+
+    Image.new("RGB", (20_000, 1)).save(tmp_path / "thin.png")
+    info = InputInfo(64, 64, "crop", 0.875, "bicubic", [0.0] * 3, [1.0] * 3, "RGB")
+    assert load_image(tmp_path / "thin.png", info).shape == (64, 64, 3)

@@ -31,20 +31,23 @@ def test_a_full_class_keeps_its_newest_samples():
 
 def test_numbers_that_are_none_are_refused():
     good = {"w": np.zeros(2, np.float32)}
-    gate.refuse_broken(good, 0.1)
-    for parameters, loss in (({"w": np.array([np.nan], np.float32)}, 0.1), (good, float("inf"))):
+    fine, nan = np.zeros((1, 2), np.float32), np.full((1, 2), np.nan, np.float32)
+    gate.refuse_broken(good, fine, 0.1)
+    for parameters, logits, loss in (({"w": nan[0]}, fine, 0.1), (good, fine, float("inf")), (good, nan, 0.1)):
         with pytest.raises(RejectedError, match="not finite"):
-            gate.refuse_broken(parameters, loss)
+            gate.refuse_broken(parameters, logits, loss)
 
 
 def test_limits():
-    gate.refuse_forgetting(0.9, 0.5, 0.5)
-    gate.refuse_forgetting(None, 0.0, 0.0)
-    gate.refuse_harm(0.9, 0.7)
+    gate.refuse_forgetting(0.9, 0.5, 20, 0.5)
+    gate.refuse_forgetting(None, 0.0, 20, 0.0)
+    gate.refuse_forgetting(1.0, 0.0, 20, 1.0)
+    gate.refuse_harm(0.9, 0.7, 20)
+    gate.refuse_harm(1.0, 0.0, 2)  # two samples may turn by chance
     with pytest.raises(RejectedError, match=r"from 90\.0% to 30\.0%"):
-        gate.refuse_forgetting(0.9, 0.3, 0.5)
+        gate.refuse_forgetting(0.9, 0.3, 20, 0.5)
     with pytest.raises(RejectedError, match="own classes fell"):
-        gate.refuse_harm(0.9, 0.5)
+        gate.refuse_harm(0.9, 0.5, 20)
 
 
 def test_accuracy_looks_at_known_rows_only():

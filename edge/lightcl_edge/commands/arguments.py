@@ -13,6 +13,13 @@ def add_state(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--state", type=Path, required=True, help="directory that holds what the device has learned")
 
 
+def positive(text: str) -> int:
+    """A whole number of 1 or more."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"found {text!r}, expected a whole number of 1 or more")
+    return int(text)
+
+
 def _threads(text: str) -> int:
     """More threads than processors only wait for each other."""
     cores = usable_cores()

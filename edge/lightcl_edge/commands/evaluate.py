@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from lightcl_edge.commands.arguments import add_state, add_threads
-from lightcl_edge.console import Command, Document, table
+from lightcl_edge.console import Command, Document, count, table
 
 
 class EvaluateCommand(Command):
@@ -41,4 +41,5 @@ class EvaluateCommand(Command):
             rows.append([name, f"{entry['accuracy']:.1%}", str(entry["images"]), mistaken])
         text = table(rows, ["class", "accuracy", "images", "most often taken for"])
         skipped = f", {document['skipped_images']} could not be read" if document["skipped_images"] else ""
-        return f"accuracy {document['accuracy']:.1%} of {document['images']} images{skipped}\n\n{text}"
+        among = f", among {count(len(document['classes']), 'class')}"
+        return f"accuracy {document['accuracy']:.1%} of {count(document['images'], 'image')}{among}{skipped}\n\n{text}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from lightcl_edge.commands.arguments import add_state, add_threads
+from lightcl_edge.commands.arguments import add_state, add_threads, positive
 from lightcl_edge.console import Command, Document
 
 
@@ -22,7 +22,7 @@ class PredictCommand(Command):
         """Declare the command's own arguments."""
         add_state(parser)
         parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="image files")
-        parser.add_argument("--top-k", type=int, default=5, help="how many classes to name (default: 5)")
+        parser.add_argument("--top-k", type=positive, default=5, help="how many classes to name (default: 5)")
         add_threads(parser)
 
     def run(self, args: argparse.Namespace) -> Document:
@@ -32,7 +32,7 @@ class PredictCommand(Command):
 
         predictor = Predictor(args.state, args.threads)
         images = [load_image(path, predictor.input) for path in args.images]
-        tops = predictor.top(images, max(1, args.top_k))
+        tops = predictor.top(images, args.top_k)
         named = zip(args.images, tops, strict=True)
         return {"predictions": [{"image": str(path), "top": top} for path, top in named]}
 

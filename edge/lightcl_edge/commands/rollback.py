@@ -21,7 +21,9 @@ class RollbackCommand(Command):
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare the command's own arguments."""
         add_state(parser)
-        parser.add_argument("--to", type=int, help="generation (default: the one before the current; 0: as exported)")
+        parser.add_argument(
+            "--to", type=int, help="generation (default: the one that the current was learned from; 0: as exported)"
+        )
 
     def run(self, args: argparse.Namespace) -> Document:
         """Point at the other generation."""
@@ -31,10 +33,9 @@ class RollbackCommand(Command):
         state.bundle()
         with state.lock():
             current = state.current_number()
-            earlier = [0, *(number for number in state.numbers() if number < current)]
             if args.to is None and current == 0:
-                raise StateError(f"{args.state} has no generation to go back from; nothing was learned yet")
-            target = earlier[-1] if args.to is None else args.to
+                raise StateError(f"{args.state} has no generation to go back from; generation 0 is the bundle itself")
+            target = state.meta(current).parent if args.to is None else args.to
             state.make_current(target)
             state.clear_work()
         return {"generation": target, "from": current, "classes": state.read(target).meta.classes}

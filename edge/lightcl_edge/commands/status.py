@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from lightcl_edge.commands.arguments import add_state
-from lightcl_edge.console import Command, Document, format_bytes
+from lightcl_edge.console import Command, Document, count, format_bytes
 
 
 class StatusCommand(Command):
@@ -55,7 +55,7 @@ class StatusCommand(Command):
         classes = ", ".join(document["classes"]) or "none yet"
         bundle, buffer, held_out = document["bundle"], document["buffer"], document["holdout_accuracy"]
         lines = [
-            f"generation {document['generation']} after {document['tasks']} tasks",
+            f"generation {document['generation']} after {count(document['tasks'], 'task')}",
             f"  classes ({len(document['classes'])} of {document['capacity']}): {classes}",
             f"  bundle {bundle['model']}, cut at {bundle['cut']}, {bundle['trunk_dtype']} trunk",
             f"  buffer {buffer['samples']} held-out samples, {format_bytes(buffer['bytes'])}",

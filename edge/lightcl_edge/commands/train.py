@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from lightcl_edge.commands.arguments import add_state, add_threads
-from lightcl_edge.console import Command, Document, format_bytes, parse_bytes
+from lightcl_edge.console import Command, Document, count, format_bytes, parse_bytes
 
 
 class TrainCommand(Command):
@@ -14,6 +14,11 @@ class TrainCommand(Command):
 
     Runs the trunk once an image, keeps its outputs on disk, trains the head on them, and commits the result as a
     new generation. If it is interrupted, the same command goes on where it stopped.
+
+    --data names a folder with one sub-folder of images a class, or an .npz file with arrays x (uint8 images) and
+    y (classes), or a named source: digits, digits:test, cifar10:FOLDER, cifar10:test:FOLDER, tinyimagenet:FOLDER. A
+    selection may follow: @2/5 is the second of five tasks (the classes in order, cut into five), @1-3/5 the first
+    three.
     """
 
     name = "train"
@@ -71,10 +76,12 @@ class TrainCommand(Command):
         new = ", ".join(document["new_classes"]) or "none"
         held_out = document["holdout_accuracy"]
         lines = [
-            f"generation {document['generation']}: {len(document['classes'])} classes (new: {new})",
-            f"  learned from {document['images']} images, {document['skipped_images']} could not be read",
+            f"generation {document['generation']}: {count(len(document['classes']), 'class')} (new: {new})",
+            f"  learned from {count(document['images'], 'image')}"
+            + (f", {document['skipped_images']} could not be read" if document["skipped_images"] else "")
+            + (", going on from a checkpoint" if document["resumed"] else ""),
             f"  strategy {document['strategy']}, engine {document['engine']} ({document['engine_reason']})",
-            f"  {document['epochs']} epochs, last loss {document['loss']:.4f}"
+            f"  {count(document['epochs'], 'epoch')}, last loss {document['loss']:.3g}"
             + ("" if held_out is None else f", held-out accuracy {held_out:.1%}"),
             f"  {document['seconds']:.1f} s, peak memory {format_bytes(document['peak_rss_bytes'])}, "
             f"{format_bytes(document['bytes_written'])} written",

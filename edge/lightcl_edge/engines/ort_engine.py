@@ -131,10 +131,11 @@ class OrtEngine(Engine):
             new = slice(part * graph.samples, (part + 1) * graph.samples)
             old = slice(part * graph.buffered_samples, (part + 1) * graph.buffered_samples)
             loss += runner.run(batch, new, old)
-        for name, gradient in self._accumulators.items():
-            np.multiply(gradient, np.float32(-batch.learning_rate), out=gradient)
-            self._parameters[name] += gradient
-            gradient.fill(0)
+        with np.errstate(over="ignore", invalid="ignore"):  # a step too large is the gate's to refuse
+            for name, gradient in self._accumulators.items():
+                np.multiply(gradient, np.float32(-batch.learning_rate), out=gradient)
+                self._parameters[name] += gradient
+                gradient.fill(0)
         return loss
 
     def _micro_batch(self, samples: int, held: int) -> StepGraph:

@@ -62,14 +62,15 @@ class Strategy(ABC):
 
     def __init__(self, head: HeadInfo, settings: Settings) -> None:
         self.head, self.settings = head, settings
+        self._kept: dict[str, NDArray[np.generic]] = {}
 
     def restore(self, arrays: Arrays) -> None:
         """Take up what an earlier task left; an empty mapping means that there was none."""
-        del arrays
+        self._kept = {name: np.array(array) for name, array in arrays.items()}
 
     def memory(self) -> dict[str, NDArray[np.generic]]:
-        """What to keep in the state until the next task."""
-        return {}
+        """What to keep until the next task: unless a strategy says otherwise, what it was given, for another one."""
+        return dict(self._kept)
 
     def begin(self, task: Task, engine: Engine) -> PatternTerm | None:
         """Prepare for a task, with the engine still holding the old head.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 
 from lightcl_edge.errors import UsageError
@@ -68,6 +69,8 @@ def three_numbers(text: str | None, option: str) -> tuple[float, float, float] |
         return None
     try:
         first, second, third = (float(part) for part in text.split(","))
+        if not all(math.isfinite(value) for value in (first, second, third)):
+            raise ValueError("not finite")
     except ValueError as error:
         raise UsageError(f"{option} {text}; expected three numbers such as 0.485,0.456,0.406") from error
     return first, second, third
