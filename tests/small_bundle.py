@@ -115,7 +115,7 @@ def make_bundle(out: Path, seed: int = 0, *, steps: bool = True, **changes) -> P
         feature=FeatureInfo([CHANNELS, 4, 4], [0.05], [0]),
         head=HEAD,
         golden=GoldenInfo(2, 1e-3, 1e-3),
-        cost=CostInfo(3136, 4096, 12_288, 19_352, 2200, 2048, 74_000),
+        cost=CostInfo(3136, 4096, 12_288, 19_352, 2200, 2048, 74_000, 2072),
         defaults=DEFAULTS,
         training_step=[record for record, _ in training_steps()] if steps else [],
     )

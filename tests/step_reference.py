@@ -42,7 +42,7 @@ class Head:
         graphs = [offer for offer in offered if offer[0].update != "accumulate"]
         for held in {0, min(2, buffered_samples)}:  # micro-batches of several samples, which a batch may not fill
             part = build_step(self.model, self.info, 4, held, in_place=False)
-            record = StepGraph(f"training_step/accumulate_{held}.onnx", "accumulate", 4, held)
+            record = StepGraph(f"training_step/accumulate_{held}.onnx", "accumulate", 4, held, 0)
             graphs.append((record, part.SerializeToString()))
         for graph, data in graphs:
             path = folder / graph.path

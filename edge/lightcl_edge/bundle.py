@@ -18,6 +18,7 @@ from lightcl_edge.durable import fsync_folder, write_durably
 from lightcl_edge.errors import BundleError
 from lightcl_edge.manifest import MAX_FILES, MAX_MANIFEST_BYTES, FileInfo, Manifest, parse_manifest
 from lightcl_edge.onnx_wire import refuse_external_data
+from lightcl_edge.tensor_file import TensorFile
 from lightcl_edge.tensors import read_tensors
 
 MANIFEST = "manifest.json"
@@ -146,7 +147,7 @@ class Bundle:
             BundleError: when a name, shape or type is not the manifest's, or a value is not finite.
         """
         expected = {parameter.name: tuple(parameter.shape) for parameter in self.manifest.head.parameters}
-        return check_parameters(read_tensors(self.path(HEAD_PARAMETERS), BundleError), expected, HEAD_PARAMETERS)
+        return check_parameters(TensorFile(self.path(HEAD_PARAMETERS), BundleError), expected, HEAD_PARAMETERS)
 
     def golden(self) -> dict[str, NDArray[np.generic]]:
         """``images`` (uint8, n h w 3), ``features`` and ``logits`` (float32) as the host computed them."""

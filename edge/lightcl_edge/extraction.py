@@ -14,9 +14,23 @@ from lightcl_edge.console import Progress
 from lightcl_edge.errors import DataError
 from lightcl_edge.features import FeatureCodec, FeatureStore, FeatureStoreWriter
 from lightcl_edge.images import ByteImage, Dataset
+from lightcl_edge.manifest import Manifest
 
-#: Images in the trunk at once: small, because their activations are the phase's peak.
-EXTRACTION_BATCH = 4
+#: Images in the trunk at once: as many as their activations fit into this, and never many.
+EXTRACTION_BYTES, LARGEST_BATCH = 16 * 2**20, 8
+
+
+def extraction_batch(manifest: Manifest) -> int:
+    """How many images go through the trunk at once.
+
+    Args:
+        manifest: of the bundle, with the activations of one image.
+
+    Returns:
+        1 to ``LARGEST_BATCH``.
+    """
+    fitting = EXTRACTION_BYTES // max(1, manifest.cost.trunk_peak_activation_bytes)
+    return max(1, min(LARGEST_BATCH, fitting))
 
 
 @dataclass(frozen=True)
@@ -70,9 +84,8 @@ def extract(bundle: Bundle, dataset: Dataset, folder: Path, threads: int | None,
     writer = FeatureStoreWriter(folder, codec.shape, key)
     skipped: list[str] = []
     try:
-        batches = [
-            range(at, min(at + EXTRACTION_BATCH, len(dataset))) for at in range(0, len(dataset), EXTRACTION_BATCH)
-        ]
+        size, count = extraction_batch(bundle.manifest), len(dataset)
+        batches = [range(at, min(at + size, count)) for at in range(0, count, size)]
         for rows in progress.track(batches, "images to features"):
             images, labels = _load(dataset, rows, bundle, skipped)
             if images:

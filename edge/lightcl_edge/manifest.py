@@ -119,15 +119,17 @@ class StepGraph:
 
     Attributes:
         path: inside the bundle.
-        update: ``in_place`` or ``accumulate``.
-        samples: rows of new samples it takes.
+        update: ``in_place``, ``accumulate``, or ``forward`` for the head without a step.
+        samples: rows of new samples it takes; 0 in ``forward``, which takes any number.
         buffered_samples: rows of buffered samples with pattern targets; 0 for none.
+        peak_bytes: largest sum of live tensors during a run, beyond inputs and outputs; 0 in ``forward``.
     """
 
     path: str
     update: str
     samples: int
     buffered_samples: int
+    peak_bytes: int
 
 
 @dataclass(frozen=True)
@@ -142,6 +144,7 @@ class CostInfo:
         head_activation_bytes: sum of all activations of the head, for one sample.
         head_largest_activation_bytes: of one sample.
         head_multiply_adds: forward, for one sample.
+        head_pattern_bytes: of one sample's pattern tensors.
     """
 
     trunk_parameter_bytes: int
@@ -151,6 +154,7 @@ class CostInfo:
     head_activation_bytes: int
     head_largest_activation_bytes: int
     head_multiply_adds: int
+    head_pattern_bytes: int
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ process's size as it is now; the other figures come from the manifest's counts.
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,16 +16,22 @@ import psutil
 from lightcl_edge import memory
 from lightcl_edge.console import format_bytes
 from lightcl_edge.errors import DoesNotFitError
-from lightcl_edge.extraction import EXTRACTION_BATCH
+from lightcl_edge.extraction import extraction_batch
 from lightcl_edge.machine import cgroup_limit
 from lightcl_edge.manifest import Manifest
 
 MIB = 2**20
-#: What loading costs beyond the process as it starts (measured on x86-64, onnxruntime 1.32, torch 2.13).
-ONNXRUNTIME_BYTES = 30 * MIB
-TORCH_BYTES = 200 * MIB
-#: Buffers of a graph's operators beside the activations themselves (im2col, packed weights).
-WORKSPACE_FACTOR = 1.5
+#: What loading and a first session add to the process as it starts (measured on x86-64, onnxruntime 1.32, torch 2.13),
+#: and what they add for training: the trunk's session leaves some heap behind that can't be returned.
+ONNXRUNTIME_BYTES = 36 * MIB
+ONNXRUNTIME_TRAINING_BYTES = 46 * MIB
+TORCH_BYTES = 232 * MIB
+#: Copies of the trunk's weights (file, initialisers re-laid for the processor), and of an image in preparation.
+TRUNK_COPIES, PIXEL_COPIES = 2.0, 2.0
+#: Buffers of the trunk's operators beside the activations themselves.
+WORKSPACE_FACTOR = 1.2
+#: torch: copies of the head while it is loaded; what one sample's activations cost with their gradients.
+TORCH_HEAD_COPIES, TORCH_ACTIVATION_COPIES = 2.5, 3.3
 #: Left for everything else on the board.
 RESERVE_BYTES = 16 * MIB
 
@@ -68,22 +75,36 @@ def plan_training(manifest: Manifest, engine: str, batch_size: int, buffer_sampl
     Returns:
         The plan.
     """
-    cost, size = manifest.cost, manifest.input
-    pixels = 4 * 3 * size.height * size.width
-    trunk = ONNXRUNTIME_BYTES + 2 * cost.trunk_parameter_bytes
-    trunk += int(EXTRACTION_BATCH * (WORKSPACE_FACTOR * cost.trunk_peak_activation_bytes + 2 * pixels))
-    rows = batch_size + buffer_samples
-    # The old head stays beside the new one until the gate has compared them.
-    head = 2 * cost.head_parameter_bytes
-    if engine == "torch":
-        head += TORCH_BYTES + cost.head_parameter_bytes + 2 * rows * cost.head_activation_bytes
-    else:
-        head += ONNXRUNTIME_BYTES + int(rows * WORKSPACE_FACTOR * cost.head_activation_bytes)
-    feature_bytes = 1
-    for side in manifest.feature.shape:
-        feature_bytes *= side
-    disk = images * (feature_bytes + 8) + 3 * cost.head_parameter_bytes
-    return Plan(memory.sample(with_pss=False).rss_bytes or 0, trunk, head, disk)
+    feature_bytes = math.prod(manifest.feature.shape)
+    disk = images * (feature_bytes + 8) + 3 * manifest.cost.head_parameter_bytes
+    train = _torch_bytes if engine == "torch" else _ort_bytes
+    base = memory.sample(with_pss=False).rss_bytes or 0
+    return Plan(base, _extract_bytes(manifest), train(manifest, batch_size, buffer_samples), disk)
+
+
+def _extract_bytes(manifest: Manifest) -> int:
+    """The trunk, and a batch of images on its way through it."""
+    cost, pixels = manifest.cost, 4 * 3 * manifest.input.height * manifest.input.width
+    image = WORKSPACE_FACTOR * cost.trunk_peak_activation_bytes + PIXEL_COPIES * pixels
+    return int(ONNXRUNTIME_BYTES + TRUNK_COPIES * cost.trunk_parameter_bytes + extraction_batch(manifest) * image)
+
+
+def _torch_bytes(manifest: Manifest, batch_size: int, buffer_samples: int) -> int:
+    cost, rows = manifest.cost, batch_size + buffer_samples
+    activations = TORCH_ACTIVATION_COPIES * rows * cost.head_activation_bytes
+    return int(TORCH_BYTES + TORCH_HEAD_COPIES * cost.head_parameter_bytes + activations)
+
+
+def _ort_bytes(manifest: Manifest, batch_size: int, buffer_samples: int) -> int:
+    """The cheaper kind of update, as the engine chooses it: parameters, accumulators, the graph's own peak."""
+    cost, rows = manifest.cost, batch_size + buffer_samples
+    kinds = []
+    for update, held in (("in_place", cost.head_parameter_bytes), ("accumulate", 2 * cost.head_parameter_bytes)):
+        peaks = [graph.peak_bytes for graph in manifest.training_step if graph.update == update]
+        if peaks:
+            kinds.append(held + max(peaks))
+    batch = rows * 4 * math.prod(manifest.feature.shape) + buffer_samples * cost.head_pattern_bytes
+    return ONNXRUNTIME_TRAINING_BYTES + min(kinds, default=0) + batch
 
 
 def available_bytes() -> int:

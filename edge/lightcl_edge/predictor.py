@@ -9,13 +9,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lightcl_edge.bundle import HEAD, check_parameters
 from lightcl_edge.console import Document, Progress
 from lightcl_edge.engines.contract import Parameters
 from lightcl_edge.errors import DataError, StateError
 from lightcl_edge.features import FeatureCodec
+from lightcl_edge.head_session import HeadSession
 from lightcl_edge.images import ByteImage, Dataset
-from lightcl_edge.sessions import inference_session
 from lightcl_edge.state import State
 from lightcl_edge.trunk import Trunk
 
@@ -95,9 +94,7 @@ class Predictor:
         Raises:
             BundleError: when a name or shape is not the head's.
         """
-        expected = {p.name: tuple(p.shape) for p in self._bundle.manifest.head.parameters}
-        weights = check_parameters(parameters, expected, "the learned head")
-        self._head = inference_session(self._bundle.path(HEAD), self._threads, weights=weights)
+        self._head = HeadSession(self._bundle, parameters, self._threads)
 
     def probabilities(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Probabilities of the known classes.
@@ -111,7 +108,7 @@ class Predictor:
         features = self._trunk.features_of_pixels(images)
         # Through uint8 and back: the head sees what it was trained on.
         stored = self.codec.decode(self.codec.encode(features))
-        logits = self._head.run(["logits"], {"features": stored})[0][:, : len(self.classes)]
+        logits = self._head.logits(stored)[:, : len(self.classes)]
         shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
         return np.asarray(shifted / shifted.sum(axis=1, keepdims=True), np.float32)
 

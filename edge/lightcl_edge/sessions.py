@@ -30,17 +30,18 @@ def import_onnxruntime() -> Any:
 
 
 def inference_session(
-    path: Path, threads: int | None, *, weights: Mapping[str, NDArray[np.float32]] | None = None, arena: bool = False
+    path: Path, threads: int | None, *, weights: Mapping[str, NDArray[np.float32]] | None = None, fast: bool = False
 ) -> InferenceSession:
-    """A session that holds little memory.
+    """A session that holds little memory, or one that runs many equal batches fast.
 
     Args:
         path: an ONNX file.
         threads: for one operator; None for all processors this process may use.
         weights: take these in place of the initialisers of the same names, without a copy.
-        arena: let onnxruntime keep its working memory between runs. It then keeps the largest batch's for good,
-            but where all batches are alike that is less than what the C library's own heaps waste: extracting with
-            EfficientNet-Lite0 at 128 pixels, batch 8, peaks at 124 MiB with it and at 340 MiB without.
+        fast: optimise fully, and let onnxruntime keep its working memory between runs (arena). It then keeps the
+            largest batch's for good, but where all batches are alike that is less than what the C library's own heaps
+            waste: extracting with EfficientNet-Lite0 at 128 pixels, batch 8, peaks at 124 MiB with the arena and at
+            340 MiB without.
 
     Returns:
         The session.
@@ -50,16 +51,16 @@ def inference_session(
     """
     runtime = import_onnxruntime()
     options = runtime.SessionOptions()
-    options.enable_cpu_mem_arena = arena
+    options.enable_cpu_mem_arena = fast
     options.enable_mem_pattern = False
     options.intra_op_num_threads = threads or usable_cores()
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     values = {name: runtime.OrtValue.ortvalue_from_numpy(array) for name, array in (weights or {}).items()}
-    if values:
-        # The highest level re-lays convolution weights for the processor and takes them from the file, not from
-        # what replaces them: predictions would silently use the exported weights (seen with onnxruntime 1.32).
+    if not fast or values:
+        # The highest level re-lays convolution weights for the processor: a copy of them, and one that it takes from
+        # the file, not from what replaces them: predictions would silently use the exported weights (onnxruntime 1.32).
         options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
     for name, value in values.items():
         options.add_initializer(name, value)

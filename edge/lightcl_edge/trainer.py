@@ -169,6 +169,7 @@ def _install(state: State, bundle: Bundle, threads: int | None, meter: PhaseMete
 
     with meter.phase("install"):
         check_golden(bundle, threads)
+        give_back()
         bundle.head_parameters()
         state.install_bundle(bundle)
         give_back()

@@ -27,7 +27,7 @@ class Trunk:
     def __init__(self, bundle: Bundle, threads: int | None = None) -> None:
         self._input = bundle.manifest.input
         self._shape = tuple(bundle.manifest.feature.shape)
-        self._session = inference_session(bundle.path(TRUNK), threads, arena=True)
+        self._session = inference_session(bundle.path(TRUNK), threads, fast=True)
 
     def features(self, images: FloatArray) -> FloatArray:
         """Features of normalised images.

@@ -128,7 +128,7 @@ def _make(options: ExportOptions, source: Source, cut: Cut, progress: Progress) 
         feature=storage,
         head=split.head_info,
         golden=golden_info(len(golden["images"]), trunk.dtype),
-        cost=count_cost(split.trunk, trunk.model, split.head),
+        cost=count_cost(split.trunk, trunk.model, split.head, split.head_info.patterns),
         defaults=defaults,
         classes=classes,
         training_step=[record for record, _ in steps],

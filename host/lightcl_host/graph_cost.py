@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -32,13 +33,16 @@ _INTEGER_OPERATORS = frozenset(
 )
 
 
-def count_cost(trunk: onnx.ModelProto, exported_trunk: onnx.ModelProto, head: onnx.ModelProto) -> CostInfo:
+def count_cost(
+    trunk: onnx.ModelProto, exported_trunk: onnx.ModelProto, head: onnx.ModelProto, patterns: Sequence[str]
+) -> CostInfo:
     """Figures for the device's plan.
 
     Args:
         trunk: float32, shape-inferred; its multiply-adds are those of the exported one.
         exported_trunk: what the bundle carries, shape-inferred.
         head: shape-inferred.
+        patterns: the head's pattern tensors.
 
     Returns:
         Bytes and multiply-adds.
@@ -59,6 +63,7 @@ def count_cost(trunk: onnx.ModelProto, exported_trunk: onnx.ModelProto, head: on
         head_activation_bytes=sum(sizes),
         head_largest_activation_bytes=max(sizes),
         head_multiply_adds=multiply_adds(head),
+        head_pattern_bytes=sum(4 * head_view.elements(name) for name in patterns),
     )
 
 

@@ -33,6 +33,7 @@ parameter's values in two dimensions.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import onnx
 from onnx import TensorProto, helper, shape_inference
@@ -48,8 +49,6 @@ from lightcl_host.autodiff.updates import ACCUMULATOR_PREFIX, Updater, update_ha
 #: A batch is divided into this many micro-batches where gradients are accumulated. On the heads of
 #: EfficientNet-Lite0, 16 took no longer than 4 and held a third of the activations.
 MICRO_BATCHES = 16
-#: Key of the graph's metadata: bytes held at the peak beyond inputs and outputs.
-PEAK_KEY = "peak_bytes"
 
 
 def build_step(
@@ -139,7 +138,6 @@ def _finish(
     model = shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
     del model.graph.value_info[:]
     onnx.checker.check_model(model, full_check=True)
-    helper.set_model_props(model, {PEAK_KEY: str(peak_of(model).bytes)})
     return model
 
 
@@ -221,17 +219,18 @@ def step_graphs(
         BundleError: when the head does not fit its description or can't be trained.
     """
     _check_head(head, head_info, feature_shape)
-    geometries: dict[StepGraph, bool] = {}
+    geometries: dict[StepGraph, bool] = {}  # without peaks, so that equal geometries meet
     for size in batch_sizes:
         for update, parts in (("in_place", 1), ("accumulate", MICRO_BATCHES)):
             for buffered in sorted({0, buffered_samples}):
                 rows, held = -(-size // parts), -(-buffered // parts)
                 path = f"training_step/{update}_{rows}_{held}.onnx"
-                geometries[StepGraph(path, update, rows, held)] = update == "in_place"
+                geometries[StepGraph(path, update, rows, held, 0)] = update == "in_place"
     graphs = []
     for step, in_place in geometries.items():
         model = build_step(head, head_info, step.samples, step.buffered_samples, in_place=in_place)
-        graphs.append((step, model.SerializeToString(deterministic=True)))
-    forward = StepGraph("training_step/forward.onnx", "forward", 0, 0)
+        known = replace(step, peak_bytes=peak_of(model).bytes)
+        graphs.append((known, model.SerializeToString(deterministic=True)))
+    forward = StepGraph("training_step/forward.onnx", "forward", 0, 0, 0)
     graphs.append((forward, build_forward(head, head_info).SerializeToString(deterministic=True)))
     return graphs

@@ -130,7 +130,8 @@ def test_a_full_classifier_says_how_to_export_a_larger_one(edge, tmp_path):
     assert "--max-classes 7" in err
 
 
-def test_the_predictor_uses_the_learned_weights(taught, tmp_path):
+@pytest.mark.parametrize("steps", [True, False])
+def test_the_predictor_uses_the_learned_weights(edge, tmp_path, steps):
     """onnxruntime's highest optimisation level would take convolution weights from the exported file."""
     import numpy as np
 
@@ -139,11 +140,14 @@ def test_the_predictor_uses_the_learned_weights(taught, tmp_path):
     from lightcl_edge.state import State
     from lightcl_edge.trunk import Trunk
 
-    bundle, generation = State(taught[0]).bundle(), State(taught[0]).read()
+    state, folder = tmp_path / "state", make_bundle(tmp_path / "b", steps=steps)
+    data = make_folder(tmp_path / "a", ["red", "green", "blue", "grey"])
+    edge("train", "--bundle", folder, "--state", state, "--data", data, "--quiet")
+    bundle, generation = State(state).bundle(), State(state).read()
     images = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3)).astype(np.uint8)
     for scale in (1.0, 1.5, -0.5):
         learned = {name: array * np.float32(scale) for name, array in generation.parameters.items()}
-        predictor = Predictor(taught[0])
+        predictor = Predictor(state)
         predictor.use_weights(learned)
         engine = TorchEngine(bundle.path("head.onnx"), bundle.manifest.head, 1)
         engine.load(learned)

@@ -71,7 +71,7 @@ def test_nan_and_other_shapes_differ_infinitely(bad: np.ndarray) -> None:
 
 
 def test_costs_are_counted_from_the_graph(parts: Split) -> None:
-    cost = count_cost(parts.trunk, parts.trunk, parts.head)
+    cost = count_cost(parts.trunk, parts.trunk, parts.head, parts.head_info.patterns)
     convolutions = 8 * 64 * 27 + 4 * (8 * 64 * 72) + 16 * 16 * 72 + 2 * (16 * 16 * 144)
     assert multiply_adds(parts.trunk) == cost.trunk_multiply_adds == convolutions
     assert cost.head_multiply_adds == 2 * (16 * 16 * 144) + 7 * 16

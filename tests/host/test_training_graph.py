@@ -148,12 +148,9 @@ def test_without_the_edge_that_order_reads_updated_weights(tmp_path: Path, monke
     assert _differences_when_updates_run_first(tmp_path) > 1e-4
 
 
-def test_peak_is_noted_and_smaller_for_micro_batches(exported: tuple[onnx.ModelProto, HeadInfo]) -> None:
+def test_the_peak_is_smaller_for_micro_batches(exported: tuple[onnx.ModelProto, HeadInfo]) -> None:
     model, info = exported
     whole, part = (build_step(model, info, n, m, in_place=False) for n, m in ((16, 4), (4, 1)))
-    for step in (whole, part):
-        noted = {entry.key: int(entry.value) for entry in step.metadata_props}
-        assert noted["peak_bytes"] == peak_of(step).bytes
     assert peak_of(part).bytes < peak_of(whole).bytes / 2
     activation, unfolded = 20 * 8 * 6 * 6 * 4, 20 * (8 * 9) * 2 * 2 * 4 * 2
     assert activation < peak_of(whole).bytes < 4 * (activation + unfolded)

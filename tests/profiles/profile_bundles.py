@@ -65,7 +65,7 @@ def make_bundle(folder: Path, *, whole: bytes | None, model: str = "small.onnx")
         feature=FeatureInfo([CHANNELS], [0.1], [0]),
         head=HeadInfo(16, CHANNELS, ["Gemm"], parameters, ["logits"]),
         golden=GoldenInfo(1, 0.1, 0.1),
-        cost=CostInfo(1, 1, 1, 1, 1, 1, 1),
+        cost=CostInfo(1, 1, 1, 1, 1, 1, 1, 1),
     )
     names = ("trunk.onnx", "head.onnx", "head.safetensors", "golden.safetensors")
     files = dict.fromkeys(names, b"not read by the profiler")

@@ -83,10 +83,8 @@ class OrtEngine(Engine):
             (graph for graph in self._files if graph.update == update),
             key=lambda graph: (graph.samples, graph.buffered_samples),
         )
-        session = open_session(self._files[graph], session_options(self._threads), graph.path)
-        peak = int(session.get_modelmeta().custom_metadata_map.get("peak_bytes", 0))
         held = sum(array.nbytes for array in self._parameters.values()) if update == "accumulate" else 0
-        return peak + held
+        return graph.peak_bytes + held
 
     def load(self, parameters: Parameters) -> None:
         """Take over a copy of all parameters; see :meth:`Engine.load`."""

@@ -1,0 +1,35 @@
+"""The learned head as an inference session, without a second copy of its weights where that can be had."""
+
+from __future__ import annotations
+
+from lightcl_edge.bundle import HEAD, Bundle, check_parameters
+from lightcl_edge.engines.contract import FloatArray, Parameters
+from lightcl_edge.sessions import inference_session
+
+
+class HeadSession:
+    """Computes logits with weights that are not those of the exported file.
+
+    A bundle's ``forward`` graph takes the weights as inputs, so that they exist once. A bundle without training-step
+    graphs has them in ``head.onnx``, where they are replaced; the file's own then cost their size once more.
+
+    Args:
+        bundle: the head's graphs.
+        parameters: the learned weights by name.
+        threads: processors to use; None for all.
+
+    Raises:
+        BundleError: when a name or shape is not the head's.
+    """
+
+    def __init__(self, bundle: Bundle, parameters: Parameters, threads: int | None) -> None:
+        expected = {p.name: tuple(p.shape) for p in bundle.manifest.head.parameters}
+        weights = check_parameters(parameters, expected, "the learned head")
+        forward = [graph.path for graph in bundle.manifest.training_step if graph.update == "forward"]
+        self._inputs = weights if forward else {}
+        replaced = None if forward else weights
+        self._session = inference_session(bundle.path(forward[0] if forward else HEAD), threads, weights=replaced)
+
+    def logits(self, features: FloatArray) -> FloatArray:
+        """Unmasked logits of features of shape ``(n, *feature_shape)``; shape ``(n, capacity)``."""
+        return self._session.run(["logits"], {"features": features, **self._inputs})[0]
