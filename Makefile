@@ -13,6 +13,7 @@ help: ## list the targets
 
 # An environment a set of extras: the demo needs none of the developers' tools.
 $(VENV)/demo.done: pyproject.toml constraints.txt
+	@echo "installing into $(VENV), about a minute"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[demo]'
 	@touch $@

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import time
 from collections import ChainMap
 from collections.abc import Mapping
@@ -99,20 +100,19 @@ class TrainOptions:
         chosen = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
         settings = replace(defaults, **chosen)
         allowed = {
-            "epochs": settings.epochs >= 1,
-            "batch_size": settings.batch_size >= 1,
-            "learning_rate": settings.learning_rate > 0,
-            "beta": settings.beta >= 0,
-            "ratio": 0 <= settings.ratio <= 1,
-            "buffer_samples": settings.buffer_samples >= 0,
-            "max_forgetting": 0 <= self.max_forgetting <= 1,
-            "seed": self.seed >= 0,
+            "epochs": (settings.epochs >= 1, "1 or more"),
+            "batch_size": (settings.batch_size >= 1, "1 or more"),
+            "learning_rate": (0 < settings.learning_rate < math.inf, "a number above 0"),
+            "beta": (0 <= settings.beta < math.inf, "0 or more"),
+            "ratio": (0 <= settings.ratio <= 1, "0 to 1"),
+            "buffer_samples": (settings.buffer_samples >= 0, "0 or more"),
+            "max_forgetting": (0 <= self.max_forgetting <= 1, "0 to 1"),
+            "seed": (self.seed >= 0, "0 or more"),
         }
-        for name, fine in allowed.items():
+        for name, (fine, expected) in allowed.items():
             if not fine:
-                raise UsageError(
-                    f"{name.replace('_', ' ')} is {getattr(settings, name, getattr(self, name))}, which is out of range"
-                )
+                found = getattr(settings, name, getattr(self, name))
+                raise UsageError(f"{name.replace('_', ' ')} is {found}, expected {expected}")
         return settings
 
 

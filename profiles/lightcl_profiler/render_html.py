@@ -94,7 +94,7 @@ def _timelines(report: Report) -> str:
     title = "Resident memory of the methods over time"
     legend = "".join(f'<span class="item">{_key(curve.colour, curve.label)}</span>' for curve in curves)
     parts = [
-        f'<p class="legend">{legend}<span class="soft">dashed: a phase starts</span></p>',
+        f'<p class="legend">{legend}<span class="soft">dotted: a phase starts</span></p>',
         _both(overlay_chart(curves, _WIDE, title), overlay_chart(curves, _NARROW, title)),
     ]
     for curve in curves:
