@@ -183,6 +183,14 @@ def run_program(
         return int(args.command.exit_code(document))
     except LightclError as error:
         return _report_error(error, as_json)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("lightcl_"):
+            raise
+        needed = UsageError(
+            f"this command needs the Python package {error.name!r}, which is not installed; "
+            "pip install 'lightcl-edge[host]' has all that a host needs"
+        )
+        return _report_error(needed, as_json)
     except BrokenPipeError:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123 - the reader went away; nothing to tell it
         return int(ExitCode.DONE)

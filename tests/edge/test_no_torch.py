@@ -56,3 +56,26 @@ def test_starting_imports_nothing_heavy(statement):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip().splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("module", ["lightcl_host.cli", "lightcl_edge.cli"])
+def test_what_needs_a_missing_package_says_which(bundle, tmp_path, poison, module):
+    for name in ("torch", "onnx"):
+        (tmp_path / "poison" / name / "__init__.py").write_text(
+            f"raise ModuleNotFoundError('No module named {name}', name='{name}')\n"
+        )
+    data = make_folder(tmp_path / "d", ["red", "green"])
+    cases = {
+        "lightcl_host.cli": (2, "which is not installed; pip install", ["cuts", "--model", "resnet18_cifar"]),
+        "lightcl_edge": (
+            8,
+            "needs torch",
+            ["profile", "--bundle", bundle, "--data", data, "--methods", "sgd", "--out"],
+        ),
+    }
+    code, says, arguments = cases[module]
+    program = f"import sys; from {module} import main; sys.exit(main())"
+    command = [sys.executable, "-c", program, *map(str, arguments), *([str(tmp_path / "o")] if code == 8 else [])]
+    done = subprocess.run(command, capture_output=True, text=True, env=poison, check=False)
+    assert (done.returncode, "Traceback" in done.stderr) == (code, False), done.stderr
+    assert says in done.stderr

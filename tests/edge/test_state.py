@@ -99,7 +99,7 @@ def wait_for(path, process):
         time.sleep(0.05)
 
 
-EPOCHS = 1500
+EPOCHS = 2500
 CASES = [
     pytest.param("ort", signal.SIGINT),
     pytest.param("ort", signal.SIGTERM, marks=pytest.mark.slow),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from lightcl_edge.errors import NoEngineError
 from lightcl_edge.memory import PhaseMeter
 from lightcl_profiler.methods.contract import Job, Method, Outcome, outcome
 
@@ -30,7 +31,12 @@ class SgdMethod(Method):
 
     def imports(self, job: Job) -> None:
         """Torch and what builds the network: the model library where the bundle has no ``model.onnx``."""
-        import torch
+        try:
+            import torch
+        except ImportError as error:
+            raise NoEngineError(
+                f"method sgd needs torch ({error}); pip install 'lightcl-edge[torch]', or use --methods lightcl"
+            ) from error
 
         from lightcl_profiler.whole_network import import_builder
 
