@@ -67,7 +67,7 @@ def test_what_needs_a_missing_package_says_which(bundle, tmp_path, poison, modul
     data = make_folder(tmp_path / "d", ["red", "green"])
     cases = {
         "lightcl_host.cli": (2, "which is not installed; pip install", ["cuts", "--model", "resnet18_cifar"]),
-        "lightcl_edge": (
+        "lightcl_edge.cli": (
             8,
             "needs torch",
             ["profile", "--bundle", bundle, "--data", data, "--methods", "sgd", "--out"],
