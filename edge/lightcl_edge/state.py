@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import json
 import os
@@ -16,23 +15,22 @@ import shutil
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, fields
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from lightcl_edge.bundle import HEAD_PARAMETERS, Bundle, sha256_of
 from lightcl_edge.durable import fsync_folder, replace_durably, write_durably
 from lightcl_edge.errors import BundleError, StateError
+from lightcl_edge.generation import STATE_FORMAT, Generation, Meta, Tensors
+from lightcl_edge.state_lock import StateLock, raise_unwritable
 from lightcl_edge.tensor_file import TensorFile
 from lightcl_edge.tensors import read_tensors, write_tensors
 
 #: How many generations stay for ``rollback``.
 KEPT_GENERATIONS = 5
-STATE_FORMAT = 1
 _HEAD, _STRATEGY, _HOLDOUT, _META = (
     "head.safetensors",
     "strategy.safetensors",
@@ -40,64 +38,6 @@ _HEAD, _STRATEGY, _HOLDOUT, _META = (
     "meta.json",
 )
 _NAME = re.compile(r"^\d{6}$")
-
-Tensors = dict[str, NDArray[np.generic]]
-
-
-@dataclass(frozen=True)
-class Meta:
-    """What is known of a generation besides its tensors.
-
-    Attributes:
-        generation: its number; 0 is the bundle as exported.
-        created: Unix time in seconds.
-        bundle_identity: of the bundle it belongs to.
-        classes: names of the classifier's rows in order.
-        parent: the generation it was learned from.
-        strategy: that made it.
-        engine: that made it.
-        engine_reason: why that one.
-        tasks: how many tasks were learned.
-        images: learned in the last task.
-        holdout_accuracy: of the new head on the held-out features of all classes; None when there are none.
-        row_scale: the scale that new rows of the classifier start with; None while none was added.
-        bytes_written_total: by all tasks so far, this one included.
-        files: name -> SHA-256 of the generation's other files.
-        format: of this record.
-    """
-
-    generation: int
-    created: float
-    bundle_identity: str
-    classes: list[str]
-    parent: int = 0
-    strategy: str | None = None
-    engine: str | None = None
-    engine_reason: str | None = None
-    tasks: int = 0
-    images: int = 0
-    holdout_accuracy: float | None = None
-    row_scale: float | None = None
-    bytes_written_total: int = 0
-    files: dict[str, str] = field(default_factory=dict)
-    format: int = STATE_FORMAT
-
-
-@dataclass(frozen=True)
-class Generation:
-    """A generation, read.
-
-    Attributes:
-        meta: its record.
-        parameters: of the head; read from the file one by one when they are asked for.
-        strategy_state: what the strategy remembers.
-        holdout: ``features`` (uint8) and ``labels`` (int64) kept out of training, or empty.
-    """
-
-    meta: Meta
-    parameters: Mapping[str, NDArray[np.float32]]
-    strategy_state: Tensors
-    holdout: Tensors
 
 
 class State:
@@ -133,7 +73,7 @@ class State:
                 )
             self._generations.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            _raise_unwritable(self.folder, error)
+            raise_unwritable(self.folder, error)
         return made
 
     def remove(self) -> None:
@@ -360,59 +300,8 @@ class State:
         shutil.rmtree(self.work, ignore_errors=True)
 
 
-class StateLock:
-    """An advisory lock that the kernel drops when its process ends, however it ends."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder, self._handle = folder, -1
-
-    def __enter__(self) -> StateLock:
-        path = self._folder / "LOCK"
-        try:
-            self._handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-            _take(self._handle)
-        except BlockingIOError as error:
-            owner = path.read_text().strip() or "unknown"
-            os.close(self._handle)
-            raise StateError(
-                f"{self._folder} is being changed by another process (pid {owner}); wait for it or stop it"
-            ) from error
-        except OSError as error:
-            _raise_unwritable(self._folder, error)
-        os.ftruncate(self._handle, 0)
-        os.write(self._handle, str(os.getpid()).encode())
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        os.close(self._handle)
-
-
-def _take(handle: int) -> None:
-    """Take the lock; a reader of the status may hold it for a moment, so a few tries in a tenth of a second."""
-    for attempts_left in (4, 3, 2, 1, 0):
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
-        except BlockingIOError:
-            if not attempts_left:
-                raise
-            time.sleep(0.02)
-
-
 def _label(bundle: Bundle) -> str:
     return f"{bundle.manifest.model.name} cut at {bundle.manifest.model.cut} ({bundle.identity[:12]})"
-
-
-def _raise_unwritable(folder: Path, error: OSError) -> None:
-    """A state directory that can't be written is the state's fault; a full disk is not."""
-    if error.errno == errno.ENOSPC:
-        raise error
-    raise StateError(
-        f"{folder} can't be written ({os.strerror(error.errno or 0)}); expected a writable directory, "
-        "check its owner and mount"
-    ) from error
 
 
 def bundle_for(state: State, path: Path | None) -> Bundle:

@@ -32,12 +32,13 @@ from lightcl_edge.gate import (
     refuse_harm,
     split_holdout,
 )
+from lightcl_edge.generation import Generation, Meta
 from lightcl_edge.images import Dataset, open_dataset
 from lightcl_edge.interrupts import DeferredInterrupt
 from lightcl_edge.manifest import TrainingDefaults
 from lightcl_edge.memory import PhaseMeter, give_back
 from lightcl_edge.planner import plan_training, refuse_what_does_not_fit
-from lightcl_edge.state import Generation, Meta, State, bundle_for
+from lightcl_edge.state import State, bundle_for
 from lightcl_edge.strategies import make_strategy
 from lightcl_edge.strategies.contract import Settings
 from lightcl_edge.training_loop import FORWARD_BATCH, Samples, TrainingLoop, parts

@@ -15,7 +15,8 @@ import pytest
 
 from lightcl_edge.bundle import Bundle
 from lightcl_edge.errors import StateError
-from lightcl_edge.state import KEPT_GENERATIONS, Generation, Meta, State
+from lightcl_edge.generation import Generation, Meta
+from lightcl_edge.state import KEPT_GENERATIONS, State
 from small_bundle import make_folder
 
 

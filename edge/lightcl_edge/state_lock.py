@@ -1,0 +1,63 @@
+"""The exclusive right to change a state directory."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import time
+from pathlib import Path
+from types import TracebackType
+
+from lightcl_edge.errors import StateError
+
+
+class StateLock:
+    """An advisory lock that the kernel drops when its process ends, however it ends."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._handle = folder, -1
+
+    def __enter__(self) -> StateLock:
+        path = self._folder / "LOCK"
+        try:
+            self._handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            _take(self._handle)
+        except BlockingIOError as error:
+            owner = path.read_text().strip() or "unknown"
+            os.close(self._handle)
+            raise StateError(
+                f"{self._folder} is being changed by another process (pid {owner}); wait for it or stop it"
+            ) from error
+        except OSError as error:
+            raise_unwritable(self._folder, error)
+        os.ftruncate(self._handle, 0)
+        os.write(self._handle, str(os.getpid()).encode())
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        os.close(self._handle)
+
+
+def _take(handle: int) -> None:
+    """Take the lock; a reader of the status may hold it for a moment, so a few tries in a tenth of a second."""
+    for attempts_left in (4, 3, 2, 1, 0):
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if not attempts_left:
+                raise
+            time.sleep(0.02)
+
+
+def raise_unwritable(folder: Path, error: OSError) -> None:
+    """A state directory that can't be written is the state's fault; a full disk is not."""
+    if error.errno == errno.ENOSPC:
+        raise error
+    raise StateError(
+        f"{folder} can't be written ({os.strerror(error.errno or 0)}); expected a writable directory, "
+        "check its owner and mount"
+    ) from error
