@@ -131,3 +131,12 @@ def test_frozen_kernel_and_features() -> None:
 
     check_rule([node("Conv", ["x", "w"])], inputs, reference, wanted=["x"])
     check_rule([node("Conv", ["x", "w"])], inputs, reference, wanted=["w"])
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(1, 3), st.integers(8, 20), st.integers(8, 20), st.tuples(st.integers(1, 3), st.integers(1, 3)))
+def test_pointwise_kernels_larger_than_their_activations(
+    samples: int, channels: int, filters: int, image: tuple[int, int]
+) -> None:
+    """Few pixels under a large 1x1 kernel take another way to the image's gradient than many do."""
+    check(Geometry(samples, 1, channels, filters, (1, 1), (1, 1), (1, 1), (0, 0, 0, 0), image, bias=True))

@@ -12,9 +12,8 @@ from lightcl_edge.machine import usable_cores
 from lightcl_edge.sessions import import_onnxruntime
 
 #: Blocks from this size on are mapped and unmapped one by one, so that freed activations leave the process. Smaller
-#: ones stay in the heap: returning those too saves 6 to 9 MiB and makes a step 1.5 to 2.7 times slower (ResNet-18's
-#: layer4: 121 MiB and 0.30 s a step at 64 KiB for both, 127 MiB and 0.19 s with these; EfficientNet-Lite0's last
-#: blocks at 224 pixels: 93 MiB and 0.30 s, 102 MiB and 0.11 s).
+#: ones stay in the heap: returning those too (64 KiB for both) saves 6 to 9 MiB and makes a step 1.5 to 2.7 times
+#: slower; returning none makes ResNet-18's layer4 20 MiB larger and 1.2 times faster. Measured with bench_step.
 MMAP_THRESHOLD_BYTES = 2**20
 TRIM_THRESHOLD_BYTES = 64 * 2**20
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3

@@ -29,6 +29,9 @@ def input_gradient(
     if groups > 1 and filters == groups and per_group == 1 and _flips(window):
         return _by_flipped_kernel(graph, gradient, kernel, window, groups)
     if groups == 1 and window.is_pointwise:
+        pixels = window.samples * window.out[0] * window.out[1]
+        if filters * per_group > pixels * (filters + per_group):
+            return _by_product(graph, gradient, kernel, window, shape)
         swapped = graph.transpose(kernel, [1, 0, 2, 3])
         return graph.op("Conv", gradient, swapped)
     if groups == 1 and window.dilations == (1, 1) and window.taps > 1:
@@ -43,6 +46,16 @@ def input_gradient(
         pads=window.pads,
         output_padding=list(window.remainder),
     )
+
+
+def _by_product(graph: GraphBuilder, gradient: str, kernel: str, window: Window, shape: Sequence[int]) -> str:
+    """``W^T dY`` of a pointwise kernel: rearranges the activations, which here are smaller than the kernel."""
+    filters, channels = shape[:2]
+    part = output_matrix(graph, gradient, window, filters, Chunk(0, window.samples, 0, window.out[0]))
+    product = graph.op("Gemm", graph.reshape(kernel, [filters, channels]), part, transA=1)
+    if window.samples == 1:
+        return graph.reshape(product, [1, channels, *window.image])
+    return graph.transpose(graph.reshape(product, [channels, window.samples, *window.image]), [1, 0, 2, 3])
 
 
 def _flips(window: Window) -> bool:
