@@ -177,8 +177,8 @@ class TrainingDefaults:
     """What ``train`` uses when the command line says nothing.
 
     The paper trains with learning rate 0.01 and beta 0.0002 on a head whose BatchNorm is in training mode. With
-    BatchNorm folded those steps are too large: on the digits in 5 tasks (EfficientNet-Lite0 at 128 pixels) they end
-    at 19 % class-incremental accuracy, these defaults at 78 %, class means without training at 76 %.
+    BatchNorm folded those steps are too large: on the embedded digits the gate refuses the second task. How these
+    defaults were chosen, and what that is worth, is in ``docs/method.md``.
 
     Attributes:
         strategy: its name.
