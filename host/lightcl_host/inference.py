@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     import onnx
 
 FloatArray = NDArray[np.float32]
+
+#: Images or features that pass a graph at once.
+BATCH = 16
 
 
 class GraphRunner:
@@ -74,3 +77,9 @@ def relative_difference(found: FloatArray, reference: FloatArray) -> float:
     largest = float(np.abs(reference).max(initial=0.0))
     difference = float(np.abs(found.astype(np.float64) - reference).max(initial=0.0))
     return difference / largest if largest > 0 else difference
+
+
+def in_batches(images: FloatArray) -> Iterator[FloatArray]:
+    """Slices of at most a few images, so that large networks stay small in memory."""
+    for start in range(0, len(images), BATCH):
+        yield images[start : start + BATCH]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightcl_edge.errors import BundleError
-from lightcl_host.feature_storage import signal_to_noise_db
-from lightcl_host.inference import GraphRunner
-from lightcl_host.onnx_graph import FEATURES, IMAGE, PENULTIMATE, infer_shapes
+from lightcl_host.inference import GraphRunner, in_batches
+from lightcl_host.onnx_graph import FEATURES, IMAGE, infer_shapes
 from lightcl_host.quantize import quantize_trunk
+from lightcl_host.verify_split import agreement_in_fresh_process
 
 if TYPE_CHECKING:
     import onnx
@@ -26,7 +26,6 @@ AUTO, INT8, FP32 = "auto", "int8", "fp32"
 DTYPES = (AUTO, INT8, FP32)
 #: Share of calibration images on which an 8-bit trunk must name the same first class as the original network.
 MINIMUM_AGREEMENT = 0.95
-_BATCH = 16
 
 
 @dataclass(frozen=True)
@@ -47,12 +46,6 @@ class TrunkChoice:
     agreement: float | None
     signal_to_noise_db: float | None
     note: str = ""
-
-
-def in_batches(images: FloatArray) -> Iterator[FloatArray]:
-    """Slices of at most a few images, so that large networks stay small in memory."""
-    for start in range(0, len(images), _BATCH):
-        yield images[start : start + _BATCH]
 
 
 def trunk_features(trunk: onnx.ModelProto, images: FloatArray) -> FloatArray:
@@ -88,29 +81,17 @@ def choose_trunk(
     if wanted == FP32:
         return TrunkChoice(split.trunk, FP32, None, None)
     quantised = infer_shapes(quantize_trunk(split.trunk, images))
-    features = trunk_features(quantised, images)
-    noise = signal_to_noise_db(float_features, features)
+    classes = np.zeros(len(images), np.int64)
+    if reference is not None:
+        classes = np.concatenate([reference(batch).argmax(axis=1) for batch in in_batches(images)]).astype(np.int64)
+    agreement, noise = agreement_in_fresh_process(quantised, split, images, float_features, classes)
     if reference is None:
         return TrunkChoice(
             quantised, INT8, None, noise, "random weights: agreement of the 8-bit trunk was not asked for"
         )
-    agreement = _agreement(split, features, images, reference)
     if agreement >= minimum_agreement:
         return TrunkChoice(quantised, INT8, agreement, noise)
     found = f"agrees on the first class for {agreement:.1%} of {len(images)} images, below {minimum_agreement:.1%}"
     if wanted == INT8:
         raise BundleError(f"the 8-bit trunk {found}; use --trunk-dtype fp32, or lower --min-agreement knowingly")
     return TrunkChoice(split.trunk, FP32, agreement, noise, f"float32 was taken: the 8-bit trunk {found}")
-
-
-def _agreement(
-    split: Split, features: FloatArray, images: FloatArray, reference: Callable[[FloatArray], FloatArray]
-) -> float:
-    """Share of images whose first class is the original network's."""
-    head = GraphRunner(split.head)
-    equal = 0
-    for batch, part in zip(in_batches(images), in_batches(features), strict=True):
-        penultimate = head({FEATURES: part}, [PENULTIMATE])[PENULTIMATE]
-        expected = reference(batch).argmax(axis=1)
-        equal += int((split.original.logits(penultimate).argmax(axis=1) == expected).sum())
-    return equal / len(images)

@@ -2,7 +2,10 @@
 
 ``python -m lightcl_host.verify_split FOLDER`` reads ``original.onnx``, ``trunk.onnx`` (float32), ``head.onnx`` and
 ``reference.safetensors`` (``images``, ``logits`` of the original network, ``weight`` and ``bias`` of its
-classifier) and prints one JSON document with the largest relative differences it found.
+classifier) and prints one JSON document with the largest relative differences it found. With ``agreement`` as a
+second argument it reads ``trunk.onnx`` (8-bit), ``head.onnx`` and ``reference.safetensors`` (``images``, ``classes``
+that the original network names first, ``features`` of the float trunk, ``weight``, ``bias``), and prints how often the
+parts name the same class first and the features' signal to noise.
 """
 
 from __future__ import annotations
@@ -21,7 +24,8 @@ from numpy.typing import NDArray
 from lightcl_edge.errors import BundleError
 from lightcl_edge.tensors import read_tensors
 from lightcl_host.classifier import BIAS, WEIGHT
-from lightcl_host.inference import GraphRunner, relative_difference
+from lightcl_host.feature_storage import signal_to_noise_db
+from lightcl_host.inference import GraphRunner, in_batches, relative_difference
 from lightcl_host.onnx_graph import FEATURES, IMAGE, LOGITS, PENULTIMATE
 from lightcl_host.tensor_bytes import tensors_to_bytes
 
@@ -112,15 +116,73 @@ def verify_in_fresh_process(original: onnx.ModelProto, split: Split, images: Flo
     return differences[worst]
 
 
-def _run(folder: Path) -> dict[str, float]:
-    command = [sys.executable, "-m", "lightcl_host.verify_split", str(folder)]
+def measure_agreement(folder: Path) -> dict[str, float]:
+    """Compare an 8-bit trunk in a folder with the original network; see the module's description.
+
+    Args:
+        folder: holds the files.
+
+    Returns:
+        ``agreement`` (0 to 1) and ``signal_to_noise_db``.
+
+    Raises:
+        BundleError: when a tensor file is damaged.
+        RuntimeError: when a graph does not run.
+    """
+    reference = read_tensors(folder / "reference.safetensors", BundleError)
+    images = np.asarray(reference["images"], np.float32)
+    trunk, head = GraphRunner(folder / "trunk.onnx"), GraphRunner(folder / "head.onnx")
+    features = np.concatenate([trunk({IMAGE: part}, [FEATURES])[FEATURES] for part in in_batches(images)])
+    penultimate = np.concatenate([head({FEATURES: part}, [PENULTIMATE])[PENULTIMATE] for part in in_batches(features)])
+    logits = penultimate @ np.asarray(reference["weight"]).T + np.asarray(reference["bias"])
+    noise = signal_to_noise_db(np.asarray(reference["features"], np.float32), features)
+    agreement = float((logits.argmax(axis=1) == reference["classes"]).mean())
+    return {"agreement": agreement} | ({} if noise is None else {"signal_to_noise_db": noise})
+
+
+def agreement_in_fresh_process(
+    trunk: onnx.ModelProto, split: Split, images: FloatArray, features: FloatArray, classes: NDArray[np.int64]
+) -> tuple[float, float | None]:
+    """How well an 8-bit trunk stands in for the float one.
+
+    Args:
+        trunk: the 8-bit trunk.
+        split: the network's parts.
+        images: normalised, shape ``(n, 3, height, width)``.
+        features: of the float trunk for them.
+        classes: what the original network names first, shape ``(n,)``; zeros where that means nothing.
+
+    Returns:
+        The share of equal first classes and the features' signal to noise in dB (None where there is no noise).
+
+    Raises:
+        BundleError: when the parts do not run.
+    """
+    reference: Mapping[str, NDArray[np.generic]] = {
+        "images": images,
+        "features": features,
+        "classes": classes,
+        "weight": split.original.weight,
+        "bias": split.original.bias,
+    }
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for file, model in (("trunk", trunk), ("head", split.head)):
+            (folder / f"{file}.onnx").write_bytes(model.SerializeToString(deterministic=True))
+        (folder / "reference.safetensors").write_bytes(tensors_to_bytes(reference))
+        found = _run(folder, "agreement")
+    return found["agreement"], found.get("signal_to_noise_db")
+
+
+def _run(folder: Path, *what: str) -> dict[str, float]:
+    command = [sys.executable, "-m", "lightcl_host.verify_split", str(folder), *what]
     process = subprocess.run(command, capture_output=True, text=True, check=False)
     if process.returncode != 0:
         last = process.stderr.strip().splitlines()[-1:] or ["no message"]
         raise BundleError(f"the exported parts do not run (exit code {process.returncode}): {last[0][:300]}")
-    found = json.loads(process.stdout)
-    return {key: float(found[key]) for key in MEANINGS}
+    return {key: float(value) for key, value in json.loads(process.stdout).items()}
 
 
 if __name__ == "__main__":
-    print(json.dumps(measure(Path(sys.argv[1]))))
+    chosen = measure_agreement if sys.argv[2:] == ["agreement"] else measure
+    print(json.dumps(chosen(Path(sys.argv[1]))))
