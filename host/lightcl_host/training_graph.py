@@ -38,13 +38,14 @@ from dataclasses import replace
 import onnx
 from onnx import TensorProto, helper, shape_inference
 
+from lightcl_edge.engines.layout import EVALUATE, FORWARD, FORWARD_ROWS, tap_name
 from lightcl_edge.errors import BundleError
 from lightcl_edge.manifest import HeadInfo, StepGraph
 from lightcl_host.autodiff.builder import GraphBuilder
 from lightcl_host.autodiff.liveness import peak_of
 from lightcl_host.autodiff.loss import PatternTerms, cross_entropy
 from lightcl_host.autodiff.sweep import Sweep, check_trainable, emit_forward
-from lightcl_host.autodiff.updates import ACCUMULATOR_PREFIX, Updater, update_hazards
+from lightcl_host.autodiff.updates import ACCUMULATOR_PREFIX, Updater, ancestors_of, update_hazards
 
 #: A batch is divided into this many micro-batches where gradients are accumulated. On the heads of
 #: EfficientNet-Lite0, 16 took no longer than 4 and held a third of the activations.
@@ -112,11 +113,24 @@ def _inputs(
         shapes |= {"pattern_weight": [buffered], "beta": [1]}
     if in_place:
         shapes |= {"neg_lr": [1], "zero": [1]}
-    shapes |= {parameter.name: parameter.shape for parameter in info.parameters}
+    pieces = _pieces(graph, info)
+    shapes |= pieces
     if not in_place:
-        shapes |= {ACCUMULATOR_PREFIX + parameter.name: parameter.shape for parameter in info.parameters}
+        shapes |= {ACCUMULATOR_PREFIX + name: shape for name, shape in pieces.items()}
     values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in shapes.items()]
     return [helper.make_tensor_value_info("labels", TensorProto.INT64, [samples]), *values]
+
+
+def _pieces(graph: GraphBuilder, info: HeadInfo) -> dict[str, Sequence[int]]:
+    """The parameters as inputs: whole, or tap by tap."""
+    pieces: dict[str, Sequence[int]] = {}
+    for parameter in info.parameters:
+        if parameter.name in graph.taps:
+            for tap in graph.taps[parameter.name]:
+                pieces[tap_name(parameter.name, tap)] = parameter.shape[:2]
+        else:
+            pieces[parameter.name] = parameter.shape
+    return pieces
 
 
 def _finish(
@@ -170,6 +184,31 @@ def build_forward(head: onnx.ModelProto, info: HeadInfo) -> onnx.ModelProto:
     del model.graph.value_info[:]
     onnx.checker.check_model(model)
     return model
+
+
+def build_evaluation(head: onnx.ModelProto, info: HeadInfo, rows: int) -> onnx.ModelProto | None:
+    """The head over parameters as step graphs take them, tap by tap.
+
+    Args:
+        head: the inference graph.
+        info: its parameters and patterns.
+        rows: of features.
+
+    Returns:
+        The graph; None where no kernel is taken tap by tap, so that the forward graph serves.
+    """
+    names = [parameter.name for parameter in info.parameters]
+    outputs = ["logits", *(name for name in ("penultimate", *info.patterns) if name != "logits")]
+    graph = GraphBuilder(head, rows, names)
+    graph.keep_only(outputs)
+    emit_forward(graph, names, PatternTerms(graph, [], rows, 0))
+    if not graph.taps:
+        return None
+    needed = ancestors_of(graph.nodes, outputs)
+    graph.nodes = [node for node in graph.nodes if needed.intersection(node.output)]
+    shapes = {"features": graph.shape("features"), **_pieces(graph, info)}
+    inputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in shapes.items()]
+    return _finish(graph, inputs, outputs, head)
 
 
 def _check_head(head: onnx.ModelProto, info: HeadInfo, feature_shape: Sequence[int]) -> None:
@@ -231,6 +270,10 @@ def step_graphs(
         model = build_step(head, head_info, step.samples, step.buffered_samples, in_place=in_place)
         known = replace(step, peak_bytes=peak_of(model).bytes)
         graphs.append((known, model.SerializeToString(deterministic=True)))
-    forward = StepGraph("training_step/forward.onnx", "forward", 0, 0, 0)
+    forward = StepGraph("training_step/forward.onnx", FORWARD, 0, 0, 0)
     graphs.append((forward, build_forward(head, head_info).SerializeToString(deterministic=True)))
+    evaluation = build_evaluation(head, head_info, FORWARD_ROWS)
+    if evaluation is not None:
+        record = StepGraph("training_step/evaluate.onnx", EVALUATE, FORWARD_ROWS, 0, peak_of(evaluation).bytes)
+        graphs.append((record, evaluation.SerializeToString(deterministic=True)))
     return graphs

@@ -42,7 +42,7 @@ def session_options(threads: int | None) -> Any:
     options = runtime.SessionOptions()
     options.intra_op_num_threads = threads or usable_cores()
     options.inter_op_num_threads = 1
-    options.enable_cpu_mem_arena = False
+    options.enable_cpu_mem_arena = True
     options.enable_mem_pattern = False
     options.enable_mem_reuse = False  # it keeps freed blocks for later tensors of the same size
     options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL

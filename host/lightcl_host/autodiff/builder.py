@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
@@ -12,6 +12,9 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from onnx import helper, numpy_helper, shape_inference
 
 from lightcl_edge.errors import BundleError
+
+if TYPE_CHECKING:
+    from lightcl_host.autodiff.row_conv import RowConvolution
 
 Shape = tuple[int, ...]
 
@@ -102,6 +105,9 @@ class GraphBuilder:
         shapes: tensor name -> shape, for the head's tensors and for the gradients of them.
         values: constant initialisers by name.
         gates: result of a gating operator -> boolean tensor, where one stands in for the result.
+        rows: (image, whether a row of zeros follows) -> the image as rows of pixels, where one was made.
+        taps: kernel held taps first -> its taps that have an effect.
+        row_convolutions: result -> the dense convolution that makes it from rows.
     """
 
     def __init__(self, head: onnx.ModelProto, rows: int, trained: Collection[str]) -> None:
@@ -119,6 +125,9 @@ class GraphBuilder:
                 self.forward.append(ForwardNode(proto, attributes))
         self.nodes: list[onnx.NodeProto] = []
         self.gates: dict[str, str] = {}
+        self.rows: dict[tuple[str, bool], str] = {}
+        self.taps: dict[str, list[int]] = {}
+        self.row_convolutions: dict[str, RowConvolution] = {}
         self._constants: dict[tuple[str, Shape, bytes], str] = {}
         self._count = 0
 
