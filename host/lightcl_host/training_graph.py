@@ -8,7 +8,8 @@ Inputs (float32 unless said):
 
 | name | shape | meaning |
 |---|---|---|
-| ``features`` | ``(n + m, *feature_shape)`` | new samples, then buffered ones |
+| ``features`` | ``(n, *feature_shape)`` | new samples, where ``m`` is 0 |
+| ``features.new``, ``features.buffered`` | ``(n, *feature_shape)``, ``(m, *feature_shape)`` | the same where it is not |
 | ``labels`` | ``(n,)`` int64 | rows of the classifier |
 | ``logit_mask`` | ``(n, capacity)`` | 1 where a class takes part in the softmax, else 0 |
 | ``weights`` | ``(n,)`` | share of each sample in the cross entropy; 0 pads a short batch |
@@ -18,16 +19,18 @@ Inputs (float32 unless said):
 | ``beta`` | ``(1,)`` | weight of the pattern term |
 | ``neg_lr`` | ``(1,)`` | minus the learning rate (``in_place`` only) |
 | ``zero`` | ``(1,)`` | always 0; carries the order of in-place updates (``in_place`` only) |
-| ``<parameter>`` | its shape | each trained parameter |
-| ``accumulator.<parameter>`` | its shape | gradient sums so far (``accumulate`` only) |
+| ``<parameter>`` | its shape | each trained parameter, but for kernels taken tap by tap |
+| ``<kernel>@<t>`` | ``(filters, channels)`` | tap ``t`` of a dense kernel of several taps, counted row by row |
+| ``accumulator.<input>`` | its shape | gradient sums so far, of each of the above (``accumulate`` only) |
 
-The pattern inputs are left out where ``m`` is 0. Outputs: ``loss`` (scalar) and ``update.<k>.<parameter>``
-with ``k = 0, 1, ...``, each to be bound onto the memory of the parameter (``in_place``) or of its accumulator
-(``accumulate``): the last is the result, each earlier one is read by the next alone. An update may have the
-parameter's values in two dimensions.
+The pattern inputs are left out where ``m`` is 0, as is a tap that only ever meets padding. Outputs: ``loss`` (scalar)
+and ``update.<k>.<parameter or tap>`` with ``k = 0, 1, ...``, each to be bound onto the memory of the parameter
+(``in_place``) or of its accumulator (``accumulate``): the last is the result, each earlier one is read by the next
+alone. An update may have the parameter's values in two dimensions.
 
 ``forward`` graphs compute ``logits``, ``penultimate`` and the patterns of any number of rows from
-``features`` and the parameters, so that a device evaluates its head without a second copy of the weights.
+``features`` and the parameters, so that a device evaluates its head without a second copy of the weights. Where kernels
+are taken tap by tap there is an ``evaluate`` graph as well, which does the same with those and a stated number of rows.
 """
 
 from __future__ import annotations
@@ -41,7 +44,7 @@ from onnx import TensorProto, helper, shape_inference
 from lightcl_edge.engines.layout import EVALUATE, FORWARD, FORWARD_ROWS, tap_name
 from lightcl_edge.errors import BundleError
 from lightcl_edge.manifest import HeadInfo, StepGraph
-from lightcl_host.autodiff.builder import GraphBuilder
+from lightcl_host.autodiff.builder import FEATURES, GraphBuilder
 from lightcl_host.autodiff.liveness import peak_of
 from lightcl_host.autodiff.loss import PatternTerms, cross_entropy
 from lightcl_host.autodiff.sweep import Sweep, check_trainable, emit_forward
@@ -80,6 +83,8 @@ def build_step(
             f"{graph.shape('logits')}, expected a row for each and {info.capacity} columns"
         )
     check_trainable(graph, names)
+    if buffered_samples:
+        graph.divide_features()
     terms = PatternTerms(graph, patterns, samples, buffered_samples)
     updater = Updater(graph, in_place=in_place)
     emit_forward(graph, names, terms)
@@ -101,8 +106,10 @@ def _inputs(
     graph: GraphBuilder, info: HeadInfo, samples: int, buffered: int, *, in_place: bool
 ) -> list[onnx.ValueInfoProto]:
     """The step's inputs, as the module's table lists them."""
+    sides = graph.shape(FEATURES)[1:]
+    rows = [samples, buffered] if buffered else [samples]
     shapes: dict[str, Sequence[int]] = {
-        "features": graph.shape("features"),
+        **{name: [count, *sides] for name, count in zip(graph.feature_parts, rows, strict=True)},
         "logit_mask": [samples, info.capacity],
         "weights": [samples],
     }
@@ -137,6 +144,8 @@ def _finish(
     graph: GraphBuilder, inputs: list[onnx.ValueInfoProto], outputs: Sequence[str], head: onnx.ModelProto
 ) -> onnx.ModelProto:
     """Put the pieces together, check them, and note the peak."""
+    needed = ancestors_of(graph.nodes, outputs)
+    graph.nodes = [node for node in graph.nodes if needed.intersection(node.output)]
     used = {name for node in graph.nodes for name in node.input}
     constants = [onnx.numpy_helper.from_array(value, name) for name, value in graph.values.items() if name in used]
     nodes = []
@@ -204,8 +213,6 @@ def build_evaluation(head: onnx.ModelProto, info: HeadInfo, rows: int) -> onnx.M
     emit_forward(graph, names, PatternTerms(graph, [], rows, 0))
     if not graph.taps:
         return None
-    needed = ancestors_of(graph.nodes, outputs)
-    graph.nodes = [node for node in graph.nodes if needed.intersection(node.output)]
     shapes = {"features": graph.shape("features"), **_pieces(graph, info)}
     inputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in shapes.items()]
     return _finish(graph, inputs, outputs, head)

@@ -184,6 +184,9 @@ class OrtEngine(Engine):
     def activations(self, features: FloatArray, names: Sequence[str]) -> dict[str, FloatArray]:
         """Named tensors of the head; see :meth:`Engine.activations`."""
         if self._forward is None:
+            if self._runners:
+                self._runners = {}  # their working memory would stay beside the forward graph's
+                give_back()
             self._forward = self._open_forward()
         return self._forward.run(features, list(names))
 

@@ -89,13 +89,8 @@ class StepRunner:
         if not self.graph.buffered_samples:
             self._place("features", new)
             return
-        buffer = self._buffer("features", np.dtype(np.float32))
-        rows = self.graph.samples
-        old = batch.patterns.features[held] if batch.patterns else new[:0]
-        for start, part, size in ((0, new, rows), (rows, old, self.graph.buffered_samples)):
-            buffer[start : start + len(part)] = part
-            buffer[start + len(part) : start + size] = 0
-        self._bind_input("features", buffer)
+        self._place("features.new", new)
+        self._place("features.buffered", batch.patterns.features[held] if batch.patterns else new[:0])
 
     def _place_patterns(self, patterns: PatternTerm | None, held: slice) -> None:
         count = 0 if patterns is None else len(patterns.features[held])
@@ -166,8 +161,9 @@ class StepRunner:
 
     def _check_fields(self) -> None:
         """Refuse a graph whose record in the manifest is not its own."""
-        rows = self.graph.samples + self.graph.buffered_samples
-        expected = {"features": rows, "labels": self.graph.samples, "logit_mask": self.graph.samples}
+        samples, held = self.graph.samples, self.graph.buffered_samples
+        features = {"features.new": samples, "features.buffered": held} if held else {"features": samples}
+        expected = {**features, "labels": samples, "logit_mask": samples}
         for name, count in expected.items():
             found = self._fields.get(name, [0])[0]
             if found != count:

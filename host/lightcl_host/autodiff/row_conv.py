@@ -13,7 +13,7 @@ from collections.abc import Collection, Sequence
 import numpy as np
 
 from lightcl_edge.engines.layout import tap_name
-from lightcl_host.autodiff.builder import ForwardNode, GraphBuilder
+from lightcl_host.autodiff.builder import FEATURES, ForwardNode, GraphBuilder
 from lightcl_host.autodiff.conv_geometry import Window, window_of
 from lightcl_host.autodiff.registry import Gradient, TapGradients
 from lightcl_host.autodiff.row_indices import OUTSIDE, Positions, reached_from, read_by
@@ -45,6 +45,8 @@ class RowConvolution:
         self._reads = {
             tap: positions for tap, positions in enumerate(read_by(self._window)) if (positions != OUTSIDE).any()
         }
+        if any((positions == OUTSIDE).any() for positions in self._reads.values()):
+            graph.padded.add(self._image)
         self._trained, self._apart = self._kernel in parameters, ""
         if self._trained and self._window.taps > 1:
             graph.taps[self._kernel] = sorted(self._reads)
@@ -74,8 +76,7 @@ class RowConvolution:
         reached = [group for group in groups if group.taps]
         if not reached:
             return graph.constant(np.zeros((window.samples, self._channels, *window.image)))
-        padded = any((out == OUTSIDE).any() for group in reached for out in group.taps.values())
-        rows = rows_of(graph, gradient, padded=padded)
+        rows = rows_of(graph, gradient)
         parts = []
         for group in reached:
             total = None
@@ -110,8 +111,7 @@ class RowConvolution:
         graph = self._graph
 
         def add(bases: Sequence[str | None], scale: str | None) -> list[str]:
-            flat = graph.reshape(rows_of(graph, gradient, padded=False), [-1, self._filters])
-            first = scaled(graph, flat, scale)
+            first = scaled(graph, self._pixels(rows_of(graph, gradient), self._window.out, self._filters), scale)
             added = []
             for tap, base in zip(self._reads, bases, strict=True):
                 total = graph.reshape(base, [self._filters, self._channels]) if base else None
@@ -132,7 +132,7 @@ class RowConvolution:
 
     def bias_gradient(self, gradient: str) -> str:
         """Emit the sum of the output's gradient over all pixels."""
-        return self._graph.sum(rows_of(self._graph, gradient, padded=False), [0, 1])
+        return self._graph.sum(rows_of(self._graph, gradient), [0, 1])
 
     def _names(self) -> list[str]:
         if self._window.taps == 1:
@@ -152,17 +152,20 @@ class RowConvolution:
 
     def _shifted_image(self, tap: int) -> str:
         """The pixels that the output's pixels read through a tap, a row each."""
-        padded = any((positions == OUTSIDE).any() for positions in self._reads.values())
-        rows = rows_of(self._graph, self._image, padded=padded)
-        return self._shifted(rows, self._reads[tap], self._window.image, self._channels)
+        return self._shifted(rows_of(self._graph, self._image), self._reads[tap], self._window.image, self._channels)
 
     def _shifted(self, rows: str, positions: Positions, sides: tuple[int, int], width: int) -> str:
         """Rows in another order, as a matrix; outside ones are the row of zeros at the end."""
         graph, count = self._graph, sides[0] * sides[1]
-        if not np.array_equal(positions, np.arange(count)) or (positions == OUTSIDE).any():
-            places = graph.constant(np.where(positions == OUTSIDE, count, positions), np.int64)
-            rows = graph.op("Gather", rows, places, axis=1)
-        elif graph.shape(rows)[1] > count:
+        if np.array_equal(positions, np.arange(count)):
+            return self._pixels(rows, sides, width)
+        places = graph.constant(np.where(positions == OUTSIDE, count, positions), np.int64)
+        return graph.reshape(graph.op("Gather", rows, places, axis=1), [-1, width])
+
+    def _pixels(self, rows: str, sides: tuple[int, int], width: int) -> str:
+        """The rows of all pixels as a matrix, without the row of zeros."""
+        graph, count = self._graph, sides[0] * sides[1]
+        if graph.shape(rows)[1] > count:
             rows = graph.slice(rows, [0], [count], [1])
         return graph.reshape(rows, [-1, width])
 
@@ -178,6 +181,9 @@ class RowConvolution:
         """Gradients of image, kernel and bias, as the rule of Conv returns them."""
         window, found = self._window, list[Gradient]([None] * len(wanted))
         self._graph.shapes.setdefault(gradient, (window.samples, self._filters, *window.out))
+        groups = reached_from(window) if wanted[0] else []
+        if any((out == OUTSIDE).any() for group in groups for out in group.taps.values()):
+            self._graph.padded.add(gradient)
         if wanted[0]:
             found[0] = self.image_gradient(gradient)
         if wanted[1]:
@@ -187,27 +193,26 @@ class RowConvolution:
         return found
 
 
-def rows_of(graph: GraphBuilder, image: str, *, padded: bool) -> str:
-    """An image as rows; made once for all that read them.
+def rows_of(graph: GraphBuilder, image: str) -> str:
+    """An image as rows; made once for all that read them, with a row of zeros once any of them needs one.
 
     Args:
-        graph: where to emit.
+        graph: where to emit; its ``padded`` lists the images that need the row of zeros.
         image: shape ``(samples, channels, rows, columns)``.
-        padded: whether a row of zeros follows those of each sample.
 
     Returns:
         A tensor of shape ``(samples, pixels, channels)``, or one row more.
     """
-    if (image, padded) in graph.rows:
-        return graph.rows[image, padded]
     samples, channels, height, width = graph.shape(image)
     pixels = height * width
-    if padded:
-        rows = graph.op("Pad", rows_of(graph, image, padded=False), graph.ints([0, 0, 0, 0, 1, 0]))
-    elif pixels == 1:
-        rows = graph.reshape(image, [samples, 1, channels])
-    else:
-        rows = graph.transpose(graph.reshape(image, [samples, channels, pixels]), [0, 2, 1])
-    graph.shapes[rows] = (samples, pixels + padded, channels)
-    graph.rows[image, padded] = rows
-    return rows
+    if image not in graph.rows:
+        parts = graph.feature_parts if image == FEATURES else [image]
+        made = [graph.transpose(graph.reshape(part, [-1, channels, pixels]), [0, 2, 1]) for part in parts]
+        rows = graph.op("Concat", *made, axis=0) if len(made) > 1 else made[0]
+        graph.shapes[rows] = (samples, pixels, channels)
+        graph.rows[image] = rows
+    if image in graph.padded and graph.shape(graph.rows[image])[1] == pixels:
+        padded = graph.op("Pad", graph.rows[image], graph.ints([0, 0, 0, 0, 1, 0]))
+        graph.shapes[padded] = (samples, pixels + 1, channels)
+        graph.rows[image] = padded
+    return graph.rows[image]

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 import numpy as np
 
 from lightcl_edge.errors import BundleError
-from lightcl_host.autodiff.builder import ForwardNode, GraphBuilder
+from lightcl_host.autodiff.builder import FEATURES, ForwardNode, GraphBuilder
 from lightcl_host.autodiff.loss import PatternTerms
 from lightcl_host.autodiff.registry import RULES, Gradient, TapGradients
 from lightcl_host.autodiff.row_conv import RowConvolution, is_dense_convolution
@@ -73,6 +73,7 @@ def emit_forward(graph: GraphBuilder, parameters: Collection[str], patterns: Pat
         for name in node.outputs:
             if patterns.holds(name) and name not in saved:
                 patterns.observe(name)
+    graph.rows.pop(FEATURES, None)  # the features stay in memory: better make their rows again than keep both
 
 
 class Sweep:
