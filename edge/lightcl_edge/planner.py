@@ -21,6 +21,8 @@ from lightcl_edge.machine import cgroup_limit
 from lightcl_edge.manifest import Manifest
 
 MIB = 2**20
+#: Size of `lightcl-edge train` when it plans, for predictions made elsewhere: Python, numpy, this package (x86-64).
+DEVICE_BASE_BYTES = 33 * MIB
 #: What loading and a first session add to the process as it starts (measured on x86-64, onnxruntime 1.32, torch 2.13),
 #: and what they add for training: the trunk's session leaves some heap behind that can't be returned.
 ONNXRUNTIME_BYTES = 36 * MIB
@@ -62,7 +64,14 @@ class Plan:
         return {**asdict(self), "peak_bytes": self.peak_bytes}
 
 
-def plan_training(manifest: Manifest, engine: str, batch_size: int, buffer_samples: int, images: int) -> Plan:
+def plan_training(
+    manifest: Manifest,
+    engine: str,
+    batch_size: int,
+    buffer_samples: int,
+    images: int,
+    base_bytes: int | None = None,
+) -> Plan:
     """Predict a run.
 
     Args:
@@ -71,6 +80,7 @@ def plan_training(manifest: Manifest, engine: str, batch_size: int, buffer_sampl
         batch_size: samples a step.
         buffer_samples: samples with patterns a step.
         images: of the task.
+        base_bytes: of the process before it loads anything; None for this process as it is now.
 
     Returns:
         The plan.
@@ -78,7 +88,7 @@ def plan_training(manifest: Manifest, engine: str, batch_size: int, buffer_sampl
     feature_bytes = math.prod(manifest.feature.shape)
     disk = images * (feature_bytes + 8) + 3 * manifest.cost.head_parameter_bytes
     train = _torch_bytes if engine == "torch" else _ort_bytes
-    base = memory.sample(with_pss=False).rss_bytes or 0
+    base = (memory.sample(with_pss=False).rss_bytes or 0) if base_bytes is None else base_bytes
     return Plan(base, _extract_bytes(manifest), train(manifest, batch_size, buffer_samples), disk)
 
 
