@@ -20,6 +20,7 @@ from lightcl_host.graph import Cut, choose_by_name, find_cuts
 from lightcl_host.graph_cost import count_cost
 from lightcl_host.onnx_graph import MINIMUM_ONNXRUNTIME, OPSET
 from lightcl_host.provenance import provenance
+from lightcl_host.pruning import RECOVERY_EPOCHS, PruningOptions, PruningRecord, prune_source
 from lightcl_host.sources import Source, SourceOptions, open_source
 from lightcl_host.split import Split, split_graph
 from lightcl_host.tensor_bytes import tensors_to_bytes
@@ -48,6 +49,8 @@ class ExportOptions:
         capacity: rows of the classifier.
         keep_classes: a file that names the network's own classes, which are then kept; or None.
         with_baselines: also write the whole network.
+        sparsity: share of the channels to remove from the head and the trunk's tail.
+        recovery_epochs: passes over the calibration data after that.
         seed: of everything random; equal seeds give equal bundles.
     """
 
@@ -60,6 +63,8 @@ class ExportOptions:
     capacity: int = DEFAULT_CAPACITY
     keep_classes: Path | None = None
     with_baselines: bool = False
+    sparsity: float = 0.0
+    recovery_epochs: int = RECOVERY_EPOCHS
     seed: int = 0
 
 
@@ -76,6 +81,7 @@ class _Parts:
     difference: float
     storage_noise_db: float | None
     manifest: Manifest
+    pruning: PruningRecord | None = None
     files: dict[str, bytes] = field(default_factory=dict)
 
 
@@ -99,12 +105,19 @@ def export_bundle(options: ExportOptions, progress: Progress) -> dict[str, Any]:
     source = open_source(options.source)
     cuts = find_cuts(source.graph)
     cut = choose_automatically(cuts) if options.cut == AUTOMATIC else choose_by_name(cuts, options.cut)
-    parts = _make(options, source, cut, progress)
+    pruning = None
+    if options.sparsity:
+        asked = PruningOptions(options.sparsity, options.recovery_epochs, options.calibration, options.seed)
+        source, pruning = prune_source(source, cut, asked, progress)
+        cut = choose_by_name(find_cuts(source.graph), cut.name)
+    parts = _make(options, source, cut, pruning, progress)
     written = write_bundle(options.out, parts.manifest, parts.files)
     return _document(options, parts, written, time.monotonic() - started)
 
 
-def _make(options: ExportOptions, source: Source, cut: Cut, progress: Progress) -> _Parts:
+def _make(
+    options: ExportOptions, source: Source, cut: Cut, pruning: PruningRecord | None, progress: Progress
+) -> _Parts:
     """Make and verify all parts."""
     split = split_graph(source.graph, cut, options.capacity, options.keep_classes is not None, options.seed)
     classes = read_class_names(options.keep_classes, len(split.original.bias))
@@ -132,7 +145,9 @@ def _make(options: ExportOptions, source: Source, cut: Cut, progress: Progress) 
         defaults=defaults,
         classes=classes,
         training_step=[record for record, _ in steps],
-        provenance=provenance(options.seed, calibration, trunk, difference, random_weights=source.random_weights),
+        provenance=provenance(
+            options.seed, calibration, trunk, difference, random_weights=source.random_weights, pruning=pruning
+        ),
     )
     files = {
         "trunk.onnx": _checked_bytes(trunk.model),
@@ -147,7 +162,7 @@ def _make(options: ExportOptions, source: Source, cut: Cut, progress: Progress) 
         files["model.onnx"] = _checked_bytes(whole_network(source))
     codec = FeatureCodec(storage)
     noise = signal_to_noise_db(features, codec.decode(codec.encode(features)))
-    return _Parts(source, cut, split, trunk, calibration, classes, difference, noise, manifest, files)
+    return _Parts(source, cut, split, trunk, calibration, classes, difference, noise, manifest, pruning, files)
 
 
 def _checked_bytes(model: onnx.ModelProto) -> bytes:
@@ -182,6 +197,7 @@ def _document(options: ExportOptions, parts: _Parts, written: Manifest, seconds:
             "images": len(parts.calibration.images),
             "skipped": parts.calibration.skipped,
         },
+        "pruning": None if parts.pruning is None else parts.pruning.document(),
         "classes": parts.classes,
         "capacity": options.capacity,
         "note": parts.trunk.note,
