@@ -13,7 +13,6 @@ from lightcl_edge.errors import BundleError, NoEngineError
 from lightcl_edge.machine import usable_cores
 from lightcl_edge.memory import give_back
 
-
 #: x86 processors without VNNI add products of bytes in 16 bits, which saturate: an 8-bit trunk would give other
 #: features there. With this option onnxruntime takes kernels that do not; other processors are not affected.
 EXACT_INTEGERS = "session.x64quantprecision"

@@ -53,7 +53,8 @@ def add_export_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=0.0,
         metavar="F",
-        help="remove this share of the channels of the head and the trunk's tail (default 0), then recover with the data",
+        help="remove this share of the channels of the head and the trunk's tail (default 0), and recover with the "
+        "images of --calibration or --data where given",
     )
     parser.add_argument(
         "--recovery-epochs", type=int, metavar="N", help="passes over the data after pruning (default 3)"

@@ -47,7 +47,8 @@ def render_export(document: Document) -> str:
 
 def _pruning(record: Document) -> str:
     """What was removed and what it cost."""
-    removed = f"{record['sparsity']:.0%} of the channels, {record['parameters_before']} to {record['parameters_after']} weights"
+    weights = f"{record['parameters_before']} to {record['parameters_after']} weights"
+    removed = f"{record['sparsity']:.0%} of the channels, {weights}"
     if record["accuracy_loss"] is None:
         return f"pruned      {removed}; the loss of accuracy was not measured (no images, or random weights)"
     return (
