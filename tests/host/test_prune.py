@@ -96,7 +96,7 @@ def test_real_networks_lose_channels_and_still_export(spec, size, cut):
 def test_refusals():
     module = Gate()
     cut = _cut(module, 16, "stem")
-    with pytest.raises(UsageError, match="above 0 and at most 0.95"):
+    with pytest.raises(UsageError, match=r"above 0 and at most 0\.95"):
         remove_channels(module, cut, 0.99, 16, 16)
     with pytest.raises(UsageError, match="removes nothing"):
         remove_channels(module, cut, 0.01, 16, 16)
