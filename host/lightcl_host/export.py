@@ -12,7 +12,7 @@ from lightcl_edge.console import Progress
 from lightcl_edge.features import FeatureCodec
 from lightcl_edge.manifest import Manifest, ModelInfo, TrainingDefaults
 from lightcl_host.automatic_cut import RULE, choose_automatically
-from lightcl_host.calibration import Calibration, calibration_images
+from lightcl_host.calibration import CALIBRATION_IMAGES, Calibration, calibration_images, divide
 from lightcl_host.class_names import check_capacity, read_class_names
 from lightcl_host.feature_storage import feature_info, signal_to_noise_db
 from lightcl_host.golden import GOLDEN_IMAGES, golden_info, golden_values
@@ -20,11 +20,12 @@ from lightcl_host.graph import Cut, choose_by_name, find_cuts
 from lightcl_host.graph_cost import count_cost
 from lightcl_host.onnx_graph import MINIMUM_ONNXRUNTIME, OPSET
 from lightcl_host.provenance import provenance
+from lightcl_host.pruning import RECOVERY_EPOCHS, PruningOptions, PruningRecord, prune_source
 from lightcl_host.sources import Source, SourceOptions, open_source
 from lightcl_host.split import Split, split_graph
 from lightcl_host.tensor_bytes import tensors_to_bytes
 from lightcl_host.training_graph import step_graphs
-from lightcl_host.trunk_choice import AUTO, MINIMUM_AGREEMENT, TrunkChoice, choose_trunk, trunk_features
+from lightcl_host.trunk_choice import AUTO, MINIMUM_AGREEMENT, Comparison, TrunkChoice, choose_trunk, trunk_features
 from lightcl_host.verify_split import verify_in_fresh_process
 
 if TYPE_CHECKING:
@@ -42,12 +43,14 @@ class ExportOptions:
         source: the model.
         out: the bundle's folder, or a path ending in ``.lclb``.
         cut: a name, or ``auto``.
-        trunk_dtype: ``auto``, ``int8`` or ``fp32``.
+        trunk_dtype: ``auto``, ``int8``, ``fp16`` or ``fp32``.
         calibration: a data specification, or None for scikit-learn's photographs.
-        minimum_agreement: share of equal first classes asked of an 8-bit trunk.
+        minimum_agreement: share of equal first classes asked of a trunk of fewer bits.
         capacity: rows of the classifier.
         keep_classes: a file that names the network's own classes, which are then kept; or None.
         with_baselines: also write the whole network.
+        sparsity: share of the channels to remove from the head and the trunk's tail.
+        recovery_epochs: passes over the calibration data after that.
         seed: of everything random; equal seeds give equal bundles.
     """
 
@@ -60,6 +63,8 @@ class ExportOptions:
     capacity: int = DEFAULT_CAPACITY
     keep_classes: Path | None = None
     with_baselines: bool = False
+    sparsity: float = 0.0
+    recovery_epochs: int = RECOVERY_EPOCHS
     seed: int = 0
 
 
@@ -76,6 +81,7 @@ class _Parts:
     difference: float
     storage_noise_db: float | None
     manifest: Manifest
+    pruning: PruningRecord | None = None
     files: dict[str, bytes] = field(default_factory=dict)
 
 
@@ -99,16 +105,24 @@ def export_bundle(options: ExportOptions, progress: Progress) -> dict[str, Any]:
     source = open_source(options.source)
     cuts = find_cuts(source.graph)
     cut = choose_automatically(cuts) if options.cut == AUTOMATIC else choose_by_name(cuts, options.cut)
-    parts = _make(options, source, cut, progress)
+    pruning = None
+    if options.sparsity:
+        asked = PruningOptions(options.sparsity, options.recovery_epochs, options.calibration, options.seed)
+        source, pruning = prune_source(source, cut, asked, progress)
+        cut = choose_by_name(find_cuts(source.graph), cut.name)
+    parts = _make(options, source, cut, pruning, progress)
     written = write_bundle(options.out, parts.manifest, parts.files)
     return _document(options, parts, written, time.monotonic() - started)
 
 
-def _make(options: ExportOptions, source: Source, cut: Cut, progress: Progress) -> _Parts:
+def _make(
+    options: ExportOptions, source: Source, cut: Cut, pruning: PruningRecord | None, progress: Progress
+) -> _Parts:
     """Make and verify all parts."""
     split = split_graph(source.graph, cut, options.capacity, options.keep_classes is not None, options.seed)
     classes = read_class_names(options.keep_classes, len(split.original.bias))
-    calibration = calibration_images(options.calibration, source.input_info, options.seed)
+    loaded = calibration_images(options.calibration, source.input_info, options.seed, 2 * CALIBRATION_IMAGES)
+    calibration, others = divide(loaded)
     images = calibration.images
     progress.note(f"checking the cut at {cut.name} in a fresh process")
     checked = images[:GOLDEN_IMAGES]
@@ -117,7 +131,8 @@ def _make(options: ExportOptions, source: Source, cut: Cut, progress: Progress) 
     storage = feature_info(features)
     progress.note(f"preparing the trunk with {len(images)} images ({calibration.origin})")
     reference = None if source.random_weights else source.reference
-    trunk = choose_trunk(split, options.trunk_dtype, options.minimum_agreement, images, features, reference)
+    comparison = Comparison(others.images, trunk_features(split.trunk, others.images), reference)
+    trunk = choose_trunk(split, options.trunk_dtype, options.minimum_agreement, images, comparison)
     golden = golden_values(trunk.model, split.head, calibration)
     defaults = TrainingDefaults()
     batch_sizes, buffered = [defaults.batch_size], defaults.buffer_samples
@@ -132,7 +147,9 @@ def _make(options: ExportOptions, source: Source, cut: Cut, progress: Progress) 
         defaults=defaults,
         classes=classes,
         training_step=[record for record, _ in steps],
-        provenance=provenance(options.seed, calibration, trunk, difference, random_weights=source.random_weights),
+        provenance=provenance(
+            options.seed, calibration, trunk, difference, random_weights=source.random_weights, pruning=pruning
+        ),
     )
     files = {
         "trunk.onnx": _checked_bytes(trunk.model),
@@ -147,7 +164,7 @@ def _make(options: ExportOptions, source: Source, cut: Cut, progress: Progress) 
         files["model.onnx"] = _checked_bytes(whole_network(source))
     codec = FeatureCodec(storage)
     noise = signal_to_noise_db(features, codec.decode(codec.encode(features)))
-    return _Parts(source, cut, split, trunk, calibration, classes, difference, noise, manifest, files)
+    return _Parts(source, cut, split, trunk, calibration, classes, difference, noise, manifest, pruning, files)
 
 
 def _checked_bytes(model: onnx.ModelProto) -> bytes:
@@ -177,11 +194,14 @@ def _document(options: ExportOptions, parts: _Parts, written: Manifest, seconds:
             "int8_trunk": parts.trunk.signal_to_noise_db,
             "uint8_storage": parts.storage_noise_db,
         },
+        "trunk_quality": None if parts.trunk.quality is None else vars(parts.trunk.quality),
+        "float_convolutions": parts.trunk.float_convolutions,
         "calibration": {
             "origin": parts.calibration.origin,
             "images": len(parts.calibration.images),
             "skipped": parts.calibration.skipped,
         },
+        "pruning": None if parts.pruning is None else parts.pruning.document(),
         "classes": parts.classes,
         "capacity": options.capacity,
         "note": parts.trunk.note,

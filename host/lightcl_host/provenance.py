@@ -6,13 +6,20 @@ from importlib.metadata import PackageNotFoundError, version
 
 from lightcl_edge import __version__
 from lightcl_host.calibration import Calibration
-from lightcl_host.trunk_choice import TrunkChoice
+from lightcl_host.pruning import PruningRecord
+from lightcl_host.trunk_choice import FP32, TrunkChoice
 
 _PACKAGES = ("torch", "onnx", "onnxscript", "onnxruntime")
 
 
 def provenance(
-    seed: int, calibration: Calibration, trunk: TrunkChoice, difference: float, *, random_weights: bool
+    seed: int,
+    calibration: Calibration,
+    trunk: TrunkChoice,
+    difference: float,
+    *,
+    random_weights: bool,
+    pruning: PruningRecord | None = None,
 ) -> dict[str, str | int | float]:
     """The keys that stand in ``manifest.json`` under ``provenance``.
 
@@ -22,6 +29,7 @@ def provenance(
         trunk: the exported one.
         difference: largest relative difference between the parts and the original.
         random_weights: whether the network was never trained.
+        pruning: what was removed, or None.
 
     Returns:
         Key -> text or number.
@@ -36,6 +44,12 @@ def provenance(
     }
     if trunk.agreement is not None:
         found["int8_top1_agreement"] = trunk.agreement
+    if trunk.quality is not None and trunk.dtype != FP32:
+        found["trunk_lowest_tenth_channels_db"] = trunk.quality.lowest_tenth_db
+        found["trunk_float_convolutions"] = trunk.float_convolutions
+    if pruning is not None:
+        known = {key: value for key, value in pruning.document().items() if value is not None}
+        found.update({f"pruning_{key}": value for key, value in known.items()})
     for package in _PACKAGES:
         try:
             found[package] = version(package)

@@ -35,17 +35,29 @@ def add_export_arguments(parser: argparse.ArgumentParser) -> None:
         "--trunk-dtype",
         default="auto",
         metavar="TYPE",
-        help="int8, fp32, or auto: int8 where it keeps the network's answers (and for random weights), else fp32",
+        help="int8, fp16 (for GPU boards; a CPU computes it in float32), fp32, or auto: int8 where it keeps the "
+        "network's answers (and for random weights), else fp32",
     )
     parser.add_argument(
         "--min-agreement",
         type=float,
         metavar="SHARE",
-        help="how often an int8 trunk must name the original's first class (default 0.95)",
+        help="how often an int8 or fp16 trunk must name the original's first class (default 0.95)",
     )
     parser.add_argument("--max-classes", type=int, metavar="N", help="room in the classifier (default 64)")
     parser.add_argument(
         "--keep-classes", type=Path, metavar="FILE", help="keep the network's own classes; the file names one a line"
+    )
+    parser.add_argument(
+        "--sparsity",
+        type=float,
+        default=0.0,
+        metavar="F",
+        help="remove this share of the channels of the head and the trunk's tail (default 0), and recover with the "
+        "images of --calibration or --data where given",
+    )
+    parser.add_argument(
+        "--recovery-epochs", type=int, metavar="N", help="passes over the data after pruning (default 3)"
     )
     parser.add_argument(
         "--with-baselines", action="store_true", help="add the whole network, to profile training all of it"

@@ -29,15 +29,32 @@ def render_export(document: Document) -> str:
     if noise["int8_trunk"] is not None:
         share = "not asked of random weights" if agreement is None else f"{agreement:.1%}"
         images = f"{document['calibration']['images']} images, {document['calibration']['origin']}"
+        channels = document["trunk_quality"]["lowest_tenth_db"]
+        name = "fp16" if document["trunk_dtype"] == "fp16" else "int8"
         lines.append(
-            f"int8        first class equal {share}, signal to noise {_decibels(noise['int8_trunk'])} ({images})"
+            f"{name}        first class equal {share}, signal to noise {_decibels(noise['int8_trunk'])}, nine of ten "
+            f"channels above {channels:.1f} dB (other images than the {images})"
         )
+    if document["pruning"] is not None:
+        lines.append(_pruning(document["pruning"]))
     if document["calibration"]["skipped"]:
         lines.append(f"skipped     {document['calibration']['skipped']} images could not be read")
     if document["note"]:
         lines.append(f"note        {document['note']}")
     rows = [[entry["path"], format_bytes(entry["bytes"])] for entry in document["files"]]
     return "\n".join(lines) + "\n\n" + table(rows, ["file", "size"])
+
+
+def _pruning(record: Document) -> str:
+    """What was removed and what it cost."""
+    weights = f"{record['parameters_before']} to {record['parameters_after']} weights"
+    removed = f"{record['sparsity']:.0%} of the channels, {weights}"
+    if record["accuracy_loss"] is None:
+        return f"pruned      {removed}; the loss of accuracy was not measured (no images, or random weights)"
+    return (
+        f"pruned      {removed}; accuracy of a ridge classifier {record['accuracy_before']:.1%}, pruned "
+        f"{record['accuracy_pruned']:.1%}, recovered {record['accuracy_after']:.1%} ({record['test_images']} images)"
+    )
 
 
 def _decibels(value: float | None) -> str:

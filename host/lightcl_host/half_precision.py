@@ -1,0 +1,56 @@
+"""The trunk with half-precision weights and activations, for boards whose GPU computes in it.
+
+onnxruntime has hardly any half-precision kernels for processors: there it puts conversions around the operators and
+computes in float32, so such a trunk runs everywhere, but only its file is smaller; it is no faster on a CPU and needs
+the memory of a float32 one.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lightcl_edge.errors import BundleError
+from lightcl_host.onnx_graph import infer_shapes, replace_all
+
+if TYPE_CHECKING:
+    import onnx
+
+
+def halve_trunk(trunk: onnx.ModelProto) -> onnx.ModelProto:
+    """Convert by onnxruntime's own tool; input and output stay float32.
+
+    Args:
+        trunk: float32, ``image`` -> ``features``; not changed.
+
+    Returns:
+        The converted trunk, shape-inferred.
+
+    Raises:
+        BundleError: when the tool leaves a graph that can't be run in order.
+    """
+    import onnx
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+
+    copy = onnx.ModelProto()
+    copy.CopyFrom(trunk)
+    model: onnx.ModelProto = convert_float_to_float16(copy, keep_io_types=True)
+    _sort(model.graph)
+    return infer_shapes(model)
+
+
+def _sort(graph: onnx.GraphProto) -> None:
+    """Nodes after what they read: the tool appends its conversions at the end."""
+    known = {info.name for info in [*graph.input, *graph.initializer]} | {""}
+    waiting, ordered = list(graph.node), []
+    while waiting:
+        late = []
+        for node in waiting:
+            if known.issuperset(node.input):
+                known.update(node.output)
+                ordered.append(node)
+            else:
+                late.append(node)
+        if len(late) == len(waiting):
+            raise BundleError("the half-precision trunk's nodes can't be ordered; use --trunk-dtype fp32")
+        waiting = late
+    replace_all(graph.node, ordered)
