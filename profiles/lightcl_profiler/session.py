@@ -123,5 +123,5 @@ def profile(settings: Settings, command: str, created: str, scratch: Path, progr
             runs.append(run)
             peak = format_bytes(run.peak_rss_bytes)
             progress.note(f"{method}, run {number} of {settings.runs}: peak {peak}, {run.wall_seconds:.1f} s")
-    titles = {method: load_method(METHODS[method]).title for method in settings.methods}
+    titles = {method: load_method(METHODS[method]).describe(method) for method in settings.methods}
     return Report(command, created, describe_machine(), work, runs, summarise(runs, titles), failures)

@@ -28,6 +28,8 @@ class Job:
         threads: of each library.
         seed: of every random choice.
         engine: of ``lightcl-edge train``.
+        buffer_samples: images a method may remember.
+        device: ``auto``, ``cpu`` or ``cuda``, of the baselines.
     """
 
     method: str
@@ -41,6 +43,8 @@ class Job:
     threads: int
     seed: int
     engine: str
+    buffer_samples: int = 15
+    device: str = "auto"
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,18 @@ class Method(ABC):
 
     title: ClassVar[str]
     process_per_task: ClassVar[bool] = False
+
+    def describe(self, name: str) -> str:
+        """The line that says what the method is.
+
+        Args:
+            name: which the user asked for, where one class stands for several.
+
+        Returns:
+            The line.
+        """
+        del name
+        return self.title
 
     @abstractmethod
     def imports(self, job: Job) -> None:

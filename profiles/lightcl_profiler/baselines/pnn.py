@@ -1,0 +1,162 @@
+"""Progressive neural networks (Rusu et al., arXiv 1606.04671, 2016).
+
+Every task gets a column of its own; the columns before are frozen. Their hidden activations join the new column
+through adapters, equation 2 of the paper:
+
+    z_i = W_i h_{i-1} + U_i relu(V_i [alpha_1 h_{i-1}^(1); ...; alpha_k h_{i-1}^(k)])
+
+before the activation of layer i. A layer here is all of a network that works at one spatial size; V reduces the
+earlier columns' channels to those of one, and V and U are 1 x 1 convolutions, with a stride where the size shrinks.
+Columns start from the same weights that all methods start from, adapters' U from zero, as if there were no others.
+The task must be known to predict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import ClassVar
+
+import torch
+from torch.nn import functional as nn
+
+from lightcl_edge.graph_to_torch import GraphModule
+from lightcl_profiler.baselines.contract import Baseline, Batch, Build, Settings, Task, masked_cross_entropy
+from lightcl_profiler.graph_network import GraphNetwork, Stage, split_stages
+
+_ALPHA = 0.1
+
+
+class Adapter(torch.nn.Module):
+    """What earlier columns add to a layer of a new one.
+
+    Args:
+        columns: how many are earlier.
+        channels: of each one's activation.
+        stage: the layer whose pre-activation it joins.
+        stride: of the layer, how much smaller it makes a map.
+    """
+
+    def __init__(self, columns: int, channels: int, stage: Stage, stride: int) -> None:
+        super().__init__()
+        self.alpha = torch.nn.Parameter(torch.full((columns,), _ALPHA))
+        self.reduce = torch.nn.Conv2d(columns * channels, channels, 1)
+        self.join = torch.nn.Conv2d(channels, stage.channels, 1, stride=stride, bias=False)
+        torch.nn.init.zeros_(self.join.weight)
+        self._vector = stage.side == 1
+
+    def forward(self, hidden: list[torch.Tensor]) -> torch.Tensor:
+        """Hidden activations ``(n, channels, h, w)`` of each earlier column -> what to add."""
+        scaled = torch.cat([self.alpha[number] * values for number, values in enumerate(hidden)], dim=1)
+        if self._vector:
+            scaled = scaled.mean(dim=(2, 3), keepdim=True)
+        added: torch.Tensor = self.join(nn.relu(self.reduce(scaled)))
+        return added.flatten(1) if self._vector else added
+
+
+class Column(torch.nn.Module):
+    """A network in stages, with adapters between it and earlier columns.
+
+    Args:
+        stages: of the network.
+        columns: how many are earlier.
+    """
+
+    def __init__(self, stages: list[Stage], columns: int) -> None:
+        super().__init__()
+        self.parts = torch.nn.ModuleList(GraphModule(stage.graph) for stage in stages)
+        self._outputs = [stage.graph.outputs[0] for stage in stages]
+        self._activate = [stage.starts_active for stage in stages[1:]]
+        pairs = list(pairwise(stages)) if columns else []
+        self.adapters = torch.nn.ModuleList(
+            Adapter(columns, before.channels, stage, max(round(before.side / stage.side), 1)) for before, stage in pairs
+        )
+
+    def forward(self, images: torch.Tensor, earlier: list[list[torch.Tensor]]) -> list[torch.Tensor]:
+        """Run the column.
+
+        Args:
+            images: shape ``(n, 3, h, w)``.
+            earlier: for each earlier column what this gives.
+
+        Returns:
+            The pre-activation at the end of each stage; the last are the logits ``(n, classes)``.
+        """
+        value, found = images, []
+        for number, (part, output) in enumerate(zip(self.parts, self._outputs, strict=True)):
+            value = part(value)[output]
+            if number and earlier:
+                value = value + self.adapters[number - 1]([self._hidden(each[number - 1], number) for each in earlier])
+            found.append(value)
+        found[-1] = found[-1].flatten(1)
+        return found
+
+    def _hidden(self, value: torch.Tensor, number: int) -> torch.Tensor:
+        """The activation that the next stage would start with."""
+        return nn.relu(value) if self._activate[number - 1] else value
+
+
+class Pnn(Baseline):
+    """A column a task.
+
+    Args:
+        build: makes a :class:`GraphNetwork` with the weights that columns start from.
+        settings: see :class:`Baseline`.
+    """
+
+    class_incremental: ClassVar[bool] = False
+    needs_graph: ClassVar[bool] = True
+
+    def __init__(self, build: Build, settings: Settings) -> None:
+        self._build = build
+        self.columns: list[Column] = []
+        super().__init__(torch.nn.Module, settings)
+
+    def make_optimiser(self) -> torch.optim.Optimizer:
+        """Over the newest column; before the first task there is none."""
+        trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        return torch.optim.SGD(trained or [torch.nn.Parameter(torch.zeros(1))], lr=self.settings.learning_rate)
+
+    def parameters(self) -> Iterator[torch.nn.Parameter]:
+        """Of all columns."""
+        return (parameter for column in self.columns for parameter in column.parameters())
+
+    def begin_task(self, task: Task) -> None:
+        """Freeze the columns there are, add one."""
+        for column in self.columns:
+            column.requires_grad_(False).eval()
+        image = next(task.batches(1)).images
+        built = self._build()
+        if not isinstance(built, GraphNetwork):
+            raise AssertionError("progressive networks are built from a graph")
+        stages = split_stages(built, image)
+        del built
+        self.columns.append(Column(stages, len(self.columns)).train().to(image.device))
+        self.optimiser = self.make_optimiser()
+
+    def step(self, task: Task, batch: Batch) -> float:
+        """Cross entropy over the task's own classes: each column has a classifier of its own."""
+        self.optimiser.zero_grad()
+        logits = self._run(batch.images, task.number)
+        loss = masked_cross_entropy(logits, batch.labels, task.classes)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimiser.step()
+        return float(loss.detach())
+
+    def logits(self, images: torch.Tensor, task: int | None = None) -> torch.Tensor:
+        """See :meth:`Baseline.logits`; without a task, the newest."""
+        number = len(self.columns) - 1 if task is None else task
+        self.columns[-1].eval()
+        with torch.no_grad():
+            found = self._run(images, number)
+        self.columns[-1].train()
+        return found
+
+    def _run(self, images: torch.Tensor, number: int) -> torch.Tensor:
+        """Logits of a column; what the ones before say is computed on the way, without gradients."""
+        earlier: list[list[torch.Tensor]] = []
+        with torch.no_grad():
+            for column in self.columns[:number]:
+                earlier.append(column(images, earlier)[:-1])
+        logits: torch.Tensor = self.columns[number](images, earlier)[-1]
+        return logits
