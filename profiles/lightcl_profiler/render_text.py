@@ -19,6 +19,12 @@ COLUMNS: list[tuple[str, str, Callable[[float], str]]] = [
     ("seconds_per_image", "per image", lambda seconds: f"{seconds * 1000:.1f} ms"),
     ("wall_seconds", "wall", lambda seconds: f"{seconds:.1f} s"),
     ("cpu_seconds", "CPU", lambda seconds: f"{seconds:.1f} s"),
+    ("bytes_written", "written to disk", format_bytes),
+    ("cgroup_peak_bytes", "control group peak", format_bytes),
+    ("memavailable_drop_bytes", "MemAvailable drop", format_bytes),
+    ("nvmap_peak_bytes", "NvMap peak", format_bytes),
+    ("cuda_allocated_peak_bytes", "CUDA allocated", format_bytes),
+    ("cuda_reserved_peak_bytes", "CUDA reserved", format_bytes),
 ]
 
 

@@ -30,6 +30,7 @@ class Job:
         engine: of ``lightcl-edge train``.
         buffer_samples: images a method may remember.
         device: ``auto``, ``cpu`` or ``cuda``, of the baselines.
+        memory_budget_bytes: of the trainer's own plan; None for what the machine has.
     """
 
     method: str
@@ -45,6 +46,7 @@ class Job:
     engine: str
     buffer_samples: int = 15
     device: str = "auto"
+    memory_budget_bytes: int | None = None
 
 
 @dataclass(frozen=True)

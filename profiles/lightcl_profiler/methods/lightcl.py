@@ -43,6 +43,7 @@ class LightClMethod(Method):
                 buffer_samples=job.buffer_samples,
                 seed=job.seed,
                 threads=job.threads,
+                memory_budget_bytes=job.memory_budget_bytes,
             )
             document = train(options, meter, Progress(quiet=True))
             images += int(document["images"])
