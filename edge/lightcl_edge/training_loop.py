@@ -13,7 +13,8 @@ from lightcl_edge.engines.contract import Batch, Engine, FloatArray, IntArray, P
 from lightcl_edge.features import FeatureCodec, FeatureStore
 from lightcl_edge.interrupts import DeferredInterrupt
 from lightcl_edge.manifest import TrainingDefaults
-from lightcl_edge.strategies.contract import Strategy, Task
+from lightcl_edge.feature_buffer import FeatureBuffer
+from lightcl_edge.strategies.contract import StepContext, Strategy, Task
 
 #: Features that pass the head at once outside of training.
 FORWARD_BATCH = 64

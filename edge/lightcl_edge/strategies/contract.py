@@ -1,16 +1,32 @@
-"""The contract of a strategy: what a task's steps minimise, and what it keeps between tasks."""
+"""The contract of a strategy: what a task's steps minimise, and what it keeps between tasks.
+
+A strategy is driven like this, by the trainer and by the host's benchmark alike::
+
+    strategy.restore(kept)                      # what it left after an earlier task
+    term = strategy.begin(task, engine)         # the engine holds the head before the task
+    if strategy.trains_head:                    # epochs over the new samples, a few at a time
+        engine.step(strategy.compose(task, some_rows, term, rng))
+    strategy.finish(task, engine)               # closed-form work, statistics
+    kept = strategy.memory()                    # committed with the head
+
+A strategy without gradients sets ``trains_head`` to False and does its work in ``finish``. Samples of earlier tasks are
+not a strategy's to keep: the device's feature buffer holds them (:mod:`lightcl_edge.feature_buffer`), every strategy
+finds it in ``task.memory``, and it is filled after every task whatever the strategy, so that a device may change its
+strategy at any time.
+"""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lightcl_edge.engines.contract import Engine, FloatArray, IntArray, PatternTerm
+from lightcl_edge.engines.contract import Batch, Engine, FloatArray, IntArray, PatternTerm
+from lightcl_edge.feature_buffer import FeatureBuffer
 from lightcl_edge.manifest import HeadInfo
 
 Arrays = Mapping[str, NDArray[np.generic]]
@@ -41,6 +57,8 @@ class Task:
         known_classes: rows in use, the task's new ones included.
         first_rows: the samples of the first batch, in order.
         read: gives the float features, shape ``(k, *feature_shape)``, at ``k`` positions.
+        rows: positions of the training samples, shape ``(n,)``, as ``read`` takes them.
+        memory: samples of earlier tasks; None or empty when there are none.
     """
 
     number: int
@@ -48,6 +66,13 @@ class Task:
     known_classes: int
     first_rows: IntArray
     read: Callable[[IntArray], FloatArray]
+    rows: IntArray = field(default_factory=lambda: np.empty(0, np.int64))
+    memory: FeatureBuffer | None = None
+
+    @property
+    def remembered(self) -> FeatureBuffer | None:
+        """The buffer where it holds something, else None."""
+        return self.memory if self.memory is not None and len(self.memory) else None
 
 
 class Strategy(ABC):
@@ -59,25 +84,34 @@ class Strategy(ABC):
     """
 
     name: ClassVar[str]
+    #: Whether steps change the head; False for strategies that compute it in closed form.
+    trains_head: ClassVar[bool] = True
 
     def __init__(self, head: HeadInfo, settings: Settings) -> None:
         self.head, self.settings = head, settings
-        self._kept: dict[str, NDArray[np.generic]] = {}
 
     def restore(self, arrays: Arrays) -> None:
         """Take up what an earlier task left; an empty mapping means that there was none."""
-        self._kept = {name: np.array(array) for name, array in arrays.items()}
+        del arrays
 
     def memory(self) -> dict[str, NDArray[np.generic]]:
-        """What to keep until the next task: unless a strategy says otherwise, what it was given, for another one."""
-        return dict(self._kept)
+        """What to keep until the next task; bounded however many tasks there are."""
+        return {}
+
+    def forget(self, row: int) -> None:
+        """Erase what is kept of one class; the rows above it move one down.
+
+        Args:
+            row: of the classifier, as it was before.
+        """
+        del row
 
     def begin(self, task: Task, engine: Engine) -> PatternTerm | None:
-        """Prepare for a task, with the engine still holding the old head.
+        """Prepare for a task, with the engine holding the head as it was before (new rows at their class means).
 
         Args:
             task: what comes.
-            engine: to look at activations; its parameters are not changed.
+            engine: to look at activations; only rows of the classifier may be changed here.
 
         Returns:
             The pattern term of every step, or None.
@@ -85,6 +119,60 @@ class Strategy(ABC):
         del task, engine
         return None
 
+    def new_samples(self, task: Task, batch_size: int) -> int:
+        """How many of a step's samples are new, 1 to ``batch_size``; the others come from memory."""
+        del task
+        return batch_size
+
     @abstractmethod
     def active_classes(self, task: Task) -> NDArray[np.bool_]:
         """The rows of the classifier that take part in the task's cross entropy, shape ``(capacity,)``."""
+
+    def compose(self, task: Task, features: FloatArray, labels: IntArray, step: StepContext) -> Batch:
+        """One step's batch: unless a strategy says otherwise, the new samples alone, equal weights.
+
+        Args:
+            task: that is learned.
+            features: of new samples, shape ``(k, *feature_shape)``, at most ``new_samples`` of them.
+            labels: their rows, shape ``(k,)``.
+            step: what else the step is given.
+
+        Returns:
+            The batch, at most ``step.batch_size`` samples.
+        """
+        mask = self.active_classes(task).astype(np.float32)
+        count = len(labels)
+        return Batch(
+            features=features,
+            labels=labels,
+            logit_mask=np.repeat(mask[None], count, axis=0),
+            weights=np.full(count, 1.0 / count, np.float32),
+            learning_rate=step.learning_rate,
+            patterns=step.patterns,
+        )
+
+    def finish(self, task: Task, engine: Engine) -> None:
+        """After the last step: take statistics, or set rows of the classifier in closed form.
+
+        Args:
+            task: that was learned.
+            engine: holds the trained head; may be given other parameters.
+        """
+        del task, engine
+
+
+@dataclass(frozen=True)
+class StepContext:
+    """What a step is given besides the new samples.
+
+    Attributes:
+        learning_rate: of the step.
+        batch_size: the most samples it may have.
+        patterns: what ``begin`` returned.
+        rng: random numbers of this step alone, the same whenever it is repeated.
+    """
+
+    learning_rate: float
+    batch_size: int
+    patterns: PatternTerm | None
+    rng: np.random.Generator
