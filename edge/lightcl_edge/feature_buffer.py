@@ -9,8 +9,8 @@ and a class that must shrink loses its largest ranks, so that shrinking needs no
 - ``herding``: the rank is the position in the greedy order of iCaRL (Rebuffi et al. 2017, algorithm 4): the first
   samples together come as near as can be to the class mean of the features, averaged over space.
 
-On disk a buffer is ``buffer.safetensors``; ``docs/bundle.md`` says how. It names the trunk whose features it holds: under
-another trunk the numbers mean nothing, so a buffer of another trunk is refused.
+On disk a buffer is ``buffer.safetensors``; ``docs/bundle.md`` says how. It names the trunk whose features it holds:
+under another trunk the numbers mean nothing, so a buffer of another trunk is refused.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from lightcl_edge.errors import StateError, UsageError
 from lightcl_edge.features import FeatureCodec
+from lightcl_edge.manifest import FeatureInfo
 
 IntArray = NDArray[np.int64]
 ByteArray = NDArray[np.uint8]
@@ -80,6 +81,11 @@ class FeatureBuffer:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def read(self, positions: IntArray) -> NDArray[np.float32]:
+        """Float features at some positions, shape ``(len(positions), *identity.shape)``."""
+        info = FeatureInfo(list(self.identity.shape), list(self.identity.scale), list(self.identity.zero_point))
+        return FeatureCodec(info).decode(self.features[positions])
 
     @property
     def bytes(self) -> int:
@@ -140,7 +146,8 @@ class FeatureBuffer:
         if not fits or (count and not 0 <= int(labels.min()) <= int(labels.max()) < len(seen)):
             raise StateError(
                 f"buffer.safetensors: features {features.dtype} {features.shape}, labels {labels.shape}, ranks "
-                f"{ranks.shape}, seen {seen.shape} do not fit; expected uint8 (n, {identity.shape}), a label and a rank each"
+                f"{ranks.shape}, seen {seen.shape} do not fit; expected uint8 "
+                f"(n, *{identity.shape}), a label and a rank each"
             )
         return cls(
             identity,
@@ -155,8 +162,9 @@ def _check_identity(tensors: Tensors, identity: BufferIdentity) -> None:
     found = bytes(tensors["trunk"].astype(np.uint8)).hex()
     if found != identity.trunk_sha256:
         raise StateError(
-            f"the feature buffer belongs to the trunk {found[:12]}..., this bundle's is {identity.trunk_sha256[:12]}...; "
-            "features of another trunk can't be used, export the buffer again or start a new state"
+            f"the feature buffer belongs to the trunk {found[:12]}..., this bundle's is "
+            f"{identity.trunk_sha256[:12]}...; features of another trunk can't be used, "
+            "export the buffer again or start a new state"
         )
     scale, zero_point = tensors["scale"], tensors["zero_point"]
     wanted = np.asarray(identity.scale, np.float32), np.asarray(identity.zero_point)

@@ -4,12 +4,12 @@ A strategy is driven like this, by the trainer and by the host's benchmark alike
 
     strategy.restore(kept)                      # what it left after an earlier task
     term = strategy.begin(task, engine)         # the engine holds the head before the task
-    if strategy.trains_head:                    # epochs over the new samples, a few at a time
-        engine.step(strategy.compose(task, some_rows, term, rng))
-    strategy.finish(task, engine)               # closed-form work, statistics
+    if strategy.trains_head:                    # epochs over strategy.pool(task), a batch at a time
+        engine.step(strategy.compose(task, some_of_the_pool, step))
+    strategy.finish(task, engine)
     kept = strategy.memory()                    # committed with the head
 
-A strategy without gradients sets ``trains_head`` to False and does its work in ``finish``. Samples of earlier tasks are
+A strategy without gradients sets ``trains_head`` to False and does its work in ``begin``. Samples of earlier tasks are
 not a strategy's to keep: the device's feature buffer holds them (:mod:`lightcl_edge.feature_buffer`), every strategy
 finds it in ``task.memory``, and it is filled after every task whatever the strategy, so that a device may change its
 strategy at any time.
@@ -25,7 +25,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from lightcl_edge.engines.contract import Batch, Engine, FloatArray, IntArray, PatternTerm
+from lightcl_edge.engines.contract import Batch, Engine, FloatArray, IntArray, Parameters, PatternTerm
 from lightcl_edge.feature_buffer import FeatureBuffer
 from lightcl_edge.manifest import HeadInfo
 
@@ -59,6 +59,7 @@ class Task:
         read: gives the float features, shape ``(k, *feature_shape)``, at ``k`` positions.
         rows: positions of the training samples, shape ``(n,)``, as ``read`` takes them.
         memory: samples of earlier tasks; None or empty when there are none.
+        exported: the head's parameters as the bundle brought them; empty where a caller has none.
     """
 
     number: int
@@ -68,11 +69,31 @@ class Task:
     read: Callable[[IntArray], FloatArray]
     rows: IntArray = field(default_factory=lambda: np.empty(0, np.int64))
     memory: FeatureBuffer | None = None
+    exported: Parameters = field(default_factory=dict)
 
     @property
-    def remembered(self) -> FeatureBuffer | None:
-        """The buffer where it holds something, else None."""
-        return self.memory if self.memory is not None and len(self.memory) else None
+    def remembered(self) -> int:
+        """How many samples of earlier tasks there are."""
+        return 0 if self.memory is None else len(self.memory)
+
+    def samples(self, places: IntArray) -> tuple[FloatArray, IntArray]:
+        """Features and labels of samples of the pool.
+
+        Args:
+            places: of new samples their positions, as in ``rows``; of sample ``i`` of the memory ``-1 - i``.
+
+        Returns:
+            Shapes ``(k, *feature_shape)`` and ``(k,)``; the new samples first.
+        """
+        new, old = places[places >= 0], -1 - places[places < 0]
+        order = np.argsort(self.rows, kind="stable")
+        labels = self.labels[order[np.searchsorted(self.rows, new, sorter=order)]]
+        if self.memory is None or not len(old):
+            return self.read(new), labels
+        remembered = self.memory.read(old)
+        if not len(new):
+            return remembered, self.memory.labels[old]
+        return np.concatenate([self.read(new), remembered]), np.concatenate([labels, self.memory.labels[old]])
 
 
 class Strategy(ABC):
@@ -84,6 +105,8 @@ class Strategy(ABC):
     """
 
     name: ClassVar[str]
+    #: Under what name its tensors are kept; strategies that share statistics share it.
+    part: ClassVar[str]
     #: Whether steps change the head; False for strategies that compute it in closed form.
     trains_head: ClassVar[bool] = True
 
@@ -119,34 +142,42 @@ class Strategy(ABC):
         del task, engine
         return None
 
-    def new_samples(self, task: Task, batch_size: int) -> int:
-        """How many of a step's samples are new, 1 to ``batch_size``; the others come from memory."""
-        del task
-        return batch_size
+    def pool(self, task: Task) -> IntArray:
+        """What an epoch passes over, as :meth:`Task.samples` takes it: new samples, unless a strategy says otherwise."""
+        return task.rows
+
+    def rate(self, done: float) -> float:
+        """The learning rate over the chosen one, when a share ``done`` of the task's steps is done; 1 unless said."""
+        del done
+        return 1.0
 
     @abstractmethod
     def active_classes(self, task: Task) -> NDArray[np.bool_]:
         """The rows of the classifier that take part in the task's cross entropy, shape ``(capacity,)``."""
 
-    def compose(self, task: Task, features: FloatArray, labels: IntArray, step: StepContext) -> Batch:
-        """One step's batch: unless a strategy says otherwise, the new samples alone, equal weights.
+    def sample_weights(self, task: Task, labels: IntArray) -> FloatArray:
+        """How much samples of some classes count in the cross entropy, shape ``(k,)``; all the same unless said."""
+        del task
+        return np.ones(len(labels), np.float32)
+
+    def compose(self, task: Task, places: IntArray, step: StepContext) -> Batch:
+        """One step's batch.
 
         Args:
             task: that is learned.
-            features: of new samples, shape ``(k, *feature_shape)``, at most ``new_samples`` of them.
-            labels: their rows, shape ``(k,)``.
+            places: samples of the pool, shape ``(k,)``.
             step: what else the step is given.
 
         Returns:
-            The batch, at most ``step.batch_size`` samples.
+            The batch of ``k`` samples.
         """
+        features, labels = task.samples(places)
         mask = self.active_classes(task).astype(np.float32)
-        count = len(labels)
         return Batch(
             features=features,
             labels=labels,
-            logit_mask=np.repeat(mask[None], count, axis=0),
-            weights=np.full(count, 1.0 / count, np.float32),
+            logit_mask=np.repeat(mask[None], len(labels), axis=0),
+            weights=self.sample_weights(task, labels) / np.float32(len(labels)),
             learning_rate=step.learning_rate,
             patterns=step.patterns,
         )
@@ -167,12 +198,8 @@ class StepContext:
 
     Attributes:
         learning_rate: of the step.
-        batch_size: the most samples it may have.
         patterns: what ``begin`` returned.
-        rng: random numbers of this step alone, the same whenever it is repeated.
     """
 
     learning_rate: float
-    batch_size: int
     patterns: PatternTerm | None
-    rng: np.random.Generator

@@ -1,4 +1,4 @@
-"""What several strategies keep, in one mapping: each has its own part, named ``strategy:tensor``."""
+"""What several strategies keep, in one mapping ``part:tensor`` -> array: another strategy's part is passed on."""
 
 from __future__ import annotations
 
@@ -16,20 +16,23 @@ if TYPE_CHECKING:
 _UNNAMED = "lightcl"
 
 
-def part_of(kept: Arrays, name: str) -> dict[str, NDArray[np.generic]]:
+def part_of(kept: Arrays, part: str) -> dict[str, NDArray[np.generic]]:
     """One strategy's part.
 
     Args:
         kept: by all strategies.
-        name: of the strategy.
+        part: its name, a strategy's ``part``.
 
     Returns:
         Its tensors under its own names.
     """
-    part = {key.partition(":")[2]: array for key, array in kept.items() if key.partition(":")[0] == name}
-    if name == _UNNAMED:
-        part |= {key: array for key, array in kept.items() if ":" not in key}
-    return part
+    return {_split(key)[1]: array for key, array in kept.items() if _split(key)[0] == part}
+
+
+def _split(key: str) -> tuple[str, str]:
+    """Part and tensor of a key."""
+    part, colon, tensor = key.partition(":")
+    return (part, tensor) if colon else (_UNNAMED, key)
 
 
 def joined(kept: Arrays, strategy: Strategy) -> dict[str, NDArray[np.generic]]:
@@ -42,12 +45,8 @@ def joined(kept: Arrays, strategy: Strategy) -> dict[str, NDArray[np.generic]]:
     Returns:
         What to keep.
     """
-    others = {
-        key: array
-        for key, array in kept.items()
-        if key.partition(":")[0] != strategy.name and not (":" not in key and strategy.name == _UNNAMED)
-    }
-    return others | {f"{strategy.name}:{key}": array for key, array in strategy.memory().items()}
+    others = {key: array for key, array in kept.items() if _split(key)[0] != strategy.part}
+    return others | {f"{strategy.part}:{key}": array for key, array in strategy.memory().items()}
 
 
 def forget_row(kept: Arrays, head: HeadInfo, row: int) -> dict[str, NDArray[np.generic]]:
@@ -64,11 +63,10 @@ def forget_row(kept: Arrays, head: HeadInfo, row: int) -> dict[str, NDArray[np.g
     from lightcl_edge.strategies import STRATEGIES
 
     left: dict[str, NDArray[np.generic]] = {}
-    for name, kind in STRATEGIES.items():
-        part = part_of(kept, name)
-        if part:
+    for part, kind in {kind.part: kind for kind in STRATEGIES.values()}.items():
+        if tensors := part_of(kept, part):
             strategy = kind(head, Settings(0.0, 0.0, 0))
-            strategy.restore(part)
+            strategy.restore(tensors)
             strategy.forget(row)
-            left |= {f"{name}:{key}": array for key, array in strategy.memory().items()}
+            left |= {f"{part}:{key}": array for key, array in strategy.memory().items()}
     return left

@@ -28,6 +28,7 @@ class LightCL(Strategy):
     """
 
     name = "lightcl"
+    part = "lightcl"
 
     def __init__(self, head: HeadInfo, settings: Settings) -> None:
         super().__init__(head, settings)
