@@ -8,6 +8,7 @@ from lightcl_edge.errors import UsageError
 from lightcl_host.benchmark.contract import Method
 
 _DEVICE = "lightcl_host.benchmark.device_methods:"
+_BASELINES = "lightcl_host.benchmark.baseline_methods:"
 #: Name -> ``module:Class``.
 METHODS = {
     "joint": f"{_DEVICE}Joint",
@@ -17,6 +18,17 @@ METHODS = {
     "slda": f"{_DEVICE}Slda",
     "ncm": f"{_DEVICE}Ncm",
     "finetune": f"{_DEVICE}Finetune",
+    "joint_torch": f"{_BASELINES}JointTorch",
+    "sgd": f"{_BASELINES}Sgd",
+    "ewc": f"{_BASELINES}Ewc",
+    "pnn": f"{_BASELINES}Pnn",
+    "fdr": f"{_BASELINES}Fdr",
+    "er": f"{_BASELINES}Er",
+    "derpp": f"{_BASELINES}Derpp",
+    "sparcl_er": f"{_BASELINES}SparclEr",
+    "sparcl_derpp": f"{_BASELINES}SparclDerpp",
+    "lightcl_torch": f"{_BASELINES}LightClTorch",
+    "lightcl_sparse": f"{_BASELINES}LightClSparse",
 }
 
 
