@@ -141,7 +141,7 @@ def split_stages(network: GraphNetwork, images: torch.Tensor) -> list[Stage]:
         one, else at the last tensor of that size that alone goes on.
     """
     graph = network.body.as_graph()
-    shapes = _shapes(network, images)
+    shapes = output_shapes(network, images)
     found = [(at, shapes[graph.nodes[at].outputs[0]]) for at in cut_places(graph)]
     maps = [(at, shape[2]) for at, shape in found if len(shape) == 4 and shape[2] > 1]
     ends = [at for (at, side), (_, following) in zip(maps, [*maps[1:], (0, 0)], strict=True) if following != side]
@@ -151,8 +151,16 @@ def split_stages(network: GraphNetwork, images: torch.Tensor) -> list[Stage]:
     return [_stage(graph, start + 1, end + 1, shapes) for start, end in pairwise(bounds)]
 
 
-def _shapes(network: GraphNetwork, images: torch.Tensor) -> dict[str, tuple[int, ...]]:
-    """Of the output of every node."""
+def output_shapes(network: GraphNetwork, images: torch.Tensor) -> dict[str, tuple[int, ...]]:
+    """The shape of every node's output.
+
+    Args:
+        network: left as it is.
+        images: shape ``(n, 3, height, width)``.
+
+    Returns:
+        Tensor name -> shape.
+    """
     names = [node.outputs[0] for node in network.body.graph.nodes]
     network.eval()
     with torch.no_grad():

@@ -184,6 +184,7 @@ def _record(job: Job, run: int, watched: _Watched, result: dict[str, Any]) -> Ru
         notes=result["notes"],
         timeline=watched.timeline.points,
         bytes_written=result["bytes_written"],
+        calculated_bytes=result["calculated_bytes"],
         memavailable_drop_bytes=watched.machine.drop_bytes,
         nvmap_peak_bytes=watched.machine.nvmap_peak_bytes,
         cuda_allocated_peak_bytes=result["cuda_allocated_peak_bytes"],

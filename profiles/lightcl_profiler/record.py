@@ -63,6 +63,7 @@ class Run:
         cuda_reserved_peak_bytes: of torch's CUDA allocator, with what it keeps for later.
         health_before: of the machine.
         health_after: of the machine.
+        calculated_bytes: what the paper's formula gives, not measured.
     """
 
     method: str
@@ -89,6 +90,7 @@ class Run:
     cuda_reserved_peak_bytes: int | None = None
     health_before: Health | None = None
     health_after: Health | None = None
+    calculated_bytes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -194,6 +196,7 @@ class Work:
         seed: of every random choice.
         engine: asked for, of ``lightcl-edge train``.
         buffer_samples: images or features a method may keep of earlier tasks.
+        image_side: of the network's input, the shorter one, in pixels.
         device: asked for, of the baselines.
     """
 
@@ -212,6 +215,7 @@ class Work:
     seed: int
     engine: str
     buffer_samples: int | None = None
+    image_side: int = 0
     device: str = "auto"
 
 

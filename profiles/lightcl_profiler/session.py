@@ -80,6 +80,7 @@ def _work(settings: Settings, manifest: Manifest, workload: Workload) -> Work:
         buffer_samples=(
             manifest.defaults.buffer_samples if settings.buffer_samples is None else settings.buffer_samples
         ),
+        image_side=min(manifest.input.height, manifest.input.width),
         device=settings.device,
     )
 

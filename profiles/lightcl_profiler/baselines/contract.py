@@ -92,6 +92,10 @@ class Baseline(ABC):
         trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
         return torch.optim.SGD(trained, lr=self.settings.learning_rate)
 
+    def start_network(self) -> torch.nn.Module:
+        """The network it starts from, to be looked at."""
+        return self.network
+
     def parameters(self) -> Iterator[torch.nn.Parameter]:
         """All parameters of the model."""
         return self.network.parameters()

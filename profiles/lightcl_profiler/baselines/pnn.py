@@ -117,6 +117,10 @@ class Pnn(Baseline):
         trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
         return torch.optim.SGD(trained or [torch.nn.Parameter(torch.zeros(1))], lr=self.settings.learning_rate)
 
+    def start_network(self) -> torch.nn.Module:
+        """A network as columns start from, made for the occasion."""
+        return self._build()
+
     def parameters(self) -> Iterator[torch.nn.Parameter]:
         """Of all columns."""
         return (parameter for column in self.columns for parameter in column.parameters())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -62,13 +63,15 @@ class BaselineMethod(Method):
         with meter.phase("load"):
             images, classes, info = _tasks(job, device, together=kind.joint)
             baseline, origin = _build(job, classes, device)
+            calculated = _calculated(job, baseline, images[0])
         generator = np.random.default_rng(job.seed)
         loss = 0.0
         for number, task in enumerate(images):
             with meter.phase("train"):
                 loss = learn_task(baseline, task, number, job.batch_size, generator)
         notes = [origin, f"on {device}", f"{info.height} x {info.width} pixels"]
-        return outcome(sum(len(task.labels) for task in images), loss, notes)
+        found = outcome(sum(len(task.labels) for task in images), loss, notes)
+        return replace(found, calculated_bytes=calculated)
 
 
 def _device(asked: str) -> str:
@@ -79,6 +82,18 @@ def _device(asked: str) -> str:
     if asked == "cuda" and not available:
         raise UsageError("found --device cuda, but this torch sees no CUDA device; use --device cpu")
     return "cuda" if available and asked != "cpu" else "cpu"
+
+
+def _calculated(job: Job, baseline: Baseline, images: Images) -> int | None:
+    """Memory by the paper's formula, for a network whose graph is at hand."""
+    from lightcl_profiler.graph_network import GraphNetwork
+    from lightcl_profiler.paper_formula import calculated_bytes, count_network
+
+    network = baseline.start_network()
+    if not isinstance(network, GraphNetwork):
+        return None
+    count = count_network(network, images.batch(np.zeros(1, np.int64)).images)
+    return calculated_bytes(job.method, count, job.batch_size, job.buffer_samples, len(job.tasks))
 
 
 def _build(job: Job, classes: int, device: str) -> tuple[Baseline, str]:

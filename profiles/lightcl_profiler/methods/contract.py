@@ -57,11 +57,13 @@ class Outcome:
         images: training images it was given, each counted once.
         loss: mean training loss of the last epoch of the last task; None when it was not finite.
         notes: what a reader of the report should know.
+        calculated_bytes: memory by the paper's formula, where there is one.
     """
 
     images: int
     loss: float | None
     notes: list[str] = field(default_factory=list)
+    calculated_bytes: int | None = None
 
 
 def outcome(images: int, loss: float, notes: list[str]) -> Outcome:

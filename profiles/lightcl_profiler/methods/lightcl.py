@@ -40,7 +40,7 @@ class LightClMethod(Method):
                 epochs=job.epochs,
                 batch_size=job.batch_size,
                 learning_rate=job.learning_rate,
-                buffer_samples=job.buffer_samples,
+                pattern_samples=job.buffer_samples,
                 seed=job.seed,
                 threads=job.threads,
                 memory_budget_bytes=job.memory_budget_bytes,
