@@ -243,7 +243,8 @@ def refuse_forgetting(judgement: Judgement, limit: float) -> None:
         if _fell(before, after, samples, allowed):
             raise _rejected(
                 f"held-out accuracy on earlier classes fell from {before:.1%} to {after:.1%} {where}, "
-                f"allowed is a loss of {allowed:.1%} (--max-forgetting {limit:g}); the old head stays. Check the labels, or allow more",
+                f"allowed is a loss of {allowed:.1%} (--max-forgetting {limit:g}); the old head stays. "
+                "Check the labels, or allow more",
                 judgement,
             )
 

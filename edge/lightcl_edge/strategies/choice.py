@@ -28,9 +28,7 @@ class StrategyChoice:
     reason: str
 
 
-def plan_for(
-    strategy: str, manifest: Manifest, engine: str, batch_size: int, pattern_samples: int, images: int
-) -> Plan:
+def plan_for(strategy: str, manifest: Manifest, engine: str, batch_size: int, patterns: int, images: int) -> Plan:
     """What a strategy's run will need.
 
     Args:

@@ -143,7 +143,7 @@ class Strategy(ABC):
         return None
 
     def pool(self, task: Task) -> IntArray:
-        """What an epoch passes over, as :meth:`Task.samples` takes it: new samples, unless a strategy says otherwise."""
+        """What an epoch passes over, as :meth:`Task.samples` takes it: new samples unless a strategy says otherwise."""
         return task.rows
 
     def rate(self, done: float) -> float:

@@ -152,10 +152,11 @@ class Method(ABC):
         """One number for each image and class.
 
         Args:
-            part: images of any tasks seen so far.
+            part: images of any tasks, those not learned yet too.
 
         Returns:
-            Shape ``(len(part), len(setting.classes))``; columns of classes not seen yet are ignored.
+            Shape ``(len(part), len(setting.classes))``. Columns of classes not seen yet count in the forward
+            transfer alone (is a task easier than chance before it was learned?); zeros say chance.
         """
 
     @abstractmethod
