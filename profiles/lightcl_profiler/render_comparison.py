@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from html import escape
 
 from lightcl_edge.console import format_bytes
@@ -118,6 +119,10 @@ def accuracy_pictures(reports: Sequence[Report], accuracy: AccuracyRun) -> list[
             if any(run.method == name for run in report.runs)
         ]
         where = f" on {_board(report)}" if len(reports) > 1 else ""
-        drawn = both_widths(lambda width, points=points: memory_chart(points, width, "Accuracy against peak memory"))
+        drawn = both_widths(partial(_scatter, points))
         sections.append((f"Accuracy against peak memory{escape(where)}", drawn))
     return sections
+
+
+def _scatter(points: Sequence[Series], width: int) -> str:
+    return memory_chart(points, width, "Accuracy against peak memory")

@@ -72,22 +72,28 @@ def figures_table(report: Report) -> str:
     missing = [title for name, title, _ in COLUMNS if name not in {each[0] for each in known}]
     note = f"{report.cgroup_note}. " if report.cgroup_note else ""
     unavailable = f'<p class="soft">Unavailable on this machine: {escape(", ".join(missing))}. {escape(note)}</p>'
-    runs = f'<p class="soft">Medians and spread of {max((each.runs for each in report.summary), default=0)} runs. {_TAG}</p>'
+    most = max((each.runs for each in report.summary), default=0)
+    runs = f'<p class="soft">Medians and spread; runs of each method: {most}. {_TAG}</p>'
     return runs + "".join(tables) + (unavailable if missing else "")
 
 
 def _cell(summary: MethodSummary, name: str, show: Callable[[float], str]) -> str:
     median, between = figure(summary, name, show)
-    return median + (f'<span class="range">{between}</span>' if between else "")
+    return (
+        median
+        + (_TAG if name in summary.figures else "")
+        + (f'<span class="range">{between}</span>' if between else "")
+    )
 
 
 def _limits(report: Report) -> str:
     """The smallest limits found, with every trial."""
     rows = []
     for each in report.limits:
-        found = each.reason if each.smallest_bytes is None else format_bytes(each.smallest_bytes) + _TAG
+        smallest = each.smallest_bytes
+        found = escape(each.reason or "none") if smallest is None else format_bytes(smallest) + _TAG
         tried = ", ".join(f"{format_bytes(t.limit_bytes)} {'yes' if t.completed else 'no'}" for t in each.trials)
-        rows.append([escape(each.method), found if each.smallest_bytes else escape(found or ""), escape(tried)])
+        rows.append([escape(each.method), found, escape(tried)])
     return cards_table(["method", "smallest limit it completes under", "tried"], rows) if rows else ""
 
 
