@@ -13,9 +13,11 @@ def _commands() -> Iterable[Command]:
     from lightcl_host.commands.benchmark import BenchmarkCommand
     from lightcl_host.commands.cuts import CutsCommand
     from lightcl_host.commands.export import ExportCommand
+    from lightcl_host.commands.merge_reports import ReportCommand
     from lightcl_host.commands.prepare import PrepareCommand
+    from lightcl_host.commands.pretrain import PretrainCommand
 
-    return (PrepareCommand(), ExportCommand(), CutsCommand(), BenchmarkCommand())
+    return (PrepareCommand(), ExportCommand(), CutsCommand(), BenchmarkCommand(), PretrainCommand(), ReportCommand())
 
 
 def main(argv: Sequence[str] | None = None) -> int:
