@@ -151,6 +151,7 @@ def _last_linear(module: torch.nn.Module) -> tuple[str, torch.nn.Linear | None]:
 def _fit_classifier(module: torch.nn.Module, state: StateDict) -> None:
     name, last = _last_linear(module)
     weight = state.get(f"{name}.weight")
-    if last is not None and weight is not None and weight.ndim == 2 and weight.shape[1] == last.in_features:
-        if len(weight) != last.out_features:
-            replace_classifier(module, len(weight))
+    if last is None or weight is None or weight.ndim != 2 or len(weight) == last.out_features:
+        return
+    if weight.shape[1] == last.in_features:
+        replace_classifier(module, len(weight))

@@ -40,7 +40,9 @@ def _read_value(kind: Any, value: Any, where: str) -> Any:
         return {str(key): _read_value(get_args(kind)[1], item, f"{where}.{key}") for key, item in value.items()}
     if hasattr(kind, "__dataclass_fields__"):
         return read_record(kind, value, where)
-    if isinstance(value, bool) or not isinstance(value, int | float if kind is float else kind):
+    if kind is not bool and isinstance(value, bool):
+        raise _wrong(where, value, f"a value of type {kind.__name__}")
+    if not isinstance(value, int | float if kind is float else kind):
         raise _wrong(where, value, f"a value of type {kind.__name__}")
     return value
 
