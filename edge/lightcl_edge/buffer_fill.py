@@ -87,7 +87,7 @@ def _herd(row: int, points: FloatArray, labels: IntArray, ranks: FloatArray, sto
 def _pooled(read: Read, rows: IntArray) -> FloatArray:
     """Features averaged over space, shape ``(n, channels)``."""
     parts = [read(rows[at : at + _BATCH]) for at in range(0, len(rows), _BATCH)] or [read(rows)]
-    return np.concatenate([part.reshape(len(part), part.shape[1], -1).mean(axis=2) for part in parts])
+    return np.concatenate([part.reshape(*part.shape[:2], int(np.prod(part.shape[2:]))).mean(axis=2) for part in parts])
 
 
 def _herding_order(points: FloatArray, target: FloatArray) -> IntArray:

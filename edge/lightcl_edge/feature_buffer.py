@@ -220,13 +220,11 @@ def quotas(counts: IntArray, limit: int) -> IntArray:
     Returns:
         Shape ``(rows,)``, nowhere above ``counts``, their sum at most ``limit``.
     """
-    granted = np.zeros_like(counts)
-    left = limit
-    while left > 0 and (open_rows := np.flatnonzero(granted < counts)).size:
-        share, rest = divmod(left, len(open_rows))
-        wanted = np.full(len(open_rows), share)
-        wanted[:rest] += 1
-        given = np.minimum(wanted, counts[open_rows] - granted[open_rows])
-        granted[open_rows] += given
-        left -= int(given.sum())
+    level = 0  # the largest equal share that is not too much
+    for step in (1 << bit for bit in reversed(range(int(counts.max(initial=0)).bit_length()))):
+        if int(np.minimum(counts, level + step).sum()) <= limit:
+            level += step
+    granted = np.minimum(counts, level)
+    rest = np.flatnonzero(counts > level)[: max(0, limit - int(granted.sum()))]
+    granted[rest] += 1
     return granted

@@ -63,7 +63,7 @@ class TrainOptions:
     Attributes:
         bundle: path of the bundle; None once the state has its own copy.
         state: path of the state directory.
-        data: specification of the task's images.
+        data: specification of the task's images, or the images themselves.
         strategy: name.
         engine: ``auto``, ``ort`` or ``torch``.
         epochs: passes over the features.
@@ -82,7 +82,7 @@ class TrainOptions:
 
     bundle: Path | None
     state: Path
-    data: str
+    data: str | Dataset
     strategy: str | None = None
     engine: str = "auto"
     epochs: int | None = None
@@ -150,7 +150,7 @@ def train(options: TrainOptions, meter: PhaseMeter, progress: Progress) -> Docum
     started = time.perf_counter()
     state = State(options.state)
     bundle = bundle_for(state, options.bundle)
-    dataset = open_dataset(options.data)
+    dataset = open_dataset(options.data) if isinstance(options.data, str) else options.data
     choice = choose_engine(options.engine, bundle)
     defaults = bundle.manifest.defaults
     asked = options.strategy or defaults.strategy

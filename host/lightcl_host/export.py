@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lightcl_edge.bundle import check_replaceable, write_bundle
+from lightcl_edge.bundle import BUFFER, check_replaceable, write_bundle
 from lightcl_edge.console import Progress
 from lightcl_edge.features import FeatureCodec
 from lightcl_edge.manifest import Manifest, ModelInfo, TrainingDefaults
@@ -20,6 +20,7 @@ from lightcl_host.graph import Cut, choose_by_name, find_cuts
 from lightcl_host.graph_cost import count_cost
 from lightcl_host.onnx_graph import MINIMUM_ONNXRUNTIME, OPSET
 from lightcl_host.provenance import provenance
+from lightcl_host.seed_buffer import SeedOptions, seed_buffer
 from lightcl_host.sources import Source, SourceOptions, open_source
 from lightcl_host.split import Split, split_graph
 from lightcl_host.tensor_bytes import tensors_to_bytes
@@ -49,6 +50,8 @@ class ExportOptions:
         keep_classes: a file that names the network's own classes, which are then kept; or None.
         with_baselines: also write the whole network.
         seed: of everything random; equal seeds give equal bundles.
+        seed_buffer: a data specification: images of base classes whose features go into the bundle; or None.
+        seed_buffer_size: samples or bytes of them; None for the device's default.
     """
 
     source: SourceOptions
@@ -61,6 +64,8 @@ class ExportOptions:
     keep_classes: Path | None = None
     with_baselines: bool = False
     seed: int = 0
+    seed_buffer: str | None = None
+    seed_buffer_size: str | None = None
 
 
 @dataclass(frozen=True)
@@ -118,6 +123,13 @@ def _make(options: ExportOptions, source: Source, cut: Cut, progress: Progress) 
     progress.note(f"preparing the trunk with {len(images)} images ({calibration.origin})")
     reference = None if source.random_weights else source.reference
     trunk = choose_trunk(split, options.trunk_dtype, options.minimum_agreement, images, features, reference)
+    trunk_bytes = _checked_bytes(trunk.model)
+    memory = None
+    if options.seed_buffer is not None:
+        chosen = SeedOptions(options.seed_buffer, options.seed_buffer_size, options.seed)
+        parts = trunk.model, trunk_bytes, split, storage
+        memory = seed_buffer(chosen, source.input_info, *parts, classes, progress)
+        classes = memory.classes
     golden = golden_values(trunk.model, split.head, calibration)
     defaults = TrainingDefaults()
     batch_sizes, buffered = [defaults.batch_size], defaults.buffer_samples
@@ -135,12 +147,14 @@ def _make(options: ExportOptions, source: Source, cut: Cut, progress: Progress) 
         provenance=provenance(options.seed, calibration, trunk, difference, random_weights=source.random_weights),
     )
     files = {
-        "trunk.onnx": _checked_bytes(trunk.model),
+        "trunk.onnx": trunk_bytes,
         "head.onnx": _checked_bytes(split.head),
         "head.safetensors": tensors_to_bytes(split.parameters()),
         "golden.safetensors": tensors_to_bytes(golden),
         **{record.path: graph for record, graph in steps},
     }
+    if memory is not None:
+        files[BUFFER] = tensors_to_bytes(memory.buffer.tensors())
     if options.with_baselines:
         from lightcl_host.whole_network import whole_network
 

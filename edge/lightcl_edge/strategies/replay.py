@@ -10,8 +10,8 @@ on the samples seen and kept, not on the order of tasks.
   is almost zero teaches nothing.
 - The learning rate falls linearly to zero, so that the last steps average.
 - What is kept is not the trained head but a point on the way to it: ``TRUST`` of the change (weight interpolation,
-  Wortsman et al. 2022). A few dozen remembered samples of a class are learned by heart in four epochs; a part of the way
-  brings the gain without that.
+  Wortsman et al. 2022). A few dozen remembered samples of a class are soon learned by heart; a part of the way brings
+  the gain without that.
 - With ``--beta`` above 0 LightCL's pattern term holds the head's inner activations to what they were before the task.
 """
 
@@ -32,11 +32,11 @@ from lightcl_edge.strategies.slda import Slda
 from lightcl_edge.strategies.statistics import DoubleArray
 
 #: Factor on the rows of discriminant analysis at the start; chosen on validation images (``docs/results-learning.md``).
-SOFTNESS = 0.3
+SOFTNESS = 0.1
 #: A sample counts at most this often: one image of a new class must not throw the head about.
 LARGEST_WEIGHT = 4.0
-#: How much of the change of training is kept.
-TRUST = 0.3
+#: How much of the change of training is kept; chosen likewise.
+TRUST = 0.4
 _MASK = "mask/"
 
 

@@ -16,7 +16,7 @@ from lightcl_edge.engines.contract import FloatArray, IntArray
 DoubleArray = NDArray[np.float64]
 
 #: Share of the identity in the covariance; chosen on validation images (``docs/results-learning.md``).
-SHRINKAGE = 0.3
+SHRINKAGE = 0.5
 _COLUMNS = 128
 
 

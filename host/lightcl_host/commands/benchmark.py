@@ -18,9 +18,9 @@ class BenchmarkCommand(Command):
     """Compare ways of learning one task after the other: accuracy, forgetting and transfer over several seeds.
 
     The classes of --data, in their order, are cut into --tasks tasks. Each method learns them one after the other;
-    after each task all test images are classified, among all classes seen so far (class-incremental) and among those of their
-    own task (task-incremental). joint is given all tasks at once: the upper bound. The features are extracted once; a
-    run that is there already is not repeated, so that the same command goes on after an interruption.
+    after each task all test images are classified, among all classes seen so far (class-incremental) and among those
+    of their own task (task-incremental). joint is given all tasks at once: the upper bound. Features are extracted
+    once; a run that is there already is not repeated, so that the same command goes on after an interruption.
 
     Test images are the source's own test split (cifar10:FOLDER, tinyimagenet:FOLDER, digits) or --test-data; of other
     data, every fifth image of a class. --validation tests on every fifth training image instead: use it to choose

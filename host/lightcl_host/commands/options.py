@@ -66,4 +66,6 @@ def export_options(args: argparse.Namespace, cut: str = AUTOMATIC, data: str | N
         keep_classes=args.keep_classes,
         with_baselines=args.with_baselines,
         seed=args.seed,
+        seed_buffer=args.seed_buffer,
+        seed_buffer_size=args.seed_buffer_size,
     )
