@@ -61,7 +61,7 @@ class BaselineMethod(Method):
         device = _device(job.device)
         kind = load_baseline(job.method)
         with meter.phase("load"):
-            images, classes, info = _tasks(job, device, together=kind.joint)
+            images, classes, info = load_tasks(job, device, together=kind.joint)
             baseline, origin = _build(job, classes, device)
             calculated = _calculated(job, baseline, images[0])
         generator = np.random.default_rng(job.seed)
@@ -115,8 +115,17 @@ def _build(job: Job, classes: int, device: str) -> tuple[Baseline, str]:
     return baseline, origins[0] if origins else "a network from the bundle for each task"
 
 
-def _tasks(job: Job, device: str, *, together: bool) -> tuple[list[Images], int, InputInfo]:
-    """Each task's images, the number of classes of all, and how images are prepared."""
+def load_tasks(job: Job, device: str, *, together: bool) -> tuple[list[Images], int, InputInfo]:
+    """Each task's images, the number of classes of all, and how images are prepared.
+
+    Args:
+        job: names the bundle and the tasks.
+        device: where batches go.
+        together: all tasks as one.
+
+    Returns:
+        Images of each task, how many classes, the input.
+    """
     from lightcl_edge.bundle import Bundle
     from lightcl_edge.images import open_dataset
     from lightcl_profiler.baselines.learning import Images
