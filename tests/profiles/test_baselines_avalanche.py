@@ -57,8 +57,7 @@ def tasks() -> list[tuple[torch.Tensor, torch.Tensor]]:
 def their_losses(make: Callable[..., Any], norm: bool) -> tuple[list[float], Any, torch.nn.Module]:
     """Train both tasks with Avalanche, in the order of the images; gives the loss of every step."""
     from avalanche.benchmarks import benchmark_from_datasets
-    from avalanche.benchmarks.scenarios.task_aware import with_task_labels
-    from avalanche.benchmarks.utils import as_classification_dataset
+    from avalanche.benchmarks.utils.classification_dataset import _make_taskaware_classification_dataset
     from avalanche.core import SupervisedPlugin
 
     losses: list[float] = []
@@ -87,8 +86,8 @@ def their_losses(make: Callable[..., Any], norm: bool) -> tuple[list[float], Any
         plugins=[Watch()],
         evaluator=None,
     )
-    datasets = [as_classification_dataset(Labelled(*task)) for task in tasks()]
-    for experience in with_task_labels(benchmark_from_datasets(train=datasets)).train_stream:
+    datasets = [_make_taskaware_classification_dataset(Labelled(*task), task_labels=0) for task in tasks()]
+    for experience in benchmark_from_datasets(train=datasets).train_stream:
         torch.manual_seed(11)
         strategy.train(experience, shuffle=False)
     return losses, strategy, model

@@ -77,11 +77,10 @@ class _Images:
 
 def _stream(tasks: list[_Images]) -> Any:
     from avalanche.benchmarks import benchmark_from_datasets
-    from avalanche.benchmarks.scenarios.task_aware import with_task_labels
-    from avalanche.benchmarks.utils import as_classification_dataset
+    from avalanche.benchmarks.utils.classification_dataset import _make_taskaware_classification_dataset
 
-    datasets = [as_classification_dataset(task) for task in tasks]
-    return with_task_labels(benchmark_from_datasets(train=datasets)).train_stream
+    datasets = [_make_taskaware_classification_dataset(task, task_labels=0) for task in tasks]
+    return benchmark_from_datasets(train=datasets).train_stream
 
 
 def _strategy(job: Job, network: torch.nn.Module) -> Any:
