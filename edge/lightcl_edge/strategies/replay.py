@@ -109,7 +109,8 @@ class Replay(Slda):
     def finish(self, task: Task, engine: Engine) -> None:
         """Go a part of the way from the start to the trained head."""
         start = ChainMap(self._start, task.exported)  # type: ignore[arg-type]  # only read from
-        if task.exported and self.trust < 1:
+        finite = all(np.isfinite(array).all() for array in engine.views().values())  # else the gate's to refuse
+        if task.exported and self.trust < 1 and finite:
             engine.load(_Between(start, engine.views(), self.trust))
 
     def rows(self, means: DoubleArray) -> tuple[FloatArray, FloatArray]:
