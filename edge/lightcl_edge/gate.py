@@ -82,13 +82,16 @@ def accuracy(logits: FloatArray, labels: IntArray, classes: int) -> float | None
     return float((logits[:, :classes].argmax(axis=1) == labels).mean()) if len(labels) else None
 
 
-def refuse_broken(parameters: Mapping[str, FloatArray], logits: FloatArray, loss: float) -> None:
+def refuse_broken(
+    parameters: Mapping[str, FloatArray], logits: FloatArray, loss: float, judgement: Judgement | None = None
+) -> None:
     """Keep the old head when training left numbers that are not numbers.
 
     Args:
         parameters: of the new head.
         logits: of the new head for a few samples.
         loss: of the last epoch.
+        judgement: class by class, for the message.
 
     Raises:
         RejectedError: naming what is not finite.
@@ -96,7 +99,8 @@ def refuse_broken(parameters: Mapping[str, FloatArray], logits: FloatArray, loss
     broken = sorted(name for name, array in parameters.items() if not np.isfinite(array).all())
     if broken or not np.isfinite(loss) or not np.isfinite(logits).all():
         what = f"parameter {broken[0]}" if broken else f"the loss ({loss}) or logits"
-        raise RejectedError(f"training ended with {what} not finite; the old head stays. Try a smaller --learning-rate")
+        message = f"training ended with {what} not finite; the old head stays. Try a smaller --learning-rate"
+        raise _rejected(message, judgement)
 
 
 @dataclass(frozen=True)

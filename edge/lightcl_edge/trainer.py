@@ -281,8 +281,7 @@ class _Run:
             loss, resumed = loop.run(self._old.meta.tasks, len(self._classes))
         with self._meter.phase("gate"):
             probe = engine.logits(samples.read(train_rows[:FORWARD_BATCH]))
-            refuse_broken(engine.views(), probe, loss)
-            judgement, held_out_accuracy = self._judge(engine, held_out, before, untrained)
+            judgement, held_out_accuracy = self._judge(engine, held_out, before, untrained, (probe, loss))
             holdout = self._earlier.extended(held_out.features, held_out.labels)
             buffer = self._filled(extracted.store, labels, train_rows)
         # A signal that comes now waits: the answer must say what really was committed.
@@ -317,7 +316,12 @@ class _Run:
         return self._rng(_STREAM_ORDER, epoch)
 
     def _judge(
-        self, engine: Engine, held_out: Holdout, before: FloatArray, untrained: float | None
+        self,
+        engine: Engine,
+        held_out: Holdout,
+        before: FloatArray,
+        untrained: float | None,
+        signs: tuple[FloatArray, float],
     ) -> tuple[Judgement, float | None]:
         """Compare old and new on held-out features.
 
@@ -326,6 +330,7 @@ class _Run:
             held_out: of this task.
             before: the old head's logits for earlier held-out samples.
             untrained: accuracy on this task's held-out samples before the first step.
+            signs: logits of a few training samples and the last loss: whether numbers still are numbers.
 
         Returns:
             The comparison class by class, and the new head's accuracy on all held-out samples.
@@ -337,6 +342,7 @@ class _Run:
         own = self._logits(engine, held_out)
         after = self._logits(engine, earlier)
         judgement = judge(self._classes, len(self._old.meta.classes), earlier.labels, before, after)
+        refuse_broken(engine.views(), *signs, judgement)
         refuse_harm(untrained, accuracy(own, held_out.labels, known), len(held_out.labels), judgement)
         refuse_forgetting(judgement, self._options.max_forgetting)
         everything = np.concatenate([after, own]), np.concatenate([earlier.labels, held_out.labels])

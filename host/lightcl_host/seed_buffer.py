@@ -18,8 +18,7 @@ from lightcl_edge.feature_buffer import FeatureBuffer, buffer_identity, quotas
 from lightcl_edge.features import FeatureCodec
 from lightcl_edge.images import Dataset, normalise, open_dataset
 from lightcl_edge.manifest import FeatureInfo, InputInfo
-from lightcl_edge.strategies.replay import SOFTNESS
-from lightcl_edge.strategies.statistics import ClassStatistics, discriminant_rows
+from lightcl_edge.strategies.statistics import ClassStatistics, discriminant_rows, soften
 from lightcl_host.inference import GraphRunner
 from lightcl_host.onnx_graph import FEATURES, IMAGE, PENULTIMATE, to_array, to_tensor
 
@@ -149,9 +148,9 @@ def _write_rows(split: Split, buffer: FeatureBuffer) -> None:
     for at in range(0, len(buffer), _BATCH):
         rows = np.arange(at, min(at + _BATCH, len(buffer)))
         statistics.add(head({FEATURES: buffer.read(rows)}, [PENULTIMATE])[PENULTIMATE], buffer.labels[rows])
-    weights, biases = discriminant_rows(statistics.means, statistics.covariance())
+    weights, biases = soften(*discriminant_rows(statistics.means, statistics.covariance()), statistics.means)
     for tensor in split.head.graph.initializer:
         if tensor.name in (WEIGHT, BIAS):
             changed = to_array(tensor).astype(np.float32)
-            changed[:classes] = SOFTNESS * (weights if tensor.name == WEIGHT else biases)
+            changed[:classes] = weights if tensor.name == WEIGHT else biases
             tensor.CopyFrom(to_tensor(changed, tensor.name))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lightcl_edge.strategies.statistics import ClassStatistics, discriminant_rows
+from lightcl_edge.strategies.statistics import SEPARATION, ClassStatistics, discriminant_rows, soften
 
 SIZE, ROWS = 7, 5
 
@@ -34,7 +36,7 @@ def test_any_parts_give_the_statistics_of_all(seed, count, cuts):
     values, labels = samples(seed, count)
     statistics = ClassStatistics(ROWS, SIZE)
     edges = sorted({0, count, *(min(cut, count) for cut in cuts)})
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in pairwise(edges):
         statistics.add(values[start:end], labels[start:end])
     means, scatter = batch_statistics(values, labels)
     assert (statistics.counts == np.bincount(labels, minlength=ROWS)).all() and statistics.scattered == count
@@ -98,3 +100,22 @@ def test_forgetting_erases_mean_count_and_covariance():
     statistics.forget(1)
     assert (statistics.means[:4] == means[[0, 2, 3, 4]]).all() and not statistics.means[4].any()
     assert statistics.scattered == 0 and not statistics.scatter.any()
+
+
+def test_softening_sets_the_distance_and_keeps_the_order():
+    values, labels = samples(5, 80)
+    values = values - np.float32(100)
+    statistics = ClassStatistics(ROWS, SIZE)
+    statistics.add(values, labels)
+    statistics.scatter *= 1e-3
+    weights, biases = discriminant_rows(statistics.means, statistics.covariance())
+    soft, low = soften(weights, biases, statistics.means)
+    assert ((values @ soft.T + low).argmax(axis=1) == (values @ weights.T + biases).argmax(axis=1)).all()
+    pairs = [(statistics.means[a] - statistics.means[b]) @ (soft[a] - soft[b]) for a in range(ROWS) for b in range(a)]
+    assert np.isclose(np.mean(pairs), SEPARATION, rtol=1e-3)
+    assert np.isclose(statistics.squared_length(), _mean_square(statistics), rtol=1e-9)
+
+
+def _mean_square(statistics):
+    lengths = np.square(statistics.means).sum(axis=1)
+    return (lengths * statistics.counts).sum() / 80 + np.trace(statistics.scatter) / 80

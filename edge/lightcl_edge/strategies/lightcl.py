@@ -16,7 +16,7 @@ from lightcl_edge.errors import StateError
 from lightcl_edge.manifest import HeadInfo
 from lightcl_edge.strategies.contract import Arrays, Settings, Strategy, Task
 
-_LOGITS = "logits"
+LOGITS = "logits"
 
 
 class LightCL(Strategy):
@@ -56,8 +56,8 @@ class LightCL(Strategy):
 
     def forget(self, row: int) -> None:
         """Logits lose the row; masks of inner activations belong to no class and stay."""
-        if _LOGITS in self._masks:
-            self._masks[_LOGITS] = np.append(np.delete(self._masks[_LOGITS], row), np.float32(0)).astype(np.float32)
+        if LOGITS in self._masks:
+            self._masks[LOGITS] = np.append(np.delete(self._masks[LOGITS], row), np.float32(0)).astype(np.float32)
 
     def begin(self, task: Task, engine: Engine) -> PatternTerm | None:
         """From the second task on: memorise patterns of the first batch's samples and mark their channels."""
@@ -69,7 +69,7 @@ class LightCL(Strategy):
         for name, values in targets.items():
             found = (
                 (np.arange(self.head.capacity) < task.known_classes).astype(np.float32)
-                if name == _LOGITS
+                if name == LOGITS
                 else important_channels(values, self.settings.ratio)
             )
             self._masks[name] = np.maximum(self._masks.get(name, np.float32(0)), found).astype(np.float32)

@@ -6,8 +6,7 @@ buffer together (latent replay, Pellegrini et al. 2020), every class with the sa
 each task starts afresh from what is exact, errors of one task do not add up over the next, and what is learned depends
 on the samples seen and kept, not on the order of tasks.
 
-- The rows are scaled by ``SOFTNESS``: the analysis is too sure of itself in 1280 dimensions, and a cross entropy that
-  is almost zero teaches nothing.
+- The rows are softened first: see :func:`lightcl_edge.strategies.statistics.soften`.
 - The learning rate falls linearly to zero, so that the last steps average.
 - What is kept is not the trained head but a point on the way to it: ``TRUST`` of the change (weight interpolation,
   Wortsman et al. 2022). A few dozen remembered samples of a class are soon learned by heart; a part of the way brings
@@ -19,6 +18,7 @@ from __future__ import annotations
 
 from collections import ChainMap
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,12 +27,12 @@ from lightcl_edge.engines.contract import Engine, FloatArray, IntArray, Paramete
 from lightcl_edge.manifest import HeadInfo
 from lightcl_edge.strategies.closed_form import classifier_rows
 from lightcl_edge.strategies.contract import Arrays, Settings, Task
-from lightcl_edge.strategies.lightcl import LightCL
+from lightcl_edge.strategies.lightcl import LOGITS, LightCL
 from lightcl_edge.strategies.slda import Slda
-from lightcl_edge.strategies.statistics import DoubleArray
+from lightcl_edge.strategies.statistics import DoubleArray, soften
 
-#: Factor on the rows of discriminant analysis at the start; chosen on validation images (``docs/results-learning.md``).
-SOFTNESS = 0.1
+#: The learning rate is meant for penultimate activations up to this squared length; longer ones get a smaller one.
+SQUARED_LENGTH = 1000.0
 #: A sample counts at most this often: one image of a new class must not throw the head about.
 LARGEST_WEIGHT = 4.0
 #: How much of the change of training is kept; chosen likewise.
@@ -100,6 +100,8 @@ class Replay(Slda):
     def begin(self, task: Task, engine: Engine) -> PatternTerm | None:
         """Take patterns of the old head if they are asked for; then the exported head with rows in closed form."""
         term = self._patterns.begin(task, engine) if self.settings.beta > 0 else None
+        if term is not None:  # logits start anew, on another scale
+            term = replace(term, targets={name: kept for name, kept in term.targets.items() if name != LOGITS})
         super().begin(task, engine)
         self._start = classifier_rows(engine)
         return term
@@ -107,13 +109,13 @@ class Replay(Slda):
     def finish(self, task: Task, engine: Engine) -> None:
         """Go a part of the way from the start to the trained head."""
         start = ChainMap(self._start, task.exported)  # type: ignore[arg-type]  # only read from
-        if task.exported and self.trust < 1:
+        finite = all(np.isfinite(array).all() for array in engine.views().values())  # else the gate's to refuse
+        if task.exported and self.trust < 1 and finite:
             engine.load(_Between(start, engine.views(), self.trust))
 
     def rows(self, means: DoubleArray) -> tuple[FloatArray, FloatArray]:
         """Softened rows of :meth:`Slda.rows`."""
-        weights, biases = super().rows(means)
-        return weights * np.float32(SOFTNESS), biases * np.float32(SOFTNESS)
+        return soften(*super().rows(means), means)
 
     def pool(self, task: Task) -> IntArray:
         """New samples and all that are remembered."""
@@ -127,5 +129,6 @@ class Replay(Slda):
         return np.asarray(np.minimum(fair[labels], LARGEST_WEIGHT), np.float32)
 
     def rate(self, done: float) -> float:
-        """Falls linearly to zero."""
-        return 1.0 - done
+        """Falls linearly to zero; from less where activations are long, whose gradients are too."""
+        longest = max(self._statistics.squared_length(), SQUARED_LENGTH)
+        return (1.0 - done) * SQUARED_LENGTH / longest

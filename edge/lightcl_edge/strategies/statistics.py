@@ -17,6 +17,8 @@ DoubleArray = NDArray[np.float64]
 
 #: Share of the identity in the covariance; chosen on validation images (``docs/results-learning.md``).
 SHRINKAGE = 0.5
+#: Mean squared distance between class means, in the metric of the rows, that training starts from; chosen likewise.
+SEPARATION = 11.0
 _COLUMNS = 128
 
 
@@ -76,6 +78,12 @@ class ClassStatistics:
         if len(labels):
             self._scatter(values.astype(np.float64) - self.means[labels])
             self.scattered += len(labels)
+
+    def squared_length(self) -> float:
+        """Mean squared length of all samples; 0 while there are none."""
+        lengths = np.square(self.means).sum(axis=1)
+        spread = float(np.trace(self.scatter)) / max(1, self.scattered)
+        return spread + float(np.average(lengths, weights=self.counts)) if self.counts.any() else 0.0
 
     def forget(self, row: int) -> None:
         """Erase a class; rows above it move down. The shared scatter can't be told apart by class: all of it goes."""
@@ -140,3 +148,25 @@ def discriminant_rows(means: DoubleArray, covariance: FloatArray) -> tuple[Float
     """
     weights = np.linalg.solve(covariance, means.T.astype(np.float32)).T
     return np.ascontiguousarray(weights), (-0.5 * (weights * means).sum(axis=1)).astype(np.float32)
+
+
+def soften(weights: FloatArray, biases: FloatArray, means: DoubleArray) -> tuple[FloatArray, FloatArray]:
+    """Scale rows so that the classes' means lie ``SEPARATION`` apart, never further than they do.
+
+    The analysis is too sure of itself where there are many directions and few samples, and a cross entropy that is
+    almost zero teaches nothing. The order of logits stays.
+
+    Args:
+        weights: of :func:`discriminant_rows`, shape ``(k, d)``.
+        biases: likewise, shape ``(k,)``.
+        means: of the classes, shape ``(k, d)``.
+
+    Returns:
+        The scaled rows.
+    """
+    products = means @ weights.T.astype(np.float64)
+    own = products.diagonal()
+    pairs = own[:, None] + own[None] - products - products.T
+    apart = pairs[np.triu_indices(len(own), 1)] if len(own) > 1 else 2 * own
+    scale = np.float32(min(1.0, SEPARATION / max(float(apart.mean()), 1e-12))) if len(own) else np.float32(1.0)
+    return weights * scale, biases * scale
