@@ -26,6 +26,8 @@ from lightcl_profiler.timeline import Timeline
 
 #: Between two looks; each costs the watched process about a millisecond of kernel time.
 SAMPLE_SECONDS = 0.02
+#: PSS is read at every so many looks.
+LOOKS_A_PSS = 8
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
@@ -120,7 +122,7 @@ def _watch(
     process: subprocess.Popen[bytes], channel: IO[bytes], watched: _Watched, timeout_seconds: float | None
 ) -> None:
     """Sample and read messages until the child closes its end of the pipe, then wait for it."""
-    rest = b""
+    rest, looks = b"", 0
     while True:
         if timeout_seconds is not None and time.monotonic() - watched.started > timeout_seconds:
             raise TimeoutError(f"not done after {timeout_seconds:.0f} s, in phase {watched.phase!r}")
@@ -131,7 +133,9 @@ def _watch(
             *lines, rest = (rest + data).split(b"\n")
             for line in lines:
                 watched.take(line)
-        watched.timeline.add(time.monotonic() - watched.started, sample(process.pid))
+        with_pss = looks % LOOKS_A_PSS == 0  # the kernel walks all pages of the process for it
+        watched.timeline.add(time.monotonic() - watched.started, sample(process.pid, with_pss=with_pss))
+        looks += 1
         watched.machine.look()
     process.wait()
 

@@ -29,7 +29,12 @@ def comparison(reports: Sequence[Report], accuracy: AccuracyRun | None) -> str:
     boards = [_board(report) for report in reports]
     header = ["method", "the paper's memory", "its formula on this network", *(f"peak, {name}" for name in boards)]
     if accuracy is not None:
-        header += ["classes", "the paper's", "task known", "the paper's"]
+        header += [
+            "accuracy, all classes",
+            "the paper's, all classes",
+            "accuracy, task known",
+            "the paper's, task known",
+        ]
     body = []
     for method in dict.fromkeys(each.method for report in reports for each in report.summary):
         published = rows.get(method)

@@ -13,10 +13,11 @@ from lightcl_profiler.record import MethodSummary, Phase, Report, Run
 from lightcl_profiler.render_comparison import comparison
 from lightcl_profiler.render_text import COLUMNS, figure, headline, machine_lines, work_lines
 from lightcl_profiler.summary import typical_run
-from lightcl_profiler.svg import Bar, Curve, bar_chart, overlay_chart, phase_chart
+from lightcl_profiler.svg import FEW_CURVES, Bar, Curve, bar_chart, overlay_chart, phase_chart
 
 _TAG = tag("measured")
 _COLUMNS_A_TABLE = 8
+_DOTTED = '<span class="soft">dotted: a phase starts</span>'
 _HOW = [
     "Each method runs in a process of its own, started fresh: no memory is inherited. All get the same "
     "images, batch size, number of threads, seed and epochs; runs of the methods take turns. lightcl learns each "
@@ -25,7 +26,7 @@ _HOW = [
     "counter is reset at each phase, so that phases have peaks of their own. Imports alone is the same "
     "counter before any data.",
     "PSS (shared pages by their share), anonymous, file-backed and swap are sampled from outside about "
-    "every 20 ms; anonymous and file-backed are those at the sample with the highest RSS.",
+    "every 20 ms (PSS every 160 ms); anonymous and file-backed are those at the sample with the highest RSS.",
     "Per image is the wall time after the imports divided by the number of training images, all epochs "
     "included. lightcl keeps a share of the images out of training for its gate; sgd trains on all of them.",
     "With four classes or more the data is learned as two tasks, one after the other, for LightCL holds its "
@@ -132,8 +133,9 @@ def _timelines(report: Report) -> str:
     curves = [curve_of(typical_run(report.runs, each.method), i) for i, each in enumerate(report.summary)]
     title = "Resident memory of the methods over time"
     legend = "".join(f'<span class="item">{key(curve.colour, curve.label)}</span>' for curve in curves)
+    dotted = _DOTTED if len(curves) <= FEW_CURVES else ""
     parts = [
-        f'<p class="legend">{legend}<span class="soft">dotted: a phase starts</span></p>',
+        f'<p class="legend">{legend}{_DOTTED if len(curves) <= FEW_CURVES else ""}</p>',
         both_widths(lambda width: overlay_chart(curves, width, title)),
     ]
     for curve in curves:

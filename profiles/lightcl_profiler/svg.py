@@ -15,6 +15,7 @@ from lightcl_edge.console import format_bytes
 
 _MIB = 2**20
 COLOURS = 12
+FEW_CURVES = 3
 
 
 @dataclass(frozen=True)
@@ -153,7 +154,7 @@ class _Frame:
 
 
 def overlay_chart(curves: Sequence[Curve], width: int, title: str) -> str:
-    """All methods over the same seconds, with a dashed line at each phase's start.
+    """All methods over the same seconds; of a few methods with a dashed line at each phase's start.
 
     Args:
         curves: the methods.
@@ -167,8 +168,9 @@ def overlay_chart(curves: Sequence[Curve], width: int, title: str) -> str:
     most = max((count for curve in curves for _, count in curve.points), default=1)
     frame = _Frame(width, height, max((curve.end_seconds for curve in curves), default=1.0), most)
     body = frame.axes()
-    for curve in curves:
-        body += frame.boundaries(curve)
+    if len(curves) <= FEW_CURVES:  # the boundaries of many would hide the curves
+        for curve in curves:
+            body += frame.boundaries(curve)
     body += [frame.line(curve) for curve in curves]
     return picture(width, height, title, body, "timeline")
 
