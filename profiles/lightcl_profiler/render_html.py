@@ -135,7 +135,7 @@ def _timelines(report: Report) -> str:
     legend = "".join(f'<span class="item">{key(curve.colour, curve.label)}</span>' for curve in curves)
     dotted = _DOTTED if len(curves) <= FEW_CURVES else ""
     parts = [
-        f'<p class="legend">{legend}{_DOTTED if len(curves) <= FEW_CURVES else ""}</p>',
+        f'<p class="legend">{legend}{dotted}</p>',
         both_widths(lambda width: overlay_chart(curves, width, title)),
     ]
     for curve in curves:
