@@ -76,9 +76,9 @@ def write_tensors(path: Path, tensors: Mapping[str, NDArray[Any]]) -> tuple[int,
             file.write(part)
             digest.update(part)
         for name in sorted(tensors):
-            for part in _parts_of(tensors[name]):
-                file.write(part)
-                digest.update(part)
+            for block in _parts_of(tensors[name]):
+                file.write(block)
+                digest.update(block)
         file.flush()
         os.fsync(file.fileno())
     return 8 + len(text) + end, digest.hexdigest()

@@ -42,6 +42,8 @@ def test_offered_graphs(exported: tuple[onnx.ModelProto, HeadInfo]) -> None:
     assert found == {
         ("in_place", 32, 0),
         ("in_place", 32, 15),
+        ("accumulate", 8, 0),
+        ("accumulate", 8, 4),
         ("accumulate", 2, 0),
         ("accumulate", 2, 1),
         ("forward", 0, 0),

@@ -12,7 +12,7 @@ from lightcl_profiler.baselines.contract import Settings, masked_cross_entropy
 from lightcl_profiler.baselines.learning import learn_task
 from lightcl_profiler.baselines.lightcl_sparse import LightClSparse
 from lightcl_profiler.baselines.lightcl_torch import LightClTorch, important_channels
-from lightcl_profiler.baselines.pnn import Adapter, Pnn
+from lightcl_profiler.baselines.pnn import Column, Pnn
 from lightcl_profiler.baselines.sparcl import Shares, top_share
 from lightcl_profiler.baselines.sparcl_derpp import SparclDerpp
 from lightcl_profiler.baselines.sparcl_er import SparclEr
@@ -100,14 +100,17 @@ def test_sparse_lightcl_masks_whole_channels_and_keeps_them_masked() -> None:
 def test_an_adapter_is_the_papers_equation() -> None:
     network = graph_network()
     before, stage = split_stages(network, torch.zeros(1, 3, SIDE, SIDE))[:2]
-    adapter = Adapter(2, before.channels, stage, 2)
+    column = Column(split_stages(network, torch.zeros(1, 3, SIDE, SIDE)), 2)
+    adapter = column.adapters[0]
+    assert (before.channels, stage.channels) == (4, 6)
     torch.nn.init.normal_(adapter.join.weight)
-    hidden = [torch.rand(1, 4, SIDE, SIDE) for _ in range(2)]
+    hidden = [torch.rand(1, 4, SIDE, SIDE) - 0.5 for _ in range(2)]
     with torch.no_grad():
-        found = adapter(hidden)[0, :, 1, 3].numpy()
+        shared = [column.share([each, torch.zeros(1, 6, 4, 4), torch.zeros(1, 4)])[0] for each in hidden]
+        found = adapter(shared)[0, :, 1, 3].numpy()
         alpha, v, bias = adapter.alpha.numpy(), adapter.reduce.weight[:, :, 0, 0].numpy(), adapter.reduce.bias.numpy()
         u = adapter.join.weight[:, :, 0, 0].numpy()
-    point = np.concatenate([alpha[i] * hidden[i][0, :, 2, 6].numpy() for i in range(2)])  # a stride of 2
+    point = np.concatenate([alpha[i] * hidden[i][0, :, 2, 6].relu().numpy() for i in range(2)])  # a stride of 2
     np.testing.assert_allclose(found, u @ np.maximum(v @ point + bias, 0), rtol=1e-4, atol=1e-6)
 
 

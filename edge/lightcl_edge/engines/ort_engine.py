@@ -2,7 +2,7 @@
 
 In place, one run of a graph writes each parameter's update onto the parameter itself: no gradient ever exists.
 Accumulating, a batch goes through a smaller graph in micro-batches that add up gradients: activations are few,
-but each parameter has an accumulator. Which needs less memory depends on the head; ``auto`` compares.
+but each parameter has an accumulator. Which is better depends on the head: see :mod:`.step_choice`.
 """
 
 from __future__ import annotations
@@ -18,13 +18,12 @@ from lightcl_edge.engines.contract import Batch, Engine, FloatArray, Parameters
 from lightcl_edge.engines.layout import EVALUATE, FORWARD, FORWARD_ROWS, ParameterMemory, held_taps_first
 from lightcl_edge.engines.ort_session import open_session, return_freed_memory, session_options
 from lightcl_edge.engines.ort_step import StepRunner
+from lightcl_edge.engines.step_choice import ACCUMULATE, IN_PLACE, choose_step
 from lightcl_edge.errors import BundleError
 from lightcl_edge.manifest import HeadInfo, StepGraph
 from lightcl_edge.memory import give_back
 from lightcl_edge.onnx_reader import input_names
 from lightcl_edge.sessions import import_onnxruntime
-
-UPDATES = ("auto", "in_place", "accumulate")
 
 
 class OrtEngine(Engine):
@@ -36,7 +35,8 @@ class OrtEngine(Engine):
         feature_shape: of one sample.
         steps: the bundle's step graphs with their files.
         threads: processors to use; None for all that this process may use.
-        update: ``in_place``, ``accumulate``, or ``auto`` for the one with the smaller peak.
+        update: ``in_place``, ``accumulate``, or ``auto``.
+        spare_bytes: see :func:`lightcl_edge.engines.step_choice.choose_step`.
 
     Raises:
         NoEngineError: when onnxruntime can't be imported.
@@ -53,6 +53,7 @@ class OrtEngine(Engine):
         steps: Sequence[tuple[StepGraph, Path]],
         threads: int | None = None,
         update: str = "auto",
+        spare_bytes: int = 0,
     ) -> None:
         import_onnxruntime()
         return_freed_memory()
@@ -65,32 +66,13 @@ class OrtEngine(Engine):
         self._accumulators: ParameterMemory | None = None
         self._runners: dict[StepGraph, StepRunner] = {}
         self._forward: _Forward | None = None
-        self.update = self._choose_update(update)
+        graphs = list(self._files)
+        self.choice = choose_step(graphs, self._parameters.nbytes, update=update, spare_bytes=spare_bytes)
 
     def _find_taps_first(self) -> set[str]:
         """The kernels that the graphs read tap by tap; all graphs of a bundle do alike."""
-        step = next((path for graph, path in self._files.items() if graph.update in UPDATES), None)
+        step = next((path for graph, path in self._files.items() if graph.update in (IN_PLACE, ACCUMULATE)), None)
         return held_taps_first(self._shapes, input_names(step)) if step else set()
-
-    def _choose_update(self, asked: str) -> str:
-        """``in_place`` or ``accumulate``."""
-        offered = sorted({graph.update for graph in self._files} & set(UPDATES))
-        if not offered or (asked != "auto" and asked not in offered):
-            raise BundleError(
-                f"the bundle's training_step graphs are {offered or 'none'}, expected {asked}; export the bundle again"
-            )
-        if asked != "auto":
-            return asked
-        return min(offered, key=self._planned_bytes)
-
-    def _planned_bytes(self, update: str) -> int:
-        """Peak of the largest step of a kind, as the host counted it, with the accumulators."""
-        graph = max(
-            (graph for graph in self._files if graph.update == update),
-            key=lambda graph: (graph.samples, graph.buffered_samples),
-        )
-        held = self._parameters.nbytes if update == "accumulate" else 0
-        return graph.peak_bytes + held
 
     def load(self, parameters: Parameters) -> None:
         """Take over a copy of all parameters; see :meth:`Engine.load`."""
@@ -107,7 +89,7 @@ class OrtEngine(Engine):
             self._forward = None
             give_back()
         samples, held = len(batch.features), len(batch.patterns.features) if batch.patterns else 0
-        graph = self._fitting(samples, held) if self.update == "in_place" else None
+        graph = self._fitting(samples, held) if self.choice.update == IN_PLACE else None
         if graph is not None:
             return self._runner(graph).run(batch, slice(0, samples), slice(0, held))
         return self._accumulate(batch, samples, held)
@@ -117,7 +99,7 @@ class OrtEngine(Engine):
         graphs = [
             graph
             for graph in self._files
-            if graph.update == "in_place" and graph.samples >= samples and graph.buffered_samples >= held
+            if graph.update == IN_PLACE and graph.samples >= samples and graph.buffered_samples >= held
         ]
         return min(graphs, key=lambda graph: (graph.samples, graph.buffered_samples), default=None)
 
@@ -141,13 +123,17 @@ class OrtEngine(Engine):
 
     def _micro_batch(self, samples: int, held: int) -> StepGraph:
         """The accumulating graph that wastes the fewest rows."""
+        choice = self.choice
+        if choice.update != ACCUMULATE and any(graph.update == ACCUMULATE for graph in self._files):
+            choice = choose_step(list(self._files), self._parameters.nbytes, update=ACCUMULATE)
+        rows = choice.samples
         graphs = [
             graph
             for graph in self._files
-            if graph.update == "accumulate" and bool(graph.buffered_samples) >= bool(held)
+            if graph.update == ACCUMULATE and graph.samples == rows and bool(graph.buffered_samples) >= bool(held)
         ]
         if not graphs:
-            limit = max((graph.samples for graph in self._files if graph.update == "in_place"), default=0)
+            limit = max((graph.samples for graph in self._files if graph.update == IN_PLACE), default=0)
             raise BundleError(
                 f"a step of {samples} samples and {held} buffered ones fits no training_step graph, expected "
                 f"at most {limit} samples; lower --batch-size or export the bundle for this batch size"
@@ -163,7 +149,7 @@ class OrtEngine(Engine):
 
     def _runner(self, graph: StepGraph) -> StepRunner:
         if graph not in self._runners:
-            sums = self._accumulators.pieces if self._accumulators and graph.update == "accumulate" else {}
+            sums = self._accumulators.pieces if self._accumulators and graph.update == ACCUMULATE else {}
             path = self._files[graph]
             self._runners[graph] = StepRunner(graph, path, self._parameters.pieces, sums, self._threads)
         return self._runners[graph]

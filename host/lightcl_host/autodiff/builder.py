@@ -14,6 +14,7 @@ from onnx import helper, numpy_helper, shape_inference
 from lightcl_edge.errors import BundleError
 
 if TYPE_CHECKING:
+    from lightcl_host.autodiff.plane_conv import PlaneConvolution
     from lightcl_host.autodiff.row_conv import RowConvolution
 
 Shape = tuple[int, ...]
@@ -112,7 +113,7 @@ class GraphBuilder:
         padded: images to whose rows one of zeros is added.
         taps: kernel held taps first -> its taps that have an effect.
         feature_parts: the graph inputs that together are the head's input.
-        row_convolutions: result -> the dense convolution that makes it from rows.
+        convolutions: result -> what makes it in place of a Conv node.
     """
 
     def __init__(self, head: onnx.ModelProto, rows: int, trained: Collection[str]) -> None:
@@ -134,7 +135,7 @@ class GraphBuilder:
         self.padded: set[str] = set()
         self.feature_parts = [FEATURES]
         self.taps: dict[str, list[int]] = {}
-        self.row_convolutions: dict[str, RowConvolution] = {}
+        self.convolutions: dict[str, RowConvolution | PlaneConvolution] = {}
         self._constants: dict[tuple[str, Shape, bytes], str] = {}
         self._count = 0
 

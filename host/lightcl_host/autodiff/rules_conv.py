@@ -1,6 +1,7 @@
 """The gradient of Conv: dense, grouped and depthwise, with any stride, dilation and padding.
 
-Dense convolutions are :mod:`lightcl_host.autodiff.row_conv`'s; the others are differentiated as convolutions.
+Dense convolutions are :mod:`lightcl_host.autodiff.row_conv`'s, depthwise ones of small images
+:mod:`lightcl_host.autodiff.plane_conv`'s; the others are differentiated as convolutions.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ from lightcl_host.autodiff.conv_geometry import Window, window_of
 from lightcl_host.autodiff.conv_input import input_gradient
 from lightcl_host.autodiff.registry import Gradient, rule, saves_inputs, upstream_of
 from lightcl_host.autodiff.rules_linear import plain
-
 
 #: Largest copy made to rearrange groups.
 CHUNK_BYTES = 2 * 2**20
@@ -70,8 +70,8 @@ def conv(
 ) -> list[Gradient]:
     """Gradients of image, kernel and bias."""
     gradient, (image, kernel) = upstream_of(upstream), node.inputs[:2]
-    if node.outputs[0] in graph.row_convolutions:
-        return graph.row_convolutions[node.outputs[0]].gradients(gradient, wanted)
+    if node.outputs[0] in graph.convolutions:
+        return graph.convolutions[node.outputs[0]].gradients(gradient, wanted)
     shape, groups = graph.shape(kernel), int(node.attributes.get("group", 1))
     window = window_of(graph, node, shape[2:])
     gradients = list[Gradient]([None] * len(wanted))

@@ -9,6 +9,7 @@ import numpy as np
 from lightcl_edge.errors import BundleError
 from lightcl_host.autodiff.builder import FEATURES, ForwardNode, GraphBuilder
 from lightcl_host.autodiff.loss import PatternTerms
+from lightcl_host.autodiff.plane_conv import PlaneConvolution, is_plane_convolution
 from lightcl_host.autodiff.registry import RULES, Gradient, TapGradients
 from lightcl_host.autodiff.row_conv import RowConvolution, is_dense_convolution
 from lightcl_host.autodiff.rules_activation import GATING_OPERATORS, gate_of
@@ -58,12 +59,14 @@ def emit_forward(graph: GraphBuilder, parameters: Collection[str], patterns: Pat
     for node in graph.forward:
         wanted = [name in moved for name in node.inputs]
         if is_dense_convolution(graph, node):
-            graph.row_convolutions[node.outputs[0]] = RowConvolution(graph, node, parameters)  # saves rows, not the image
+            graph.convolutions[node.outputs[0]] = RowConvolution(graph, node, parameters)  # saves rows, not the image
+        elif is_plane_convolution(graph, node):
+            graph.convolutions[node.outputs[0]] = PlaneConvolution(graph, node)  # saves planes
         elif any(wanted) and node.kind not in GATING_OPERATORS:
             saved.update(RULES[node.kind].saves(node, wanted))
     for node in graph.forward:
-        if node.outputs[0] in graph.row_convolutions:
-            graph.row_convolutions[node.outputs[0]].emit_forward()
+        if node.outputs[0] in graph.convolutions:
+            graph.convolutions[node.outputs[0]].emit_forward()
         else:
             graph.nodes.append(node.proto)
         if node.kind in GATING_OPERATORS and node.outputs[0] in moved - saved:

@@ -14,6 +14,7 @@ The task must be known to predict.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
 from typing import ClassVar
 
@@ -21,6 +22,7 @@ import torch
 from torch.nn import functional as nn
 
 from lightcl_edge.graph_to_torch import GraphModule
+from lightcl_edge.onnx_reader import Graph
 from lightcl_profiler.baselines.contract import Baseline, Batch, Build, Settings, Task, masked_cross_entropy
 from lightcl_profiler.graph_network import GraphNetwork, Stage, split_stages
 
@@ -30,28 +32,30 @@ _ALPHA = 0.1
 class Adapter(torch.nn.Module):
     """What earlier columns add to a layer of a new one.
 
+    The scale of each column goes into its part of V: the same product, and no scaled copy of an activation.
+
     Args:
         columns: how many are earlier.
         channels: of each one's activation.
-        stage: the layer whose pre-activation it joins.
-        stride: of the layer, how much smaller it makes a map.
+        outputs: channels of the layer it joins.
     """
 
-    def __init__(self, columns: int, channels: int, stage: Stage, stride: int) -> None:
+    def __init__(self, columns: int, channels: int, outputs: int) -> None:
         super().__init__()
         self.alpha = torch.nn.Parameter(torch.full((columns,), _ALPHA))
         self.reduce = torch.nn.Conv2d(columns * channels, channels, 1)
-        self.join = torch.nn.Conv2d(channels, stage.channels, 1, stride=stride, bias=False)
+        self.join = torch.nn.Conv2d(channels, outputs, 1, bias=False)
         torch.nn.init.zeros_(self.join.weight)
-        self._vector = stage.side == 1
 
     def forward(self, hidden: list[torch.Tensor]) -> torch.Tensor:
-        """Hidden activations ``(n, channels, h, w)`` of each earlier column -> what to add."""
-        scaled = torch.cat([self.alpha[number] * values for number, values in enumerate(hidden)], dim=1)
-        if self._vector:
-            scaled = scaled.mean(dim=(2, 3), keepdim=True)
-        added: torch.Tensor = self.join(nn.relu(self.reduce(scaled)))
-        return added.flatten(1) if self._vector else added
+        """Hidden activations ``(n, channels, h, w)`` of each earlier column -> what to add, ``(n, outputs, h, w)``."""
+        parts = self.reduce.weight.chunk(len(hidden), dim=1)
+        reduced = sum(
+            nn.conv2d(values, alpha * part) for values, alpha, part in zip(hidden, self.alpha, parts, strict=True)
+        )
+        bias = self.reduce.bias
+        added: torch.Tensor = self.join(nn.relu(reduced if bias is None else reduced + bias[:, None, None]))
+        return added
 
 
 class Column(torch.nn.Module):
@@ -65,11 +69,10 @@ class Column(torch.nn.Module):
     def __init__(self, stages: list[Stage], columns: int) -> None:
         super().__init__()
         self.parts = torch.nn.ModuleList(GraphModule(stage.graph) for stage in stages)
-        self._outputs = [stage.graph.outputs[0] for stage in stages]
-        self._activate = [stage.starts_active for stage in stages[1:]]
+        self._stages = [replace(stage, graph=Graph([], {}, [], stage.graph.outputs)) for stage in stages]
         pairs = list(pairwise(stages)) if columns else []
         self.adapters = torch.nn.ModuleList(
-            Adapter(columns, before.channels, stage, max(round(before.side / stage.side), 1)) for before, stage in pairs
+            Adapter(columns, before.channels, stage.channels) for before, stage in pairs
         )
 
     def forward(self, images: torch.Tensor, earlier: list[list[torch.Tensor]]) -> list[torch.Tensor]:
@@ -77,23 +80,41 @@ class Column(torch.nn.Module):
 
         Args:
             images: shape ``(n, 3, h, w)``.
-            earlier: for each earlier column what this gives.
+            earlier: what each earlier column shares, see :meth:`share`.
 
         Returns:
-            The pre-activation at the end of each stage; the last are the logits ``(n, classes)``.
+            What is before the activation at the end of each stage; the last are the logits ``(n, classes)``.
         """
         value, found = images, []
-        for number, (part, output) in enumerate(zip(self.parts, self._outputs, strict=True)):
-            value = part(value)[output]
+        for number, (part, stage) in enumerate(zip(self.parts, self._stages, strict=True)):
+            value = part(value)[stage.graph.outputs[0]]
             if number and earlier:
-                value = value + self.adapters[number - 1]([self._hidden(each[number - 1], number) for each in earlier])
+                added = self.adapters[number - 1]([each[number - 1] for each in earlier])
+                value = value + (added if value.ndim == 4 else added.flatten(1))
             found.append(value)
         found[-1] = found[-1].flatten(1)
         return found
 
-    def _hidden(self, value: torch.Tensor, number: int) -> torch.Tensor:
-        """The activation that the next stage would start with."""
-        return nn.relu(value) if self._activate[number - 1] else value
+    def share(self, found: list[torch.Tensor]) -> list[torch.Tensor]:
+        """What later columns see of this one: activations at the size of the layer they join.
+
+        A 1 x 1 convolution with a stride looks at these places only; a vector joins by its mean over space.
+
+        Args:
+            found: what :meth:`forward` gave.
+
+        Returns:
+            One for each stage but the last.
+        """
+        shared = []
+        for value, before, stage in zip(found, self._stages, self._stages[1:], strict=False):
+            hidden = nn.relu(value) if stage.starts_active else value
+            if stage.side == 1:
+                shared.append(hidden.mean(dim=(2, 3), keepdim=True))
+            else:
+                stride = max(round(before.side / stage.side), 1)
+                shared.append(hidden[:, :, ::stride, ::stride].contiguous())
+        return shared
 
 
 class Pnn(Baseline):
@@ -161,6 +182,6 @@ class Pnn(Baseline):
         earlier: list[list[torch.Tensor]] = []
         with torch.no_grad():
             for column in self.columns[:number]:
-                earlier.append(column(images, earlier)[:-1])
+                earlier.append(column.share(column(images, earlier)))
         logits: torch.Tensor = self.columns[number](images, earlier)[-1]
         return logits
