@@ -13,6 +13,7 @@ The task must be known to predict.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
@@ -50,9 +51,10 @@ class Adapter(torch.nn.Module):
     def forward(self, hidden: list[torch.Tensor]) -> torch.Tensor:
         """Hidden activations ``(n, channels, h, w)`` of each earlier column -> what to add, ``(n, outputs, h, w)``."""
         parts = self.reduce.weight.chunk(len(hidden), dim=1)
-        reduced = sum(
+        products = [
             nn.conv2d(values, alpha * part) for values, alpha, part in zip(hidden, self.alpha, parts, strict=True)
-        )
+        ]
+        reduced = functools.reduce(torch.add, products)
         bias = self.reduce.bias
         added: torch.Tensor = self.join(nn.relu(reduced if bias is None else reduced + bias[:, None, None]))
         return added
