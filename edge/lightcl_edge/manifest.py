@@ -176,12 +176,13 @@ class GoldenInfo:
 class TrainingDefaults:
     """What ``train`` uses when the command line says nothing.
 
-    The paper trains with learning rate 0.01 and beta 0.0002 on a head whose BatchNorm is in training mode. With
-    BatchNorm folded those steps are too large: on the embedded digits the gate refuses the second task. How these
-    defaults were chosen, and what that is worth, is in ``docs/method.md``.
+    The numbers belong to the strategy that is named; other strategies have their own
+    (``lightcl_edge.strategies.recommended``). With ``auto`` they are those of ``lightcl``. The paper trains with
+    learning rate 0.01 and beta 0.0002 on a head whose BatchNorm is in training mode; with BatchNorm folded those steps are too
+    large. How the defaults were chosen is in ``docs/results-learning.md``.
 
     Attributes:
-        strategy: its name.
+        strategy: its name, or ``auto``.
         epochs: passes over a task's features.
         batch_size: samples a step.
         learning_rate: of plain SGD.
@@ -190,7 +191,7 @@ class TrainingDefaults:
         buffer_samples: how many samples carry patterns.
     """
 
-    strategy: str = "lightcl"
+    strategy: str = "auto"
     epochs: int = 5
     batch_size: int = 32
     learning_rate: float = 0.0005

@@ -36,6 +36,11 @@ class Evaluation:
     confusion: NDArray[np.int64]
     skipped: list[str]
 
+    @property
+    def accuracy(self) -> float:
+        """Share of images that were recognised."""
+        return float(self.confusion.diagonal().sum() / max(1, self.confusion.sum()))
+
     def document(self) -> Document:
         """The document of ``evaluate --json``."""
         totals, right = self.confusion.sum(axis=1), self.confusion.diagonal()

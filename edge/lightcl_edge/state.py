@@ -1,7 +1,7 @@
 """What a device has learned, as numbered generations that change all at once or not at all.
 
 ``STATE/CURRENT`` names a generation; ``STATE/generations/NNNNNN/`` holds ``head.safetensors``,
-``strategy.safetensors``, ``holdout.safetensors`` and ``meta.json`` with the hashes of the others;
+``strategy.safetensors``, ``holdout.safetensors``, ``buffer.safetensors`` and ``meta.json`` with the others' hashes;
 ``STATE/bundle/`` is the device's own copy of the bundle; ``STATE/work/`` belongs to the running task.
 """
 
@@ -21,7 +21,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from lightcl_edge.bundle import HEAD_PARAMETERS, Bundle, sha256_of
+from lightcl_edge.bundle import BUFFER, HEAD_PARAMETERS, Bundle, sha256_of
 from lightcl_edge.durable import fsync_folder, replace_durably, write_durably
 from lightcl_edge.errors import BundleError, StateError
 from lightcl_edge.generation import STATE_FORMAT, Generation, Meta, Tensors
@@ -31,10 +31,11 @@ from lightcl_edge.tensors import read_tensors, write_tensors
 
 #: How many generations stay for ``rollback``.
 KEPT_GENERATIONS = 5
-_HEAD, _STRATEGY, _HOLDOUT, _META = (
+_HEAD, _STRATEGY, _HOLDOUT, _BUFFER, _META = (
     "head.safetensors",
     "strategy.safetensors",
     "holdout.safetensors",
+    BUFFER,
     "meta.json",
 )
 _NAME = re.compile(r"^\d{6}$")
@@ -204,10 +205,14 @@ class State:
         if chosen == 0:
             bundle = self.bundle()
             meta = Meta(0, 0.0, bundle.identity, list(bundle.manifest.classes))
-            return Generation(meta, TensorFile(bundle.path(HEAD_PARAMETERS), BundleError), {}, {})
+            seed = read_tensors(bundle.path(BUFFER), BundleError) if bundle.has(BUFFER) else {}
+            return Generation(meta, TensorFile(bundle.path(HEAD_PARAMETERS), BundleError), {}, {}, seed)
         meta, folder = self.meta(chosen), self._generations / f"{chosen:06d}"
         tensors: dict[str, Tensors] = {}
-        for name in (_HEAD, _STRATEGY, _HOLDOUT):
+        for name in (_HEAD, _STRATEGY, _HOLDOUT, _BUFFER):
+            if name == _BUFFER and name not in meta.files:  # of a version that had no buffer
+                tensors[name] = {}
+                continue
             try:
                 found = sha256_of(folder / name)
             except OSError as error:
@@ -216,7 +221,8 @@ class State:
                 raise StateError(f"{folder / name} is damaged (its hash differs); roll back to another generation")
             if name != _HEAD:
                 tensors[name] = read_tensors(folder / name, StateError)
-        return Generation(meta, TensorFile(folder / _HEAD, StateError), tensors[_STRATEGY], tensors[_HOLDOUT])
+        head = TensorFile(folder / _HEAD, StateError)
+        return Generation(meta, head, tensors[_STRATEGY], tensors[_HOLDOUT], tensors[_BUFFER])
 
     def commit(self, generation: Generation) -> Meta:
         """Write a generation and make it the current one: after a crash it is there whole, or not at all.
@@ -235,6 +241,7 @@ class State:
             _HEAD: generation.parameters,
             _STRATEGY: generation.strategy_state,
             _HOLDOUT: generation.holdout,
+            _BUFFER: generation.buffer,
         }
         results = {file: write_tensors(aside / file, tensors) for file, tensors in content.items()}
         hashes = {file: digest for file, (_, digest) in results.items()}

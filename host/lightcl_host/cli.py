@@ -10,12 +10,23 @@ _DESCRIPTION = "Makes bundles for devices that keep learning: finds where to cut
 
 
 def _commands() -> Iterable[Command]:
+    from lightcl_host.commands.benchmark import BenchmarkCommand
     from lightcl_host.commands.cost import CostCommand
     from lightcl_host.commands.cuts import CutsCommand
     from lightcl_host.commands.export import ExportCommand
+    from lightcl_host.commands.merge_reports import ReportCommand
     from lightcl_host.commands.prepare import PrepareCommand
+    from lightcl_host.commands.pretrain import PretrainCommand
 
-    return (PrepareCommand(), ExportCommand(), CutsCommand(), CostCommand())
+    return (
+        PrepareCommand(),
+        ExportCommand(),
+        CutsCommand(),
+        CostCommand(),
+        BenchmarkCommand(),
+        PretrainCommand(),
+        ReportCommand(),
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:

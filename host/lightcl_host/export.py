@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lightcl_edge.bundle import check_replaceable, write_bundle
+from lightcl_edge.bundle import BUFFER, check_replaceable, write_bundle
 from lightcl_edge.console import Progress
 from lightcl_edge.features import FeatureCodec
 from lightcl_edge.manifest import Manifest, ModelInfo, TrainingDefaults
@@ -21,6 +21,7 @@ from lightcl_host.graph_cost import count_cost
 from lightcl_host.onnx_graph import MINIMUM_ONNXRUNTIME, OPSET
 from lightcl_host.provenance import provenance
 from lightcl_host.pruning import RECOVERY_EPOCHS, PruningOptions, PruningRecord, prune_source
+from lightcl_host.seed_buffer import SeedOptions, seed_buffer
 from lightcl_host.sources import Source, SourceOptions, open_source
 from lightcl_host.split import Split, split_graph
 from lightcl_host.tensor_bytes import tensors_to_bytes
@@ -52,6 +53,8 @@ class ExportOptions:
         sparsity: share of the channels to remove from the head and the trunk's tail.
         recovery_epochs: passes over the calibration data after that.
         seed: of everything random; equal seeds give equal bundles.
+        seed_buffer: a data specification: images of base classes whose features go into the bundle; or None.
+        seed_buffer_size: samples or bytes of them; None for the device's default.
     """
 
     source: SourceOptions
@@ -66,6 +69,8 @@ class ExportOptions:
     sparsity: float = 0.0
     recovery_epochs: int = RECOVERY_EPOCHS
     seed: int = 0
+    seed_buffer: str | None = None
+    seed_buffer_size: str | None = None
 
 
 @dataclass(frozen=True)
@@ -133,6 +138,13 @@ def _make(
     reference = None if source.random_weights else source.reference
     comparison = Comparison(others.images, trunk_features(split.trunk, others.images), reference)
     trunk = choose_trunk(split, options.trunk_dtype, options.minimum_agreement, images, comparison)
+    trunk_bytes = _checked_bytes(trunk.model)
+    memory = None
+    if options.seed_buffer is not None:
+        chosen = SeedOptions(options.seed_buffer, options.seed_buffer_size, options.seed)
+        parts = trunk.model, trunk_bytes, split, storage
+        memory = seed_buffer(chosen, source.input_info, *parts, classes, progress)
+        classes = memory.classes
     golden = golden_values(trunk.model, split.head, calibration)
     defaults = TrainingDefaults()
     batch_sizes, buffered = [defaults.batch_size], defaults.buffer_samples
@@ -152,12 +164,14 @@ def _make(
         ),
     )
     files = {
-        "trunk.onnx": _checked_bytes(trunk.model),
+        "trunk.onnx": trunk_bytes,
         "head.onnx": _checked_bytes(split.head),
         "head.safetensors": tensors_to_bytes(split.parameters()),
         "golden.safetensors": tensors_to_bytes(golden),
         **{record.path: graph for record, graph in steps},
     }
+    if memory is not None:
+        files[BUFFER] = tensors_to_bytes(memory.buffer.tensors())
     if options.with_baselines:
         from lightcl_host.whole_network import whole_network
 

@@ -71,17 +71,33 @@ class Source:
     @property
     def input_info(self) -> InputInfo:
         """The recipe as the manifest has it."""
-        recipe = self.recipe
-        return InputInfo(
-            recipe.height,
-            recipe.width,
-            recipe.resize,
-            recipe.crop_ratio,
-            recipe.interpolation,
-            list(recipe.mean),
-            list(recipe.std),
-            "RGB",
-        )
+        return _input_info(self.recipe)
+
+
+def _input_info(recipe: Recipe) -> InputInfo:
+    return InputInfo(
+        recipe.height,
+        recipe.width,
+        recipe.resize,
+        recipe.crop_ratio,
+        recipe.interpolation,
+        list(recipe.mean),
+        list(recipe.std),
+        "RGB",
+    )
+
+
+def input_info_of(recipe: Recipe, options: SourceOptions) -> InputInfo:
+    """How images are prepared for a model that is not exported.
+
+    Args:
+        recipe: of the model.
+        options: what the command line overrides.
+
+    Returns:
+        As the manifest has it.
+    """
+    return _input_info(_adjusted(recipe, options))
 
 
 def open_source(options: SourceOptions) -> Source:

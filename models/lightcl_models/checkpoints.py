@@ -90,6 +90,8 @@ def _torchvision_key(key: str) -> str:
 def load_into(module: torch.nn.Module, state: StateDict, origin: str) -> None:
     """Put the tensors into the module, all of them and nothing else.
 
+    A last linear layer of another number of classes is replaced by one of the tensors' own number.
+
     Args:
         module: receives them.
         state: key -> tensor.
@@ -98,6 +100,7 @@ def load_into(module: torch.nn.Module, state: StateDict, origin: str) -> None:
     Raises:
         UsageError: naming keys and shapes that do not fit.
     """
+    _fit_classifier(module, state)
     own = module.state_dict()
     missing = [key for key in own if key not in state and not key.endswith("num_batches_tracked")]
     unknown = [key for key in state if key not in own]
@@ -111,3 +114,44 @@ def load_into(module: torch.nn.Module, state: StateDict, origin: str) -> None:
             found, expected = tuple(tensor.shape), tuple(own[key].shape)
             raise UsageError(f"{origin}: {key} has shape {found}, expected {expected}; is it another network's file?")
     module.load_state_dict(state, strict=False)
+
+
+def replace_classifier(module: torch.nn.Module, classes: int) -> None:
+    """Put a new linear layer in the place of the network's last one.
+
+    Args:
+        module: changed in place.
+        classes: rows of the new layer.
+
+    Raises:
+        UsageError: when the network has no linear layer.
+    """
+    import torch
+
+    name, last = _last_linear(module)
+    if last is None:
+        raise UsageError("the network has no linear layer, expected a classifier as its last layer")
+    parent, _, child = name.rpartition(".")
+    setattr(module.get_submodule(parent), child, torch.nn.Linear(last.in_features, classes))
+
+
+def count_classes(module: torch.nn.Module, otherwise: int) -> int:
+    """Rows of the network's last linear layer, or ``otherwise`` where it has none."""
+    _, last = _last_linear(module)
+    return otherwise if last is None else int(last.out_features)
+
+
+def _last_linear(module: torch.nn.Module) -> tuple[str, torch.nn.Linear | None]:
+    import torch
+
+    layers = [(name, layer) for name, layer in module.named_modules() if isinstance(layer, torch.nn.Linear)]
+    return layers[-1] if layers else ("", None)
+
+
+def _fit_classifier(module: torch.nn.Module, state: StateDict) -> None:
+    name, last = _last_linear(module)
+    weight = state.get(f"{name}.weight")
+    if last is None or weight is None or weight.ndim != 2 or len(weight) == last.out_features:
+        return
+    if weight.shape[1] == last.in_features:
+        replace_classifier(module, len(weight))

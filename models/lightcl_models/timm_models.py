@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightcl_edge.errors import UsageError
-from lightcl_models.checkpoints import load_into, read_checkpoint
+from lightcl_models.checkpoints import count_classes, load_into, read_checkpoint
 from lightcl_models.names import unknown_name
 from lightcl_models.reachability import can_reach
 from lightcl_models.recipe import LoadedModel, Recipe
@@ -53,7 +53,8 @@ def load(name: str, weights: str) -> LoadedModel:
     if weights not in ("default", "none"):
         load_into(module, read_checkpoint(Path(weights)), Path(weights).name)
     config = module.pretrained_cfg
-    return LoadedModel(module.eval(), _recipe(config), int(module.num_classes), random_weights=weights == "none")
+    classes = count_classes(module, int(module.num_classes))
+    return LoadedModel(module.eval(), _recipe(config), classes, random_weights=weights == "none")
 
 
 def _pretrained(timm: Any, name: str) -> torch.nn.Module:

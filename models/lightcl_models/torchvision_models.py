@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightcl_edge.errors import UsageError
-from lightcl_models.checkpoints import load_into, read_checkpoint
+from lightcl_models.checkpoints import count_classes, load_into, read_checkpoint
 from lightcl_models.names import unknown_name
 from lightcl_models.reachability import can_reach
 from lightcl_models.recipe import LoadedModel, Recipe
@@ -43,7 +43,8 @@ def load(name: str, weights: str) -> LoadedModel:
     module = models.get_model(name, weights=None)
     if weights != "none":
         load_into(module, read_checkpoint(Path(weights)), Path(weights).name)
-    return LoadedModel(module.eval(), _recipe(published), _CLASSES, random_weights=weights == "none")
+    classes = count_classes(module, _CLASSES)
+    return LoadedModel(module.eval(), _recipe(published), classes, random_weights=weights == "none")
 
 
 def _published_weights(models: Any, name: str) -> Any:

@@ -18,6 +18,7 @@ from lightcl_edge.errors import LightclError
 from lightcl_edge.memory import PhaseMeter, PhaseRecord
 from lightcl_profiler.joining import numbered
 from lightcl_profiler.methods.contract import Job, load_method
+from lightcl_profiler.shared_memory import bytes_written, torch_cuda_peaks
 
 
 class Channel:
@@ -61,6 +62,7 @@ def _measure(job: Job, channel: Channel) -> None:
     import_rss_bytes, started = meter.peak_rss_bytes, time.monotonic()
     outcome = method.run(job, meter)
     finished = time.monotonic()
+    allocated, reserved = torch_cuda_peaks()
     channel.send(
         "result",
         peak_rss_bytes=meter.peak_rss_bytes,
@@ -69,6 +71,9 @@ def _measure(job: Job, channel: Channel) -> None:
         work_seconds=finished - started,
         finished_at=finished,
         cpu_seconds=time.process_time(),
+        bytes_written=bytes_written(),
+        cuda_allocated_peak_bytes=allocated,
+        cuda_reserved_peak_bytes=reserved,
         **asdict(outcome),
     )
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import shlex
 import tempfile
 from datetime import datetime, timezone
 from pathlib import Path
 
-from lightcl_edge.console import Command, Document, Progress
+from lightcl_edge.console import Command, Document, Progress, parse_bytes
 from lightcl_edge.errors import ExitCode, UsageError
 
 DEFAULT_METHODS = "lightcl,sgd"
@@ -41,7 +42,7 @@ class ProfileCommand(Command):
         parser.add_argument("--bundle", required=True, help="the bundle")
         parser.add_argument("--data", required=True, help="images: a folder of class folders, .npz, or a named source")
         parser.add_argument("--out", required=True, type=Path, help="folder for report.json and report.html")
-        methods = f"comma-separated, of: {', '.join(sorted(METHODS))} (default: {DEFAULT_METHODS})"
+        methods = f"comma-separated, of: {', '.join(METHODS)}; or all (default: {DEFAULT_METHODS})"
         parser.add_argument("--methods", default=DEFAULT_METHODS, help=methods)
         runs = f"processes for each method, taking turns (default: {DEFAULT_RUNS})"
         parser.add_argument("--runs", type=_positive, default=DEFAULT_RUNS, help=runs)
@@ -51,6 +52,15 @@ class ProfileCommand(Command):
         parser.add_argument("--max-images", type=_positive, help="spread evenly over the classes (default: all)")
         parser.add_argument("--threads", type=_positive, help="of each library (default: the usable cores)")
         parser.add_argument("--engine", choices=("auto", "ort", "torch"), default="auto", help="of lightcl")
+        tasks = "how many tasks the classes are divided into (default: 2 with four classes or more, else 1)"
+        parser.add_argument("--tasks", type=_positive, help=tasks)
+        buffer = "images or features a method may keep of earlier tasks (default: the bundle's)"
+        parser.add_argument("--buffer-size", type=_positive, help=buffer)
+        parser.add_argument("--learning-rate", type=float, help="of plain SGD (default: the bundle's)")
+        device = "of the baselines: auto takes CUDA where torch sees it (default: auto)"
+        parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help=device)
+        limit = "also find, by bisection up to SIZE, the smallest memory limit each method completes under"
+        parser.add_argument("--limit", metavar="SIZE", help=f"{limit} (256MiB)")
         parser.add_argument("--seed", type=int, default=0, help="of every random choice (default: 0)")
 
     def run(self, args: argparse.Namespace) -> Document:
@@ -61,6 +71,8 @@ class ProfileCommand(Command):
 
         methods = parse_methods(args.methods)
         out: Path = args.out
+        if args.learning_rate is not None and not 0 < args.learning_rate < math.inf:
+            raise UsageError(f"--learning-rate {args.learning_rate}; expected a number above 0")
         if out.exists() and not out.is_dir():
             raise UsageError(f"--out {out} is a file, expected a folder to write report.json and report.html into")
         out.mkdir(parents=True, exist_ok=True)
@@ -75,6 +87,11 @@ class ProfileCommand(Command):
             threads=args.threads,
             engine=args.engine,
             seed=args.seed,
+            tasks=args.tasks,
+            buffer_samples=args.buffer_size,
+            learning_rate=args.learning_rate,
+            device=args.device,
+            limit_bytes=parse_bytes(args.limit) if args.limit else None,
         )
         progress: Progress = args.progress
         created = datetime.now(timezone.utc).isoformat(timespec="seconds")
@@ -112,6 +129,11 @@ def command_line(args: argparse.Namespace) -> str:
         "threads",
         "engine",
         "seed",
+        "tasks",
+        "buffer_size",
+        "learning_rate",
+        "device",
+        "limit",
     )
     words = ["lightcl-edge", "profile"]
     for name in (*options, "out"):

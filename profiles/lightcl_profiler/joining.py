@@ -4,8 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from lightcl_profiler.record import Phase, Run, TimelinePoint
+
+_PEAKS = (
+    "cgroup_peak_bytes",
+    "memavailable_drop_bytes",
+    "nvmap_peak_bytes",
+    "cuda_allocated_peak_bytes",
+    "cuda_reserved_peak_bytes",
+)
 
 
 def numbered(names: Sequence[str]) -> list[str]:
@@ -38,6 +47,7 @@ def join_tasks(runs: Sequence[Run]) -> Run:
         phases += [replace(phase, start_seconds=round(phase.start_seconds + offset, 3)) for phase in run.phases]
         timeline += [(round(seconds + offset, 3), rss, pss) for seconds, rss, pss in run.timeline]
         offset += run.wall_seconds
+    peaks: dict[str, Any] = {name: _largest([getattr(run, name) for run in runs]) for name in _PEAKS}
     names = numbered([phase.name for phase in phases])
     highest = max(runs, key=lambda run: run.peak_rss_bytes)
     images = sum(run.images for run in runs)
@@ -55,7 +65,15 @@ def join_tasks(runs: Sequence[Run]) -> Run:
         wall_seconds=round(offset, 3),
         cpu_seconds=round(sum(run.cpu_seconds for run in runs), 3),
         timeline=timeline,
+        bytes_written=_sum([run.bytes_written for run in runs]),
+        health_before=runs[0].health_before,
+        **peaks,
     )
+
+
+def _sum(values: Sequence[int | None]) -> int | None:
+    known = [value for value in values if value is not None]
+    return sum(known) if len(known) == len(values) else None
 
 
 def _largest(values: Sequence[int | None]) -> int | None:

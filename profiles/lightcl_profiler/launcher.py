@@ -11,18 +11,23 @@ import sys
 import tempfile
 import time
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import IO, Any
 
 from lightcl_edge import errors
 from lightcl_edge.errors import DoesNotFitError, LightclError, NoEngineError
 from lightcl_edge.memory import sample
+from lightcl_profiler.health import look
+from lightcl_profiler.memory_group import MemoryGroup
 from lightcl_profiler.methods.contract import Job
 from lightcl_profiler.record import Phase, Run
+from lightcl_profiler.shared_memory import MachineWatch
 from lightcl_profiler.timeline import Timeline
 
 #: Between two looks; each costs the watched process about a millisecond of kernel time.
 SAMPLE_SECONDS = 0.02
+#: PSS is read at every so many looks.
+LOOKS_A_PSS = 8
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
@@ -40,6 +45,7 @@ class _Watched:
 
     started: float
     timeline: Timeline = field(default_factory=Timeline)
+    machine: MachineWatch = field(default_factory=MachineWatch)
     phase: str = "start"
     result: dict[str, Any] | None = None
     error: dict[str, Any] | None = None
@@ -58,26 +64,31 @@ class _Watched:
             self.error = message
 
 
-def run_method(job: Job, run: int) -> Run:
+def run_method(job: Job, run: int, group: MemoryGroup | None = None, timeout_seconds: float | None = None) -> Run:
     """Run a method once in a process of its own.
 
     Args:
         job: what to do.
         run: its number, for the record.
+        group: a memory control group to run it in; the caller closes it.
+        timeout_seconds: after which the process is ended; None for never.
 
     Returns:
         What was measured.
 
     Raises:
+        TimeoutError: when it took longer than ``timeout_seconds``.
         failure: ``KilledError`` when a signal ended the process, the error raised in it when that is
             the user's to solve, else ``NoEngineError``.
     """
     environment = {**os.environ, **dict.fromkeys(_THREAD_VARIABLES, str(job.threads))}
     read_end, write_end = os.pipe()
+    command = [sys.executable, "-m", "lightcl_profiler.child", str(write_end)]
+    before = look()
     with os.fdopen(read_end, "rb", buffering=0) as channel, tempfile.TemporaryFile() as stderr:
         watched = _Watched(time.monotonic())
         process = subprocess.Popen(
-            [sys.executable, "-m", "lightcl_profiler.child", str(write_end)],
+            command if group is None else group.command(command),
             stdin=subprocess.PIPE,
             stdout=stderr,
             stderr=stderr,
@@ -87,7 +98,7 @@ def run_method(job: Job, run: int) -> Run:
         try:
             os.close(write_end)
             _send_job(process, job)
-            _watch(process, channel, watched)
+            _watch(process, channel, watched, timeout_seconds)
         finally:
             if process.poll() is None:
                 process.kill()
@@ -95,7 +106,9 @@ def run_method(job: Job, run: int) -> Run:
         if watched.result is None:
             failure = _failure(job, process.returncode, watched, _tail(stderr))
             raise failure
-    return _record(job, run, watched, watched.result)
+    record = _record(job, run, watched, watched.result)
+    peak = None if group is None else group.peak_bytes()
+    return replace(record, cgroup_peak_bytes=peak, health_before=before, health_after=look())
 
 
 def _send_job(process: subprocess.Popen[bytes], job: Job) -> None:
@@ -105,10 +118,14 @@ def _send_job(process: subprocess.Popen[bytes], job: Job) -> None:
             process.stdin.write(json.dumps(asdict(job)).encode())
 
 
-def _watch(process: subprocess.Popen[bytes], channel: IO[bytes], watched: _Watched) -> None:
+def _watch(
+    process: subprocess.Popen[bytes], channel: IO[bytes], watched: _Watched, timeout_seconds: float | None
+) -> None:
     """Sample and read messages until the child closes its end of the pipe, then wait for it."""
-    rest = b""
+    rest, looks = b"", 0
     while True:
+        if timeout_seconds is not None and time.monotonic() - watched.started > timeout_seconds:
+            raise TimeoutError(f"not done after {timeout_seconds:.0f} s, in phase {watched.phase!r}")
         if select.select([channel], [], [], SAMPLE_SECONDS)[0]:
             data = os.read(channel.fileno(), 65536)
             if not data:
@@ -116,7 +133,10 @@ def _watch(process: subprocess.Popen[bytes], channel: IO[bytes], watched: _Watch
             *lines, rest = (rest + data).split(b"\n")
             for line in lines:
                 watched.take(line)
-        watched.timeline.add(time.monotonic() - watched.started, sample(process.pid))
+        with_pss = looks % LOOKS_A_PSS == 0  # the kernel walks all pages of the process for it
+        watched.timeline.add(time.monotonic() - watched.started, sample(process.pid, with_pss=with_pss))
+        looks += 1
+        watched.machine.look()
     process.wait()
 
 
@@ -167,4 +187,10 @@ def _record(job: Job, run: int, watched: _Watched, result: dict[str, Any]) -> Ru
         loss=result["loss"],
         notes=result["notes"],
         timeline=watched.timeline.points,
+        bytes_written=result["bytes_written"],
+        calculated_bytes=result["calculated_bytes"],
+        memavailable_drop_bytes=watched.machine.drop_bytes,
+        nvmap_peak_bytes=watched.machine.nvmap_peak_bytes,
+        cuda_allocated_peak_bytes=result["cuda_allocated_peak_bytes"],
+        cuda_reserved_peak_bytes=result["cuda_reserved_peak_bytes"],
     )

@@ -10,43 +10,40 @@ import torch
 from numpy.typing import NDArray
 
 from lightcl_edge.errors import BundleError
-from lightcl_edge.graph_to_torch import GraphModule
 from lightcl_edge.onnx_reader import Graph, Node, read_graph
-
-_WITH_WEIGHTS = ("Gemm", "MatMul", "Conv")
-
-
-class GraphNetwork(torch.nn.Module):
-    """A graph with one output as an ordinary network: images in, logits out.
-
-    Args:
-        graph: what to run; its arrays are dropped once torch has its own copy of them.
-    """
-
-    def __init__(self, graph: Graph) -> None:
-        super().__init__()
-        self.body = GraphModule(graph)
-        self._output = graph.outputs[0]
-        graph.initializers.clear()
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Logits ``(n, classes)`` of images ``(n, 3, height, width)``."""
-        logits: torch.Tensor = self.body(images)[self._output]
-        return logits.flatten(1)
+from lightcl_profiler.graph_network import WEIGHTED, GraphNetwork, find_cut
 
 
-def network_from_graph(path: Path, classes: int) -> GraphNetwork:
+def network_from_graph(path: Path, classes: int, head_layers: int = 0) -> GraphNetwork:
     """The network of an ONNX file, its last layer of weights replaced by a new one of ``classes`` rows.
 
     Args:
         path: the file.
         classes: rows of the new classifier.
+        head_layers: layers with weights after the cut; 0 when the cut does not matter.
 
     Returns:
         The network in training mode.
 
     Raises:
         BundleError: when the graph has no layer with weights, or holds an operator torch can't run here.
+    """
+    graph = graph_with_classifier(path, classes)
+    return GraphNetwork(graph, find_cut(graph, head_layers) if head_layers else None)
+
+
+def graph_with_classifier(path: Path, classes: int) -> Graph:
+    """The graph of an ONNX file with a new last layer.
+
+    Args:
+        path: the file.
+        classes: rows of the new classifier.
+
+    Returns:
+        The graph.
+
+    Raises:
+        BundleError: when it has no layer with weights.
     """
     graph = read_graph(path)
     last = _last_layer(graph)
@@ -58,7 +55,7 @@ def network_from_graph(path: Path, classes: int) -> GraphNetwork:
         for name in later.inputs:
             if name in graph.initializers and graph.initializers[name].shape == (old,):
                 graph.initializers[name] = np.zeros(classes, np.float32)
-    return GraphNetwork(graph)
+    return graph
 
 
 def count_batch_norms(network: GraphNetwork) -> int:
@@ -70,7 +67,7 @@ def _last_layer(graph: Graph) -> tuple[Node, list[Node]] | None:
     """The last node with weights of its own and the nodes after it."""
     for at in range(len(graph.nodes) - 1, -1, -1):
         node = graph.nodes[at]
-        if node.operator in _WITH_WEIGHTS and node.inputs[1] in graph.initializers:
+        if node.operator in WEIGHTED and node.inputs[1] in graph.initializers:
             return node, graph.nodes[at + 1 :]
     return None
 

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from lightcl_edge.machine import Machine
+from lightcl_profiler.health import Health
 from lightcl_profiler.record_reader import read_record
 
 #: Seconds since the start, RSS bytes, PSS bytes.
@@ -54,6 +55,15 @@ class Run:
         loss: mean training loss of the last epoch of the last task; None when it was not finite.
         notes: what a reader should know about this run.
         timeline: sampled memory.
+        bytes_written: sent towards the disk by the process.
+        cgroup_peak_bytes: of a memory control group made for the process: file pages it was first to use count too.
+        memavailable_drop_bytes: how much less memory the whole machine had at the worst moment.
+        nvmap_peak_bytes: highest total of NVIDIA's memory manager (Jetson).
+        cuda_allocated_peak_bytes: of torch's CUDA allocator.
+        cuda_reserved_peak_bytes: of torch's CUDA allocator, with what it keeps for later.
+        health_before: of the machine.
+        health_after: of the machine.
+        calculated_bytes: what the paper's formula gives, not measured.
     """
 
     method: str
@@ -72,6 +82,15 @@ class Run:
     loss: float | None
     notes: list[str] = field(default_factory=list)
     timeline: list[TimelinePoint] = field(default_factory=list)
+    bytes_written: int | None = None
+    cgroup_peak_bytes: int | None = None
+    memavailable_drop_bytes: int | None = None
+    nvmap_peak_bytes: int | None = None
+    cuda_allocated_peak_bytes: int | None = None
+    cuda_reserved_peak_bytes: int | None = None
+    health_before: Health | None = None
+    health_after: Health | None = None
+    calculated_bytes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -89,6 +108,40 @@ class Failure:
     run: int
     message: str
     exit_code: int
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A run under a memory limit.
+
+    Attributes:
+        limit_bytes: of its control group.
+        completed: whether it learned all tasks.
+        reason: why not.
+        seconds: it took.
+    """
+
+    limit_bytes: int
+    completed: bool
+    reason: str | None
+    seconds: float
+
+
+@dataclass(frozen=True)
+class SmallestLimit:
+    """The smallest memory limit a method completes under, by bisection.
+
+    Attributes:
+        method: its name.
+        smallest_bytes: None when it completed under none that was tried, or none could be set.
+        trials: in the order they were made.
+        reason: why there is no figure.
+    """
+
+    method: str
+    smallest_bytes: int | None
+    trials: list[Trial]
+    reason: str | None = None
 
 
 @dataclass(frozen=True)
@@ -142,6 +195,9 @@ class Work:
         threads: of each library.
         seed: of every random choice.
         engine: asked for, of ``lightcl-edge train``.
+        buffer_samples: images or features a method may keep of earlier tasks.
+        image_side: of the network's input, the shorter one, in pixels.
+        device: asked for, of the baselines.
     """
 
     bundle: str
@@ -158,6 +214,9 @@ class Work:
     threads: int
     seed: int
     engine: str
+    buffer_samples: int | None = None
+    image_side: int = 0
+    device: str = "auto"
 
 
 @dataclass(frozen=True)
@@ -172,6 +231,8 @@ class Report:
         runs: in the order they were made.
         summary: one for each method with a completed run.
         failures: runs a signal ended.
+        limits: of each method, where limits were asked for.
+        cgroup_note: why control groups are unavailable, None where they work.
     """
 
     command: str
@@ -181,6 +242,8 @@ class Report:
     runs: list[Run]
     summary: list[MethodSummary]
     failures: list[Failure] = field(default_factory=list)
+    limits: list[SmallestLimit] = field(default_factory=list)
+    cgroup_note: str | None = None
 
     def to_document(self) -> dict[str, Any]:
         """The report as JSON carries it."""

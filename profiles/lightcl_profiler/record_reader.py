@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from lightcl_edge.errors import DataError
@@ -40,13 +40,17 @@ def _read_value(kind: Any, value: Any, where: str) -> Any:
         return {str(key): _read_value(get_args(kind)[1], item, f"{where}.{key}") for key, item in value.items()}
     if hasattr(kind, "__dataclass_fields__"):
         return read_record(kind, value, where)
-    if isinstance(value, bool) or not isinstance(value, int | float if kind is float else kind):
+    if kind is not bool and isinstance(value, bool):
+        raise _wrong(where, value, f"a value of type {kind.__name__}")
+    if not isinstance(value, int | float if kind is float else kind):
         raise _wrong(where, value, f"a value of type {kind.__name__}")
     return value
 
 
 def read_record(kind: type[RecordT], value: Any, where: str) -> RecordT:
-    """Build one record from JSON; unknown keys are left aside, so that a newer report still reads.
+    """Build one record from JSON.
+
+    Unknown keys are left aside and those with a default may be missing, so that newer and older reports still read.
 
     Args:
         kind: the record's class.
@@ -62,8 +66,10 @@ def read_record(kind: type[RecordT], value: Any, where: str) -> RecordT:
     if not isinstance(value, Mapping):
         raise DataError(f"{where} is {str(value)[:80]!r}, expected an object")
     hints = get_type_hints(kind)
-    names = [entry.name for entry in fields(kind)]  # type: ignore[arg-type]  # always a dataclass
-    missing = [name for name in names if name not in value]
+    entries = fields(kind)  # type: ignore[arg-type]  # always a dataclass
+    needed = [e.name for e in entries if e.default is MISSING and e.default_factory is MISSING]
+    missing = [name for name in needed if name not in value]
     if missing:
         raise DataError(f"{where} lacks {missing[0]!r}; expected a document made by lightcl-edge profile")
+    names = [entry.name for entry in entries if entry.name in value]
     return kind(**{name: _read_value(hints[name], value[name], f"{where}.{name}") for name in names})

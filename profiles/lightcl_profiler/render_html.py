@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from html import escape
-from importlib.resources import files
 
 from lightcl_edge.console import format_bytes
-from lightcl_profiler.record import Phase, Report, Run
+from lightcl_profiler.health import Health, slowed_down
+from lightcl_profiler.html_parts import both_widths, cards_table, key, page, pairs_table, tag
+from lightcl_profiler.record import MethodSummary, Phase, Report, Run
+from lightcl_profiler.render_comparison import comparison
 from lightcl_profiler.render_text import COLUMNS, figure, headline, machine_lines, work_lines
 from lightcl_profiler.summary import typical_run
-from lightcl_profiler.svg import COLOURS, Bar, Curve, bar_chart, overlay_chart, phase_chart
+from lightcl_profiler.svg import FEW_CURVES, Bar, Curve, bar_chart, overlay_chart, phase_chart
 
-_WIDE, _NARROW = 960, 360
-_TAG = '<span class="tag">measured</span>'
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+_TAG = tag("measured")
+_COLUMNS_A_TABLE = 8
+_DOTTED = '<span class="soft">dotted: a phase starts</span>'
 _HOW = [
     "Each method runs in a process of its own, started fresh: no memory is inherited. All get the same "
     "images, batch size, number of threads, seed and epochs; runs of the methods take turns. lightcl learns each "
@@ -22,33 +26,12 @@ _HOW = [
     "counter is reset at each phase, so that phases have peaks of their own. Imports alone is the same "
     "counter before any data.",
     "PSS (shared pages by their share), anonymous, file-backed and swap are sampled from outside about "
-    "every 20 ms; anonymous and file-backed are those at the sample with the highest RSS.",
+    "every 20 ms (PSS every 160 ms); anonymous and file-backed are those at the sample with the highest RSS.",
     "Per image is the wall time after the imports divided by the number of training images, all epochs "
     "included. lightcl keeps a share of the images out of training for its gate; sgd trains on all of them.",
     "With four classes or more the data is learned as two tasks, one after the other, for LightCL holds its "
     "patterns from the second task on.",
 ]
-
-
-def _both(draw_wide: str, draw_narrow: str) -> str:
-    """A picture for wide and one for narrow screens; the style sheet shows one of them."""
-    return f'<div class="wide">{draw_wide}</div><div class="narrow">{draw_narrow}</div>'
-
-
-def _table(header: list[str], rows: list[list[str]]) -> str:
-    """A table of cells that are HTML already; on a phone each row becomes a card."""
-    head = "".join(f"<th>{escape(name)}</th>" for name in header)
-    body = []
-    for row in rows:
-        cells = [f'<td class="name">{row[0]}</td>']
-        pairs = zip(header[1:], row[1:], strict=True)
-        cells += [f'<td class="figure" data-label="{escape(name)}"><span>{cell}</span></td>' for name, cell in pairs]
-        body.append(f"<tr>{''.join(cells)}</tr>")
-    return f'<table class="cards"><thead><tr>{head}</tr></thead><tbody>{"".join(body)}</tbody></table>'
-
-
-def _key(colour: int, label: str) -> str:
-    return f'<span class="key c{colour % COLOURS}"></span>{escape(label)}'
 
 
 def _peaks(report: Report) -> str:
@@ -62,45 +45,103 @@ def _peaks(report: Report) -> str:
     ]
     title = "Peak resident memory of each method, with the share of its imports"
     note = f'<p class="soft">The faded part is what imports alone need, before any data. {_TAG}</p>'
-    return _both(bar_chart(bars, _WIDE, title), bar_chart(bars, _NARROW, title)) + note
+    return both_widths(lambda width: bar_chart(bars, width, title)) + note
 
 
-def _figures(report: Report) -> str:
-    """The table of all figures, one method a column on the desktop: figures go down."""
-    header = ["figure", *(each.method for each in report.summary)]
+def _titles(report: Report) -> str:
+    lines = "".join(f"<li><b>{escape(each.method)}</b>: {escape(each.title)}</li>" for each in report.summary)
+    return f"<ul>{lines}</ul>"
+
+
+def figures_table(report: Report) -> str:
+    """All figures, a method a row, in tables that fit the page; figures that nobody tells are named once.
+
+    Args:
+        report: what was measured.
+
+    Returns:
+        HTML.
+    """
+    known = [column for column in COLUMNS if any(column[0] in each.figures for each in report.summary)]
+    tables = []
+    for start in range(0, len(known), _COLUMNS_A_TABLE):
+        columns = known[start : start + _COLUMNS_A_TABLE]
+        rows = [
+            [escape(each.method), *(_cell(each, name, show) for name, _, show in columns)] for each in report.summary
+        ]
+        tables.append(cards_table(["method", *(title for _, title, _ in columns)], rows))
+    missing = [title for name, title, _ in COLUMNS if name not in {each[0] for each in known}]
+    note = f"{report.cgroup_note}. " if report.cgroup_note else ""
+    unavailable = f'<p class="soft">Unavailable on this machine: {escape(", ".join(missing))}. {escape(note)}</p>'
+    most = max((each.runs for each in report.summary), default=0)
+    runs = f'<p class="soft">Medians and spread; runs of each method: {most}. {_TAG}</p>'
+    return runs + "".join(tables) + (unavailable if missing else "")
+
+
+def _cell(summary: MethodSummary, name: str, show: Callable[[float], str]) -> str:
+    median, between = figure(summary, name, show)
+    return (
+        median
+        + (_TAG if name in summary.figures else "")
+        + (f'<span class="range">{between}</span>' if between else "")
+    )
+
+
+def _limits(report: Report) -> str:
+    """The smallest limits found, with every trial."""
     rows = []
-    for name, title, show in COLUMNS:
-        row = [escape(title)]
-        for each in report.summary:
-            median, between = figure(each, name, show)
-            if median == "unavailable":
-                row.append("unavailable")
-                continue
-            row.append(f"{median}{_TAG}" + (f'<span class="range">{between}</span>' if between else ""))
-        rows.append(row)
-    rows.append(["runs", *(str(each.runs) for each in report.summary)])
-    titles = "".join(f"<li><b>{escape(each.method)}</b>: {escape(each.title)}</li>" for each in report.summary)
-    return f"<ul>{titles}</ul>{_table(header, rows)}"
+    for each in report.limits:
+        smallest = each.smallest_bytes
+        found = escape(each.reason or "none") if smallest is None else format_bytes(smallest) + _TAG
+        tried = ", ".join(f"{format_bytes(t.limit_bytes)} {'yes' if t.completed else 'no'}" for t in each.trials)
+        rows.append([escape(each.method), found, escape(tried)])
+    return cards_table(["method", "smallest limit it completes under", "tried"], rows) if rows else ""
 
 
-def _curve(run: Run, colour: int) -> Curve:
+def _health(report: Report) -> str:
+    """Clock, temperature and throttling around every run."""
+    rows = []
+    for run in report.runs:
+        before, after = run.health_before, run.health_after
+        if before is not None and after is not None:
+            verdict = "yes" if slowed_down(before, after) else "no sign of it"
+            rows.append([f"{escape(run.method)}, run {run.run}", *_around(before, after), verdict])
+    return cards_table(["run", "clock", "temperature", "throttled meanwhile"], rows) if rows else ""
+
+
+def _around(before: Health, after: Health) -> list[str]:
+    def pair(one: float | None, other: float | None, unit: str) -> str:
+        return "unavailable" if one is None or other is None else f"{one:.4g} to {other:.4g} {unit}"
+
+    gigahertz = [None if each.clock_hz is None else each.clock_hz / 1e9 for each in (before, after)]
+    clock = pair(gigahertz[0], gigahertz[1], "GHz")
+    return [clock, pair(before.temperature_celsius, after.temperature_celsius, "degrees Celsius")]
+
+
+def curve_of(run: Run, colour: int) -> Curve:
+    """A run's memory as a curve."""
     points = [(seconds, rss) for seconds, rss, _ in run.timeline]
     marks = [(phase.name, phase.start_seconds) for phase in run.phases]
     return Curve(run.method, colour, points, marks, run.wall_seconds)
 
 
+def _phase_picture(curve: Curve, title: str, width: int) -> str:
+    return phase_chart(curve, width, title)
+
+
 def _timelines(report: Report) -> str:
-    curves = [_curve(typical_run(report.runs, each.method), i) for i, each in enumerate(report.summary)]
+    curves = [curve_of(typical_run(report.runs, each.method), i) for i, each in enumerate(report.summary)]
     title = "Resident memory of the methods over time"
-    legend = "".join(f'<span class="item">{_key(curve.colour, curve.label)}</span>' for curve in curves)
+    legend = "".join(f'<span class="item">{key(curve.colour, curve.label)}</span>' for curve in curves)
+    dotted = _DOTTED if len(curves) <= FEW_CURVES else ""
     parts = [
-        f'<p class="legend">{legend}<span class="soft">dotted: a phase starts</span></p>',
-        _both(overlay_chart(curves, _WIDE, title), overlay_chart(curves, _NARROW, title)),
+        f'<p class="legend">{legend}{dotted}</p>',
+        both_widths(lambda width: overlay_chart(curves, width, title)),
     ]
     for curve in curves:
         title = f"Resident memory of {curve.label} over its own time and scale, with its phases"
-        parts.append(f"<h3>{_key(curve.colour, curve.label)}, own time and scale</h3>")
-        parts.append(_both(phase_chart(curve, _WIDE, title), phase_chart(curve, _NARROW, title)))
+        parts.append(f"<h3>{key(curve.colour, curve.label)}, own time and scale</h3>")
+        parts.append(both_widths(partial(_phase_picture, curve, title)))
     parts.append(f'<p class="soft">RSS, sampled; of each method the run with the median peak. {_TAG}</p>')
     return "".join(parts)
 
@@ -120,7 +161,7 @@ def _phases(report: Report) -> str:
         for each in report.summary
         for phase in typical_run(report.runs, each.method).phases
     ]
-    return _table(["phase", "starts at", "takes", "peak RSS in it"], rows)
+    return cards_table(["phase", "starts at", "takes", "peak RSS in it"], rows)
 
 
 def _runs(report: Report) -> str:
@@ -134,12 +175,7 @@ def _runs(report: Report) -> str:
         ]
         for run in report.runs
     ]
-    return _table(["run", "peak RSS", "wall", "last loss", "notes"], rows)
-
-
-def _pairs(lines: list[tuple[str, str]]) -> str:
-    rows = "".join(f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in lines)
-    return f"<table><tbody>{rows}</tbody></table>"
+    return cards_table(["run", "peak RSS", "wall", "last loss", "notes"], rows)
 
 
 def _failures(report: Report) -> str:
@@ -158,27 +194,20 @@ def render_html(report: Report) -> str:
     Returns:
         The whole document, for one file.
     """
-    style = files("lightcl_profiler").joinpath("report.css").read_text(encoding="utf-8")
     drawn = bool(report.summary)
     sections = [
         ("Peak memory of the whole process", _peaks(report) if drawn else ""),
-        ("All figures", _figures(report) if drawn else ""),
+        ("Beside the paper", comparison([report], None) if drawn else ""),
+        ("Smallest memory limit", _limits(report)),
+        ("All figures", _titles(report) + figures_table(report) if drawn else ""),
         ("Memory over time", _timelines(report) if drawn else ""),
         ("Phases", _phases(report) if drawn else ""),
         ("Runs", _runs(report) if drawn else ""),
-        ("What every method was given", _pairs(work_lines(report))),
-        ("The machine", _pairs(machine_lines(report.machine))),
+        ("The machine while it ran", _health(report)),
+        ("What every method was given", pairs_table(work_lines(report))),
+        ("The machine", pairs_table(machine_lines(report.machine))),
         ("The command", f"<pre>{escape(report.command)}</pre>"),
         ("How it was measured", f"<ul>{''.join(f'<li>{escape(line)}</li>' for line in _HOW)}</ul>"),
     ]
-    body = "".join(f"<section><h2>{title}</h2>{content}</section>" for title, content in sections if content)
-    model = escape(report.work.model)
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>Memory profile of {model}</title>\n<style>\n{style}</style></head>\n<body><main>"
-        f'<h1>Memory profile of {model}</h1><p class="lead">{escape(headline(report))}</p>'
-        f'<p class="soft">{escape(report.created)}, {escape(report.machine.cpu_model)}</p>'
-        f"{_failures(report)}{body}</main></body></html>\n"
-    )
+    below = f'<p class="soft">{escape(report.created)}, {escape(report.machine.cpu_model)}</p>{_failures(report)}'
+    return page(f"Memory profile of {report.work.model}", headline(report), below, sections)

@@ -19,7 +19,17 @@ COLUMNS: list[tuple[str, str, Callable[[float], str]]] = [
     ("seconds_per_image", "per image", lambda seconds: f"{seconds * 1000:.1f} ms"),
     ("wall_seconds", "wall", lambda seconds: f"{seconds:.1f} s"),
     ("cpu_seconds", "CPU", lambda seconds: f"{seconds:.1f} s"),
+    ("bytes_written", "written to disk", format_bytes),
+    ("cgroup_peak_bytes", "control group peak", format_bytes),
+    ("memavailable_drop_bytes", "MemAvailable drop", format_bytes),
+    ("nvmap_peak_bytes", "NvMap peak", format_bytes),
+    ("cuda_allocated_peak_bytes", "CUDA allocated", format_bytes),
+    ("cuda_reserved_peak_bytes", "CUDA reserved", format_bytes),
 ]
+
+
+_SIDE_BY_SIDE = 4
+_MAIN = {"peak_rss_bytes", "import_rss_bytes", "pss_peak_bytes", "cgroup_peak_bytes", "wall_seconds", "cpu_seconds"}
 
 
 def figure(summary: MethodSummary, name: str, show: Callable[[float], str]) -> tuple[str, str]:
@@ -89,6 +99,25 @@ def _with_range(summary: MethodSummary, name: str, show: Callable[[float], str])
     return f"{median} ({between})" if between else median
 
 
+def _figures(report: Report) -> str:
+    """A few methods stand side by side, more of them one below the other with the main figures."""
+    summary = report.summary
+    if len(summary) <= _SIDE_BY_SIDE:
+        rows = [[title, *(_with_range(each, name, show) for each in summary)] for name, title, show in COLUMNS]
+        return table(rows, ["measured", *(each.method for each in summary)])
+    columns = [column for column in COLUMNS if column[0] in _MAIN]
+    rows = [[each.method, *(figure(each, name, show)[0] for name, _, show in columns)] for each in summary]
+    return table(rows, ["measured", *(title for _, title, _ in columns)])
+
+
+def _limits(report: Report) -> str:
+    rows = [
+        [each.method, each.reason or format_bytes(each.smallest_bytes or 0), str(len(each.trials))]
+        for each in report.limits
+    ]
+    return table(rows, ["method", "smallest memory limit", "trials"])
+
+
 def _phase_rows(report: Report) -> list[list[str]]:
     return [
         [each.method, phase.name, f"{phase.seconds:.2f} s", format_bytes(phase.peak_rss_bytes)]
@@ -99,9 +128,8 @@ def _phase_rows(report: Report) -> list[list[str]]:
 
 def render_text(report: Report) -> str:
     """The report as text: the figures, each method's phases, the machine."""
-    summary = report.summary
-    rows = [[title, *(_with_range(each, name, show) for each in summary)] for name, title, show in COLUMNS]
-    parts = [headline(report), "", table(rows, ["measured", *(each.method for each in summary)])]
+    parts = [headline(report), "", _figures(report)]
+    parts += ["", _limits(report)] if report.limits else []
     parts += ["", table(_phase_rows(report), ["method", "phase", "time", "peak RSS in it"]), ""]
     parts += [f"FAILED {each.method}, run {each.run}: {each.message}" for each in report.failures]
     parts += [f"{name}: {value}" for name, value in [*work_lines(report), *machine_lines(report.machine)]]

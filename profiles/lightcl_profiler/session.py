@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import count
 from pathlib import Path
 
 from lightcl_edge.bundle import Bundle
@@ -11,9 +13,11 @@ from lightcl_edge.machine import describe_machine, usable_cores
 from lightcl_edge.manifest import Manifest
 from lightcl_profiler.joining import join_tasks
 from lightcl_profiler.launcher import KilledError, run_method
+from lightcl_profiler.memory_group import MemoryGroup, NoGroupError
 from lightcl_profiler.methods import METHODS
 from lightcl_profiler.methods.contract import Job, load_method
-from lightcl_profiler.record import Failure, Report, Run, Work
+from lightcl_profiler.record import Failure, Report, Run, SmallestLimit, Work
+from lightcl_profiler.smallest_limit import find_smallest_limit
 from lightcl_profiler.summary import summarise
 from lightcl_profiler.workload import Workload, make_workload
 
@@ -33,6 +37,11 @@ class Settings:
         threads: of each library.
         engine: of ``lightcl-edge train``.
         seed: of every random choice.
+        tasks: how many the classes are divided into.
+        buffer_samples: images a method may remember.
+        learning_rate: of SGD.
+        device: of the baselines.
+        limit_bytes: the largest memory limit to try; None to try none.
     """
 
     bundle: str
@@ -45,6 +54,11 @@ class Settings:
     threads: int | None = None
     engine: str = "auto"
     seed: int = 0
+    tasks: int | None = None
+    buffer_samples: int | None = None
+    learning_rate: float | None = None
+    device: str = "auto"
+    limit_bytes: int | None = None
 
 
 def _work(settings: Settings, manifest: Manifest, workload: Workload) -> Work:
@@ -59,10 +73,15 @@ def _work(settings: Settings, manifest: Manifest, workload: Workload) -> Work:
         skipped_images=workload.skipped_images,
         epochs=settings.epochs,
         batch_size=settings.batch_size or manifest.defaults.batch_size,
-        learning_rate=manifest.defaults.learning_rate,
+        learning_rate=settings.learning_rate or manifest.defaults.learning_rate,
         threads=settings.threads or usable_cores(),
         seed=settings.seed,
         engine=settings.engine,
+        buffer_samples=(
+            manifest.defaults.buffer_samples if settings.buffer_samples is None else settings.buffer_samples
+        ),
+        image_side=min(manifest.input.height, manifest.input.width),
+        device=settings.device,
     )
 
 
@@ -79,14 +98,99 @@ def _job(method: str, work: Work, workload: Workload, scratch: Path) -> Job:
         threads=work.threads,
         seed=work.seed,
         engine=work.engine,
+        buffer_samples=work.buffer_samples or 0,
+        device=work.device,
     )
 
 
-def _run_tasks(job: Job, number: int) -> Run:
-    """All tasks of a method: in one process, or in one each where the method is made so."""
+def _processes(job: Job) -> list[Job]:
+    """All tasks in one process, or one in each where the method is made so."""
     if not load_method(job.implementation).process_per_task:
-        return run_method(job, number)
-    return join_tasks([run_method(replace(job, tasks=[task]), number) for task in job.tasks])
+        return [job]
+    return [replace(job, tasks=[task]) for task in job.tasks]
+
+
+def _run_in_group(job: Job, number: int, grouped: bool) -> Run:
+    group = MemoryGroup() if grouped else None
+    try:
+        return run_method(job, number, group)
+    finally:
+        if group is not None:
+            group.close()
+
+
+def _cgroup_note() -> str | None:
+    """Why no memory control group can be made here, None when it can."""
+    try:
+        MemoryGroup().close()
+    except NoGroupError as error:
+        return str(error)
+    return None
+
+
+class _Session:
+    """The state of a profile while it runs.
+
+    Args:
+        settings: what to profile.
+        work: what every method gets.
+        workload: the images.
+        scratch: a folder for states.
+        progress: says what runs.
+    """
+
+    def __init__(self, settings: Settings, work: Work, workload: Workload, scratch: Path, progress: Progress) -> None:
+        self._settings, self._work, self._workload = settings, work, workload
+        self._scratch, self._progress = scratch, progress
+        self.cgroup_note = _cgroup_note()
+        self.runs: list[Run] = []
+        self.failures: list[Failure] = []
+
+    def _job(self, method: str, name: str) -> Job:
+        folder = self._scratch / name
+        folder.mkdir()
+        return _job(method, self._work, self._workload, folder)
+
+    def run_all(self) -> None:
+        """Every method ``runs`` times, taking turns."""
+        for number in range(1, self._settings.runs + 1):
+            for method in self._settings.methods:
+                if not any(failure.method == method for failure in self.failures):
+                    self._run(method, number)
+
+    def _run(self, method: str, number: int) -> None:
+        job, of = self._job(method, f"{method}-{number}"), f"run {number} of {self._settings.runs}"
+        try:
+            grouped = self.cgroup_note is None
+            run = join_tasks([_run_in_group(each, number, grouped) for each in _processes(job)])
+        except KilledError as error:
+            self.failures.append(Failure(method, number, str(error), int(error.exit_code)))
+            self._progress.note(f"{method}, {of}: {error}")
+            return
+        self.runs.append(run)
+        peak = format_bytes(run.peak_rss_bytes)
+        self._progress.note(f"{method}, {of}: peak {peak}, {run.wall_seconds:.1f} s")
+
+    def find_limits(self, highest_bytes: int) -> list[SmallestLimit]:
+        """The smallest limit of every method."""
+        found = []
+        for method in self._settings.methods:
+            attempts = count(1)
+            seconds = [run.wall_seconds for run in self.runs if run.method == method]
+            found.append(
+                find_smallest_limit(
+                    method,
+                    partial(self._limited_jobs, method, attempts),
+                    highest_bytes,
+                    min(seconds, default=None),
+                )
+            )
+            said = found[-1].reason or format_bytes(found[-1].smallest_bytes or 0)
+            self._progress.note(f"{method}, smallest limit it completes under: {said}")
+        return found
+
+    def _limited_jobs(self, method: str, attempts: count[int]) -> list[Job]:
+        return _processes(self._job(method, f"{method}-limit-{next(attempts)}"))
 
 
 def profile(settings: Settings, command: str, created: str, scratch: Path, progress: Progress) -> Report:
@@ -104,24 +208,20 @@ def profile(settings: Settings, command: str, created: str, scratch: Path, progr
         of a method is raised.
     """
     manifest = Bundle.open(settings.bundle).manifest
-    workload = make_workload(settings.data, scratch / "images", settings.max_images, settings.seed)
+    workload = make_workload(settings.data, scratch / "images", settings.max_images, settings.seed, settings.tasks)
     work = _work(settings, manifest, workload)
-    runs: list[Run] = []
-    failures: list[Failure] = []
-    for number in range(1, settings.runs + 1):
-        for method in settings.methods:
-            if any(failure.method == method for failure in failures):
-                continue
-            folder = scratch / f"{method}-{number}"
-            folder.mkdir()
-            try:
-                run = _run_tasks(_job(method, work, workload, folder), number)
-            except KilledError as error:
-                failures.append(Failure(method, number, str(error), int(error.exit_code)))
-                progress.note(f"{method}, run {number} of {settings.runs}: {error}")
-                continue
-            runs.append(run)
-            peak = format_bytes(run.peak_rss_bytes)
-            progress.note(f"{method}, run {number} of {settings.runs}: peak {peak}, {run.wall_seconds:.1f} s")
-    titles = {method: load_method(METHODS[method]).title for method in settings.methods}
-    return Report(command, created, describe_machine(), work, runs, summarise(runs, titles), failures)
+    session = _Session(settings, work, workload, scratch, progress)
+    session.run_all()
+    limits = [] if settings.limit_bytes is None else session.find_limits(settings.limit_bytes)
+    titles = {method: load_method(METHODS[method]).describe(method) for method in settings.methods}
+    return Report(
+        command=command,
+        created=created,
+        machine=describe_machine(),
+        work=work,
+        runs=session.runs,
+        summary=summarise(session.runs, titles),
+        failures=session.failures,
+        limits=limits,
+        cgroup_note=session.cgroup_note,
+    )

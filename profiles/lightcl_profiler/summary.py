@@ -17,6 +17,12 @@ FIGURES = (
     "seconds_per_image",
     "wall_seconds",
     "cpu_seconds",
+    "bytes_written",
+    "cgroup_peak_bytes",
+    "memavailable_drop_bytes",
+    "nvmap_peak_bytes",
+    "cuda_allocated_peak_bytes",
+    "cuda_reserved_peak_bytes",
 )
 
 

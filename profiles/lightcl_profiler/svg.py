@@ -1,6 +1,6 @@
 """Pictures as inline SVG, drawn by hand: bars of peaks and memory over time.
 
-Colours come from the page's style sheet (classes ``c0`` to ``c7``), so that one picture serves light and
+Colours come from the page's style sheet (classes ``c0`` to ``c11``), so that one picture serves light and
 dark. Every text is escaped here.
 """
 
@@ -14,7 +14,8 @@ from html import escape
 from lightcl_edge.console import format_bytes
 
 _MIB = 2**20
-COLOURS = 8
+COLOURS = 12
+FEW_CURVES = 3
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,19 @@ class Curve:
     end_seconds: float
 
 
-def _svg(width: int, height: int, title: str, body: Sequence[str], kind: str) -> str:
+def picture(width: int, height: int, title: str, body: Sequence[str], kind: str) -> str:
+    """An ``<svg>`` element.
+
+    Args:
+        width: in its own units.
+        height: likewise.
+        title: for those who can't see it.
+        body: what is in it.
+        kind: its class.
+
+    Returns:
+        The element.
+    """
     head = f'<svg class="{kind}" viewBox="0 0 {width} {height}" role="img" aria-label="{escape(title)}">'
     return "\n".join([head, *body, "</svg>"])
 
@@ -96,7 +109,7 @@ def bar_chart(bars: Sequence[Bar], width: int, title: str) -> str:
         shape = f'y="{top}" height="{bar_height}" rx="3"'
         body.append(f'<rect x="0" width="{bar.value_bytes * scale:.1f}" {shape} class="fill c{i % COLOURS}"/>')
         body.append(f'<rect x="0" width="{bar.part_bytes * scale:.1f}" {shape} class="part"/>')
-    return _svg(width, row * len(bars) + 4, title, body, "bars")
+    return picture(width, row * len(bars) + 4, title, body, "bars")
 
 
 class _Frame:
@@ -141,7 +154,7 @@ class _Frame:
 
 
 def overlay_chart(curves: Sequence[Curve], width: int, title: str) -> str:
-    """All methods over the same seconds, with a dashed line at each phase's start.
+    """All methods over the same seconds; of a few methods with a dashed line at each phase's start.
 
     Args:
         curves: the methods.
@@ -155,10 +168,11 @@ def overlay_chart(curves: Sequence[Curve], width: int, title: str) -> str:
     most = max((count for curve in curves for _, count in curve.points), default=1)
     frame = _Frame(width, height, max((curve.end_seconds for curve in curves), default=1.0), most)
     body = frame.axes()
-    for curve in curves:
-        body += frame.boundaries(curve)
+    if len(curves) <= FEW_CURVES:  # the boundaries of many would hide the curves
+        for curve in curves:
+            body += frame.boundaries(curve)
     body += [frame.line(curve) for curve in curves]
-    return _svg(width, height, title, body, "timeline")
+    return picture(width, height, title, body, "timeline")
 
 
 def phase_chart(curve: Curve, width: int, title: str) -> str:
@@ -186,4 +200,4 @@ def phase_chart(curve: Curve, width: int, title: str) -> str:
         if lane is not None:
             ends[lane] = begin + wide
             body.append(text(x + (-3 if anchor == "end" else 3), 11 + 14 * lane, name, "phase", anchor))
-    return _svg(width, height, title, body, "timeline")
+    return picture(width, height, title, body, "timeline")

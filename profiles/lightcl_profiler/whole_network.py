@@ -41,12 +41,13 @@ def import_builder(bundle_path: Path) -> None:
         raise _cannot_build(bundle_path, error) from error
 
 
-def load_whole_network(bundle_path: Path, classes: int) -> WholeNetwork:
+def load_whole_network(bundle_path: Path, classes: int, *, needs_graph: bool = False) -> WholeNetwork:
     """Build the network with a classifier of its own for ``classes`` classes.
 
     Args:
         bundle_path: the bundle.
         classes: rows of the new classifier.
+        needs_graph: only a network from the bundle's graph will do.
 
     Returns:
         The network in training mode; a BundleError when it has none and can't be rebuilt here.
@@ -56,9 +57,12 @@ def load_whole_network(bundle_path: Path, classes: int) -> WholeNetwork:
     if bundle.has(WHOLE_NETWORK):
         from lightcl_profiler.new_classifier import count_batch_norms, network_from_graph
 
-        network = network_from_graph(bundle.path(WHOLE_NETWORK), classes)
+        layers = sum(len(parameter.shape) >= 2 for parameter in bundle.manifest.head.parameters)
+        network = network_from_graph(bundle.path(WHOLE_NETWORK), classes, layers)
         module: torch.nn.Module = network
         origin = f"network from the bundle's {WHOLE_NETWORK}, {count_batch_norms(network)} BatchNorm layers"
+    elif needs_graph:
+        raise _cannot_build(bundle_path, BundleError("this method looks inside the network's graph"))
     else:
         from lightcl_profiler.new_classifier import replace_classifier
 

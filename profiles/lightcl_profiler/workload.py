@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -39,12 +40,25 @@ class Workload:
     skipped_images: int
 
 
-def split_classes(classes: Sequence[str]) -> list[list[str]]:
-    """Two tasks when there are classes enough, else one."""
-    if len(classes) < CLASSES_FOR_TWO_TASKS:
-        return [list(classes)]
-    half = (len(classes) + 1) // 2
-    return [list(classes[:half]), list(classes[half:])]
+def split_classes(classes: Sequence[str], tasks: int | None = None) -> list[list[str]]:
+    """The classes of each task, in order; earlier tasks get one more where they do not divide evenly.
+
+    Args:
+        classes: all of them.
+        tasks: how many tasks; None for two when there are classes enough, else one.
+
+    Returns:
+        Class names of each task.
+
+    Raises:
+        DataError: when there are fewer classes than tasks.
+    """
+    count = tasks or (1 if len(classes) < CLASSES_FOR_TWO_TASKS else 2)
+    if count > len(classes):
+        raise DataError(f"the data has {len(classes)} classes, expected at least {count} for --tasks {count}")
+    share, rest = divmod(len(classes), count)
+    bounds = [number * share + min(number, rest) for number in range(count + 1)]
+    return [list(classes[start:end]) for start, end in pairwise(bounds)]
 
 
 def choose(labels: NDArray[np.int64], limit: int | None, seed: int) -> NDArray[np.int64]:
@@ -67,7 +81,7 @@ def choose(labels: NDArray[np.int64], limit: int | None, seed: int) -> NDArray[n
     return np.sort(np.concatenate(chosen))
 
 
-def make_workload(data: str, folder: Path, limit: int | None, seed: int) -> Workload:
+def make_workload(data: str, folder: Path, limit: int | None, seed: int, task_count: int | None = None) -> Workload:
     """Write the images of a data specification as folders, one a task.
 
     Args:
@@ -75,6 +89,7 @@ def make_workload(data: str, folder: Path, limit: int | None, seed: int) -> Work
         folder: where to write.
         limit: most images in all, or None.
         seed: of the choice.
+        task_count: how many tasks; None for one or two.
 
     Returns:
         What was written.
@@ -83,7 +98,7 @@ def make_workload(data: str, folder: Path, limit: int | None, seed: int) -> Work
         DataError: when there is no such data, or a class has no readable image.
     """
     dataset = open_dataset(data)
-    tasks = split_classes(dataset.classes)
+    tasks = split_classes(dataset.classes, task_count)
     task_of = {name: number for number, names in enumerate(tasks) for name in names}
     folders = [folder / f"task{number}" for number in range(1, len(tasks) + 1)]
     written = dict.fromkeys(dataset.classes, 0)

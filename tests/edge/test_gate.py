@@ -38,16 +38,50 @@ def test_numbers_that_are_none_are_refused():
             gate.refuse_broken(parameters, logits, loss)
 
 
+def judged(before, after, among_earlier=None, images=20):
+    """A judgement of two earlier classes and a new one."""
+
+    def three(values):
+        return np.array([*values, np.nan], np.float32)
+
+    return gate.Judgement(
+        ["a", "b", "new"], np.array([images, images, 5]), three(before), three(after), three(among_earlier or after)
+    )
+
+
 def test_limits():
-    gate.refuse_forgetting(0.9, 0.5, 20, 0.5)
-    gate.refuse_forgetting(None, 0.0, 20, 0.0)
-    gate.refuse_forgetting(1.0, 0.0, 20, 1.0)
+    gate.refuse_forgetting(judged((1.0, 0.8), (0.8, 0.7)), 0.2)
+    gate.refuse_forgetting(judged((1.0, 1.0), (0.0, 0.0)), 1.0)
+    gate.refuse_forgetting(judged((np.nan, np.nan), (0.0, 0.0)), 0.0)
+    gate.refuse_forgetting(judged((1.0, 1.0), (0.0, 1.0), images=2), 0.0)  # two samples may turn by chance
     gate.refuse_harm(0.9, 0.7, 20)
-    gate.refuse_harm(1.0, 0.0, 2)  # two samples may turn by chance
-    with pytest.raises(RejectedError, match=r"from 90\.0% to 30\.0%"):
-        gate.refuse_forgetting(0.9, 0.3, 20, 0.5)
+    gate.refuse_harm(1.0, 0.0, 2)
+    with pytest.raises(RejectedError, match=r"from 90\.0% to 60\.0% among themselves"):
+        gate.refuse_forgetting(judged((1.0, 0.8), (0.5, 0.7)), 0.2)
     with pytest.raises(RejectedError, match="own classes fell"):
         gate.refuse_harm(0.9, 0.5, 20)
+
+
+def test_a_larger_choice_may_cost_more_but_not_everything():
+    gate.refuse_forgetting(judged((1.0, 1.0), (0.6, 0.6), (1.0, 1.0)), 0.2)
+    with pytest.raises(RejectedError, match="among all classes") as caught:
+        gate.refuse_forgetting(judged((1.0, 1.0), (0.4, 0.4), (1.0, 1.0)), 0.2)
+    table = caught.value.details["per_class"]
+    assert table["a"] == pytest.approx({"images": 20, "before": 1, "after": 0.4, "after_among_earlier_classes": 1})
+    assert table["new"]["before"] is None
+    assert all(words in str(caught.value) for words in ("class", "held out", "among earlier classes", "40.0%"))
+
+
+def test_judging_class_by_class():
+    labels = np.array([0, 0, 1, 1])
+    before = np.array([[1, 0, 9], [1, 0, 9], [1, 0, 9], [0, 1, 9]], np.float32)
+    after = np.array([[1, 0, 2], [1, 0, 0], [0, 1, 0], [0, 1, 0]], np.float32)
+    found = gate.judge(["a", "b", "c"], 2, labels, before, after)
+    assert found.before.tolist()[:2] == [1.0, 0.5] and np.isnan(found.before[2])
+    assert found.after.tolist()[:2] == [0.5, 1.0] and found.among_earlier.tolist()[:2] == [1.0, 1.0]
+    first = gate.judge(["a"], 0, np.empty(0, np.int64), np.empty((0, 3), np.float32), np.empty((0, 3), np.float32))
+    gate.refuse_forgetting(first, 0.0)
+    assert first.document() == {}
 
 
 def test_accuracy_looks_at_known_rows_only():

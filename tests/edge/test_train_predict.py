@@ -65,7 +65,7 @@ def test_the_same_seed_gives_the_same_bytes(edge, bundle, tmp_path):
 def test_status_history_rollback(edge, taught):
     state = taught[0]
     status = json.loads(edge("status", "--state", state, "--json")[0])
-    assert status["generation"] == 2 and status["capacity"] == 6 and status["strategy"] == "lightcl"
+    assert status["generation"] == 2 and status["capacity"] == 6 and status["strategy"] == "replay"
     assert status["buffer"]["samples"] > 0 and status["interrupted_task"] is False
     assert [g["generation"] for g in json.loads(edge("history", "--state", state, "--json")[0])["generations"]] == [
         1,
@@ -87,13 +87,16 @@ def test_the_state_needs_no_bundle_beside_it(edge, taught, bundle, tmp_path):
     assert document["generation"] == 3 and document["new_classes"] == []
 
 
-def test_masks_of_the_strategy_accumulate(edge, taught, tmp_path, bundle):
+def test_masks_of_the_strategy_accumulate(edge, bundle, tmp_path):
     from lightcl_edge.state import State
 
-    before = State(taught[0]).read(2).strategy_state["relu"]
-    train(edge, bundle, taught[0], make_folder(tmp_path / "c", ["red", "blue"], seed=3))
-    after = State(taught[0]).read(3).strategy_state["relu"]
-    assert before.sum() >= 2 and (after | before == after).all()
+    kept = []
+    for number, names in enumerate((["red", "green"], ["blue", "grey"], ["red", "blue"])):
+        data = make_folder(tmp_path / str(number), names, seed=number)
+        train(edge, bundle, tmp_path / "s", data, "--strategy", "lightcl", "--learning-rate", "0.05")
+        kept.append(State(tmp_path / "s").read().strategy_state)
+    before, after = kept[1]["lightcl:relu"], kept[2]["lightcl:relu"]
+    assert kept[0] == {} and before.sum() >= 2 and (after | before == after).all()
 
 
 def test_every_command_prints_text_too(edge, taught, tmp_path):

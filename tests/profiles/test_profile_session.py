@@ -68,7 +68,9 @@ def test_a_class_without_a_readable_image_is_named(tmp_path: Path) -> None:
 
 
 def test_unknown_methods_are_named_with_all_known_ones() -> None:
-    with pytest.raises(UsageError, match="found method 'magic' in --methods, expected one or more of: lightcl, sgd"):
+    with pytest.raises(
+        UsageError, match="found method 'magic' in --methods, expected one or more of: lightcl, joint, sgd"
+    ):
         parse_methods("lightcl,magic")
     with pytest.raises(UsageError, match="found no method in --methods"):
         parse_methods(" , ")

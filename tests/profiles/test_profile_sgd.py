@@ -16,8 +16,8 @@ from lightcl_edge.images import normalise, open_dataset
 from lightcl_edge.memory import PhaseMeter
 from lightcl_profiler.launcher import run_method
 from lightcl_profiler.methods import METHODS
+from lightcl_profiler.methods.baseline import BaselineMethod
 from lightcl_profiler.methods.contract import Job
-from lightcl_profiler.methods.sgd import SgdMethod
 from lightcl_profiler.new_classifier import network_from_graph, replace_classifier
 from lightcl_profiler.whole_network import load_whole_network
 
@@ -25,6 +25,7 @@ from lightcl_profiler.whole_network import load_whole_network
 def _job(tmp_path: Path, tasks: list[Path], bundle: Path) -> Job:
     return replace(
         make_job("Sgd", tmp_path),
+        method="sgd",
         implementation=METHODS["sgd"],
         bundle=str(bundle),
         tasks=[str(task) for task in tasks],
@@ -69,7 +70,7 @@ def test_one_epoch_is_plain_sgd(tmp_path: Path) -> None:
     bundle = make_bundle(tmp_path, whole=small_network())
     data = make_images(tmp_path / "data", ["a", "b"])
     job = replace(_job(tmp_path, [data], bundle), batch_size=8, epochs=1)
-    found = SgdMethod().run(job, PhaseMeter())
+    found = BaselineMethod().run(job, PhaseMeter())
     torch.manual_seed(job.seed)
     network = load_whole_network(bundle, 2)
     dataset = open_dataset(str(data))
@@ -87,7 +88,7 @@ def test_in_a_process_of_its_own(tmp_path: Path) -> None:
     assert [phase.name for phase in run.phases] == ["start", "load", "train 1", "train 2"]
     assert run.images == 16
     assert run.loss is not None
-    assert run.notes == ["network from the bundle's model.onnx, 1 BatchNorm layers"]
+    assert run.notes[0] == "network from the bundle's model.onnx, 1 BatchNorm layers"
     assert run.import_rss_bytes > 100 * 2**20  # torch alone
 
 

@@ -26,7 +26,7 @@ class StatusCommand(Command):
         bundle = state.bundle()
         generation = state.read()
         meta, model = generation.meta, bundle.manifest.model
-        features = generation.holdout.get("features")
+        features, held_out = (part.get("features") for part in (generation.buffer, generation.holdout))
         return {
             "generation": meta.generation,
             "classes": meta.classes,
@@ -46,6 +46,10 @@ class StatusCommand(Command):
                 "samples": 0 if features is None else len(features),
                 "bytes": 0 if features is None else int(features.nbytes),
             },
+            "held_out": {
+                "samples": 0 if held_out is None else len(held_out),
+                "bytes": 0 if held_out is None else int(held_out.nbytes),
+            },
             "bytes_written_total": meta.bytes_written_total,
             "interrupted_task": state.has_interrupted_task(),
         }
@@ -58,7 +62,8 @@ class StatusCommand(Command):
             f"generation {document['generation']} after {count(document['tasks'], 'task')}",
             f"  classes ({len(document['classes'])} of {document['capacity']}): {classes}",
             f"  bundle {bundle['model']}, cut at {bundle['cut']}, {bundle['trunk_dtype']} trunk",
-            f"  buffer {buffer['samples']} held-out samples, {format_bytes(buffer['bytes'])}",
+            f"  memory of {count(buffer['samples'], 'sample')}, {format_bytes(buffer['bytes'])}; "
+            f"{document['held_out']['samples']} held out, {format_bytes(document['held_out']['bytes'])}",
             f"  {format_bytes(document['bytes_written_total'])} written in all",
         ]
         if document["strategy"]:

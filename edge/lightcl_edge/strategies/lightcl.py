@@ -16,7 +16,7 @@ from lightcl_edge.errors import StateError
 from lightcl_edge.manifest import HeadInfo
 from lightcl_edge.strategies.contract import Arrays, Settings, Strategy, Task
 
-_LOGITS = "logits"
+LOGITS = "logits"
 
 
 class LightCL(Strategy):
@@ -28,6 +28,7 @@ class LightCL(Strategy):
     """
 
     name = "lightcl"
+    part = "lightcl"
 
     def __init__(self, head: HeadInfo, settings: Settings) -> None:
         super().__init__(head, settings)
@@ -53,6 +54,11 @@ class LightCL(Strategy):
         """The masks, so that the next task adds to them."""
         return {name: mask.astype(np.bool_) for name, mask in self._masks.items()}
 
+    def forget(self, row: int) -> None:
+        """Logits lose the row; masks of inner activations belong to no class and stay."""
+        if LOGITS in self._masks:
+            self._masks[LOGITS] = np.append(np.delete(self._masks[LOGITS], row), np.float32(0)).astype(np.float32)
+
     def begin(self, task: Task, engine: Engine) -> PatternTerm | None:
         """From the second task on: memorise patterns of the first batch's samples and mark their channels."""
         rows = task.first_rows[: self.settings.buffer_samples]
@@ -63,7 +69,7 @@ class LightCL(Strategy):
         for name, values in targets.items():
             found = (
                 (np.arange(self.head.capacity) < task.known_classes).astype(np.float32)
-                if name == _LOGITS
+                if name == LOGITS
                 else important_channels(values, self.settings.ratio)
             )
             self._masks[name] = np.maximum(self._masks.get(name, np.float32(0)), found).astype(np.float32)

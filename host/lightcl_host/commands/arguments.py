@@ -60,6 +60,12 @@ def add_export_arguments(parser: argparse.ArgumentParser) -> None:
         "--recovery-epochs", type=int, metavar="N", help="passes over the data after pruning (default 3)"
     )
     parser.add_argument(
+        "--seed-buffer", metavar="D", help="base classes: their features go into the bundle as a first memory of them"
+    )
+    parser.add_argument(
+        "--seed-buffer-size", metavar="N", help="samples (500) or bytes (2MB) of it (default: 2000000B)"
+    )
+    parser.add_argument(
         "--with-baselines", action="store_true", help="add the whole network, to profile training all of it"
     )
 

@@ -75,4 +75,6 @@ def export_options(args: argparse.Namespace, cut: str = AUTOMATIC, data: str | N
         sparsity=args.sparsity,
         recovery_epochs=epochs,
         seed=args.seed,
+        seed_buffer=args.seed_buffer,
+        seed_buffer_size=args.seed_buffer_size,
     )

@@ -6,19 +6,19 @@ Only the child process that runs a method imports its file.
 from __future__ import annotations
 
 from lightcl_edge.errors import UsageError
+from lightcl_profiler.baselines import BASELINES
 
-#: Name -> where the class is.
-METHODS = {
-    "lightcl": "lightcl_profiler.methods.lightcl:LightClMethod",
-    "sgd": "lightcl_profiler.methods.sgd:SgdMethod",
-}
+_BASELINE = "lightcl_profiler.methods.baseline:BaselineMethod"
+
+#: Name -> where the class is; the product first, then the methods of the paper's table.
+METHODS = {"lightcl": "lightcl_profiler.methods.lightcl:LightClMethod", **dict.fromkeys(BASELINES, _BASELINE)}
 
 
 def parse_methods(text: str) -> list[str]:
     """The methods of a comma-separated list, in its order, each once.
 
     Args:
-        text: names separated by commas.
+        text: names separated by commas, or ``all``.
 
     Returns:
         The names, without repetitions.
@@ -26,9 +26,11 @@ def parse_methods(text: str) -> list[str]:
     Raises:
         UsageError: naming an unknown method and all known ones.
     """
+    if text.strip() == "all":
+        return list(METHODS)
     names = list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
     unknown = [name for name in names if name not in METHODS]
     if unknown or not names:
         found = f"method {unknown[0]!r}" if unknown else "no method"
-        raise UsageError(f"found {found} in --methods, expected one or more of: {', '.join(sorted(METHODS))}")
+        raise UsageError(f"found {found} in --methods, expected one or more of: {', '.join(METHODS)}")
     return names

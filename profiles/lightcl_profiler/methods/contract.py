@@ -28,6 +28,9 @@ class Job:
         threads: of each library.
         seed: of every random choice.
         engine: of ``lightcl-edge train``.
+        buffer_samples: images a method may remember.
+        device: ``auto``, ``cpu`` or ``cuda``, of the baselines.
+        memory_budget_bytes: of the trainer's own plan; None for what the machine has.
     """
 
     method: str
@@ -41,6 +44,9 @@ class Job:
     threads: int
     seed: int
     engine: str
+    buffer_samples: int = 15
+    device: str = "auto"
+    memory_budget_bytes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -51,11 +57,13 @@ class Outcome:
         images: training images it was given, each counted once.
         loss: mean training loss of the last epoch of the last task; None when it was not finite.
         notes: what a reader of the report should know.
+        calculated_bytes: memory by the paper's formula, where there is one.
     """
 
     images: int
     loss: float | None
     notes: list[str] = field(default_factory=list)
+    calculated_bytes: int | None = None
 
 
 def outcome(images: int, loss: float, notes: list[str]) -> Outcome:
@@ -76,6 +84,18 @@ class Method(ABC):
 
     title: ClassVar[str]
     process_per_task: ClassVar[bool] = False
+
+    def describe(self, name: str) -> str:
+        """The line that says what the method is.
+
+        Args:
+            name: which the user asked for, where one class stands for several.
+
+        Returns:
+            The line.
+        """
+        del name
+        return self.title
 
     @abstractmethod
     def imports(self, job: Job) -> None:

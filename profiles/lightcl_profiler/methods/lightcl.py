@@ -40,8 +40,10 @@ class LightClMethod(Method):
                 epochs=job.epochs,
                 batch_size=job.batch_size,
                 learning_rate=job.learning_rate,
+                pattern_samples=job.buffer_samples,
                 seed=job.seed,
                 threads=job.threads,
+                memory_budget_bytes=job.memory_budget_bytes,
             )
             document = train(options, meter, Progress(quiet=True))
             images += int(document["images"])

@@ -1,0 +1,134 @@
+"""Latent replay from a closed-form start: the device's default.
+
+Every task starts from the exported head with the rows of linear discriminant analysis (``slda``), whose statistics are
+exact for all samples ever seen; then the whole head is trained for a few epochs over the task's samples and the feature
+buffer together (latent replay, Pellegrini et al. 2020), every class with the same weight in the cross entropy. Because
+each task starts afresh from what is exact, errors of one task do not add up over the next, and what is learned depends
+on the samples seen and kept, not on the order of tasks.
+
+- The rows are softened first: see :func:`lightcl_edge.strategies.statistics.soften`.
+- The learning rate falls linearly to zero, so that the last steps average.
+- What is kept is not the trained head but a point on the way to it: ``TRUST`` of the change (weight interpolation,
+  Wortsman et al. 2022). A few dozen remembered samples of a class are soon learned by heart; a part of the way brings
+  the gain without that.
+- With ``--beta`` above 0 LightCL's pattern term holds the head's inner activations to what they were before the task.
+"""
+
+from __future__ import annotations
+
+from collections import ChainMap
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lightcl_edge.engines.contract import Engine, FloatArray, IntArray, Parameters, PatternTerm
+from lightcl_edge.manifest import HeadInfo
+from lightcl_edge.strategies.closed_form import classifier_rows
+from lightcl_edge.strategies.contract import Arrays, Settings, Task
+from lightcl_edge.strategies.lightcl import LOGITS, LightCL
+from lightcl_edge.strategies.slda import Slda
+from lightcl_edge.strategies.statistics import DoubleArray, soften
+
+#: The learning rate is meant for penultimate activations up to this squared length; longer ones get a smaller one.
+SQUARED_LENGTH = 1000.0
+#: A sample counts at most this often: one image of a new class must not throw the head about.
+LARGEST_WEIGHT = 4.0
+#: How much of the change of training is kept; chosen likewise.
+TRUST = 0.4
+_MASK = "mask/"
+
+
+class _Between(Mapping[str, FloatArray]):
+    """Parameters between two heads, one tensor at a time."""
+
+    def __init__(self, start: Parameters, end: Parameters, share: float) -> None:
+        self._start, self._end, self._share = start, end, np.float32(share)
+
+    def __getitem__(self, name: str) -> FloatArray:
+        start = self._start[name]
+        return np.asarray(start + self._share * (self._end[name] - start), np.float32)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._end)
+
+    def __len__(self) -> int:
+        return len(self._end)
+
+
+class Replay(Slda):
+    """Discriminant analysis, then training over new and remembered samples.
+
+    Args:
+        head: names and shapes of the head.
+        settings: ``beta`` above 0 adds LightCL's pattern term, with ``ratio`` and ``buffer_samples``.
+    """
+
+    name = "replay"
+    part = "slda"
+    trains_head = True
+    #: See ``TRUST``.
+    trust = TRUST
+
+    def __init__(self, head: HeadInfo, settings: Settings) -> None:
+        super().__init__(head, settings)
+        self._patterns = LightCL(head, settings)
+        self._start: dict[str, FloatArray] = {}
+
+    def restore(self, arrays: Arrays) -> None:
+        """Take up statistics, and the pattern masks if there are some.
+
+        Args:
+            arrays: what :meth:`memory` gave; may be empty.
+
+        Raises:
+            StateError: when they do not fit this head.
+        """
+        super().restore(arrays)
+        self._patterns.restore({k.removeprefix(_MASK): v for k, v in arrays.items() if k.startswith(_MASK)})
+
+    def memory(self) -> dict[str, NDArray[np.generic]]:
+        """Statistics and masks."""
+        return {**super().memory(), **{_MASK + name: mask for name, mask in self._patterns.memory().items()}}
+
+    def forget(self, row: int) -> None:
+        """See :meth:`Slda.forget`; the masks' logits lose the row too."""
+        super().forget(row)
+        self._patterns.forget(row)
+
+    def begin(self, task: Task, engine: Engine) -> PatternTerm | None:
+        """Take patterns of the old head if they are asked for; then the exported head with rows in closed form."""
+        term = self._patterns.begin(task, engine) if self.settings.beta > 0 else None
+        if term is not None:  # logits start anew, on another scale
+            term = replace(term, targets={name: kept for name, kept in term.targets.items() if name != LOGITS})
+        super().begin(task, engine)
+        self._start = classifier_rows(engine)
+        return term
+
+    def finish(self, task: Task, engine: Engine) -> None:
+        """Go a part of the way from the start to the trained head."""
+        start = ChainMap(self._start, task.exported)  # type: ignore[arg-type]  # only read from
+        finite = all(np.isfinite(array).all() for array in engine.views().values())  # else the gate's to refuse
+        if task.exported and self.trust < 1 and finite:
+            engine.load(_Between(start, engine.views(), self.trust))
+
+    def rows(self, means: DoubleArray) -> tuple[FloatArray, FloatArray]:
+        """Softened rows of :meth:`Slda.rows`."""
+        return soften(*super().rows(means), means)
+
+    def pool(self, task: Task) -> IntArray:
+        """New samples and all that are remembered."""
+        return np.concatenate([task.rows, -1 - np.arange(task.remembered)])
+
+    def sample_weights(self, task: Task, labels: IntArray) -> FloatArray:
+        """Every class of the pool counts the same, up to ``LARGEST_WEIGHT`` for a single sample."""
+        kept = task.memory.labels if task.memory is not None else np.empty(0, np.int64)
+        counts = np.bincount(np.concatenate([task.labels, kept]), minlength=self.head.capacity)
+        fair = counts.sum() / max(1, np.count_nonzero(counts)) / np.maximum(1, counts)
+        return np.asarray(np.minimum(fair[labels], LARGEST_WEIGHT), np.float32)
+
+    def rate(self, done: float) -> float:
+        """Falls linearly to zero; from less where activations are long, whose gradients are too."""
+        longest = max(self._statistics.squared_length(), SQUARED_LENGTH)
+        return (1.0 - done) * SQUARED_LENGTH / longest

@@ -1,0 +1,130 @@
+"""The benchmark's data: classes in order cut into tasks, a stated number of images a class, and what is tested on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from lightcl_edge.errors import DataError, UsageError
+from lightcl_edge.images import Dataset, open_dataset
+from lightcl_host.benchmark.contract import IntArray, Part, TaskPart
+
+_STREAM_CHOICE = 11
+#: Of data without a test split, one image in so many of a class is kept for testing.
+TEST_EVERY = 5
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """What is learned and tested on.
+
+    Attributes:
+        data: specification of the training images.
+        test_data: of the test images; None for the source's own test split, else every fifth image.
+        tasks: into how many tasks the classes are cut, in their order.
+        images_per_class: to learn from, drawn by the seed; None for all.
+        test_images_per_class: None for all.
+        validation: test on training images that no seed learns from instead of on test images: what defaults are
+            chosen by.
+    """
+
+    data: str
+    test_data: str | None = None
+    tasks: int = 5
+    images_per_class: int | None = None
+    test_images_per_class: int | None = None
+    validation: bool = False
+
+
+class BenchmarkData:
+    """Opened data.
+
+    Args:
+        options: what and how much.
+
+    Raises:
+        DataError: when there are no such data, or the test images are of other classes.
+        UsageError: when there are more tasks than classes.
+    """
+
+    def __init__(self, options: DataOptions) -> None:
+        self.options = options
+        train, test, self._train_pool, self._test_pool = _open(options)
+        self.datasets = {"train": train, "test": test}
+        self.classes = train.classes
+        if not 1 <= options.tasks <= len(self.classes):
+            raise UsageError(f"--tasks {options.tasks}; expected 1 to {len(self.classes)}, the number of classes")
+        if test.classes != train.classes:
+            raise DataError(
+                f"the test images have classes {test.classes[:5]}, the training images {train.classes[:5]}; "
+                "expected the same"
+            )
+        edges = [round(task * len(self.classes) / options.tasks) for task in range(options.tasks + 1)]
+        self.task_classes = [tuple(range(a, b)) for a, b in pairwise(edges)]
+
+    def tasks(self, seed: int) -> list[TaskPart]:
+        """The training images of each task, the same for every method of a seed."""
+        chosen = _choose(self.datasets["train"], self._train_pool, self.options.images_per_class, seed)
+        return [
+            TaskPart(number, self._part("train", chosen, rows), rows) for number, rows in enumerate(self.task_classes)
+        ]
+
+    def everything(self, seed: int) -> TaskPart:
+        """All tasks as one."""
+        chosen = _choose(self.datasets["train"], self._train_pool, self.options.images_per_class, seed)
+        rows = tuple(range(len(self.classes)))
+        return TaskPart(0, self._part("train", chosen, rows), rows)
+
+    def test(self) -> Part:
+        """All test images, the same for every seed."""
+        where = "train" if self._validates else "test"
+        chosen = _choose(self.datasets[where], self._test_pool, self.options.test_images_per_class, 0)
+        return self._part(where, chosen, tuple(range(len(self.classes))))
+
+    @property
+    def _validates(self) -> bool:
+        return self.datasets["test"] is self.datasets["train"]
+
+    def _part(self, where: str, chosen: IntArray, rows: tuple[int, ...]) -> Part:
+        whole = self.datasets[where]
+        positions = chosen[np.isin(whole.labels[chosen], rows)]
+        return Part(whole.subset(positions, whole.classes), whole.labels[positions], positions, where)
+
+
+def _open(options: DataOptions) -> tuple[Dataset, Dataset, IntArray, IntArray]:
+    """Training and test images, and the positions in each that may be used."""
+    train = open_dataset(options.data)
+    spec = options.test_data or _test_split(options.data)
+    place = np.arange(len(train))
+    order = np.concatenate([np.flatnonzero(train.labels == row) for row in range(len(train.classes))])
+    within = np.empty(len(train), np.int64)
+    within[order] = np.concatenate([np.arange(count) for count in np.bincount(train.labels)])
+    if spec is not None and not options.validation:
+        test = open_dataset(spec)
+        return train, test, place, np.arange(len(test))
+    held = within % TEST_EVERY == 0
+    return train, train, place[~held], place[held]
+
+
+def _test_split(spec: str) -> str | None:
+    """``cifar10:FOLDER`` -> ``cifar10:test:FOLDER``; None where there is no such split."""
+    if Path(spec).exists():
+        return None
+    name, _, rest = spec.partition(":")
+    tested = f"{name}:test:{rest}" if rest else f"{name}:test"
+    return tested if name in ("cifar10", "tinyimagenet", "digits") and not rest.startswith("test") else None
+
+
+def _choose(dataset: Dataset, pool: IntArray, per_class: int | None, seed: int) -> IntArray:
+    """So many images of each class, ascending."""
+    rng = np.random.default_rng([seed, _STREAM_CHOICE])
+    shuffled = rng.permutation(pool)
+    labels = dataset.labels[shuffled]
+    kept = [shuffled[labels == row][:per_class] for row in range(len(dataset.classes))]
+    empty = [dataset.classes[row] for row, found in enumerate(kept) if not len(found)]
+    if empty:
+        raise DataError(f"class {empty[0]!r} has no image to use, expected at least one")
+    return np.sort(np.concatenate(kept))

@@ -1,0 +1,97 @@
+"""Features of the benchmark's images: extracted once a trunk, on disk, shared by all methods and seeds."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lightcl_edge.bundle import TRUNK, Bundle
+from lightcl_edge.console import Progress
+from lightcl_edge.durable import replace_durably
+from lightcl_edge.extraction import extraction_batch
+from lightcl_edge.features import FeatureCodec
+from lightcl_edge.images import Dataset
+from lightcl_host.benchmark.contract import IntArray, Part
+
+#: Images between two notes of what is done, so that an interrupted extraction goes on from there.
+_SAVED_EVERY = 512
+
+
+class FeatureCache:
+    """Features by image, extracted when they are first asked for.
+
+    Args:
+        folder: where they are kept; features of another trunk or other images there are dropped.
+        bundle: the trunk.
+        datasets: ``train`` and ``test``.
+        threads: processors to use.
+        progress: shows how far it is.
+    """
+
+    def __init__(
+        self, folder: Path, bundle: Bundle, datasets: dict[str, Dataset], threads: int | None, progress: Progress
+    ) -> None:
+        self._folder, self._bundle, self._datasets = folder, bundle, datasets
+        self._threads, self._progress = threads, progress
+        self._codec = FeatureCodec(bundle.manifest.feature)
+        self._maps: dict[str, np.memmap[tuple[int, ...], np.dtype[np.uint8]]] = {}
+        self._done: dict[str, NDArray[np.bool_]] = {}
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def of(self, part: Part) -> NDArray[np.uint8]:
+        """uint8 features of a part's images, shape ``(n, *feature_shape)``."""
+        features, done = self._open(part.store)
+        missing = part.positions[~done[part.positions]]
+        if len(missing):
+            self._extract(part.store, missing)
+        return np.asarray(features[part.positions])
+
+    def _open(self, store: str) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+        if store not in self._maps:
+            count = len(self._datasets[store])
+            path, note = self._folder / f"{store}.u8", self._folder / f"{store}.json"
+            key = self._key(store)
+            known = note.is_file() and path.is_file() and json.loads(note.read_text()).get("key") == key
+            if not known:
+                (self._folder / f"{store}.done").unlink(missing_ok=True)
+                note.write_text(json.dumps({"key": key, "count": count, "shape": list(self._codec.shape)}))
+            shape = (count, *self._codec.shape)
+            self._maps[store] = np.memmap(path, np.uint8, "r+" if known else "w+", shape=shape)
+            done_path = self._folder / f"{store}.done"
+            done = np.fromfile(done_path, np.bool_) if done_path.is_file() else np.zeros(count, np.bool_)
+            self._done[store] = done
+        return self._maps[store], self._done[store]
+
+    def _key(self, store: str) -> str:
+        """Equal for the same trunk over the same images."""
+        dataset = self._datasets[store]
+        digest = hashlib.sha256(f"{self._bundle.sha256(TRUNK)} {len(dataset)} {dataset.classes}".encode())
+        digest.update(np.ascontiguousarray(dataset.labels, "<i8").tobytes())
+        for index in range(0, len(dataset), max(1, len(dataset) // 1000)):
+            digest.update(dataset.version(index))
+        return digest.hexdigest()
+
+    def _extract(self, store: str, missing: IntArray) -> None:
+        """Run the trunk over the images that have no features yet."""
+        from lightcl_edge.trunk import Trunk
+
+        trunk, dataset = Trunk(self._bundle, self._threads), self._datasets[store]
+        info, size, since = self._bundle.manifest.input, extraction_batch(self._bundle.manifest), 0
+        batches = [missing[at : at + size] for at in range(0, len(missing), size)]
+        for rows in self._progress.track(batches, f"{store} images to features"):
+            pixels = np.stack([dataset.load(int(row), info) for row in rows])
+            self._maps[store][rows] = self._codec.encode(trunk.features_of_pixels(pixels))
+            self._done[store][rows] = True
+            since += len(rows)
+            if since >= _SAVED_EVERY:
+                self._save(store)
+                since = 0
+        self._save(store)
+
+    def _save(self, store: str) -> None:
+        self._maps[store].flush()
+        replace_durably(self._folder / f"{store}.done", self._done[store].tobytes())

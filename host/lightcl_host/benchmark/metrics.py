@@ -1,0 +1,91 @@
+"""What is read off the accuracies after each task; pure functions, checked against matrices worked out by hand.
+
+``accuracies[i][j]`` is the accuracy on task ``j`` after task ``i`` was learned, for all ``i`` and ``j``; a share of 0
+to 1. Forgetting and backward transfer are :mod:`lightcl_profiler.metrics`', over the part with ``j <= i``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from lightcl_edge.errors import UsageError
+from lightcl_host.benchmark.contract import FloatArray, IntArray
+from lightcl_profiler.metrics import average_forgetting, backward_transfer
+
+Matrix = list[list[float]]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Accuracies after one task.
+
+    Attributes:
+        class_incremental: of each task's test images, every class seen so far competing; 0 for tasks to come.
+        task_incremental: of each task's test images, the task's own classes competing.
+        per_class: of each class, class-incremental.
+    """
+
+    class_incremental: list[float]
+    task_incremental: list[float]
+    per_class: list[float]
+
+
+def measure(scores: FloatArray, labels: IntArray, tasks: Sequence[tuple[int, ...]], seen: int) -> Measured:
+    """Accuracies from scores.
+
+    Args:
+        scores: of all test images, shape ``(n, classes)``.
+        labels: their classes, shape ``(n,)``.
+        tasks: rows of each task's classes.
+        seen: how many tasks were learned.
+
+    Returns:
+        The accuracies.
+
+    Raises:
+        UsageError: when a score is not a number: then nothing can be said.
+    """
+    if np.isnan(scores).any():
+        raise UsageError("the method gave scores that are not numbers; try a smaller --learning-rate")
+    known = [row for task in tasks[:seen] for row in task]
+    right = np.asarray(known)[scores[:, known].argmax(axis=1)] == labels
+    within = np.empty(len(labels), np.int64)
+    for rows in tasks:
+        members = np.isin(labels, rows)
+        within[members] = np.asarray(rows)[scores[members][:, list(rows)].argmax(axis=1)]
+    of_task = [np.isin(labels, rows) for rows in tasks]
+    return Measured(
+        [float(right[members].mean()) for members in of_task],
+        [float((within == labels)[members].mean()) for members in of_task],
+        [float(right[labels == row].mean()) for row in range(scores.shape[1])],
+    )
+
+
+def lower(matrix: Matrix) -> Matrix:
+    """The part with ``j <= i``."""
+    return [row[: place + 1] for place, row in enumerate(matrix)]
+
+
+def forward_transfer(matrix: Matrix, chance: Sequence[float]) -> float | None:
+    """What earlier tasks did for one not learned yet (Lopez-Paz and Ranzato 2017, eq. 4).
+
+    Args:
+        matrix: task-incremental accuracies of all tasks after each.
+        chance: accuracy of guessing in each task.
+
+    Returns:
+        The mean over all tasks but the first of the accuracy just before it was learned, minus chance; None for a
+        single task.
+    """
+    gains = [matrix[task - 1][task] - chance[task] for task in range(1, len(matrix))]
+    return sum(gains) / len(gains) if gains else None
+
+
+def transfers(matrix: Matrix) -> tuple[float | None, float | None]:
+    """Average forgetting and backward transfer of a class-incremental matrix; None for a single task."""
+    if len(matrix) < 2:
+        return None, None
+    return average_forgetting(lower(matrix)), backward_transfer(lower(matrix))

@@ -1,0 +1,92 @@
+"""From the records of all runs to one document, and that as text."""
+
+from __future__ import annotations
+
+from statistics import fmean, pstdev
+from typing import Any
+
+from lightcl_edge.console import format_bytes, table
+
+FIGURES = ("class_incremental", "task_incremental", "forgetting", "backward_transfer", "forward_transfer")
+
+
+def summarise(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Mean and deviation over seeds, a method at a time.
+
+    Args:
+        records: of single runs.
+
+    Returns:
+        An entry a method, in the order of the records.
+    """
+    names = list(dict.fromkeys(record["method"] for record in records))
+    joint = [record["class_incremental"] for record in records if record["method"] == "joint"]
+    entries = []
+    for name in names:
+        runs = [record for record in records if record["method"] == name]
+        entry: dict[str, Any] = {"method": name, "title": runs[0]["title"], "seeds": [run["seed"] for run in runs]}
+        entry |= {figure: _spread([run[figure] for run in runs]) for figure in FIGURES}
+        entry["below_joint"] = fmean(joint) - entry["class_incremental"]["mean"] if joint else None
+        entry["memory_bytes"] = max(run["memory_bytes"] for run in runs)
+        entry["learning_seconds"] = _spread([run["learning_seconds"] for run in runs])
+        entry["per_class"] = {key: _spread([run["per_class"][key] for run in runs]) for key in runs[0]["per_class"]}
+        for matrix in ("class_incremental_matrix", "task_incremental_matrix"):
+            entry[matrix] = _mean_matrix([run[matrix] for run in runs])
+        entry["settings"] = runs[0]["settings"]
+        entries.append(entry)
+    return entries
+
+
+def _spread(values: list[float | None]) -> dict[str, float] | None:
+    """Mean and (population) standard deviation; None where a figure does not exist."""
+    known = [value for value in values if value is not None]
+    return {"mean": fmean(known), "deviation": pstdev(known)} if known else None
+
+
+def _mean_matrix(matrices: list[list[list[float]]]) -> list[list[float]]:
+    return [[fmean(cells) for cells in zip(*rows, strict=True)] for rows in zip(*matrices, strict=True)]
+
+
+def _share(value: dict[str, float] | None) -> str:
+    return "" if value is None else f"{100 * value['mean']:.1f} ± {100 * value['deviation']:.1f}"
+
+
+def render(document: dict[str, Any]) -> str:
+    """The tables for a person.
+
+    Args:
+        document: of ``lightcl-host benchmark``.
+
+    Returns:
+        Text.
+    """
+    header = ["method", "class-incr. %", "below joint", "task-incr. %", "forgetting", "backward", "forward", "memory"]
+    rows = [
+        [
+            entry["method"],
+            _share(entry["class_incremental"]),
+            "" if entry["below_joint"] is None else f"{100 * entry['below_joint']:.1f}",
+            *(_share(entry[figure]) for figure in FIGURES[1:]),
+            format_bytes(entry["memory_bytes"]),
+        ]
+        for entry in document["methods"]
+    ]
+    classes = list(document["methods"][0]["per_class"])
+    of_class = [
+        [name, *(f"{100 * entry['per_class'][name]['mean']:.1f}" for entry in document["methods"])] for name in classes
+    ]
+    about = document["setting"]
+    tested = "validation images (of the training set)" if about["validation"] else "test images"
+    lines = [
+        f"{about['data']}: {about['tasks']} tasks, {about['training_images']} training and {about['test_images']} "
+        f"{tested}, {len(about['seeds'])} seeds; mean ± deviation over seeds, in per cent",
+        "",
+        table(rows, header),
+        "",
+        "accuracy of each class after the last task, class-incremental, in per cent",
+        "",
+        table(of_class, ["class", *(entry["method"] for entry in document["methods"])]),
+        "",
+        f"report: {document['report']}",
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,145 @@
+"""``lightcl-host benchmark``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from lightcl_edge.console import Command, Document, parse_bytes
+from lightcl_edge.errors import UsageError
+from lightcl_host.commands.arguments import add_model_arguments
+
+if TYPE_CHECKING:
+    from lightcl_host.benchmark.runner import BenchmarkOptions
+
+
+class BenchmarkCommand(Command):
+    """Compare ways of learning one task after the other: accuracy, forgetting and transfer over several seeds.
+
+    The classes of --data, in their order, are cut into --tasks tasks. Each method learns them one after the other;
+    after each task all test images are classified, among all classes seen so far (class-incremental) and among those
+    of their own task (task-incremental). joint is given all tasks at once: the upper bound. Features are extracted
+    once; a run that is there already is not repeated, so that the same command goes on after an interruption.
+
+    Test images are the source's own test split (cifar10:FOLDER, tinyimagenet:FOLDER, digits) or --test-data; of other
+    data, every fifth image of a class. --validation tests on every fifth training image instead: use it to choose
+    settings, and the test images only to report.
+    """
+
+    name: ClassVar[str] = "benchmark"
+    example: ClassVar[str] = (
+        "lightcl-host benchmark --methods joint,replay,slda --model efficientnet_lite0 --image-size 128 "
+        "--data cifar10:data/cifar10 --images-per-class 300 --seeds 0,1,2 --out bench"
+    )
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """See :class:`Command`."""
+        add_model_arguments(parser)
+        parser.add_argument("--methods", default="joint,auto", metavar="A,B", help="which (default: joint,auto)")
+        parser.add_argument("--data", required=True, metavar="D", help="training images: a data specification")
+        parser.add_argument("--test-data", metavar="D", help="test images (default: see above)")
+        parser.add_argument(
+            "--validation", action="store_true", help="test on training images that are not learned from"
+        )
+        parser.add_argument("--tasks", type=int, default=5, metavar="N", help="tasks (default 5)")
+        parser.add_argument("--images-per-class", type=int, metavar="N", help="to learn from (default: all)")
+        parser.add_argument("--test-images-per-class", type=int, metavar="N", help="to test on (default: all)")
+        parser.add_argument(
+            "--buffer", default="2000000", metavar="SIZE", help="memory of earlier tasks (default 2000000)"
+        )
+        parser.add_argument("--epochs", type=int, metavar="N", help="passes over a task (default: the method's own)")
+        parser.add_argument("--learning-rate", type=float, metavar="F", help="of SGD (default: the method's own)")
+        parser.add_argument("--batch-size", type=int, default=32, metavar="N", help="samples a step (default 32)")
+        parser.add_argument("--seeds", default="0", metavar="0,1,..", help="each method is run with each (default 0)")
+        parser.add_argument(
+            "--bundle", type=Path, metavar="B", help="use this bundle of the model (default: export one)"
+        )
+        parser.add_argument("--cut", default="auto", metavar="NAME", help="where to cut the bundle that is exported")
+        parser.add_argument("--trunk-dtype", default="auto", metavar="TYPE", help="of the bundle that is exported")
+        parser.add_argument("--engine", choices=("auto", "ort", "torch"), default="auto", help="default: auto")
+        parser.add_argument("--threads", type=int, metavar="N", help="processors to use (default: all)")
+        parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of results")
+
+    def run(self, args: argparse.Namespace) -> Document:
+        """See :class:`Command`."""
+        import json
+        from dataclasses import asdict
+
+        from lightcl_host.benchmark.report import summarise
+        from lightcl_host.benchmark.runner import run_benchmark
+
+        options = _options(args)
+        records = run_benchmark(options, args.progress)
+        setting = {
+            **asdict(options.data),
+            "model": options.source.model,
+            "weights": options.source.weights,
+            "image_size": options.source.image_size,
+            "training_images": records[0]["training_images"],
+            "test_images": records[0]["test_images"],
+            "buffer_bytes": options.buffer_bytes,
+            "seeds": options.seeds,
+            "engine": options.engine,
+        }
+        path = options.out / "benchmark.json"
+        document = {"methods": summarise(records), "setting": setting, "report": str(path)}
+        path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        return document
+
+    def render(self, document: Document) -> str:
+        """See :class:`Command`."""
+        from lightcl_host.benchmark.report import render
+
+        return render(document)
+
+
+def _options(args: argparse.Namespace) -> BenchmarkOptions:
+    """The record of what was asked for.
+
+    Args:
+        args: parsed arguments.
+
+    Returns:
+        The record.
+
+    Raises:
+        UsageError: when a value is out of range.
+    """
+    from lightcl_host.benchmark.data import DataOptions
+    from lightcl_host.benchmark.methods import parse_methods
+    from lightcl_host.benchmark.runner import BenchmarkOptions
+    from lightcl_host.commands.options import source_options
+
+    for name in ("tasks", "images_per_class", "test_images_per_class", "epochs", "batch_size", "threads"):
+        value = getattr(args, name)
+        if value is not None and value < 1:
+            raise UsageError(f"--{name.replace('_', '-')} {value}; expected 1 or more")
+    if args.learning_rate is not None and not args.learning_rate > 0:
+        raise UsageError(f"--learning-rate {args.learning_rate}; expected a number above 0")
+    data = DataOptions(
+        args.data, args.test_data, args.tasks, args.images_per_class, args.test_images_per_class, args.validation
+    )
+    return BenchmarkOptions(
+        source=source_options(args),
+        bundle=args.bundle,
+        cut=args.cut,
+        trunk_dtype=args.trunk_dtype,
+        data=data,
+        methods=parse_methods(args.methods),
+        seeds=_seeds(args.seeds),
+        buffer_bytes=parse_bytes(args.buffer),
+        epochs=args.epochs,
+        batch_size=args.batch_size,
+        learning_rate=args.learning_rate,
+        threads=args.threads,
+        engine=args.engine,
+        out=args.out,
+    )
+
+
+def _seeds(text: str) -> list[int]:
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not parts or not all(part.isdecimal() for part in parts):
+        raise UsageError(f"--seeds {text}; expected whole numbers such as 0,1,2")
+    return list(dict.fromkeys(int(part) for part in parts))

@@ -1,0 +1,77 @@
+"""``lightcl-host report``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from lightcl_edge.console import Command, Document, format_bytes, table
+from lightcl_edge.durable import replace_durably
+from lightcl_edge.errors import DataError
+
+if TYPE_CHECKING:
+    from lightcl_profiler.record import Report
+
+
+class ReportCommand(Command):
+    """Merge profiles of several boards, and a benchmark, into one HTML page.
+
+    REPORT is a report.json of lightcl-edge profile, or the folder it is in. The page has the paper's table beside what
+    every board measured, memory over time, and with --benchmark the accuracy after each task and against peak memory.
+    It is one file that refers to nothing outside itself.
+    """
+
+    name: ClassVar[str] = "report"
+    example: ClassVar[str] = "lightcl-host report pi4/ jetson/ --benchmark bench/benchmark.json --out boards.html"
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """See :class:`Command`."""
+        parser.add_argument(
+            "reports", nargs="+", type=Path, metavar="REPORT", help="report.json of a board, or its folder"
+        )
+        parser.add_argument("--benchmark", type=Path, metavar="FILE", help="benchmark.json of lightcl-host benchmark")
+        parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the page to write")
+
+    def run(self, args: argparse.Namespace) -> Document:
+        """See :class:`Command`."""
+        from lightcl_profiler.accuracy import read_benchmark
+        from lightcl_profiler.render_boards import render_boards
+
+        reports = [_read(path) for path in args.reports]
+        models = list(dict.fromkeys(report.work.model for report in reports))
+        if len(models) > 1:
+            raise DataError(f"the reports are of {models[0]} and {models[1]}; expected one network in all of them")
+        accuracy = None if args.benchmark is None else read_benchmark(args.benchmark)
+        replace_durably(args.out, render_boards(reports, accuracy).encode())
+        boards = [
+            {
+                "board": report.machine.board or report.machine.cpu_model,
+                "peaks": {each.method: int(each.figures["peak_rss_bytes"].median) for each in report.summary},
+            }
+            for report in reports
+        ]
+        return {"out": str(args.out), "model": models[0], "boards": boards}
+
+    def render(self, document: Document) -> str:
+        """See :class:`Command`."""
+        boards = document["boards"]
+        methods = list(dict.fromkeys(method for board in boards for method in board["peaks"]))
+        rows = [
+            [method, *(format_bytes(b["peaks"][method]) if method in b["peaks"] else "not run" for b in boards)]
+            for method in methods
+        ]
+        return f"{table(rows, ['peak memory', *(board['board'] for board in boards)])}\n\nwrote {document['out']}"
+
+
+def _read(path: Path) -> Report:
+    """The report of a board."""
+    from lightcl_profiler.record import Report
+
+    file = path / "report.json" if path.is_dir() else path
+    try:
+        document = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{file} can't be read ({error}); expected report.json of lightcl-edge profile") from error
+    return Report.from_document(document)

@@ -1,0 +1,74 @@
+"""``lightcl-host pretrain``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import ClassVar
+
+from lightcl_edge.console import Command, Document, table
+from lightcl_edge.errors import UsageError
+from lightcl_host.commands.arguments import add_model_arguments
+
+
+class PretrainCommand(Command):
+    """Train a network on labelled images and write its weights, for --weights of the other commands.
+
+    For data that no published network knows: SGD with momentum, a cosine schedule, label smoothing, shifts and mirror
+    images; on CUDA where torch sees it. The file is written after every epoch, so that an interrupted run leaves the
+    last one. Starts from random weights unless --weights says otherwise.
+    """
+
+    name: ClassVar[str] = "pretrain"
+    example: ClassVar[str] = (
+        "lightcl-host pretrain --model resnet18_cifar --data digits --test-data digits:test --epochs 2 "
+        "--out digits.safetensors"
+    )
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """See :class:`Command`."""
+        add_model_arguments(parser)
+        parser.set_defaults(weights="none")
+        parser.add_argument("--data", required=True, metavar="D", help="training images: a data specification")
+        parser.add_argument("--test-data", metavar="D", help="images to test on after each epoch")
+        parser.add_argument("--epochs", type=int, required=True, metavar="N", help="passes over the data")
+        parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="a .safetensors file")
+        parser.add_argument("--batch-size", type=int, default=128, metavar="N", help="images a step (default 128)")
+        parser.add_argument(
+            "--learning-rate", type=float, default=0.1, metavar="F", help="at its highest (default 0.1)"
+        )
+        parser.add_argument("--threads", type=int, metavar="N", help="of torch (default: its own choice)")
+
+    def run(self, args: argparse.Namespace) -> Document:
+        """See :class:`Command`."""
+        from lightcl_host.commands.options import source_options
+        from lightcl_host.pretrain import PretrainOptions, pretrain
+
+        for name in ("epochs", "batch_size", "threads"):
+            value = getattr(args, name)
+            if value is not None and value < 1:
+                raise UsageError(f"--{name.replace('_', '-')} {value}; expected 1 or more")
+        if not args.learning_rate > 0:
+            raise UsageError(f"--learning-rate {args.learning_rate}; expected a number above 0")
+        if args.out.suffix != ".safetensors":
+            raise UsageError(f"--out {args.out}; expected a path ending in .safetensors")
+        options = PretrainOptions(
+            source=source_options(args),
+            data=args.data,
+            test_data=args.test_data,
+            epochs=args.epochs,
+            batch_size=args.batch_size,
+            learning_rate=args.learning_rate,
+            out=args.out,
+            threads=args.threads,
+        )
+        return pretrain(options, args.progress)
+
+    def render(self, document: Document) -> str:
+        """See :class:`Command`."""
+        rows = [
+            [str(each["epoch"]), f"{each['loss']:.3f}", "" if each["accuracy"] is None else f"{each['accuracy']:.1%}"]
+            for each in document["epochs"]
+        ]
+        about = f"{document['model']}, {len(document['classes'])} classes, {document['images']} images"
+        return f"{document['out']}: {about}\n\n{table(rows, ['epoch', 'loss', 'test accuracy'])}"

@@ -1,0 +1,156 @@
+"""Memory of base classes for a bundle: the device starts with their features, without their images."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lightcl_edge.buffer_fill import fill
+from lightcl_edge.buffer_size import buffer_limit
+from lightcl_edge.classifier import BIAS, WEIGHT
+from lightcl_edge.console import Progress
+from lightcl_edge.errors import UsageError
+from lightcl_edge.feature_buffer import FeatureBuffer, buffer_identity, quotas
+from lightcl_edge.features import FeatureCodec
+from lightcl_edge.images import Dataset, normalise, open_dataset
+from lightcl_edge.manifest import FeatureInfo, InputInfo
+from lightcl_edge.strategies.statistics import ClassStatistics, discriminant_rows, soften
+from lightcl_host.inference import GraphRunner
+from lightcl_host.onnx_graph import FEATURES, IMAGE, PENULTIMATE, to_array, to_tensor
+
+if TYPE_CHECKING:
+    import onnx
+
+    from lightcl_host.split import Split
+
+IntArray = NDArray[np.int64]
+_BATCH = 16
+
+
+@dataclass(frozen=True)
+class SeedBuffer:
+    """What a bundle with base classes gets.
+
+    Attributes:
+        classes: names of the classifier's first rows.
+        buffer: features of them.
+    """
+
+    classes: list[str]
+    buffer: FeatureBuffer
+
+
+@dataclass(frozen=True)
+class SeedOptions:
+    """What the memory is made of.
+
+    Attributes:
+        data: a data specification: the base classes' images.
+        size: as ``lightcl-edge train --buffer-size`` takes it; None for its default.
+        seed: of the choice of images.
+    """
+
+    data: str
+    size: str | None
+    seed: int
+
+
+def seed_buffer(
+    options: SeedOptions,
+    info: InputInfo,
+    trunk: onnx.ModelProto,
+    trunk_bytes: bytes,
+    split: Split,
+    feature: FeatureInfo,
+    classes: list[str],
+    progress: Progress,
+) -> SeedBuffer:
+    """Run the exported trunk over as many images as the memory holds, every class alike.
+
+    Where the bundle knows no classes yet, those of the data become its first rows, in closed form (linear discriminant
+    analysis), so that the device recognises them before it has learned anything. The network's own classes
+    (``--keep-classes``) keep their rows.
+
+    Args:
+        options: which images, how many.
+        info: of the input.
+        trunk: as it goes into the bundle.
+        trunk_bytes: its file's content.
+        split: its head's classifier is changed where the bundle knows no classes.
+        feature: the uint8 form.
+        classes: names that the bundle knows already.
+        progress: shows how far it is.
+
+    Returns:
+        The memory and the names of all classes.
+
+    Raises:
+        UsageError: when the data have classes that a network with its own classes lacks, or too many.
+    """
+    dataset = open_dataset(options.data)
+    names = classes or dataset.classes
+    unknown = sorted(set(dataset.classes) - set(names))
+    if unknown or len(names) > split.head_info.capacity:
+        raise UsageError(
+            f"--seed-buffer has classes {unknown or len(names)}, expected at most {split.head_info.capacity} classes, "
+            "and with --keep-classes only the network's own; use --max-classes N for more"
+        )
+    codec = FeatureCodec(feature)
+    identity = buffer_identity(codec, hashlib.sha256(trunk_bytes).hexdigest())
+    limit = buffer_limit(options.size, identity)
+    labels = np.array([names.index(name) for name in dataset.classes])[dataset.labels]
+    rows = _drawn(labels, len(names), limit, options.seed)
+    stored = _features(dataset, rows, info, GraphRunner(trunk), codec, progress)
+    rng = np.random.default_rng([options.seed, 1])
+    places = np.arange(len(rows))
+    buffer = fill(FeatureBuffer.empty(identity), stored.__getitem__, places, labels[rows], limit, rng)
+    seen = np.bincount(labels, minlength=len(names))
+    buffer = FeatureBuffer(identity, buffer.features, buffer.labels, _ranks(buffer, seen), seen)
+    if not classes:
+        _write_rows(split, buffer)
+    return SeedBuffer(list(names), buffer)
+
+
+def _drawn(labels: IntArray, classes: int, limit: int, seed: int) -> IntArray:
+    """A uniform choice of images, every class alike."""
+    granted = quotas(np.bincount(labels, minlength=classes), limit)
+    shuffled = np.random.default_rng([seed, 0]).permutation(len(labels))
+    kept = [shuffled[labels[shuffled] == row][: granted[row]] for row in range(classes)]
+    return np.sort(np.concatenate(kept))
+
+
+def _ranks(buffer: FeatureBuffer, seen: IntArray) -> NDArray[np.float64]:
+    """Ranks as if all images had been offered: the smallest of as many random numbers (a share of what was seen)."""
+    held = np.bincount(buffer.labels, minlength=len(seen))
+    share = held / np.maximum(1, seen)
+    return np.asarray(buffer.ranks * share[buffer.labels])
+
+
+def _features(
+    dataset: Dataset, rows: IntArray, info: InputInfo, trunk: GraphRunner, codec: FeatureCodec, progress: Progress
+) -> NDArray[np.uint8]:
+    """uint8 features of the chosen images."""
+    parts = []
+    for at in progress.track(range(0, len(rows), _BATCH), "seeding the buffer"):
+        pixels = np.stack([dataset.load(int(row), info) for row in rows[at : at + _BATCH]])
+        parts.append(codec.encode(trunk({IMAGE: normalise(pixels, info)}, [FEATURES])[FEATURES]))
+    return np.concatenate(parts)
+
+
+def _write_rows(split: Split, buffer: FeatureBuffer) -> None:
+    """The classifier's first rows, from the memory alone."""
+    size, classes = split.head_info.penultimate_size, len(buffer.seen)
+    statistics, head = ClassStatistics(classes, size), GraphRunner(split.head)
+    for at in range(0, len(buffer), _BATCH):
+        rows = np.arange(at, min(at + _BATCH, len(buffer)))
+        statistics.add(head({FEATURES: buffer.read(rows)}, [PENULTIMATE])[PENULTIMATE], buffer.labels[rows])
+    weights, biases = soften(*discriminant_rows(statistics.means, statistics.covariance()), statistics.means)
+    for tensor in split.head.graph.initializer:
+        if tensor.name in (WEIGHT, BIAS):
+            changed = to_array(tensor).astype(np.float32)
+            changed[:classes] = weights if tensor.name == WEIGHT else biases
+            tensor.CopyFrom(to_tensor(changed, tensor.name))

@@ -1,0 +1,92 @@
+"""A bounded memory of images, filled by reservoir sampling (Vitter 1985)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+
+@dataclass(frozen=True)
+class Remembered:
+    """Samples from the buffer.
+
+    Attributes:
+        images: shape ``(n, 3, h, w)``.
+        labels: shape ``(n,)``.
+        logits: what the network said when they were stored, shape ``(n, classes)``; None where none are kept.
+    """
+
+    images: torch.Tensor
+    labels: torch.Tensor
+    logits: torch.Tensor | None = None
+
+
+class Buffer:
+    """Keeps a uniform sample of all it was ever offered.
+
+    Args:
+        capacity: most samples kept.
+        seed: of the random choices.
+    """
+
+    def __init__(self, capacity: int, seed: int) -> None:
+        self.capacity = capacity
+        self._random = np.random.default_rng(seed)
+        self._offered = 0
+        self._images: list[torch.Tensor] = []
+        self._labels: list[torch.Tensor] = []
+        self._logits: list[torch.Tensor] = []
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def offer(self, images: torch.Tensor, labels: torch.Tensor, logits: torch.Tensor | None = None) -> None:
+        """Show the samples of a batch, one after the other: the i-th ever is kept with probability capacity / i.
+
+        Args:
+            images: shape ``(n, 3, h, w)``.
+            labels: shape ``(n,)``.
+            logits: shape ``(n, classes)``; given always or never.
+        """
+        for row in range(len(images)):
+            self._offered += 1
+            place = len(self._images)
+            if place >= self.capacity:
+                place = int(self._random.integers(self._offered))
+                if place >= self.capacity:
+                    continue
+            kept = [(self._images, images), (self._labels, labels)]
+            kept += [(self._logits, logits)] if logits is not None else []
+            for store, values in kept:
+                store[place : place + 1] = [values[row].detach().clone()]
+
+    def sample(self, count: int) -> Remembered:
+        """Draw without replacement.
+
+        Args:
+            count: how many; all there are when fewer.
+
+        Returns:
+            The samples; only to be called when the buffer is not empty.
+        """
+        rows = self._random.permutation(len(self))[:count].tolist()
+        logits = torch.stack([self._logits[row] for row in rows]) if self._logits else None
+        images = torch.stack([self._images[row] for row in rows])
+        return Remembered(images, torch.stack([self._labels[row] for row in rows]), logits)
+
+    def all(self) -> Remembered:
+        """Everything, in order."""
+        logits = torch.stack(self._logits) if self._logits else None
+        return Remembered(torch.stack(self._images), torch.stack(self._labels), logits)
+
+    def keep(self, rows: list[int]) -> None:
+        """Forget all but some.
+
+        Args:
+            rows: positions to keep.
+        """
+        for store in (self._images, self._labels, self._logits):
+            if store:
+                store[:] = [store[row] for row in rows]

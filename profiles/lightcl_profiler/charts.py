@@ -1,0 +1,116 @@
+"""Accuracy as inline SVG: over the tasks, and against memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lightcl_profiler.svg import COLOURS, nice_step, picture, text
+
+_MIB = 2**20
+_HEIGHT = 320
+_LABEL_HEIGHT = 13.0
+
+
+@dataclass(frozen=True)
+class Series:
+    """A method's accuracy.
+
+    Attributes:
+        label: the method.
+        colour: index of its colour.
+        shares: after each task, 0 to 1.
+        peak_bytes: its memory.
+    """
+
+    label: str
+    colour: int
+    shares: Sequence[float]
+    peak_bytes: int
+
+
+class _Plane:
+    """Accuracy upwards in percent, anything to the right."""
+
+    def __init__(self, width: int, right_margin: int, low: float, high: float) -> None:
+        self.left, self.right, self.top, self.bottom = 40, width - right_margin, 18, _HEIGHT - 34
+        self._low, self._high = low, max(high, low + 1e-9)
+
+    def x(self, value: float) -> float:
+        return self.left + (self.right - self.left) * (value - self._low) / (self._high - self._low)
+
+    def y(self, share: float) -> float:
+        return self.bottom - (self.bottom - self.top) * share
+
+    def frame(self, below: str) -> list[str]:
+        body = [text(0, self.top - 6, "accuracy, %", "axis"), text(self.right, _HEIGHT - 4, below, "axis", "end")]
+        for percent in range(0, 101, 20):
+            y = self.y(percent / 100)
+            body.append(f'<line x1="{self.left}" x2="{self.right}" y1="{y:.1f}" y2="{y:.1f}" class="grid"/>')
+            body.append(text(self.left - 6, y + 4, str(percent), "axis", "end"))
+        return body
+
+
+def tasks_chart(series: Sequence[Series], width: int, title: str) -> str:
+    """Accuracy over all classes seen so far, after each task.
+
+    Args:
+        series: the methods; one with a single value stands at the last task.
+        width: of the picture.
+        title: for those who can't see it.
+
+    Returns:
+        An ``<svg>`` element.
+    """
+    tasks = max((len(each.shares) for each in series), default=1)
+    plane = _Plane(width, 10, 1, tasks)
+    body = plane.frame("tasks learned")
+    body += [text(plane.x(task), plane.bottom + 16, str(task), "axis", "middle") for task in range(1, tasks + 1)]
+    for each in series:
+        first = tasks - len(each.shares) + 1
+        points = [(plane.x(first + i), plane.y(share)) for i, share in enumerate(each.shares)]
+        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+        body.append(f'<polyline points="{path}" class="line c{each.colour % COLOURS}"/>')
+        body += [_dot(x, y, each.colour) for x, y in points]
+    return picture(width, _HEIGHT, title, body, "timeline")
+
+
+def memory_chart(series: Sequence[Series], width: int, title: str) -> str:
+    """Final accuracy against peak memory: up and to the left is better.
+
+    Args:
+        series: the methods.
+        width: of the picture.
+        title: for those who can't see it.
+
+    Returns:
+        An ``<svg>`` element.
+    """
+    most = max((each.peak_bytes for each in series), default=_MIB) / _MIB
+    plane = _Plane(width, 12, 0, most * 1.08)
+    body = plane.frame("peak resident memory, MiB")
+    step = nice_step(most * 1.08, 8 if width > 500 else 4)
+    ticks = [step * i for i in range(int(most * 1.08 / step) + 1)]
+    body += [text(plane.x(value), plane.bottom + 16, f"{value:g}", "axis", "middle") for value in ticks]
+    taken: list[tuple[float, float, float]] = []
+    for each in sorted(series, key=lambda each: -each.shares[-1]):
+        x, y = plane.x(each.peak_bytes / _MIB), plane.y(each.shares[-1])
+        body.append(_dot(x, y, each.colour))
+        wide = 6.6 * len(each.label) + 10
+        start = x + 8 if x + 8 + wide < width else x - 8 - wide
+        line = _free_line(start, wide, y, taken)
+        taken.append((start, wide, line))
+        body.append(text(start, line + 4, each.label, "value"))
+    return picture(width, _HEIGHT, title, body, "timeline")
+
+
+def _dot(x: float, y: float, colour: int) -> str:
+    return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" class="fill c{colour % COLOURS}"/>'
+
+
+def _free_line(start: float, wide: float, y: float, taken: Sequence[tuple[float, float, float]]) -> float:
+    """The height nearest below ``y`` where a label meets no other."""
+    line = y
+    while any(start < s + w and s < start + wide and abs(line - at) < _LABEL_HEIGHT for s, w, at in taken):
+        line += 2
+    return line

@@ -1,0 +1,96 @@
+"""What must not replace a good head: each keeps the old generation, exit code 7, with a table of classes."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import pytest
+
+from small_bundle import make_folder
+
+NAMES = ["red", "green", "blue", "grey"]
+
+
+@pytest.fixture
+def taught(edge, bundle, tmp_path):
+    """A state that knows four colours; gives it and a check that a training is refused."""
+    state, data = tmp_path / "state", make_folder(tmp_path / "data", NAMES, count=30)
+    edge("train", "--bundle", bundle, "--state", state, "--data", data, "--strategy", "replay", "--quiet")
+
+    def refused(data, *more):
+        before = {p: p.read_bytes() for p in (state / "generations").rglob("*") if p.is_file()}
+        out, err = edge("train", "--state", state, "--data", data, *more, "--json", code=7)
+        after = {p: p.read_bytes() for p in (state / "generations").rglob("*") if p.is_file()}
+        assert after == before and (state / "CURRENT").read_text() == "1\n" and not (state / "work").exists()
+        error = json.loads(out)["error"]
+        assert error["code"] == 7 and error["kind"] == "RejectedError" and "the old head stays" in error["message"]
+        assert error["message"] in err
+        return error
+
+    return state, refused
+
+
+def swapped(folder, names):
+    """Pictures with every label wrong: each class's folder holds the next one's."""
+    make_folder(folder, names, count=30, seed=3)
+    for name in names:
+        os.rename(folder / name, folder / f"{name}-was")
+    for name, other in zip(names, [*names[1:], names[0]], strict=True):
+        os.rename(folder / f"{name}-was", folder / other)
+    return folder
+
+
+@pytest.mark.parametrize("strategy", ["replay", "slda", "ncm", "lightcl", "finetune"])
+def test_poisoned_labels(taught, tmp_path, strategy):
+    _, refused = taught
+    poison = swapped(tmp_path / "poison", NAMES)
+    more = ("--learning-rate", "0.05", "--epochs", "20") if strategy in ("lightcl", "finetune") else ()
+    error = refused(poison, "--strategy", strategy, *more)
+    assert set(error["per_class"]) == set(NAMES)
+    assert all(row["images"] > 0 and row["before"] is not None for row in error["per_class"].values())
+    assert "held out" in error["message"] and "among earlier classes" in error["message"]
+
+
+@pytest.mark.parametrize("strategy", ["replay", "finetune"])
+def test_a_huge_learning_rate(taught, tmp_path, strategy):
+    _, refused = taught
+    mixed = make_folder(tmp_path / "more", NAMES, count=30, seed=4)
+    refused(mixed, "--strategy", strategy, "--learning-rate", "50")
+
+
+def test_numbers_that_are_not_numbers(taught, tmp_path):
+    _, refused = taught
+    mixed = make_folder(tmp_path / "more", NAMES, count=10, seed=4)
+    error = refused(mixed, "--strategy", "finetune", "--learning-rate", "3e38")
+    assert "not finite" in error["message"]
+    assert set(error["per_class"]) == set(NAMES)
+
+
+def test_a_batch_of_one_class_that_swallows_the_others(taught, tmp_path):
+    """Everything the camera saw under one name."""
+    _, refused = taught
+    everything = make_folder(tmp_path / "seen", NAMES, count=30, seed=5)
+    for name in NAMES[1:]:
+        for path in sorted((everything / name).iterdir()):
+            os.rename(path, everything / "red" / f"{name}-{path.name}")
+        (everything / name).rmdir()
+    error = refused(everything, "--strategy", "finetune", "--learning-rate", "0.05", "--epochs", "20")
+    assert error["per_class"]["green"]["after"] < error["per_class"]["green"]["before"]
+
+
+def test_max_forgetting_decides(taught, edge, tmp_path):
+    state, refused = taught
+    poison = swapped(tmp_path / "poison", NAMES)
+    refused(poison, "--strategy", "slda", "--max-forgetting", "0.05")
+    out, _ = edge("train", "--state", state, "--data", poison, "--strategy", "slda", "--max-forgetting", "1", "--json")
+    table = json.loads(out)["per_class"]
+    assert set(table) == set(NAMES) and json.loads(out)["generation"] == 2
+
+
+def test_good_images_pass_and_the_table_says_so(taught, edge, tmp_path):
+    state, _ = taught
+    more = make_folder(tmp_path / "more", ["red", "green"], count=20, seed=6)
+    document = json.loads(edge("train", "--state", state, "--data", more, "--json")[0])
+    assert document["generation"] == 2 and document["per_class"]["blue"]["after"] > 0.7
+    assert document["buffer"]["samples"] > 0 and document["strategy_reason"]

@@ -1,0 +1,101 @@
+"""The programming interface, and the example in its document."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lightcl_edge import Learner
+from lightcl_edge.errors import BundleError, DataError, RejectedError, StateError, UsageError
+from small_bundle import COLOURS
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "api.md"
+
+
+def pictures(name, count, seed=0, side=20):
+    rng = np.random.default_rng([seed, len(name)])
+    return list(np.clip(rng.normal(COLOURS[name], 60, (count, side, side + 3, 3)), 0, 255).astype(np.uint8))
+
+
+@pytest.mark.parametrize("strategy", [None, "auto", "slda"])
+def test_learn_predict_evaluate(bundle, tmp_path, strategy):
+    learner = Learner.open(bundle, tmp_path / "state", strategy=strategy, threads=1)
+    assert (learner.classes, learner.generation) == ([], 0)
+    with pytest.raises(StateError):
+        learner.predict(pictures("red", 1))
+    learned = learner.learn(pictures("red", 12) + pictures("green", 12), ["red"] * 12 + ["green"] * 12)
+    assert learned.generation == 1 and learned.new_classes == ["green", "red"] == learner.classes
+    assert learner.predict(pictures("red", 1, 7))[0].label == "red"
+    learner.learn_one(pictures("blue", 1)[0], "blue")
+    again = learner.learn(pictures("blue", 9, 3), ["blue"] * 9)
+    assert again.new_classes == [] and again.classes == ["green", "red", "blue"] and learner.generation == 3
+    found = learner.predict(pictures("blue", 2, 8, side=31))
+    assert [each.label for each in found] == ["blue", "blue"]
+    assert sum(found[0].probabilities.values()) == pytest.approx(1, abs=1e-5)
+    assert found[0].probability == max(found[0].probabilities.values())
+    test = [picture for name in learner.classes for picture in pictures(name, 6, 9)]
+    evaluation = learner.evaluate(test, [name for name in learner.classes for _ in range(6)])
+    assert evaluation.accuracy > 0.9 and evaluation.document()["images"] == 18
+
+
+def test_a_state_alone_is_enough_and_other_processes_are_seen(bundle, tmp_path):
+    first = Learner.open(bundle, tmp_path / "state", threads=1)
+    first.learn(pictures("red", 6) + pictures("grey", 6), ["red"] * 6 + ["grey"] * 6)
+    second = Learner.open(None, tmp_path / "state", threads=1)
+    assert second.predict(pictures("red", 1, 5))[0].label == "red"
+    first.learn(pictures("blue", 8), ["blue"] * 8)
+    assert second.predict(pictures("blue", 1, 5))[0].label == "blue" and second.generation == 2
+
+
+def test_the_gate_raises_with_its_table(bundle, tmp_path):
+    learner = Learner.open(bundle, tmp_path / "state", threads=1)
+    names = ["red", "green", "blue"]
+    learner.learn([p for name in names for p in pictures(name, 20)], [name for name in names for _ in range(20)])
+    with pytest.raises(RejectedError) as caught:
+        wrong = [name for name in ("blue", "red", "green") for _ in range(20)]
+        learner.learn([p for name in names for p in pictures(name, 20, 1)], wrong)
+    assert set(caught.value.details["per_class"]) == set(names) and learner.generation == 1
+
+
+def test_mistakes_are_named(bundle, tmp_path):
+    with pytest.raises(BundleError, match="no state"):
+        Learner.open(None, tmp_path / "nowhere")
+    learner = Learner.open(bundle, tmp_path / "state")
+    image = pictures("red", 1)[0]
+    for images, labels, words in (
+        ([image], ["a", "b"], "1 images and 2 labels"),
+        ([], [], "at least one"),
+        ([image.astype(np.float32)], ["a"], "image 0 is float32"),
+        ([image[..., 0]], ["a"], "expected RGB"),
+        ([[1, 2]], ["a"], "image 0 is list"),
+        ([image], [3], "label 0 is 3"),
+    ):
+        with pytest.raises(DataError, match=words):
+            learner.learn(images, labels)
+    with pytest.raises(UsageError, match="no strategy 'magic'"):
+        Learner.open(bundle, tmp_path / "state", strategy="magic").learn([image], ["a"])
+
+
+def test_the_example_of_the_document_runs(bundle, tmp_path):
+    code = re.search(r"```python\n(.*?)```", DOCUMENT.read_text(), re.S).group(1)
+    script = tmp_path / "camera_loop.py"
+    script.write_text(code)
+    command = [sys.executable, str(script), str(bundle), str(tmp_path / "state")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("generation 1 knows ['apple', 'plum'], learned by ")
+    assert lines[1].startswith("apple") and int(lines[-1].removeprefix("accuracy ").removesuffix("%")) >= 80
+
+
+def test_importing_the_package_is_light():
+    code = "import lightcl_edge, sys; print(lightcl_edge.__version__, 'numpy' in sys.modules, 'PIL' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split()[1:] == ["False", "False"]
+    with pytest.raises(AttributeError):
+        __import__("lightcl_edge").Teacher  # noqa: B018

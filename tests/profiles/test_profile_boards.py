@@ -1,0 +1,114 @@
+"""Reports of several boards with a benchmark, as one page."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from profile_samples import MIB, make_run
+
+from lightcl_edge.errors import DataError
+from lightcl_host.cli import main
+from lightcl_profiler.accuracy import read_benchmark
+from lightcl_profiler.charts import Series, memory_chart
+from lightcl_profiler.record import Report, SmallestLimit, Trial
+from lightcl_profiler.render_boards import render_boards
+from lightcl_profiler.render_html import render_html
+from lightcl_profiler.render_text import render_text
+from lightcl_profiler.summary import summarise
+
+MATRIX = [[0.9, 0.0], [0.2, 0.8]]
+
+
+def write_benchmark(path: Path) -> Path:
+    spread = {"mean": 0.5, "deviation": 0.02}
+    entry = {"seeds": [0, 1], "class_incremental": spread, "task_incremental": spread, "forgetting": {"mean": 0.7}}
+    methods = [
+        {**entry, "method": "lightcl", "class_incremental_matrix": MATRIX},
+        {**entry, "method": "sgd", "class_incremental_matrix": MATRIX},
+        {**entry, "method": "joint_torch", "class_incremental_matrix": [[0.6, 0.6]]},
+    ]
+    setting = {"model": "net", "tasks": 2, "data": "d", "training_images": 8, "test_images": 4, "seeds": [0, 1]}
+    path.write_text(json.dumps({"methods": methods, "setting": setting}))
+    return path
+
+
+def test_accuracies_of_a_benchmark(tmp_path: Path) -> None:
+    run = read_benchmark(write_benchmark(tmp_path / "b.json"))
+    assert set(run.methods) == {"lightcl", "sgd", "joint"}
+    assert run.methods["sgd"].after_each_task == pytest.approx([0.9, 0.5])
+    assert run.methods["joint"].after_each_task == [0.5]
+    assert run.methods["joint"].forgetting is None
+    assert "8 training and 4 test images, seeds 0, 1" in run.description
+    (tmp_path / "c.json").write_text("{}")
+    with pytest.raises(DataError, match=r"c.json is no benchmark .* expected benchmark.json"):
+        read_benchmark(tmp_path / "c.json")
+
+
+def test_two_boards_on_one_page(report: Report, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runs = [replace(run, calculated_bytes=153 * MIB) if run.method == "sgd" else run for run in report.runs]
+    first = replace(report, runs=runs)
+    pi = replace(report.machine, board="Raspberry Pi 4 <8>")
+    other_runs = [make_run("lightcl", 1, 130)]
+    second = replace(report, machine=pi, runs=other_runs, summary=summarise(other_runs, {}))
+    for name, each in (("a", first), ("b", second)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "report.json").write_text(json.dumps(each.to_document()))
+    out, bench = tmp_path / "page.html", write_benchmark(tmp_path / "b.json")
+    code = main(
+        ["report", str(tmp_path / "a"), str(tmp_path / "b/report.json"), "--benchmark", str(bench), "--out", str(out)]
+    )
+    assert code == 0
+    assert "130.0 MiB" in capsys.readouterr().out
+    page = out.read_text()
+    for shown in (
+        '153.4 MiB<span class="tag published">',
+        '153.0 MiB<span class="tag calculated">',
+        '520.0 MiB<span class="tag measured">',
+        "Raspberry Pi 4 &lt;8&gt;",
+        "not run",
+        "Accuracy after each task",
+        '34.21 %<span class="tag published">',
+        '50.0 %<span class="tag measured">',
+    ):
+        assert shown in page, shown
+    assert not re.search(r"https?:|url\(|@import|<script|<link|<img|<8>", page)
+
+
+def test_reports_of_two_networks_do_not_mix(report: Report, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other = replace(report, work=replace(report.work, model="another"))
+    for name, each in (("a", report), ("b", other)):
+        (tmp_path / f"{name}.json").write_text(json.dumps(each.to_document()))
+    code = main(["report", str(tmp_path / "a.json"), str(tmp_path / "b.json"), "--out", str(tmp_path / "p.html")])
+    assert code == 4
+    assert "expected one network in all of them" in capsys.readouterr().err
+    assert main(["report", str(tmp_path / "none"), "--out", str(tmp_path / "p.html")]) == 4
+
+
+def test_limits_are_shown_or_explained(report: Report) -> None:
+    trials = [Trial(256 * MIB, True, None, 2.0), Trial(130 * MIB, False, "killed", 1.0)]
+    limits = [SmallestLimit("lightcl", 140 * MIB, trials), SmallestLimit("sgd", None, [], "no <cgroup>")]
+    limited = replace(report, limits=limits)
+    page, text = render_html(limited), render_text(limited)
+    assert "140.0 MiB<span" in page
+    assert "256.0 MiB yes, 130.0 MiB no" in page
+    assert "no &lt;cgroup&gt;" in page
+    assert "no <cgroup>" in text
+    assert Report.from_document(json.loads(json.dumps(limited.to_document()))) == limited
+
+
+def test_labels_of_near_points_do_not_meet() -> None:
+    series = [Series(f"method{i}", i, [0.5], 600 * MIB) for i in range(6)]
+    picture = memory_chart(series, 960, "t")
+    lines = [float(y) for y in re.findall(r'y="([\d.]+)" class="value"', picture)]
+    assert len(lines) == 6
+    assert min(b - a for a, b in zip(sorted(lines), sorted(lines)[1:], strict=False)) >= 12
+
+
+def test_the_page_without_a_benchmark(report: Report) -> None:
+    page = render_boards([report], None)
+    assert "Accuracy" not in page
+    assert "The machine and the command" in page
