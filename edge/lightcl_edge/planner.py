@@ -15,6 +15,7 @@ import psutil
 
 from lightcl_edge import memory
 from lightcl_edge.console import format_bytes
+from lightcl_edge.engines.step_choice import choose_step
 from lightcl_edge.errors import DoesNotFitError
 from lightcl_edge.extraction import extraction_batch
 from lightcl_edge.machine import cgroup_limit
@@ -24,7 +25,7 @@ MIB = 2**20
 #: What loading and a first session add to the process as it starts (measured on x86-64, onnxruntime 1.32, torch 2.13),
 #: and what they add for training: the trunk's session leaves some heap behind that can't be returned.
 ONNXRUNTIME_BYTES = 36 * MIB
-ONNXRUNTIME_TRAINING_BYTES = 46 * MIB
+ONNXRUNTIME_TRAINING_BYTES = 20 * MIB
 TORCH_BYTES = 232 * MIB
 #: Copies of the trunk's weights (file, initialisers re-laid for the processor), and of an image in preparation.
 TRUNK_COPIES, PIXEL_COPIES = 2.0, 2.0
@@ -98,30 +99,51 @@ def _torch_bytes(manifest: Manifest, batch_size: int, buffer_samples: int) -> in
 
 
 def _ort_bytes(manifest: Manifest, batch_size: int, buffer_samples: int) -> int:
-    """The cheaper kind of update, as the engine chooses it: parameters, accumulators, the graph's own peak."""
+    """The way of training that the engine takes: parameters, accumulators, the graph's own peak."""
+    held = _held_bytes(manifest, batch_size, buffer_samples)
+    if not manifest.training_step:
+        return held
+    spare = spare_step_bytes(manifest, batch_size, buffer_samples)
+    choice = choose_step(manifest.training_step, manifest.cost.head_parameter_bytes, spare_bytes=spare)
+    return held + choice.working_bytes
+
+
+def _held_bytes(manifest: Manifest, batch_size: int, buffer_samples: int) -> int:
+    """What training in onnxruntime holds beside the working memory of a step."""
     cost, rows = manifest.cost, batch_size + buffer_samples
-    kinds = []
-    for update, held in (("in_place", cost.head_parameter_bytes), ("accumulate", 2 * cost.head_parameter_bytes)):
-        peaks = [graph.peak_bytes for graph in manifest.training_step if graph.update == update]
-        if peaks:
-            kinds.append(held + max(peaks))
     batch = rows * 4 * math.prod(manifest.feature.shape) + buffer_samples * cost.head_pattern_bytes
-    return ONNXRUNTIME_TRAINING_BYTES + min(kinds, default=0) + batch
+    return ONNXRUNTIME_TRAINING_BYTES + cost.head_parameter_bytes + batch
 
 
-def plan_closed_form(manifest: Manifest, images: int) -> Plan:
+def spare_step_bytes(manifest: Manifest, batch_size: int, buffer_samples: int) -> int:
+    """Working memory a training step may take without raising the run's peak, because extraction needs as much.
+
+    Args:
+        manifest: of the bundle.
+        batch_size: samples a step.
+        buffer_samples: samples with patterns a step.
+
+    Returns:
+        Bytes; 0 or less where training is the larger phase whatever it does.
+    """
+    return _extract_bytes(manifest) - _held_bytes(manifest, batch_size, buffer_samples)
+
+
+def plan_closed_form(manifest: Manifest, engine: str, images: int) -> Plan:
     """Predict a run of a strategy without gradients: the head forward, a covariance, and the classifier from it.
 
     Args:
         manifest: of the bundle.
+        engine: ``ort`` or ``torch``.
         images: of the task.
 
     Returns:
         The plan.
     """
     cost = manifest.cost
+    loaded = TORCH_BYTES if engine == "torch" else ONNXRUNTIME_TRAINING_BYTES
     batch = FORWARD_ROWS * (4 * math.prod(manifest.feature.shape) + cost.head_activation_bytes)
-    train = ONNXRUNTIME_TRAINING_BYTES + 2 * cost.head_parameter_bytes + batch + covariance_bytes(manifest)
+    train = loaded + 2 * cost.head_parameter_bytes + batch + covariance_bytes(manifest)
     disk = images * (math.prod(manifest.feature.shape) + 8) + cost.head_parameter_bytes + covariance_bytes(manifest)
     base = memory.sample(with_pss=False).rss_bytes or 0
     return Plan(base, _extract_bytes(manifest), train, disk)

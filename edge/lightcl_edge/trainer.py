@@ -42,7 +42,7 @@ from lightcl_edge.images import Dataset, open_dataset
 from lightcl_edge.interrupts import DeferredInterrupt
 from lightcl_edge.manifest import TrainingDefaults
 from lightcl_edge.memory import PhaseMeter, give_back
-from lightcl_edge.planner import refuse_what_does_not_fit
+from lightcl_edge.planner import refuse_what_does_not_fit, spare_step_bytes
 from lightcl_edge.state import State, bundle_for
 from lightcl_edge.strategies import make_strategy
 from lightcl_edge.strategies.choice import choose_strategy, plan_for
@@ -256,7 +256,8 @@ class _Run:
         labels = np.array([self._classes.index(name) for name in self._dataset.classes])[extracted.store.labels]
         train_rows, held_rows = split_holdout(labels, self._rng(_STREAM_HOLDOUT))
         with self._meter.phase("import"):
-            engine = make_engine(self._choice, self._bundle, self._options.threads)
+            spare = spare_step_bytes(self._bundle.manifest, self._settings.batch_size, self._settings.buffer_samples)
+            engine = make_engine(self._choice, self._bundle, self._options.threads, spare)
         checkpoints = Checkpoints(self._state.work, self._key())
         samples = Samples(extracted.store, self._codec, labels, train_rows)
         with self._meter.phase("train"):

@@ -19,8 +19,9 @@ from lightcl_edge.manifest import HeadInfo
 from lightcl_edge.memory import peak_rss_bytes
 from lightcl_edge.tensor_file import TensorFile
 
-METHODS = ("ort_in_place", "ort_accumulate", "torch_sgd")
+METHODS = ("ort_auto", "ort_in_place", "ort_accumulate", "torch_engine", "torch_sgd")
 REFERENCE = "torch_sgd"
+TORCH_ENGINE = "torch_engine"
 
 
 @dataclass(frozen=True)
@@ -100,11 +101,21 @@ def random_batch(head: HeadInfo, feature_shape: list[int], pattern_shapes: dict[
 
 def _ort_stepper(bundle: Bundle, job: StepJob) -> Stepper:
     from lightcl_edge.engines.ort_engine import OrtEngine
+    from lightcl_edge.planner import spare_step_bytes
 
     info = bundle.manifest.head
     steps = [(graph, bundle.path(graph.path)) for graph in bundle.manifest.training_step]
     update = job.method.removeprefix("ort_")
-    engine = OrtEngine(bundle.path(HEAD), info, bundle.manifest.feature.shape, steps, job.threads, update)
+    spare = spare_step_bytes(bundle.manifest, job.samples, job.buffered_samples)
+    engine = OrtEngine(bundle.path(HEAD), info, bundle.manifest.feature.shape, steps, job.threads, update, spare)
+    engine.load(TensorFile(bundle.path(HEAD_PARAMETERS), BundleError))
+    return engine.step
+
+
+def _torch_engine_stepper(bundle: Bundle, job: StepJob) -> Stepper:
+    from lightcl_edge.engines.torch_engine import TorchEngine
+
+    engine = TorchEngine(bundle.path(HEAD), bundle.manifest.head, job.threads)
     engine.load(TensorFile(bundle.path(HEAD_PARAMETERS), BundleError))
     return engine.step
 
@@ -177,14 +188,15 @@ def run_job(job: StepJob, shapes: dict[str, list[int]]) -> StepRecord:
     Returns:
         The measurement.
     """
-    if job.method == REFERENCE:
+    if job.method in (REFERENCE, TORCH_ENGINE):
         import torch  # noqa: F401
     else:
         import onnxruntime  # noqa: F401
     import_bytes = peak_rss_bytes()
     bundle = Bundle.open(job.bundle)
     batch = random_batch(bundle.manifest.head, bundle.manifest.feature.shape, shapes, job)
-    step = _torch_stepper(bundle, job) if job.method == REFERENCE else _ort_stepper(bundle, job)
+    steppers = {REFERENCE: _torch_stepper, TORCH_ENGINE: _torch_engine_stepper}
+    step = steppers.get(job.method, _ort_stepper)(bundle, job)
     load_bytes, seconds, loss = peak_rss_bytes(), [], 0.0
     for _ in range(job.steps):
         started = time.perf_counter()

@@ -52,13 +52,14 @@ def choose_engine(asked: str, bundle: Bundle) -> EngineChoice:
     )
 
 
-def make_engine(choice: EngineChoice, bundle: Bundle, threads: int | None) -> Engine:
+def make_engine(choice: EngineChoice, bundle: Bundle, threads: int | None, spare_bytes: int = 0) -> Engine:
     """Import and build the chosen engine.
 
     Args:
         choice: which one.
         bundle: the head to train.
         threads: processors to use; None for all.
+        spare_bytes: working memory that a step may take freely, because another phase of the run needs as much.
 
     Returns:
         The engine, with no parameters loaded yet.
@@ -72,7 +73,7 @@ def make_engine(choice: EngineChoice, bundle: Bundle, threads: int | None) -> En
         from lightcl_edge.engines.ort_engine import OrtEngine
 
         steps = [(graph, bundle.path(graph.path)) for graph in bundle.manifest.training_step]
-        return OrtEngine(head, info, bundle.manifest.feature.shape, steps, threads)
+        return OrtEngine(head, info, bundle.manifest.feature.shape, steps, threads, spare_bytes=spare_bytes)
     try:
         from lightcl_edge.engines.torch_engine import TorchEngine
     except (ImportError, OSError) as error:

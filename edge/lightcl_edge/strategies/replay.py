@@ -29,7 +29,7 @@ from lightcl_edge.strategies.closed_form import classifier_rows
 from lightcl_edge.strategies.contract import Arrays, Settings, Task
 from lightcl_edge.strategies.lightcl import LOGITS, LightCL
 from lightcl_edge.strategies.slda import Slda
-from lightcl_edge.strategies.statistics import DoubleArray, soften
+from lightcl_edge.strategies.statistics import ClassStatistics, DoubleArray, soften
 
 #: The learning rate is meant for penultimate activations up to this squared length; longer ones get a smaller one.
 SQUARED_LENGTH = 1000.0
@@ -75,6 +75,7 @@ class Replay(Slda):
         super().__init__(head, settings)
         self._patterns = LightCL(head, settings)
         self._start: dict[str, FloatArray] = {}
+        self._squared_length = 0.0
 
     def restore(self, arrays: Arrays) -> None:
         """Take up statistics, and the pattern masks if there are some.
@@ -113,9 +114,10 @@ class Replay(Slda):
         if task.exported and self.trust < 1 and finite:
             engine.load(_Between(start, engine.views(), self.trust))
 
-    def rows(self, means: DoubleArray) -> tuple[FloatArray, FloatArray]:
+    def rows(self, statistics: ClassStatistics, means: DoubleArray) -> tuple[FloatArray, FloatArray]:
         """Softened rows of :meth:`Slda.rows`."""
-        return soften(*super().rows(means), means)
+        self._squared_length = statistics.squared_length()
+        return soften(*super().rows(statistics, means), means)
 
     def pool(self, task: Task) -> IntArray:
         """New samples and all that are remembered."""
@@ -130,5 +132,4 @@ class Replay(Slda):
 
     def rate(self, done: float) -> float:
         """Falls linearly to zero; from less where activations are long, whose gradients are too."""
-        longest = max(self._statistics.squared_length(), SQUARED_LENGTH)
-        return (1.0 - done) * SQUARED_LENGTH / longest
+        return (1.0 - done) * SQUARED_LENGTH / max(self._squared_length, SQUARED_LENGTH)

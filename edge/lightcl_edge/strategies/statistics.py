@@ -38,6 +38,9 @@ class ClassStatistics:
         scattered: how many samples the scatter is of.
     """
 
+    #: Names of :meth:`tensors`.
+    TENSORS = ("counts", "means", "scatter", "scattered")
+
     def __init__(self, rows: int, size: int, *, full: bool = True) -> None:
         self.counts: IntArray = np.zeros(rows, np.int64)
         self.means: DoubleArray = np.zeros((rows, size))

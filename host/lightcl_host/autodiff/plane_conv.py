@@ -1,0 +1,144 @@
+"""Depthwise convolutions of small images as products of planes: a plane is all pixels of one channel.
+
+A depthwise convolution is a linear map of each channel's plane, ``y_c = x_c T_c``, where the matrix ``T_c`` holds the
+channel's few weights at many places: ``T = W S`` with a constant ``S`` of zeros and ones that says which tap leads from
+which pixel to which. Likewise ``dx_c = dy_c T_c'``, and ``dW = G S'`` from ``G_c = x_c' dy_c``. Up to some hundred
+pixels these products are several times faster than onnxruntime's depthwise convolution: for 1,152 channels of 7 x 7
+pixels, 12 samples, 2 threads (x86-64, AVX2) forward 3 ms instead of 6, and the kernel's gradient 3 ms instead of 12.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import onnx
+
+from lightcl_host.autodiff.builder import ForwardNode, GraphBuilder
+from lightcl_host.autodiff.conv_geometry import window_of
+from lightcl_host.autodiff.registry import Gradient
+from lightcl_host.autodiff.row_indices import OUTSIDE, read_by
+from lightcl_host.autodiff.rules_linear import plain
+
+#: Above this many pairs of pixels a matrix a channel costs more than it saves.
+LARGEST_MATRIX = 100 * 100
+#: Matrices are made for as many channels at a time as fit into this.
+CHUNK_BYTES = 2 * 2**20
+FLOAT_BYTES = 4
+
+
+def is_plane_convolution(graph: GraphBuilder, node: ForwardNode) -> bool:
+    """True for a depthwise convolution with as many filters as channels and few pixels."""
+    if node.kind != "Conv" or len(graph.shape(node.inputs[1])) != 4:
+        return False
+    image, kernel, out = (graph.shape(name) for name in (*node.inputs[:2], node.outputs[0]))
+    depthwise = int(node.attributes.get("group", 1)) == image[1] == kernel[0] > 1
+    return depthwise and math.prod(image[2:]) * math.prod(out[2:]) <= LARGEST_MATRIX
+
+
+class PlaneConvolution:
+    """Emits a depthwise convolution and its gradients.
+
+    Args:
+        graph: where to emit.
+        node: a node that :func:`is_plane_convolution` accepts.
+
+    Raises:
+        BundleError: when a window lies wholly outside the image.
+    """
+
+    def __init__(self, graph: GraphBuilder, node: ForwardNode) -> None:
+        self._graph, self._node = graph, node
+        self._image, self._kernel = node.inputs[:2]
+        self._window = window_of(graph, node, graph.shape(self._kernel)[2:])
+        self._before, self._after = math.prod(self._window.image), math.prod(self._window.out)
+        self._places, self._planes = "", ""
+
+    def emit_forward(self) -> None:
+        """Emit the convolution; its result has the name and shape that the node gives it."""
+        graph, window = self._graph, self._window
+        self._planes = self._planes_of(self._image, self._before)
+        self._places = graph.op("Cast", graph.constant(self._selection(), np.uint8), to=onnx.TensorProto.FLOAT)
+        parts = []
+        for first, last in self._chunks():
+            matrices = self._matrices(first, last, transposed=False)
+            parts.append(graph.op("MatMul", self._channels(self._planes, first, last), matrices))
+        has_bias = len(self._node.inputs) > 2 and self._node.inputs[2]
+        result = self._to_image(parts, window.out, None if has_bias else self._node.outputs[0])
+        if has_bias:
+            bias = graph.reshape(self._node.inputs[2], [1, window.channels, 1, 1])
+            graph.op("Add", result, bias, output=self._node.outputs[0])
+
+    def gradients(self, gradient: str, wanted: Sequence[bool]) -> list[Gradient]:
+        """Gradients of image, kernel and bias, as the rule of Conv returns them."""
+        graph, found = self._graph, list[Gradient]([None] * len(wanted))
+        planes = self._planes_of(gradient, self._after)
+        if wanted[0]:
+            parts = []
+            for first, last in self._chunks():
+                matrices = self._matrices(first, last, transposed=True)
+                parts.append(graph.op("MatMul", self._channels(planes, first, last), matrices))
+            found[0] = self._to_image(parts, self._window.image, None)
+        if wanted[1]:
+            found[1] = plain(graph, self._kernel_gradient(planes))
+        if len(wanted) > 2 and wanted[2]:
+            found[2] = graph.sum(planes, [1, 2])
+        return found
+
+    def _kernel_gradient(self, planes: str) -> str:
+        """``dW`` from the planes of the output's gradient."""
+        graph, parts = self._graph, []
+        places = graph.reshape(self._places, [self._window.taps, self._before * self._after])
+        for first, last in self._chunks():
+            image = graph.transpose(self._channels(self._planes, first, last), [0, 2, 1])
+            pairs = graph.op("MatMul", image, self._channels(planes, first, last))
+            flat = graph.reshape(pairs, [last - first, self._before * self._after])
+            parts.append(graph.op("Gemm", flat, places, transB=1))
+        whole = graph.op("Concat", *parts, axis=0) if len(parts) > 1 else parts[0]
+        return graph.reshape(whole, graph.shape(self._kernel))
+
+    def _selection(self) -> np.ndarray[tuple[int, int, int], np.dtype[np.uint8]]:
+        """1 where a tap leads from an input pixel to an output pixel, shape ``(taps, before, after)``."""
+        selection = np.zeros((self._window.taps, self._before, self._after), np.uint8)
+        for tap, positions in enumerate(read_by(self._window)):
+            after = np.flatnonzero(positions != OUTSIDE)
+            selection[tap, positions[after], after] = 1
+        return selection
+
+    def _matrices(self, first: int, last: int, *, transposed: bool) -> str:
+        """``T_c`` of some channels, shape ``(channels, before, after)``, or with the last two exchanged."""
+        graph, taps = self._graph, self._window.taps
+        sides = [self._before, self._after]
+        places = self._places
+        if transposed:
+            places, sides = graph.transpose(places, [0, 2, 1]), sides[::-1]
+        weights = self._channels(graph.reshape(self._kernel, [self._window.channels, taps]), first, last)
+        product = graph.op("Gemm", weights, graph.reshape(places, [taps, math.prod(sides)]))
+        return graph.reshape(product, [last - first, *sides])
+
+    def _chunks(self) -> Iterator[tuple[int, int]]:
+        """Channels in runs of nearly equal size."""
+        channels = self._window.channels
+        fitting = max(1, CHUNK_BYTES // (FLOAT_BYTES * self._before * self._after))
+        size = -(-channels // -(-channels // fitting))
+        for first in range(0, channels, size):
+            yield first, min(first + size, channels)
+
+    def _channels(self, tensor: str, first: int, last: int) -> str:
+        """Some channels of a tensor whose first axis they are."""
+        if last - first == self._window.channels:
+            return tensor
+        return self._graph.slice(tensor, [first], [last], [0])
+
+    def _planes_of(self, image: str, pixels: int) -> str:
+        """An image as ``(channels, samples, pixels)``."""
+        flat = self._graph.reshape(image, [self._window.samples, self._window.channels, pixels])
+        return self._graph.transpose(flat, [1, 0, 2])
+
+    def _to_image(self, parts: Sequence[str], sides: tuple[int, int], output: str | None) -> str:
+        """Planes of all channels as an image, samples first."""
+        graph, window = self._graph, self._window
+        planes = graph.op("Concat", *parts, axis=0) if len(parts) > 1 else parts[0]
+        turned = graph.transpose(planes, [1, 0, 2])
+        return graph.op("Reshape", turned, graph.ints([window.samples, window.channels, *sides]), output=output)

@@ -1,0 +1,57 @@
+"""Which step graphs are trained with."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lightcl_edge.engines.step_choice import StepChoice, choose_step, offered_choices
+from lightcl_edge.errors import BundleError
+from lightcl_edge.manifest import StepGraph
+
+
+def graph(update: str, samples: int, peak_bytes: int) -> StepGraph:
+    return StepGraph(f"training_step/{update}_{samples}.onnx", update, samples, 0, peak_bytes)
+
+
+GRAPHS = [graph("in_place", 32, 900), graph("accumulate", 8, 300), graph("accumulate", 2, 90), graph("forward", 0, 0)]
+
+
+@pytest.mark.parametrize(
+    ("parameter_bytes", "spare_bytes", "expected"),
+    [
+        (10, 0, StepChoice("accumulate", 2, 100)),
+        (10, 309, StepChoice("accumulate", 2, 100)),
+        (10, 310, StepChoice("accumulate", 8, 310)),
+        (10, 900, StepChoice("in_place", 0, 900)),
+        (5000, 0, StepChoice("in_place", 0, 900)),
+    ],
+)
+def test_the_fastest_that_costs_nothing_else_the_smallest(
+    parameter_bytes: int, spare_bytes: int, expected: StepChoice
+) -> None:
+    assert choose_step(GRAPHS, parameter_bytes, spare_bytes=spare_bytes) == expected
+
+
+WAYS = st.tuples(st.sampled_from(["in_place", "accumulate"]), st.integers(1, 64), st.integers(0, 10**6))
+
+
+@given(
+    st.lists(WAYS, min_size=1),
+    st.integers(0, 10**6),
+    st.integers(-(10**6), 10**7),
+)
+def test_never_more_than_spare_where_less_would_do(
+    drawn: list[tuple[str, int, int]], parameter_bytes: int, spare_bytes: int
+) -> None:
+    graphs = [graph(*values) for values in drawn]
+    least = min(way.working_bytes for way in offered_choices(graphs, parameter_bytes))
+    chosen = choose_step(graphs, parameter_bytes, spare_bytes=spare_bytes)
+    assert chosen.working_bytes <= max(spare_bytes, least)
+
+
+def test_insisting_on_a_kind() -> None:
+    assert choose_step(GRAPHS, 10, update="in_place").update == "in_place"
+    with pytest.raises(BundleError, match=r"training_step graphs are \['accumulate'\], expected in_place"):
+        choose_step(GRAPHS[1:], 10, update="in_place")
