@@ -192,10 +192,10 @@ class TrainingDefaults:
     """
 
     strategy: str = "auto"
-    epochs: int = 5
+    epochs: int = 3
     batch_size: int = 32
-    learning_rate: float = 0.0005
-    beta: float = 0.000005
+    learning_rate: float = 0.0001
+    beta: float = 0.00005
     ratio: float = 0.15
     buffer_samples: int = 15
 

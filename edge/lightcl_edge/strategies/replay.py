@@ -11,6 +11,7 @@ on the samples seen and kept, not on the order of tasks.
 - What is kept is not the trained head but a point on the way to it: ``TRUST`` of the change (weight interpolation,
   Wortsman et al. 2022). A few dozen remembered samples of a class are soon learned by heart; a part of the way brings
   the gain without that.
+- Where the result is no better on the samples than the start was, the start is kept.
 - With ``--beta`` above 0 LightCL's pattern term holds the head's inner activations to what they were before the task.
 """
 
@@ -37,6 +38,9 @@ SQUARED_LENGTH = 1000.0
 LARGEST_WEIGHT = 4.0
 #: How much of the change of training is kept; chosen likewise.
 TRUST = 0.4
+#: Samples that tell whether training was of use, and a loss beyond the start's that says that it blew up.
+PROBED, BLOWN_UP = 256, 10.0
+_BATCH = 64
 _MASK = "mask/"
 
 
@@ -75,7 +79,7 @@ class Replay(Slda):
         super().__init__(head, settings)
         self._patterns = LightCL(head, settings)
         self._start: dict[str, FloatArray] = {}
-        self._squared_length = 0.0
+        self._squared_length, self._start_loss = 0.0, 0.0
 
     def restore(self, arrays: Arrays) -> None:
         """Take up statistics, and the pattern masks if there are some.
@@ -105,14 +109,35 @@ class Replay(Slda):
             term = replace(term, targets={name: kept for name, kept in term.targets.items() if name != LOGITS})
         super().begin(task, engine)
         self._start = classifier_rows(engine)
+        self._start_loss = self._loss(task, engine)
         return term
 
     def finish(self, task: Task, engine: Engine) -> None:
-        """Go a part of the way from the start to the trained head."""
+        """Go a part of the way from the start to the trained head, or stay where that is no better than the start.
+
+        Numbers that blew up are left as they are: the gate refuses them and says what to change.
+        """
+        if not task.exported or not all(np.isfinite(array).all() for array in engine.views().values()):
+            return
         start = ChainMap(self._start, task.exported)  # type: ignore[arg-type]  # only read from
-        finite = all(np.isfinite(array).all() for array in engine.views().values())  # else the gate's to refuse
-        if task.exported and self.trust < 1 and finite:
+        if self.trust < 1:
             engine.load(_Between(start, engine.views(), self.trust))
+        if self._start_loss < self._loss(task, engine) < self._start_loss + BLOWN_UP:
+            engine.load(start)
+
+    def _loss(self, task: Task, engine: Engine) -> float:
+        """Cross entropy of a part of the pool, every class with the same weight, under the engine's present head."""
+        pool = self.pool(task)
+        places = pool[:: -(-len(pool) // PROBED)]
+        total, weight = 0.0, 0.0
+        for at in range(0, len(places), _BATCH):
+            features, labels = task.samples(places[at : at + _BATCH])
+            logits = engine.logits(features)[:, : task.known_classes].astype(np.float64)
+            shifted = logits - logits.max(axis=1, keepdims=True)
+            losses = np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(len(labels)), labels]
+            weights = self.sample_weights(task, labels)
+            total, weight = total + float(losses @ weights), weight + float(weights.sum())
+        return total / weight
 
     def rows(self, statistics: ClassStatistics, means: DoubleArray) -> tuple[FloatArray, FloatArray]:
         """Softened rows of :meth:`Slda.rows`."""
