@@ -12,7 +12,7 @@ _DEVICE = "lightcl_host.benchmark.device_methods:"
 METHODS = {
     "joint": f"{_DEVICE}Joint",
     "auto": f"{_DEVICE}Auto",
-    "replay": f"{_DEVICE}Replay",
+    "replay": f"{_DEVICE}ReplayMethod",
     "lightcl": f"{_DEVICE}LightCL",
     "slda": f"{_DEVICE}Slda",
     "ncm": f"{_DEVICE}Ncm",
