@@ -178,8 +178,8 @@ class TrainingDefaults:
 
     The numbers belong to the strategy that is named; other strategies have their own
     (``lightcl_edge.strategies.recommended``). With ``auto`` they are those of ``lightcl``. The paper trains with
-    learning rate 0.01 and beta 0.0002 on a head whose BatchNorm is in training mode; with BatchNorm folded those steps are too
-    large. How the defaults were chosen is in ``docs/results-learning.md``.
+    learning rate 0.01 and beta 0.0002 on a head whose BatchNorm is in training mode; with BatchNorm folded those steps
+    are too large. How the defaults were chosen is in ``docs/results-learning.md``.
 
     Attributes:
         strategy: its name, or ``auto``.
@@ -192,10 +192,10 @@ class TrainingDefaults:
     """
 
     strategy: str = "auto"
-    epochs: int = 5
+    epochs: int = 3
     batch_size: int = 32
-    learning_rate: float = 0.0005
-    beta: float = 0.000005
+    learning_rate: float = 0.0001
+    beta: float = 0.00005
     ratio: float = 0.15
     buffer_samples: int = 15
 

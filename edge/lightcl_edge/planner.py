@@ -197,19 +197,21 @@ def spare_step_bytes(manifest: Manifest, batch_size: int, buffer_samples: int) -
     return _extract_bytes(manifest) - _held_bytes(manifest, batch_size, buffer_samples)
 
 
-def plan_closed_form(manifest: Manifest, images: int) -> Plan:
+def plan_closed_form(manifest: Manifest, engine: str, images: int) -> Plan:
     """Predict a run of a strategy without gradients: the head forward, a covariance, and the classifier from it.
 
     Args:
         manifest: of the bundle.
+        engine: ``ort`` or ``torch``.
         images: of the task.
 
     Returns:
         The plan.
     """
     cost = manifest.cost
+    loaded = TORCH_BYTES if engine == "torch" else ONNXRUNTIME_TRAINING_BYTES
     batch = FORWARD_ROWS * (4 * math.prod(manifest.feature.shape) + cost.head_activation_bytes)
-    train = ONNXRUNTIME_TRAINING_BYTES + 2 * cost.head_parameter_bytes + batch + covariance_bytes(manifest)
+    train = loaded + 2 * cost.head_parameter_bytes + batch + covariance_bytes(manifest)
     disk = images * (math.prod(manifest.feature.shape) + 8) + cost.head_parameter_bytes + covariance_bytes(manifest)
     base = memory.sample(with_pss=False).rss_bytes or 0
     return Plan(base, _extract_bytes(manifest), train, disk)

@@ -13,7 +13,7 @@ from lightcl_edge.buffer_fill import fill
 from lightcl_edge.buffer_size import buffer_limit
 from lightcl_edge.classifier import BIAS, WEIGHT
 from lightcl_edge.console import Progress
-from lightcl_edge.errors import UsageError
+from lightcl_edge.errors import DataError, UsageError
 from lightcl_edge.feature_buffer import FeatureBuffer, buffer_identity, quotas
 from lightcl_edge.features import FeatureCodec
 from lightcl_edge.images import Dataset, normalise, open_dataset
@@ -89,6 +89,7 @@ def seed_buffer(
         The memory and the names of all classes.
 
     Raises:
+        DataError: when a class has no image that could be read and kept.
         UsageError: when the data have classes that a network with its own classes lacks, or too many.
     """
     dataset = open_dataset(options.data)
@@ -104,7 +105,10 @@ def seed_buffer(
     limit = buffer_limit(options.size, identity)
     labels = np.array([names.index(name) for name in dataset.classes])[dataset.labels]
     rows = _drawn(labels, len(names), limit, options.seed)
-    stored = _features(dataset, rows, info, GraphRunner(trunk), codec, progress)
+    stored, rows = _features(dataset, rows, info, GraphRunner(trunk), codec, progress)
+    missing = sorted(set(dataset.classes) - {names[row] for row in labels[rows]})
+    if missing:
+        raise DataError(f"--seed-buffer: class {missing[0]!r} has no image that could be read and kept")
     rng = np.random.default_rng([options.seed, 1])
     places = np.arange(len(rows))
     buffer = fill(FeatureBuffer.empty(identity), stored.__getitem__, places, labels[rows], limit, rng)
@@ -132,13 +136,22 @@ def _ranks(buffer: FeatureBuffer, seen: IntArray) -> NDArray[np.float64]:
 
 def _features(
     dataset: Dataset, rows: IntArray, info: InputInfo, trunk: GraphRunner, codec: FeatureCodec, progress: Progress
-) -> NDArray[np.uint8]:
-    """uint8 features of the chosen images."""
-    parts = []
+) -> tuple[NDArray[np.uint8], IntArray]:
+    """uint8 features of the chosen images, and which of them could be read."""
+    parts, read = [], []
     for at in progress.track(range(0, len(rows), _BATCH), "seeding the buffer"):
-        pixels = np.stack([dataset.load(int(row), info) for row in rows[at : at + _BATCH]])
-        parts.append(codec.encode(trunk({IMAGE: normalise(pixels, info)}, [FEATURES])[FEATURES]))
-    return np.concatenate(parts)
+        pixels = []
+        for row in rows[at : at + _BATCH]:
+            try:
+                pixels.append(dataset.load(int(row), info))
+            except DataError as error:
+                progress.note(f"left out: {error}")
+                continue
+            read.append(row)
+        if pixels:
+            parts.append(codec.encode(trunk({IMAGE: normalise(np.stack(pixels), info)}, [FEATURES])[FEATURES]))
+    empty = np.empty((0, *codec.shape), np.uint8)
+    return np.concatenate([empty, *parts]), np.array(read, np.int64)
 
 
 def _write_rows(split: Split, buffer: FeatureBuffer) -> None:

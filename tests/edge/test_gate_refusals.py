@@ -52,11 +52,23 @@ def test_poisoned_labels(taught, tmp_path, strategy):
     assert "held out" in error["message"] and "among earlier classes" in error["message"]
 
 
-@pytest.mark.parametrize("strategy", ["replay", "finetune"])
-def test_a_huge_learning_rate(taught, tmp_path, strategy):
+@pytest.mark.parametrize(("strategy", "rate"), [("replay", "1e9"), ("finetune", "50")])
+def test_a_huge_learning_rate(taught, tmp_path, strategy, rate):
     _, refused = taught
     mixed = make_folder(tmp_path / "more", NAMES, count=30, seed=4)
-    refused(mixed, "--strategy", strategy, "--learning-rate", "50")
+    refused(mixed, "--strategy", strategy, "--learning-rate", rate)
+
+
+def test_replay_goes_back_to_its_start_where_training_did_harm(taught, edge, tmp_path):
+    """A rate that is too large but breaks no number: what is kept is the head in closed form, not the damage."""
+    from lightcl_edge.state import State
+
+    state, _ = taught
+    mixed = make_folder(tmp_path / "more", NAMES, count=30, seed=4)
+    out, _ = edge("train", "--state", state, "--data", mixed, "--learning-rate", "50", "--json")
+    assert json.loads(out)["holdout_accuracy"] > 0.9
+    exported, learned = State(state).read(0).parameters, State(state).read(2).parameters
+    assert (exported["block.weight"] == learned["block.weight"]).all()
 
 
 def test_numbers_that_are_not_numbers(taught, tmp_path):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lightcl_edge.console import format_bytes
 from lightcl_edge.errors import UsageError
@@ -10,6 +10,7 @@ from lightcl_edge.manifest import Manifest
 from lightcl_edge.planner import Plan, available_bytes, plan_closed_form, plan_training
 from lightcl_edge.strategies import STRATEGIES
 from lightcl_edge.strategies.recommended import recommended_for
+from lightcl_edge.strategies.slda import Slda
 
 AUTO = "auto"
 NAMES = (AUTO, *STRATEGIES)
@@ -42,9 +43,14 @@ def plan_for(strategy: str, manifest: Manifest, engine: str, batch_size: int, pa
     Returns:
         The plan.
     """
-    if STRATEGIES[strategy].trains_head:
-        return plan_training(manifest, engine, batch_size, patterns, images)
-    return plan_closed_form(manifest, images)
+    closed_form = plan_closed_form(manifest, engine, images)
+    if not STRATEGIES[strategy].trains_head:
+        return closed_form
+    training = plan_training(manifest, engine, batch_size, patterns, images)
+    if not issubclass(STRATEGIES[strategy], Slda):
+        return training
+    # first the covariance, then the steps: the larger of both
+    return replace(training, train_bytes=max(training.train_bytes, closed_form.train_bytes))
 
 
 def choose_strategy(asked: str, manifest: Manifest, engine: str, budget_bytes: int | None) -> StrategyChoice:
@@ -71,7 +77,7 @@ def choose_strategy(asked: str, manifest: Manifest, engine: str, budget_bytes: i
         return StrategyChoice(asked, "asked for")
     limit = available_bytes() if budget_bytes is None else budget_bytes
     defaults = recommended_for(manifest.defaults, "replay")
-    needed = plan_training(manifest, engine, defaults.batch_size, 0, 0).peak_bytes
+    needed = plan_for("replay", manifest, engine, defaults.batch_size, 0, 0).peak_bytes
     if needed <= limit:
         return StrategyChoice("replay", f"its plan of {format_bytes(needed)} fits, and it is the most accurate")
     return StrategyChoice(

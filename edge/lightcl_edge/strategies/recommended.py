@@ -27,9 +27,9 @@ class Recommended:
 
 #: The strategies without gradients use none of these.
 RECOMMENDED = {
-    "replay": Recommended(epochs=3, learning_rate=0.01, beta=0.0),
-    "lightcl": Recommended(epochs=5, learning_rate=0.0005, beta=0.000005),
-    "finetune": Recommended(epochs=5, learning_rate=0.0005, beta=0.0),
+    "replay": Recommended(epochs=4, learning_rate=0.003, beta=0.0),
+    "lightcl": Recommended(epochs=3, learning_rate=0.0001, beta=0.00005),
+    "finetune": Recommended(epochs=3, learning_rate=0.0001, beta=0.0),
 }
 
 

@@ -11,6 +11,7 @@ on the samples seen and kept, not on the order of tasks.
 - What is kept is not the trained head but a point on the way to it: ``TRUST`` of the change (weight interpolation,
   Wortsman et al. 2022). A few dozen remembered samples of a class are soon learned by heart; a part of the way brings
   the gain without that.
+- Where the result is no better on the samples than the start was, the start is kept.
 - With ``--beta`` above 0 LightCL's pattern term holds the head's inner activations to what they were before the task.
 """
 
@@ -29,7 +30,7 @@ from lightcl_edge.strategies.closed_form import classifier_rows
 from lightcl_edge.strategies.contract import Arrays, Settings, Task
 from lightcl_edge.strategies.lightcl import LOGITS, LightCL
 from lightcl_edge.strategies.slda import Slda
-from lightcl_edge.strategies.statistics import DoubleArray, soften
+from lightcl_edge.strategies.statistics import ClassStatistics, DoubleArray, soften
 
 #: The learning rate is meant for penultimate activations up to this squared length; longer ones get a smaller one.
 SQUARED_LENGTH = 1000.0
@@ -37,6 +38,9 @@ SQUARED_LENGTH = 1000.0
 LARGEST_WEIGHT = 4.0
 #: How much of the change of training is kept; chosen likewise.
 TRUST = 0.4
+#: Samples that tell whether training was of use, and a loss beyond the start's that says that it blew up.
+PROBED, BLOWN_UP = 256, 10.0
+_BATCH = 64
 _MASK = "mask/"
 
 
@@ -75,6 +79,7 @@ class Replay(Slda):
         super().__init__(head, settings)
         self._patterns = LightCL(head, settings)
         self._start: dict[str, FloatArray] = {}
+        self._squared_length, self._start_loss = 0.0, 0.0
 
     def restore(self, arrays: Arrays) -> None:
         """Take up statistics, and the pattern masks if there are some.
@@ -104,18 +109,40 @@ class Replay(Slda):
             term = replace(term, targets={name: kept for name, kept in term.targets.items() if name != LOGITS})
         super().begin(task, engine)
         self._start = classifier_rows(engine)
+        self._start_loss = self._loss(task, engine)
         return term
 
     def finish(self, task: Task, engine: Engine) -> None:
-        """Go a part of the way from the start to the trained head."""
-        start = ChainMap(self._start, task.exported)  # type: ignore[arg-type]  # only read from
-        finite = all(np.isfinite(array).all() for array in engine.views().values())  # else the gate's to refuse
-        if task.exported and self.trust < 1 and finite:
-            engine.load(_Between(start, engine.views(), self.trust))
+        """Go a part of the way from the start to the trained head, or stay where that is no better than the start.
 
-    def rows(self, means: DoubleArray) -> tuple[FloatArray, FloatArray]:
+        Numbers that blew up are left as they are: the gate refuses them and says what to change.
+        """
+        if not task.exported or not all(np.isfinite(array).all() for array in engine.views().values()):
+            return
+        start = ChainMap(self._start, task.exported)  # type: ignore[arg-type]  # only read from
+        if self.trust < 1:
+            engine.load(_Between(start, engine.views(), self.trust))
+        if self._start_loss < self._loss(task, engine) < self._start_loss + BLOWN_UP:
+            engine.load(start)
+
+    def _loss(self, task: Task, engine: Engine) -> float:
+        """Cross entropy of a part of the pool, every class with the same weight, under the engine's present head."""
+        pool = self.pool(task)
+        places = pool[:: -(-len(pool) // PROBED)]
+        total, weight = 0.0, 0.0
+        for at in range(0, len(places), _BATCH):
+            features, labels = task.samples(places[at : at + _BATCH])
+            logits = engine.logits(features)[:, : task.known_classes].astype(np.float64)
+            shifted = logits - logits.max(axis=1, keepdims=True)
+            losses = np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(len(labels)), labels]
+            weights = self.sample_weights(task, labels)
+            total, weight = total + float(losses @ weights), weight + float(weights.sum())
+        return total / weight
+
+    def rows(self, statistics: ClassStatistics, means: DoubleArray) -> tuple[FloatArray, FloatArray]:
         """Softened rows of :meth:`Slda.rows`."""
-        return soften(*super().rows(means), means)
+        self._squared_length = statistics.squared_length()
+        return soften(*super().rows(statistics, means), means)
 
     def pool(self, task: Task) -> IntArray:
         """New samples and all that are remembered."""
@@ -130,5 +157,4 @@ class Replay(Slda):
 
     def rate(self, done: float) -> float:
         """Falls linearly to zero; from less where activations are long, whose gradients are too."""
-        longest = max(self._statistics.squared_length(), SQUARED_LENGTH)
-        return (1.0 - done) * SQUARED_LENGTH / longest
+        return (1.0 - done) * SQUARED_LENGTH / max(self._squared_length, SQUARED_LENGTH)

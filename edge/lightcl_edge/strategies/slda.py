@@ -38,7 +38,7 @@ class Slda(Strategy):
 
     def __init__(self, head: HeadInfo, settings: Settings) -> None:
         super().__init__(head, settings)
-        self._statistics = ClassStatistics(head.capacity, head.penultimate_size, full=self.whitened)
+        self._kept: dict[str, NDArray[np.generic]] = {}
 
     def restore(self, arrays: Arrays) -> None:
         """Take up the statistics of earlier tasks.
@@ -49,29 +49,39 @@ class Slda(Strategy):
         Raises:
             StateError: when they do not fit this head.
         """
-        self._statistics = read_statistics(arrays, self.head) or self._statistics
+        if read_statistics(arrays, self.head) is not None:
+            self._kept = {name: np.array(arrays[name]) for name in ClassStatistics.TENSORS}
 
     def memory(self) -> dict[str, NDArray[np.generic]]:
         """Counts, means and covariance."""
-        return self._statistics.tensors()
+        return dict(self._kept)
 
     def forget(self, row: int) -> None:
         """The class's count and mean go, and the covariance with them: the next task takes it from the buffer."""
-        self._statistics.forget(row)
+        if (statistics := read_statistics(self._kept, self.head)) is not None:
+            statistics.forget(row)
+            self._kept = statistics.tensors()
 
     def active_classes(self, task: Task) -> NDArray[np.bool_]:
         """All known classes."""
         return np.arange(self.head.capacity) < task.known_classes
 
     def begin(self, task: Task, engine: Engine) -> PatternTerm | None:
-        """Add the task's samples to the statistics and write the rows of all classes that have some."""
-        seen = take_in(self._statistics, task, engine)
-        write_rows(engine, seen, *self.rows(self._statistics.means[seen]))
+        """Add the task's samples to the statistics and write the rows of all classes that have some.
+
+        The covariance is unfolded here and folded again before any training step: both never need memory at once.
+        """
+        statistics = read_statistics(self._kept, self.head) or ClassStatistics(
+            self.head.capacity, self.head.penultimate_size, full=self.whitened
+        )
+        seen = take_in(statistics, task, engine)
+        write_rows(engine, seen, *self.rows(statistics, statistics.means[seen]))
+        self._kept = statistics.tensors()
         return None
 
-    def rows(self, means: DoubleArray) -> tuple[FloatArray, FloatArray]:
+    def rows(self, statistics: ClassStatistics, means: DoubleArray) -> tuple[FloatArray, FloatArray]:
         """Weights and biases of classes with these means, shapes ``(k, d)`` and ``(k,)``."""
-        return discriminant_rows(means, self._statistics.covariance())
+        return discriminant_rows(means, statistics.covariance())
 
 
 class Ncm(Slda):
@@ -88,7 +98,7 @@ class Ncm(Slda):
     part = "ncm"
     whitened = False
 
-    def rows(self, means: DoubleArray) -> tuple[FloatArray, FloatArray]:
+    def rows(self, statistics: ClassStatistics, means: DoubleArray) -> tuple[FloatArray, FloatArray]:
         """As :meth:`Slda.rows`."""
-        scale = ROW_SHARPNESS / (self._statistics.variance() * means.shape[1])
+        scale = ROW_SHARPNESS / (statistics.variance() * means.shape[1])
         return (scale * means).astype(np.float32), (-0.5 * scale * np.square(means).sum(axis=1)).astype(np.float32)

@@ -38,6 +38,9 @@ class ClassStatistics:
         scattered: how many samples the scatter is of.
     """
 
+    #: Names of :meth:`tensors`.
+    TENSORS = ("counts", "means", "scatter", "scattered")
+
     def __init__(self, rows: int, size: int, *, full: bool = True) -> None:
         self.counts: IntArray = np.zeros(rows, np.int64)
         self.means: DoubleArray = np.zeros((rows, size))
@@ -94,11 +97,12 @@ class ClassStatistics:
 
     def tensors(self) -> dict[str, NDArray[np.generic]]:
         """What to keep; of the symmetric scatter the upper half, in float32: half of a state's bytes for 1e-7 of it."""
-        upper, used = np.triu_indices(len(self.scatter)), int(np.flatnonzero(self.counts).max(initial=-1)) + 1
+        used = int(np.flatnonzero(self.counts).max(initial=-1)) + 1
+        upper = [line[place:].astype(np.float32) for place, line in enumerate(self.scatter)]
         return {
             "counts": self.counts[:used],
             "means": self.means[:used],
-            "scatter": self.scatter[upper].astype(np.float32),
+            "scatter": np.concatenate(upper),
             "scattered": np.array([self.scattered], np.int64),
         }
 
@@ -109,8 +113,11 @@ class ClassStatistics:
         made = cls(rows, size, full=tensors["scatter"].size > 1)
         made.counts[:used] = tensors["counts"]
         made.means[:used] = tensors["means"]
-        made.scatter[np.triu_indices(len(made.scatter))] = tensors["scatter"]
-        made.scatter += np.triu(made.scatter, 1).T
+        start, packed = 0, tensors["scatter"]
+        for place in range(len(made.scatter)):  # line by line: index arrays would be as large as the matrix
+            line = packed[start : start + len(made.scatter) - place]
+            made.scatter[place, place:] = made.scatter[place:, place] = line
+            start += len(line)
         made.scattered = int(tensors["scattered"][0].item())
         return made
 

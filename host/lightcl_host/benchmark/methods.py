@@ -13,7 +13,7 @@ _BASELINES = "lightcl_host.benchmark.baseline_methods:"
 METHODS = {
     "joint": f"{_DEVICE}Joint",
     "auto": f"{_DEVICE}Auto",
-    "replay": f"{_DEVICE}Replay",
+    "replay": f"{_DEVICE}ReplayMethod",
     "lightcl": f"{_DEVICE}LightCL",
     "slda": f"{_DEVICE}Slda",
     "ncm": f"{_DEVICE}Ncm",
