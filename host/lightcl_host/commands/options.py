@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lightcl_edge.errors import UsageError
 from lightcl_host.commands.arguments import three_numbers
 from lightcl_host.export import AUTOMATIC, DEFAULT_CAPACITY, ExportOptions
 from lightcl_host.sources import SourceOptions
 from lightcl_host.trunk_choice import DTYPES, MINIMUM_AGREEMENT
+
+if TYPE_CHECKING:
+    from lightcl_host.analysis.run import AnalyzeOptions
 
 _LARGEST_IMAGE = 4096
 
@@ -66,4 +71,34 @@ def export_options(args: argparse.Namespace, cut: str = AUTOMATIC, data: str | N
         keep_classes=args.keep_classes,
         with_baselines=args.with_baselines,
         seed=args.seed,
+    )
+
+
+def analyze_options(args: argparse.Namespace, out: Path, command: str) -> AnalyzeOptions:
+    """What the command line says about the analysis.
+
+    Args:
+        args: parsed arguments of :func:`add_model_arguments` and :func:`add_analysis_arguments`, and ``--data``.
+        out: folder of the results.
+        command: for the record.
+
+    Returns:
+        The record.
+    """
+    from lightcl_host.analysis.run import AnalyzeOptions
+
+    return AnalyzeOptions(
+        source=source_options(args),
+        data=args.data,
+        out=out,
+        device=args.device,
+        tasks=args.tasks,
+        images=args.images,
+        steps=args.steps,
+        learning_rate=args.learning_rate,
+        repeats=args.repeats,
+        threshold=args.threshold,
+        shortlist=args.shortlist,
+        seed=args.seed,
+        command=command,
     )
