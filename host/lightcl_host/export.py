@@ -11,12 +11,12 @@ from lightcl_edge.bundle import check_replaceable, write_bundle
 from lightcl_edge.console import Progress
 from lightcl_edge.features import FeatureCodec
 from lightcl_edge.manifest import Manifest, ModelInfo, TrainingDefaults
-from lightcl_host.automatic_cut import RULE, choose_automatically
 from lightcl_host.calibration import Calibration, calibration_images
 from lightcl_host.class_names import check_capacity, read_class_names
+from lightcl_host.cut_choice import AUTOMATIC, CutChoice, pick_cut
 from lightcl_host.feature_storage import feature_info, signal_to_noise_db
 from lightcl_host.golden import GOLDEN_IMAGES, golden_info, golden_values
-from lightcl_host.graph import Cut, choose_by_name, find_cuts
+from lightcl_host.graph import find_cuts
 from lightcl_host.graph_cost import count_cost
 from lightcl_host.onnx_graph import MINIMUM_ONNXRUNTIME, OPSET
 from lightcl_host.provenance import provenance
@@ -30,7 +30,6 @@ from lightcl_host.verify_split import verify_in_fresh_process
 if TYPE_CHECKING:
     import onnx
 
-AUTOMATIC = "auto"
 DEFAULT_CAPACITY = 64
 
 
@@ -49,6 +48,8 @@ class ExportOptions:
         keep_classes: a file that names the network's own classes, which are then kept; or None.
         with_baselines: also write the whole network.
         seed: of everything random; equal seeds give equal bundles.
+        analysis: folder of ``lightcl-host analyze`` that decides on the cut, or None.
+        device: name of the device profile that the cut is to fit, or None.
     """
 
     source: SourceOptions
@@ -61,6 +62,8 @@ class ExportOptions:
     keep_classes: Path | None = None
     with_baselines: bool = False
     seed: int = 0
+    analysis: Path | None = None
+    device: str | None = None
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,7 @@ class _Parts:
     """Everything that has been made and checked before a byte is written."""
 
     source: Source
-    cut: Cut
+    choice: CutChoice
     split: Split
     trunk: TrunkChoice
     calibration: Calibration
@@ -79,12 +82,13 @@ class _Parts:
     files: dict[str, bytes] = field(default_factory=dict)
 
 
-def export_bundle(options: ExportOptions, progress: Progress) -> dict[str, Any]:
+def export_bundle(options: ExportOptions, progress: Progress, source: Source | None = None) -> dict[str, Any]:
     """Export, verify and write a bundle.
 
     Args:
         options: what and how.
         progress: told what is going on.
+        source: the model if it is already open.
 
     Returns:
         The document that ``lightcl-host export --json`` prints.
@@ -95,17 +99,18 @@ def export_bundle(options: ExportOptions, progress: Progress) -> dict[str, Any]:
     started = time.monotonic()
     check_capacity(options.capacity)
     check_replaceable(options.out)
-    progress.note(f"exporting {options.source.model} to ONNX")
-    source = open_source(options.source)
-    cuts = find_cuts(source.graph)
-    cut = choose_automatically(cuts) if options.cut == AUTOMATIC else choose_by_name(cuts, options.cut)
-    parts = _make(options, source, cut, progress)
+    if source is None:
+        progress.note(f"exporting {options.source.model} to ONNX")
+        source = open_source(options.source)
+    choice = pick_cut(source, find_cuts(source.graph), options.cut, options.analysis, options.device)
+    parts = _make(options, source, choice, progress)
     written = write_bundle(options.out, parts.manifest, parts.files)
     return _document(options, parts, written, time.monotonic() - started)
 
 
-def _make(options: ExportOptions, source: Source, cut: Cut, progress: Progress) -> _Parts:
+def _make(options: ExportOptions, source: Source, choice: CutChoice, progress: Progress) -> _Parts:
     """Make and verify all parts."""
+    cut = choice.cut
     split = split_graph(source.graph, cut, options.capacity, options.keep_classes is not None, options.seed)
     classes = read_class_names(options.keep_classes, len(split.original.bias))
     calibration = calibration_images(options.calibration, source.input_info, options.seed)
@@ -132,7 +137,8 @@ def _make(options: ExportOptions, source: Source, cut: Cut, progress: Progress) 
         defaults=defaults,
         classes=classes,
         training_step=[record for record, _ in steps],
-        provenance=provenance(options.seed, calibration, trunk, difference, random_weights=source.random_weights),
+        provenance=provenance(options.seed, calibration, trunk, difference, random_weights=source.random_weights)
+        | choice.provenance(),
     )
     files = {
         "trunk.onnx": _checked_bytes(trunk.model),
@@ -147,7 +153,7 @@ def _make(options: ExportOptions, source: Source, cut: Cut, progress: Progress) 
         files["model.onnx"] = _checked_bytes(whole_network(source))
     codec = FeatureCodec(storage)
     noise = signal_to_noise_db(features, codec.decode(codec.encode(features)))
-    return _Parts(source, cut, split, trunk, calibration, classes, difference, noise, manifest, files)
+    return _Parts(source, choice, split, trunk, calibration, classes, difference, noise, manifest, files)
 
 
 def _checked_bytes(model: onnx.ModelProto) -> bytes:
@@ -166,10 +172,11 @@ def _document(options: ExportOptions, parts: _Parts, written: Manifest, seconds:
         "bundle": str(options.out),
         "model": parts.source.name,
         "weights": parts.source.weights,
-        "cut": parts.cut.name,
-        "cut_chosen_by": RULE if options.cut == AUTOMATIC else "its name",
-        "feature_shape": list(parts.cut.shape),
-        "feature_bytes": parts.cut.feature_bytes,
+        "cut": parts.choice.cut.name,
+        "cut_chosen_by": parts.choice.chosen_by,
+        "choice": parts.choice.figures,
+        "feature_shape": list(parts.choice.cut.shape),
+        "feature_bytes": parts.choice.cut.feature_bytes,
         "trunk_dtype": parts.trunk.dtype,
         "float_max_relative_difference": parts.difference,
         "int8_top1_agreement": parts.trunk.agreement,

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lightcl_edge.errors import DataError
+from lightcl_host.analysis.choice import Candidate
 from lightcl_profiler.device_profile import DeviceProfile
 from lightcl_profiler.record_reader import read_record
 
@@ -213,6 +214,20 @@ class Analysis:
     def document(self) -> dict[str, Any]:
         """The analysis as JSON carries it."""
         return asdict(self)
+
+    def candidates(self) -> list[Candidate]:
+        """What the rule looks at, in order; it can be asked again for another device."""
+        return [
+            Candidate(
+                name=cut.name,
+                generalizability=cut.generalizability,
+                peak_bytes=cut.predicted_peak_bytes,
+                head_parameters=cut.head_parameters,
+                feature_bytes=cut.feature_bytes,
+                relative_time=cut.relative_time,
+            )
+            for cut in self.cuts
+        ]
 
     def cut(self, name: str) -> CutRecord:
         """The cut of that name."""

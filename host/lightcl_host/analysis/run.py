@@ -75,12 +75,13 @@ class AnalyzeOptions:
 _BATCH_SIZE = 32
 
 
-def analyze(options: AnalyzeOptions, progress: Progress) -> Analysis:
+def analyze(options: AnalyzeOptions, progress: Progress, source: Source | None = None) -> Analysis:
     """Measure every cut and choose one.
 
     Args:
         options: what and how.
         progress: shows how far it is.
+        source: the model if it is already open.
 
     Returns:
         The record; its files are not written yet.
@@ -90,8 +91,9 @@ def analyze(options: AnalyzeOptions, progress: Progress) -> Analysis:
     """
     _check(options)
     profile = load_profile(options.device)
-    progress.note(f"exporting {options.source.model} to ONNX")
-    source = open_source(options.source)
+    if source is None:
+        progress.note(f"exporting {options.source.model} to ONNX")
+        source = open_source(options.source)
     cuts = find_cuts(source.graph)
     choose_automatically(cuts)  # names what is in the way where no cut can be trained
     return _Run(options, profile, source, [cut for cut in cuts if cut.trainable], progress).analysis()

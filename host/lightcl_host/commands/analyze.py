@@ -44,7 +44,7 @@ class AnalyzeCommand(Command):
         from lightcl_host.analysis.run import analyze
         from lightcl_host.commands.options import analyze_options
 
-        options = analyze_options(args, args.out, command(args))
+        options = analyze_options(args, args.out, command(args, args.out))
         analysis = analyze(options, args.progress)
         write_analysis(args.out, analysis)
         return analysis.document()
@@ -61,7 +61,7 @@ class AnalyzeCommand(Command):
         return ExitCode.DONE if document["chosen"] else ExitCode.DOES_NOT_FIT
 
 
-def command(args: argparse.Namespace) -> str:
+def command(args: argparse.Namespace, out: Path) -> str:
     """The command as it was meant, with every option spelt out that changes the result."""
     words = ["lightcl-host", "analyze", "--model", args.model, "--weights", args.weights]
     for name in ("image_size", "mean", "std"):
@@ -70,4 +70,4 @@ def command(args: argparse.Namespace) -> str:
     words += ["--data", args.data]
     for name in ("tasks", "images", "steps", "learning_rate", "repeats", "threshold", "shortlist", "device", "seed"):
         words += [f"--{name.replace('_', '-')}", str(getattr(args, name))]
-    return shlex.join([*words, "--out", str(args.out)])
+    return shlex.join([*words, "--out", str(out)])

@@ -28,14 +28,14 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of everything random (default 0)")
 
 
-def add_analysis_arguments(parser: argparse.ArgumentParser) -> None:
-    """How the layers are judged, and for which device."""
+def add_analysis_arguments(parser: argparse.ArgumentParser, device: str | None = "this-machine") -> None:
+    """How the layers are judged, and for which device (``device`` when the user names none)."""
     parser.add_argument(
         "--device",
-        default="this-machine",
+        default=device,
         metavar="P",
-        help="rpi-zero-2w, rpi3, rpi4-2gb, rpi5-4gb, jetson-nano, jetson-orin-nano, this-machine (default, measured), "
-        "or a TOML file like those in profiles/devices",
+        help="rpi-zero-2w, rpi3, rpi4-2gb, rpi5-4gb, jetson-nano, jetson-orin-nano, this-machine (measured), "
+        f"or a TOML file like those in profiles/devices (default {device or 'none: no analysis'})",
     )
     parser.add_argument("--tasks", type=int, default=3, metavar="N", help="divide the classes into N tasks (default 3)")
     parser.add_argument("--images", type=int, default=600, metavar="N", help="images to use in all (default 600)")

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from lightcl_edge.errors import UsageError
 from lightcl_host.commands.arguments import three_numbers
-from lightcl_host.export import AUTOMATIC, DEFAULT_CAPACITY, ExportOptions
+from lightcl_host.cut_choice import AUTOMATIC
+from lightcl_host.export import DEFAULT_CAPACITY, ExportOptions
 from lightcl_host.sources import SourceOptions
 from lightcl_host.trunk_choice import DTYPES, MINIMUM_AGREEMENT
 
@@ -41,13 +42,16 @@ def source_options(args: argparse.Namespace) -> SourceOptions:
     return SourceOptions(args.model, args.weights, args.image_size, mean, std, args.seed)
 
 
-def export_options(args: argparse.Namespace, cut: str = AUTOMATIC, data: str | None = None) -> ExportOptions:
+def export_options(
+    args: argparse.Namespace, cut: str = AUTOMATIC, data: str | None = None, analysis: Path | None = None
+) -> ExportOptions:
     """What the command line says about the bundle.
 
     Args:
         args: parsed arguments of :func:`add_export_arguments`.
         cut: where to part.
         data: images to calibrate with.
+        analysis: folder of an analysis that decides on the cut.
 
     Returns:
         The record.
@@ -71,6 +75,8 @@ def export_options(args: argparse.Namespace, cut: str = AUTOMATIC, data: str | N
         keep_classes=args.keep_classes,
         with_baselines=args.with_baselines,
         seed=args.seed,
+        analysis=analysis,
+        device=args.device,
     )
 
 
