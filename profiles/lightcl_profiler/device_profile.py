@@ -172,7 +172,7 @@ def load_profile(name: str) -> DeviceProfile:
         return parse_profile(_read(Path(name)), name)
     known = profile_names()
     if name not in known:
-        near = difflib.get_close_matches(name, known, n=2, cutoff=0.4)
+        near = [other for other in known if other.startswith(name)] or difflib.get_close_matches(name, known, 2, 0.4)
         hint = f"did you mean {' or '.join(near)}? " if near else ""
         raise UsageError(f"no device {name!r}; {hint}expected one of {', '.join(known)}, or a path ending in .toml")
     content = files("lightcl_profiler").joinpath("devices", name + _SUFFIX).read_text(encoding="utf-8")

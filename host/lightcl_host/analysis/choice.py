@@ -90,7 +90,8 @@ def shortlist(candidates: Sequence[Candidate], chosen: Candidate | None, usable_
     """
     if count < 1:
         return []
-    smallest, sound = None, []
+    smallest: int | None = None
+    sound: list[Candidate] = []
     for each in candidates:
         if smallest is None or each.feature_bytes <= smallest:
             smallest = each.feature_bytes

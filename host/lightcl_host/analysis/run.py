@@ -122,6 +122,7 @@ class _Run:
 
         torch.set_num_threads(usable_cores())
         torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # costs time alone
         self._options, self._profile, self._source, self._cuts = options, profile, source, cuts
         self._progress = progress
         self._engine = "ort" if profile.engines.ort else "torch"
