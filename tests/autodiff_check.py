@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from lightcl_edge.engines.layout import tap_name
 from lightcl_host.autodiff.builder import GraphBuilder
 from lightcl_host.autodiff.loss import PatternTerms
 from lightcl_host.autodiff.sweep import Sweep, check_trainable, emit_forward
@@ -48,8 +49,16 @@ def run_rule(
     terms, updater = PatternTerms(graph, [], 0, 0), Updater(graph, in_place=False)
     emit_forward(graph, wanted, terms)
     Sweep(graph, wanted, terms, updater).run("y", "upstream")
-    feeds = {**inputs, "upstream": upstream}
-    feeds |= {f"accumulator.{name}": np.ones_like(inputs[name]) for name in wanted}
+    whole = {name: value for name, value in inputs.items() if name not in graph.taps}
+    memory = {name: np.ones_like(value) for name, value in inputs.items() if name in wanted}
+    pieces = {name: value for name, value in memory.items() if name in whole}
+    for name, taps in graph.taps.items():  # as the engine holds them: a matrix a tap
+        columns = inputs[name].shape[3]
+        for tap in taps:
+            whole[tap_name(name, tap)] = np.ascontiguousarray(inputs[name][:, :, tap // columns, tap % columns])
+            pieces[tap_name(name, tap)] = memory[name][:, :, tap // columns, tap % columns]
+    feeds = {**whole, "upstream": upstream}
+    feeds |= {f"accumulator.{name}": np.ascontiguousarray(value) for name, value in pieces.items()}
     values = [helper.make_tensor_value_info(k, TensorProto.FLOAT, v.shape) for k, v in feeds.items()]
     results = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in ["y", *updater.outputs]]
     stored = [numpy_helper.from_array(value, name) for name, value in graph.values.items()]
@@ -62,10 +71,10 @@ def run_rule(
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = onnxruntime.InferenceSession(step.SerializeToString(), options, providers=["CPUExecutionProvider"])
     output, *updates = session.run(None, feeds)
-    found = {}
     for name, value in zip(updater.outputs, updates, strict=True):
-        parameter = name.split(".", 2)[2]
-        found[parameter] = value.reshape(inputs[parameter].shape) - 1  # the accumulators started at 1
+        piece = pieces[name.split(".", 2)[2]]
+        piece[...] = value.reshape(piece.shape)
+    found = {name: memory[name] - 1 for name in sorted(updater.updated)}  # the accumulators started at 1
     return output, found, upstream
 
 

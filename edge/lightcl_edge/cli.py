@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Sequence
 from importlib import import_module
-from importlib.metadata import entry_points
 
 from lightcl_edge.console import Command, run_program
 
@@ -27,6 +26,8 @@ def _load_commands(argv: Sequence[str]) -> Iterable[Command]:
     called = [argument for argument in argv if not argument.startswith("-")][:1]
     plugins = {}
     if not called or called[0] not in _COMMANDS:
+        from importlib.metadata import entry_points  # 4 MiB, which a training would carry to its end
+
         plugins = {entry.name: entry for entry in entry_points(group="lightcl_edge.commands")}
     known = [*_COMMANDS, *plugins]
     for name in called if called and called[0] in known else known:

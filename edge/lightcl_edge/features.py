@@ -59,7 +59,8 @@ class FeatureStore:
 
     def __init__(self, folder: Path, shape: tuple[int, ...], count: int) -> None:
         self.folder, self.shape, self.count = folder, shape, count
-        self.features: NDArray[np.uint8] = np.memmap(folder / "features.u8", np.uint8, "r", shape=(count, *shape))
+        # Read, not mapped: pages of a mapped file stay in the process until it is closed, in the end the whole store.
+        self._file = (folder / "features.u8").open("rb", buffering=0)
         self.labels = np.fromfile(folder / "labels.i64", "<i8", count).astype(np.int64)
 
     def __len__(self) -> int:
@@ -67,7 +68,14 @@ class FeatureStore:
 
     def read(self, rows: NDArray[np.int64]) -> ByteArray:
         """The stored features at ``rows``, shape ``(len(rows), *shape)``."""
-        return np.asarray(self.features[rows])
+        found = np.empty((len(rows), *self.shape), np.uint8)
+        size = int(np.prod(self.shape))
+        for row, place in zip(rows, found, strict=True):
+            if not 0 <= row < self.count:
+                raise IndexError(f"row {row} of {self.count} stored features")
+            if os.preadv(self._file.fileno(), [place], int(row) * size) != size:
+                raise StateError(f"{self._file.name} is shorter than its {self.count} features; train again")
+        return found
 
     @classmethod
     def open(cls, folder: Path, shape: tuple[int, ...], key: str) -> FeatureStore | None:

@@ -13,7 +13,6 @@ import zipfile
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from importlib.metadata import entry_points
 from pathlib import Path
 
 import numpy as np
@@ -340,6 +339,8 @@ def _open_base(spec: str) -> Dataset:
     if path.suffix == ".npz":
         return _open_npz(path)
     if not path.exists():
+        from importlib.metadata import entry_points
+
         name, _, rest = spec.partition(":")
         sources = {entry.name: entry for entry in entry_points(group="lightcl_edge.datasets")}
         if name in sources:

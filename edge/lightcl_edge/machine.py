@@ -6,7 +6,6 @@ import os
 import platform
 from contextlib import suppress
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 PACKAGES = ("lightcl-edge", "numpy", "onnxruntime", "torch", "onnx", "timm", "Pillow", "safetensors")
@@ -111,6 +110,8 @@ def cgroup_limit() -> tuple[str, int | None]:
 
 def describe_machine() -> Machine:
     """This machine and what is installed on it."""
+    from importlib.metadata import PackageNotFoundError, version
+
     packages = {}
     for name in PACKAGES:
         with suppress(PackageNotFoundError):

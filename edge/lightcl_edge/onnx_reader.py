@@ -93,6 +93,26 @@ def read_graph(path: Path) -> Graph:
         raise BundleError(f"{path.name} is not a readable ONNX file ({error}); export the bundle again") from error
 
 
+def input_names(path: Path) -> list[str]:
+    """The names of a graph's inputs and initialisers that are declared as such, without reading the rest.
+
+    Args:
+        path: an ONNX file.
+
+    Returns:
+        The names in the file's order.
+
+    Raises:
+        BundleError: when it is not readable ONNX.
+    """
+    try:
+        data = memoryview(path.read_bytes())
+        body = next(field.content for field in fields_of(data) if field.number == 7)
+        return [_first_text(field.content, 1) for field in fields_of(body) if field.number == 11]
+    except (ValueError, StopIteration, OSError) as error:
+        raise BundleError(f"{path.name} is not a readable ONNX file ({error}); export the bundle again") from error
+
+
 def _graph(data: memoryview) -> Graph:
     nodes: list[Node] = []
     initializers: dict[str, NDArray[np.generic]] = {}

@@ -21,17 +21,27 @@ from lightcl_edge.machine import cgroup_limit
 from lightcl_edge.manifest import Manifest
 
 MIB = 2**20
-#: What loading and a first session add to the process as it starts (measured on x86-64, onnxruntime 1.32, torch 2.13),
-#: and what they add for training: the trunk's session leaves some heap behind that can't be returned.
+# Coefficients: measured on x86-64 with onnxruntime 1.32 and torch 2.13. `lightcl-host cost --check` prints predicted
+# against measured for each phase, and `--json` has what is needed to fit them again; docs/cost.md says how.
+#: Size of `lightcl-edge train` when it plans, for predictions made elsewhere: Python, numpy, this package.
+DEVICE_BASE_BYTES = 39 * MIB
+#: What loading and a first session add to the process as it starts, and what they add for training: the trunk's
+#: session leaves some heap behind that can't be returned.
 ONNXRUNTIME_BYTES = 36 * MIB
 ONNXRUNTIME_TRAINING_BYTES = 46 * MIB
-TORCH_BYTES = 232 * MIB
+#: What importing torch adds, and what its first step adds to that (thread pools, kernels' own buffers).
+TORCH_IMPORT_BYTES, TORCH_STEP_BYTES = 222 * MIB, 20 * MIB
 #: Copies of the trunk's weights (file, initialisers re-laid for the processor), and of an image in preparation.
 TRUNK_COPIES, PIXEL_COPIES = 2.0, 2.0
 #: Buffers of the trunk's operators beside the activations themselves.
 WORKSPACE_FACTOR = 1.2
-#: torch: copies of the head while it is loaded; what one sample's activations cost with their gradients.
-TORCH_HEAD_COPIES, TORCH_ACTIVATION_COPIES = 2.5, 3.3
+#: First use: onnxruntime, copies of the trunk, of the head (its session beside the trunk's), of golden activations.
+INSTALL_BYTES, INSTALL_TRUNK_COPIES, INSTALL_HEAD_COPIES, INSTALL_ACTIVATION_COPIES = 40 * MIB, 1.6, 1.15, 0.7
+#: After the trunk is closed: onnxruntime, and the shares of its weights and activations that stay in the heap.
+AFTER_TRUNK_BYTES, AFTER_TRUNK_COPIES, AFTER_TRUNK_ACTIVATIONS = 40 * MIB, 1.0, 0.4
+#: torch: copies of the head once it is loaded; what one sample's activations cost with their gradients, and the share
+#: of that which is still held when training is over.
+TORCH_HEAD_COPIES, TORCH_ACTIVATION_COPIES, TORCH_HELD_ACTIVATIONS = 2.0, 2.2, 0.7
 #: Left for everything else on the board.
 RESERVE_BYTES = 16 * MIB
 
@@ -42,27 +52,52 @@ class Plan:
 
     Attributes:
         base_bytes: this process before it loads anything.
+        install_bytes: added by the check of the golden images, the first time.
         extract_bytes: added by the trunk and one batch of images.
+        import_bytes: added by the engine before it has a head.
         train_bytes: added by the engine, the head and one batch of features.
+        gate_bytes: added by what of that is still held when the new head is judged and written.
         disk_bytes: feature store, checkpoint and one generation.
     """
 
     base_bytes: int
+    install_bytes: int
     extract_bytes: int
+    import_bytes: int
     train_bytes: int
+    gate_bytes: int
     disk_bytes: int
+
+    def phases(self) -> dict[str, int]:
+        """Peak of the whole process in each phase of ``train --json``."""
+        added = {
+            "install": self.install_bytes,
+            "extract": self.extract_bytes,
+            "import": self.import_bytes,
+            "train": self.train_bytes,
+            "gate": self.gate_bytes,
+            "commit": self.gate_bytes,
+        }
+        return {name: self.base_bytes + extra for name, extra in added.items()}
 
     @property
     def peak_bytes(self) -> int:
         """The largest phase."""
-        return self.base_bytes + max(self.extract_bytes, self.train_bytes)
+        return max(self.phases().values())
 
     def document(self) -> dict[str, Any]:
         """For ``--json``."""
         return {**asdict(self), "peak_bytes": self.peak_bytes}
 
 
-def plan_training(manifest: Manifest, engine: str, batch_size: int, buffer_samples: int, images: int) -> Plan:
+def plan_training(
+    manifest: Manifest,
+    engine: str,
+    batch_size: int,
+    buffer_samples: int,
+    images: int,
+    base_bytes: int | None = None,
+) -> Plan:
     """Predict a run.
 
     Args:
@@ -71,15 +106,31 @@ def plan_training(manifest: Manifest, engine: str, batch_size: int, buffer_sampl
         batch_size: samples a step.
         buffer_samples: samples with patterns a step.
         images: of the task.
+        base_bytes: of the process before it loads anything; None for this process as it is now.
 
     Returns:
         The plan.
     """
     feature_bytes = math.prod(manifest.feature.shape)
-    disk = images * (feature_bytes + 8) + 3 * manifest.cost.head_parameter_bytes
-    train = _torch_bytes if engine == "torch" else _ort_bytes
-    base = memory.sample(with_pss=False).rss_bytes or 0
-    return Plan(base, _extract_bytes(manifest), train(manifest, batch_size, buffer_samples), disk)
+    base = (memory.sample(with_pss=False).rss_bytes or 0) if base_bytes is None else base_bytes
+    loaded, train, gate = (_torch_bytes if engine == "torch" else _ort_bytes)(manifest, batch_size, buffer_samples)
+    return Plan(
+        base_bytes=base,
+        install_bytes=_install_bytes(manifest),
+        extract_bytes=_extract_bytes(manifest),
+        import_bytes=loaded,
+        train_bytes=train,
+        gate_bytes=gate,
+        disk_bytes=images * (feature_bytes + 8) + 3 * manifest.cost.head_parameter_bytes,
+    )
+
+
+def _install_bytes(manifest: Manifest) -> int:
+    """Trunk and head at once, and the golden images."""
+    cost = manifest.cost
+    golden = INSTALL_ACTIVATION_COPIES * manifest.golden.count * cost.trunk_peak_activation_bytes
+    weights = INSTALL_TRUNK_COPIES * cost.trunk_parameter_bytes + INSTALL_HEAD_COPIES * cost.head_parameter_bytes
+    return int(INSTALL_BYTES + weights + golden)
 
 
 def _extract_bytes(manifest: Manifest) -> int:
@@ -89,22 +140,43 @@ def _extract_bytes(manifest: Manifest) -> int:
     return int(ONNXRUNTIME_BYTES + TRUNK_COPIES * cost.trunk_parameter_bytes + extraction_batch(manifest) * image)
 
 
-def _torch_bytes(manifest: Manifest, batch_size: int, buffer_samples: int) -> int:
+def _torch_bytes(manifest: Manifest, batch_size: int, buffer_samples: int) -> tuple[int, int, int]:
+    """Added once torch is loaded with the head, in a step, and afterwards."""
     cost, rows = manifest.cost, batch_size + buffer_samples
+    loaded = TORCH_IMPORT_BYTES + TORCH_HEAD_COPIES * cost.head_parameter_bytes
     activations = TORCH_ACTIVATION_COPIES * rows * cost.head_activation_bytes
-    return int(TORCH_BYTES + TORCH_HEAD_COPIES * cost.head_parameter_bytes + activations)
+    step = loaded + TORCH_STEP_BYTES
+    return int(loaded), int(step + activations), int(step + TORCH_HELD_ACTIVATIONS * activations)
 
 
-def _ort_bytes(manifest: Manifest, batch_size: int, buffer_samples: int) -> int:
-    """The cheaper kind of update, as the engine chooses it: parameters, accumulators, the graph's own peak."""
+def _ort_bytes(manifest: Manifest, batch_size: int, buffer_samples: int) -> tuple[int, int, int]:
+    """Added before the head is loaded, in a step, and afterwards (what a step frees is not returned at once)."""
     cost, rows = manifest.cost, batch_size + buffer_samples
-    kinds = []
-    for update, held in (("in_place", cost.head_parameter_bytes), ("accumulate", 2 * cost.head_parameter_bytes)):
+    held = AFTER_TRUNK_COPIES * cost.trunk_parameter_bytes
+    held += AFTER_TRUNK_ACTIVATIONS * extraction_batch(manifest) * cost.trunk_peak_activation_bytes
+    batch = rows * 4 * math.prod(manifest.feature.shape) + buffer_samples * cost.head_pattern_bytes
+    step = ONNXRUNTIME_TRAINING_BYTES + _ort_step_bytes(manifest, batch_size, buffer_samples) + batch
+    return int(AFTER_TRUNK_BYTES + held), step, step
+
+
+def _ort_step_bytes(manifest: Manifest, batch_size: int, buffer_samples: int) -> int:
+    """Parameters, accumulators and the graph's own peak, for the kind of update that the engine takes.
+
+    It takes the cheaper kind; where no in-place graph is large enough for the batch, gradients are accumulated.
+    """
+    parameters = manifest.cost.head_parameter_bytes
+    kinds: dict[str, int] = {}
+    for update, held in (("in_place", parameters), ("accumulate", 2 * parameters)):
         peaks = [graph.peak_bytes for graph in manifest.training_step if graph.update == update]
         if peaks:
-            kinds.append(held + max(peaks))
-    batch = rows * 4 * math.prod(manifest.feature.shape) + buffer_samples * cost.head_pattern_bytes
-    return ONNXRUNTIME_TRAINING_BYTES + min(kinds, default=0) + batch
+            kinds[update] = held + max(peaks)
+    fits = any(
+        graph.update == "in_place" and graph.samples >= batch_size and graph.buffered_samples >= buffer_samples
+        for graph in manifest.training_step
+    )
+    if not fits and "accumulate" in kinds:
+        return kinds["accumulate"]
+    return min(kinds.values(), default=0)
 
 
 def available_bytes() -> int:

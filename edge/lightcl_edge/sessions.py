@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from lightcl_edge.errors import BundleError, NoEngineError
 from lightcl_edge.machine import usable_cores
+from lightcl_edge.memory import give_back
 
 
 def import_onnxruntime() -> Any:
@@ -68,6 +69,7 @@ def inference_session(
         session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's exception classes share no public base
         raise BundleError(f"{path.name} is not accepted by onnxruntime {runtime.__version__}: {error}") from error
+    give_back()  # opening needs more than running
     return InferenceSession(session, values)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,9 @@ from lightcl_edge.errors import LightclError
 
 #: numpy's name of a little-endian type -> safetensors' name.
 _DTYPES = {"<f4": "F32", "<f8": "F64", "<i8": "I64", "<i4": "I32", "|u1": "U8", "|b1": "BOOL", "<f2": "F16"}
+
+#: Largest copy made to write a tensor that is not laid out row by row.
+_COPY_BYTES = 2**18
 
 
 def read_tensors(path: Path, error_class: type[LightclError]) -> dict[str, NDArray[np.generic]]:
@@ -73,14 +76,19 @@ def write_tensors(path: Path, tensors: Mapping[str, NDArray[Any]]) -> tuple[int,
             file.write(part)
             digest.update(part)
         for name in sorted(tensors):
-            content = _bytes_of(tensors[name])
-            file.write(content.data)
-            digest.update(content.data)
+            for part in _parts_of(tensors[name]):
+                file.write(part)
+                digest.update(part)
         file.flush()
         os.fsync(file.fileno())
     return 8 + len(text) + end, digest.hexdigest()
 
 
-def _bytes_of(tensor: NDArray[Any]) -> NDArray[np.uint8]:
-    """The tensor's memory, row-major; copied only when it is laid out otherwise."""
-    return np.ascontiguousarray(tensor).reshape(-1).view(np.uint8)
+def _parts_of(tensor: NDArray[Any]) -> Iterator[memoryview]:
+    """The tensor's values, row-major; where it is laid out otherwise, copies of a bounded part at a time."""
+    if tensor.flags.c_contiguous or not tensor.ndim or not tensor.size:
+        yield np.ascontiguousarray(tensor).reshape(-1).view(np.uint8).data
+        return
+    rows = max(1, _COPY_BYTES * len(tensor) // tensor.nbytes)
+    for start in range(0, len(tensor), rows):
+        yield np.ascontiguousarray(tensor[start : start + rows]).reshape(-1).view(np.uint8).data

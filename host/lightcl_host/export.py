@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,10 +16,11 @@ from lightcl_host.class_names import check_capacity, read_class_names
 from lightcl_host.cut_choice import AUTOMATIC, CutChoice, pick_cut
 from lightcl_host.feature_storage import feature_info, signal_to_noise_db
 from lightcl_host.golden import GOLDEN_IMAGES, golden_info, golden_values
-from lightcl_host.graph import find_cuts
+from lightcl_host.graph import choose_by_name, find_cuts
 from lightcl_host.graph_cost import count_cost
 from lightcl_host.onnx_graph import MINIMUM_ONNXRUNTIME, OPSET
 from lightcl_host.provenance import provenance
+from lightcl_host.pruning import RECOVERY_EPOCHS, PruningOptions, PruningRecord, prune_source
 from lightcl_host.sources import Source, SourceOptions, open_source
 from lightcl_host.split import Split, split_graph
 from lightcl_host.tensor_bytes import tensors_to_bytes
@@ -47,6 +48,8 @@ class ExportOptions:
         capacity: rows of the classifier.
         keep_classes: a file that names the network's own classes, which are then kept; or None.
         with_baselines: also write the whole network.
+        sparsity: share of the channels to remove from the head and the trunk's tail.
+        recovery_epochs: passes over the calibration data after that.
         seed: of everything random; equal seeds give equal bundles.
         analysis: folder of ``lightcl-host analyze`` that decides on the cut, or None.
         device: name of the device profile that the cut is to fit, or None.
@@ -61,6 +64,8 @@ class ExportOptions:
     capacity: int = DEFAULT_CAPACITY
     keep_classes: Path | None = None
     with_baselines: bool = False
+    sparsity: float = 0.0
+    recovery_epochs: int = RECOVERY_EPOCHS
     seed: int = 0
     analysis: Path | None = None
     device: str | None = None
@@ -79,6 +84,7 @@ class _Parts:
     difference: float
     storage_noise_db: float | None
     manifest: Manifest
+    pruning: PruningRecord | None = None
     files: dict[str, bytes] = field(default_factory=dict)
 
 
@@ -103,12 +109,19 @@ def export_bundle(options: ExportOptions, progress: Progress, source: Source | N
         progress.note(f"exporting {options.source.model} to ONNX")
         source = open_source(options.source)
     choice = pick_cut(source, find_cuts(source.graph), options.cut, options.analysis, options.device)
-    parts = _make(options, source, choice, progress)
+    pruning = None
+    if options.sparsity:
+        asked = PruningOptions(options.sparsity, options.recovery_epochs, options.calibration, options.seed)
+        source, pruning = prune_source(source, choice.cut, asked, progress)
+        choice = replace(choice, cut=choose_by_name(find_cuts(source.graph), choice.cut.name))
+    parts = _make(options, source, choice, pruning, progress)
     written = write_bundle(options.out, parts.manifest, parts.files)
     return _document(options, parts, written, time.monotonic() - started)
 
 
-def _make(options: ExportOptions, source: Source, choice: CutChoice, progress: Progress) -> _Parts:
+def _make(
+    options: ExportOptions, source: Source, choice: CutChoice, pruning: PruningRecord | None, progress: Progress
+) -> _Parts:
     """Make and verify all parts."""
     cut = choice.cut
     split = split_graph(source.graph, cut, options.capacity, options.keep_classes is not None, options.seed)
@@ -137,7 +150,9 @@ def _make(options: ExportOptions, source: Source, choice: CutChoice, progress: P
         defaults=defaults,
         classes=classes,
         training_step=[record for record, _ in steps],
-        provenance=provenance(options.seed, calibration, trunk, difference, random_weights=source.random_weights)
+        provenance=provenance(
+            options.seed, calibration, trunk, difference, random_weights=source.random_weights, pruning=pruning
+        )
         | choice.provenance(),
     )
     files = {
@@ -153,7 +168,7 @@ def _make(options: ExportOptions, source: Source, choice: CutChoice, progress: P
         files["model.onnx"] = _checked_bytes(whole_network(source))
     codec = FeatureCodec(storage)
     noise = signal_to_noise_db(features, codec.decode(codec.encode(features)))
-    return _Parts(source, choice, split, trunk, calibration, classes, difference, noise, manifest, files)
+    return _Parts(source, choice, split, trunk, calibration, classes, difference, noise, manifest, pruning, files)
 
 
 def _checked_bytes(model: onnx.ModelProto) -> bytes:
@@ -189,6 +204,7 @@ def _document(options: ExportOptions, parts: _Parts, written: Manifest, seconds:
             "images": len(parts.calibration.images),
             "skipped": parts.calibration.skipped,
         },
+        "pruning": None if parts.pruning is None else parts.pruning.document(),
         "classes": parts.classes,
         "capacity": options.capacity,
         "note": parts.trunk.note,

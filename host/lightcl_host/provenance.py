@@ -7,13 +7,20 @@ from typing import Any
 
 from lightcl_edge import __version__
 from lightcl_host.calibration import Calibration
+from lightcl_host.pruning import PruningRecord
 from lightcl_host.trunk_choice import TrunkChoice
 
 _PACKAGES = ("torch", "onnx", "onnxscript", "onnxruntime")
 
 
 def provenance(
-    seed: int, calibration: Calibration, trunk: TrunkChoice, difference: float, *, random_weights: bool
+    seed: int,
+    calibration: Calibration,
+    trunk: TrunkChoice,
+    difference: float,
+    *,
+    random_weights: bool,
+    pruning: PruningRecord | None = None,
 ) -> dict[str, Any]:
     """The keys that stand in ``manifest.json`` under ``provenance``.
 
@@ -23,6 +30,7 @@ def provenance(
         trunk: the exported one.
         difference: largest relative difference between the parts and the original.
         random_weights: whether the network was never trained.
+        pruning: what was removed, or None.
 
     Returns:
         Key -> text or number.
@@ -37,6 +45,9 @@ def provenance(
     }
     if trunk.agreement is not None:
         found["int8_top1_agreement"] = trunk.agreement
+    if pruning is not None:
+        known = {key: value for key, value in pruning.document().items() if value is not None}
+        found.update({f"pruning_{key}": value for key, value in known.items()})
     for package in _PACKAGES:
         try:
             found[package] = version(package)

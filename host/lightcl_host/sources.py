@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ from lightcl_models.registry import load_model
 
 if TYPE_CHECKING:
     import onnx
+    import torch
 
 FloatArray = NDArray[np.float32]
 
@@ -55,6 +56,7 @@ class Source:
         random_weights: whether the weights were drawn at random.
         reference: the original network: images ``(n, 3, h, w)`` -> logits ``(n, classes)``.
         with_batch_norm: makes the whole graph again with batch normalisation kept.
+        module: the torch network, or None for one that came as ONNX.
     """
 
     name: str
@@ -64,6 +66,7 @@ class Source:
     random_weights: bool
     reference: Callable[[FloatArray], FloatArray]
     with_batch_norm: Callable[[], onnx.ModelProto]
+    module: torch.nn.Module | None = None
 
     @property
     def input_info(self) -> InputInfo:
@@ -106,6 +109,19 @@ def open_source(options: SourceOptions) -> Source:
         random_weights=loaded.random_weights,
         reference=lambda images: run_module(module, images),
         with_batch_norm=lambda: export_module(module, recipe.height, recipe.width, keep_batch_norm=True),
+        module=module,
+    )
+
+
+def source_of_module(source: Source, module: torch.nn.Module) -> Source:
+    """The same source with another network in place of its own (a pruned one)."""
+    recipe = source.recipe
+    return replace(
+        source,
+        graph=export_module(module, recipe.height, recipe.width),
+        reference=lambda images: run_module(module, images),
+        with_batch_norm=lambda: export_module(module, recipe.height, recipe.width, keep_batch_norm=True),
+        module=module,
     )
 
 

@@ -8,7 +8,8 @@ Inputs (float32 unless said):
 
 | name | shape | meaning |
 |---|---|---|
-| ``features`` | ``(n + m, *feature_shape)`` | new samples, then buffered ones |
+| ``features`` | ``(n, *feature_shape)`` | new samples, where ``m`` is 0 |
+| ``features.new``, ``features.buffered`` | ``(n, *feature_shape)``, ``(m, *feature_shape)`` | the same where it is not |
 | ``labels`` | ``(n,)`` int64 | rows of the classifier |
 | ``logit_mask`` | ``(n, capacity)`` | 1 where a class takes part in the softmax, else 0 |
 | ``weights`` | ``(n,)`` | share of each sample in the cross entropy; 0 pads a short batch |
@@ -18,16 +19,18 @@ Inputs (float32 unless said):
 | ``beta`` | ``(1,)`` | weight of the pattern term |
 | ``neg_lr`` | ``(1,)`` | minus the learning rate (``in_place`` only) |
 | ``zero`` | ``(1,)`` | always 0; carries the order of in-place updates (``in_place`` only) |
-| ``<parameter>`` | its shape | each trained parameter |
-| ``accumulator.<parameter>`` | its shape | gradient sums so far (``accumulate`` only) |
+| ``<parameter>`` | its shape | each trained parameter, but for kernels taken tap by tap |
+| ``<kernel>@<t>`` | ``(filters, channels)`` | tap ``t`` of a dense kernel of several taps, counted row by row |
+| ``accumulator.<input>`` | its shape | gradient sums so far, of each of the above (``accumulate`` only) |
 
-The pattern inputs are left out where ``m`` is 0. Outputs: ``loss`` (scalar) and ``update.<k>.<parameter>``
-with ``k = 0, 1, ...``, each to be bound onto the memory of the parameter (``in_place``) or of its accumulator
-(``accumulate``): the last is the result, each earlier one is read by the next alone. An update may have the
-parameter's values in two dimensions.
+The pattern inputs are left out where ``m`` is 0, as is a tap that only ever meets padding. Outputs: ``loss`` (scalar)
+and ``update.<k>.<parameter or tap>`` with ``k = 0, 1, ...``, each to be bound onto the memory of the parameter
+(``in_place``) or of its accumulator (``accumulate``): the last is the result, each earlier one is read by the next
+alone. An update may have the parameter's values in two dimensions.
 
 ``forward`` graphs compute ``logits``, ``penultimate`` and the patterns of any number of rows from
-``features`` and the parameters, so that a device evaluates its head without a second copy of the weights.
+``features`` and the parameters, so that a device evaluates its head without a second copy of the weights. Where kernels
+are taken tap by tap there is an ``evaluate`` graph as well, which does the same with those and a stated number of rows.
 """
 
 from __future__ import annotations
@@ -38,13 +41,14 @@ from dataclasses import replace
 import onnx
 from onnx import TensorProto, helper, shape_inference
 
+from lightcl_edge.engines.layout import EVALUATE, FORWARD, FORWARD_ROWS, tap_name
 from lightcl_edge.errors import BundleError
 from lightcl_edge.manifest import HeadInfo, StepGraph
-from lightcl_host.autodiff.builder import GraphBuilder
+from lightcl_host.autodiff.builder import FEATURES, GraphBuilder
 from lightcl_host.autodiff.liveness import peak_of
 from lightcl_host.autodiff.loss import PatternTerms, cross_entropy
 from lightcl_host.autodiff.sweep import Sweep, check_trainable, emit_forward
-from lightcl_host.autodiff.updates import ACCUMULATOR_PREFIX, Updater, update_hazards
+from lightcl_host.autodiff.updates import ACCUMULATOR_PREFIX, Updater, ancestors_of, update_hazards
 
 #: A batch is divided into this many micro-batches where gradients are accumulated. On the heads of
 #: EfficientNet-Lite0, 16 took no longer than 4 and held a third of the activations.
@@ -79,6 +83,8 @@ def build_step(
             f"{graph.shape('logits')}, expected a row for each and {info.capacity} columns"
         )
     check_trainable(graph, names)
+    if buffered_samples:
+        graph.divide_features()
     terms = PatternTerms(graph, patterns, samples, buffered_samples)
     updater = Updater(graph, in_place=in_place)
     emit_forward(graph, names, terms)
@@ -100,8 +106,10 @@ def _inputs(
     graph: GraphBuilder, info: HeadInfo, samples: int, buffered: int, *, in_place: bool
 ) -> list[onnx.ValueInfoProto]:
     """The step's inputs, as the module's table lists them."""
+    sides = graph.shape(FEATURES)[1:]
+    rows = [samples, buffered] if buffered else [samples]
     shapes: dict[str, Sequence[int]] = {
-        "features": graph.shape("features"),
+        **{name: [count, *sides] for name, count in zip(graph.feature_parts, rows, strict=True)},
         "logit_mask": [samples, info.capacity],
         "weights": [samples],
     }
@@ -112,17 +120,32 @@ def _inputs(
         shapes |= {"pattern_weight": [buffered], "beta": [1]}
     if in_place:
         shapes |= {"neg_lr": [1], "zero": [1]}
-    shapes |= {parameter.name: parameter.shape for parameter in info.parameters}
+    pieces = _pieces(graph, info)
+    shapes |= pieces
     if not in_place:
-        shapes |= {ACCUMULATOR_PREFIX + parameter.name: parameter.shape for parameter in info.parameters}
+        shapes |= {ACCUMULATOR_PREFIX + name: shape for name, shape in pieces.items()}
     values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in shapes.items()]
     return [helper.make_tensor_value_info("labels", TensorProto.INT64, [samples]), *values]
+
+
+def _pieces(graph: GraphBuilder, info: HeadInfo) -> dict[str, Sequence[int]]:
+    """The parameters as inputs: whole, or tap by tap."""
+    pieces: dict[str, Sequence[int]] = {}
+    for parameter in info.parameters:
+        if parameter.name in graph.taps:
+            for tap in graph.taps[parameter.name]:
+                pieces[tap_name(parameter.name, tap)] = parameter.shape[:2]
+        else:
+            pieces[parameter.name] = parameter.shape
+    return pieces
 
 
 def _finish(
     graph: GraphBuilder, inputs: list[onnx.ValueInfoProto], outputs: Sequence[str], head: onnx.ModelProto
 ) -> onnx.ModelProto:
     """Put the pieces together, check them, and note the peak."""
+    needed = ancestors_of(graph.nodes, outputs)
+    graph.nodes = [node for node in graph.nodes if needed.intersection(node.output)]
     used = {name for node in graph.nodes for name in node.input}
     constants = [onnx.numpy_helper.from_array(value, name) for name, value in graph.values.items() if name in used]
     nodes = []
@@ -170,6 +193,29 @@ def build_forward(head: onnx.ModelProto, info: HeadInfo) -> onnx.ModelProto:
     del model.graph.value_info[:]
     onnx.checker.check_model(model)
     return model
+
+
+def build_evaluation(head: onnx.ModelProto, info: HeadInfo, rows: int) -> onnx.ModelProto | None:
+    """The head over parameters as step graphs take them, tap by tap.
+
+    Args:
+        head: the inference graph.
+        info: its parameters and patterns.
+        rows: of features.
+
+    Returns:
+        The graph; None where no kernel is taken tap by tap, so that the forward graph serves.
+    """
+    names = [parameter.name for parameter in info.parameters]
+    outputs = ["logits", *(name for name in ("penultimate", *info.patterns) if name != "logits")]
+    graph = GraphBuilder(head, rows, names)
+    graph.keep_only(outputs)
+    emit_forward(graph, names, PatternTerms(graph, [], rows, 0))
+    if not graph.taps:
+        return None
+    shapes = {"features": graph.shape("features"), **_pieces(graph, info)}
+    inputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in shapes.items()]
+    return _finish(graph, inputs, outputs, head)
 
 
 def _check_head(head: onnx.ModelProto, info: HeadInfo, feature_shape: Sequence[int]) -> None:
@@ -231,6 +277,10 @@ def step_graphs(
         model = build_step(head, head_info, step.samples, step.buffered_samples, in_place=in_place)
         known = replace(step, peak_bytes=peak_of(model).bytes)
         graphs.append((known, model.SerializeToString(deterministic=True)))
-    forward = StepGraph("training_step/forward.onnx", "forward", 0, 0, 0)
+    forward = StepGraph("training_step/forward.onnx", FORWARD, 0, 0, 0)
     graphs.append((forward, build_forward(head, head_info).SerializeToString(deterministic=True)))
+    evaluation = build_evaluation(head, head_info, FORWARD_ROWS)
+    if evaluation is not None:
+        record = StepGraph("training_step/evaluate.onnx", EVALUATE, FORWARD_ROWS, 0, peak_of(evaluation).bytes)
+        graphs.append((record, evaluation.SerializeToString(deterministic=True)))
     return graphs

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from autodiff_check import check_rule, node, normal
-from lightcl_host.autodiff import unfold
+from lightcl_host.autodiff import rules_conv
 
 
 @dataclass(frozen=True)
@@ -85,8 +85,8 @@ def test_conv_many(geometry: Geometry) -> None:
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(geometries(), st.integers(1, 4000))
 def test_conv_in_chunks(monkeypatch: pytest.MonkeyPatch, geometry: Geometry, chunk_bytes: int) -> None:
-    """Chunks of any size, down to single output rows, give the same gradient."""
-    monkeypatch.setattr(unfold, "CHUNK_BYTES", chunk_bytes)
+    """Groups rearranged in chunks of any size give the same gradient."""
+    monkeypatch.setattr(rules_conv, "CHUNK_BYTES", chunk_bytes)
     check(geometry)
 
 

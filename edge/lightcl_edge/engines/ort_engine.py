@@ -15,16 +15,16 @@ import numpy as np
 
 from lightcl_edge.bundle import check_parameters
 from lightcl_edge.engines.contract import Batch, Engine, FloatArray, Parameters
+from lightcl_edge.engines.layout import EVALUATE, FORWARD, FORWARD_ROWS, ParameterMemory, held_taps_first
 from lightcl_edge.engines.ort_session import open_session, return_freed_memory, session_options
 from lightcl_edge.engines.ort_step import StepRunner
 from lightcl_edge.errors import BundleError
 from lightcl_edge.manifest import HeadInfo, StepGraph
 from lightcl_edge.memory import give_back
+from lightcl_edge.onnx_reader import input_names
 from lightcl_edge.sessions import import_onnxruntime
 
 UPDATES = ("auto", "in_place", "accumulate")
-#: Rows that the forward graph takes at once; few, so that evaluation needs less memory than a step.
-FORWARD_ROWS = 8
 
 
 class OrtEngine(Engine):
@@ -59,12 +59,18 @@ class OrtEngine(Engine):
         self._head, self._threads = head, threads
         self._feature_shape = tuple(feature_shape)
         self._shapes = {parameter.name: tuple(parameter.shape) for parameter in info.parameters}
-        self._parameters = {name: np.zeros(shape, np.float32) for name, shape in self._shapes.items()}
-        self._accumulators: dict[str, FloatArray] = {}
         self._files = dict(steps)
+        self._taps_first = self._find_taps_first()
+        self._parameters = ParameterMemory(self._shapes, self._taps_first)
+        self._accumulators: ParameterMemory | None = None
         self._runners: dict[StepGraph, StepRunner] = {}
         self._forward: _Forward | None = None
         self.update = self._choose_update(update)
+
+    def _find_taps_first(self) -> set[str]:
+        """The kernels that the graphs read tap by tap; all graphs of a bundle do alike."""
+        step = next((path for graph, path in self._files.items() if graph.update in UPDATES), None)
+        return held_taps_first(self._shapes, input_names(step)) if step else set()
 
     def _choose_update(self, asked: str) -> str:
         """``in_place`` or ``accumulate``."""
@@ -83,7 +89,7 @@ class OrtEngine(Engine):
             (graph for graph in self._files if graph.update == update),
             key=lambda graph: (graph.samples, graph.buffered_samples),
         )
-        held = sum(array.nbytes for array in self._parameters.values()) if update == "accumulate" else 0
+        held = self._parameters.nbytes if update == "accumulate" else 0
         return graph.peak_bytes + held
 
     def load(self, parameters: Parameters) -> None:
@@ -92,7 +98,7 @@ class OrtEngine(Engine):
         for name, shape in self._shapes.items():
             # one by one, so that a mapping that reads its tensors from a file never holds them all
             array = check_parameters({name: parameters[name]}, {name: shape}, "parameters")[name]
-            np.copyto(self._parameters[name], array)
+            np.copyto(self._parameters.views[name], array)
 
     def step(self, batch: Batch) -> float:
         """One SGD step; see :meth:`Engine.step`."""
@@ -119,8 +125,8 @@ class OrtEngine(Engine):
         """The same step in micro-batches: sum up gradients, then update once."""
         graph = self._micro_batch(samples, held)
         self._runners = {known: runner for known, runner in self._runners.items() if known.update == graph.update}
-        if not self._accumulators:
-            self._accumulators = {name: np.zeros_like(array) for name, array in self._parameters.items()}
+        if self._accumulators is None:
+            self._accumulators = ParameterMemory(self._shapes, self._taps_first)
         runner, loss = self._runner(graph), 0.0
         rounds = -(-samples // graph.samples)
         if held:
@@ -130,10 +136,7 @@ class OrtEngine(Engine):
             old = slice(part * graph.buffered_samples, (part + 1) * graph.buffered_samples)
             loss += runner.run(batch, new, old)
         with np.errstate(over="ignore", invalid="ignore"):  # a step too large is the gate's to refuse
-            for name, gradient in self._accumulators.items():
-                np.multiply(gradient, np.float32(-batch.learning_rate), out=gradient)
-                self._parameters[name] += gradient
-                gradient.fill(0)
+            self._parameters.add(self._accumulators, -batch.learning_rate)
         return loss
 
     def _micro_batch(self, samples: int, held: int) -> StepGraph:
@@ -160,9 +163,9 @@ class OrtEngine(Engine):
 
     def _runner(self, graph: StepGraph) -> StepRunner:
         if graph not in self._runners:
-            accumulators = self._accumulators if graph.update == "accumulate" else {}
+            sums = self._accumulators.pieces if self._accumulators and graph.update == "accumulate" else {}
             path = self._files[graph]
-            self._runners[graph] = StepRunner(graph, path, self._parameters, accumulators, self._threads)
+            self._runners[graph] = StepRunner(graph, path, self._parameters.pieces, sums, self._threads)
         return self._runners[graph]
 
     def _check_batch(self, batch: Batch) -> None:
@@ -181,31 +184,38 @@ class OrtEngine(Engine):
     def activations(self, features: FloatArray, names: Sequence[str]) -> dict[str, FloatArray]:
         """Named tensors of the head; see :meth:`Engine.activations`."""
         if self._forward is None:
+            if self._runners:
+                self._runners = {}  # their working memory would stay beside the forward graph's
+                give_back()
             self._forward = self._open_forward()
         return self._forward.run(features, list(names))
 
     def _open_forward(self) -> _Forward:
-        light = [path for graph, path in self._files.items() if graph.update == "forward"]
+        """The graph that reads the parameters as they are held, else the one for whole parameters, else the head."""
+        offered = {graph.update: (graph, path) for graph, path in self._files.items()}
         options = session_options(self._threads)
-        if light:
-            return _Forward(open_session(light[0], options, light[0].name), self._parameters, {})
+        graph, path = offered.get(EVALUATE if self._taps_first else FORWARD, (None, None))
+        if graph and path:
+            session = open_session(path, options, path.name)
+            return _Forward(session, self._parameters.pieces, {}, graph.samples)
         runtime = import_onnxruntime()
-        values = {name: runtime.OrtValue.ortvalue_from_numpy(array) for name, array in self._parameters.items()}
+        arrays = {name: np.ascontiguousarray(array) for name, array in self._parameters.views.items()}
+        values = {name: runtime.OrtValue.ortvalue_from_numpy(array) for name, array in arrays.items()}
         for name, value in values.items():
             options.add_initializer(name, value)
-        return _Forward(open_session(self._head, options, "head.onnx"), {}, values)
+        return _Forward(open_session(self._head, options, "head.onnx"), {}, values, 0)
 
     def parameters(self) -> dict[str, FloatArray]:
         """A copy of all parameters; see :meth:`Engine.parameters`."""
-        return {name: array.copy() for name, array in self._parameters.items()}
+        return {name: np.array(array, order="C") for name, array in self._parameters.views.items()}
 
     def views(self) -> Parameters:
         """The parameters' own memory; see :meth:`Engine.views`."""
-        return dict(self._parameters)
+        return dict(self._parameters.views)
 
     def close(self) -> None:
         """Give back sessions and accumulators."""
-        self._runners, self._accumulators, self._forward = {}, {}, None
+        self._runners, self._accumulators, self._forward = {}, None, None
         give_back()
 
 
@@ -229,23 +239,28 @@ class _Forward:
 
     Args:
         session: of the graph.
-        weights: parameters that are inputs of the graph.
+        weights: pieces of parameters, of which the graph takes those that are its inputs.
         values: parameters that replaced initialisers, to be kept alive.
+        rows: that the graph takes at once; 0 for any number.
     """
 
-    def __init__(self, session: Any, weights: Parameters, values: dict[str, Any]) -> None:
-        self._session, self._weights, self._values = session, weights, values
+    def __init__(self, session: Any, weights: Parameters, values: dict[str, Any], rows: int) -> None:
+        inputs = {value.name for value in session.get_inputs()}
+        self._session, self._values, self._rows = session, values, rows
+        self._weights = {name: array for name, array in weights.items() if name in inputs}
 
     def run(self, features: FloatArray, names: list[str]) -> dict[str, FloatArray]:
         """The named tensors of all rows, computed in parts."""
         parts: dict[str, list[FloatArray]] = {name: [] for name in names}
         for start in range(0, max(1, len(features)), FORWARD_ROWS):
             rows = np.ascontiguousarray(features[start : start + FORWARD_ROWS], np.float32)
-            inputs = {"features": rows, **self._weights}
+            count = len(rows)
+            if count < self._rows:
+                rows = np.concatenate([rows, np.zeros((self._rows - count, *rows.shape[1:]), np.float32)])
             try:
-                values = self._session.run(names, inputs)
+                values = self._session.run(names, {"features": rows, **self._weights})
             except Exception as error:  # onnxruntime's exceptions share no public base
                 raise BundleError(f"head.onnx can't compute {names}: {str(error)[:300]}") from error
             for name, value in zip(names, values, strict=True):
-                parts[name].append(value)
+                parts[name].append(value[:count])
         return {name: np.concatenate(arrays) if len(arrays) > 1 else arrays[0] for name, arrays in parts.items()}

@@ -9,6 +9,7 @@ from typing import Any
 
 from lightcl_edge.errors import BundleError
 from lightcl_edge.machine import usable_cores
+from lightcl_edge.memory import give_back
 from lightcl_edge.sessions import import_onnxruntime
 
 #: Blocks from this size on are mapped and unmapped one by one, so that freed activations leave the process. Smaller
@@ -42,7 +43,7 @@ def session_options(threads: int | None) -> Any:
     options = runtime.SessionOptions()
     options.intra_op_num_threads = threads or usable_cores()
     options.inter_op_num_threads = 1
-    options.enable_cpu_mem_arena = False
+    options.enable_cpu_mem_arena = True
     options.enable_mem_pattern = False
     options.enable_mem_reuse = False  # it keeps freed blocks for later tensors of the same size
     options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
@@ -71,10 +72,12 @@ def open_session(model: Path | bytes, options: Any, name: str) -> Any:
     runtime = import_onnxruntime()
     source = str(model) if isinstance(model, Path) else model
     try:
-        return runtime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+        session = runtime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
     except Exception as error:
         # onnxruntime's exceptions share no base class of their own
         raise BundleError(
             f"{name}: onnxruntime {runtime.__version__} can't open the graph: {str(error)[:300]}; "
             "expected a graph of this bundle's export; export it again or update onnxruntime"
         ) from error
+    give_back()  # opening needs more than running
+    return session

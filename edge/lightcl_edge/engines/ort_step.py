@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from lightcl_edge.engines.contract import Batch, FloatArray, PatternTerm
+from lightcl_edge.engines.layout import parameter_of
 from lightcl_edge.engines.ort_session import open_session, session_options
 from lightcl_edge.errors import BundleError
 from lightcl_edge.manifest import StepGraph
@@ -26,8 +27,8 @@ class StepRunner:
     Args:
         graph: its geometry.
         path: its file.
-        parameters: the head's parameters; in place, a run changes them.
-        accumulators: gradient sums, for a graph that accumulates; a run adds to them.
+        parameters: the pieces of the head's parameters; in place, a run changes them.
+        accumulators: gradient sums of the same pieces, for a graph that accumulates; a run adds to them.
         threads: for the session.
 
     Raises:
@@ -50,12 +51,11 @@ class StepRunner:
         self._loss = np.zeros((), np.float32)
         self._bound: dict[str, np.ndarray[Any, Any]] = {}  # a binding keeps addresses, not the arrays
         self._own: dict[str, np.ndarray[Any, Any]] = {}
-        for name, array in parameters.items():
+        sums = {_ACCUMULATOR + name: array for name, array in accumulators.items()}
+        bound = {name: array for name, array in {**parameters, **sums}.items() if name in self._shapes}
+        for name, array in bound.items():
             self._bind_input(name, array)
-        for name, array in accumulators.items():
-            self._bind_input(_ACCUMULATOR + name, array)
         self._bind_outputs(accumulators or parameters)
-        bound = {*parameters, *(_ACCUMULATOR + name for name in accumulators)}
         self._fields = {name: shape for name, shape in self._shapes.items() if name not in bound}
         self._check_fields()
 
@@ -89,13 +89,8 @@ class StepRunner:
         if not self.graph.buffered_samples:
             self._place("features", new)
             return
-        buffer = self._buffer("features", np.dtype(np.float32))
-        rows = self.graph.samples
-        old = batch.patterns.features[held] if batch.patterns else new[:0]
-        for start, part, size in ((0, new, rows), (rows, old, self.graph.buffered_samples)):
-            buffer[start : start + len(part)] = part
-            buffer[start + len(part) : start + size] = 0
-        self._bind_input("features", buffer)
+        self._place("features.new", new)
+        self._place("features.buffered", batch.patterns.features[held] if batch.patterns else new[:0])
 
     def _place_patterns(self, patterns: PatternTerm | None, held: slice) -> None:
         count = 0 if patterns is None else len(patterns.features[held])
@@ -152,19 +147,23 @@ class StepRunner:
             array = self._loss
             if value.name.startswith(_UPDATE):
                 parameter = value.name.removeprefix(_UPDATE).partition(".")[2]
-                updated.add(parameter)
                 if parameter not in targets or targets[parameter].size != int(np.prod(value.shape)):
                     raise BundleError(f"{self.graph.path}: output {value.name!r} fits no parameter of the head")
+                updated.add(parameter)
                 array = targets[parameter]
             self._binding.bind_output(value.name, "cpu", 0, np.float32, list(value.shape), array.ctypes.data)
-        if updated != set(targets):
-            missing = sorted(set(targets) - updated)[0]
-            raise BundleError(f"{self.graph.path}: no output updates {missing!r}, expected one a parameter")
+
+        # a tap that only ever meets padding has no input and no update
+        missing = {name for name in targets if name in self._shapes} - updated
+        missing |= set(map(parameter_of, targets)) - set(map(parameter_of, updated))
+        if missing:
+            raise BundleError(f"{self.graph.path}: no output updates {min(missing)!r}, expected one a parameter")
 
     def _check_fields(self) -> None:
         """Refuse a graph whose record in the manifest is not its own."""
-        rows = self.graph.samples + self.graph.buffered_samples
-        expected = {"features": rows, "labels": self.graph.samples, "logit_mask": self.graph.samples}
+        samples, held = self.graph.samples, self.graph.buffered_samples
+        features = {"features.new": samples, "features.buffered": held} if held else {"features": samples}
+        expected = {**features, "labels": samples, "logit_mask": samples}
         for name, count in expected.items():
             found = self._fields.get(name, [0])[0]
             if found != count:

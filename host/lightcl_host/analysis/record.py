@@ -47,7 +47,7 @@ class CutRecord:
         probe_accuracy_after: the same after it was learned.
         predicted_extract_bytes: whole process while images become features.
         predicted_train_bytes: whole process while the head is trained.
-        predicted_peak_bytes: the larger of both.
+        predicted_peak_bytes: the largest phase, first use included.
         predicted_disk_bytes: feature store of a task, checkpoint and a generation.
         relative_time: multiply-adds of a task over those of training the whole network on it.
         fits: the device has that memory.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
@@ -13,7 +13,13 @@ from onnx import helper, numpy_helper, shape_inference
 
 from lightcl_edge.errors import BundleError
 
+if TYPE_CHECKING:
+    from lightcl_host.autodiff.row_conv import RowConvolution
+
 Shape = tuple[int, ...]
+#: The head's input; in a step with buffered samples it is put together from two inputs.
+FEATURES = "features"
+NEW_FEATURES, BUFFERED_FEATURES = "features.new", "features.buffered"
 
 
 @dataclass(frozen=True)
@@ -102,6 +108,11 @@ class GraphBuilder:
         shapes: tensor name -> shape, for the head's tensors and for the gradients of them.
         values: constant initialisers by name.
         gates: result of a gating operator -> boolean tensor, where one stands in for the result.
+        rows: image -> the image as rows of pixels, where one was made.
+        padded: images to whose rows one of zeros is added.
+        taps: kernel held taps first -> its taps that have an effect.
+        feature_parts: the graph inputs that together are the head's input.
+        row_convolutions: result -> the dense convolution that makes it from rows.
     """
 
     def __init__(self, head: onnx.ModelProto, rows: int, trained: Collection[str]) -> None:
@@ -119,8 +130,18 @@ class GraphBuilder:
                 self.forward.append(ForwardNode(proto, attributes))
         self.nodes: list[onnx.NodeProto] = []
         self.gates: dict[str, str] = {}
+        self.rows: dict[str, str] = {}
+        self.padded: set[str] = set()
+        self.feature_parts = [FEATURES]
+        self.taps: dict[str, list[int]] = {}
+        self.row_convolutions: dict[str, RowConvolution] = {}
         self._constants: dict[tuple[str, Shape, bytes], str] = {}
         self._count = 0
+
+    def divide_features(self) -> None:
+        """Take new and buffered features as two inputs, so that nobody has to copy them together beforehand."""
+        self.feature_parts = [NEW_FEATURES, BUFFERED_FEATURES]
+        self.op("Concat", *self.feature_parts, output=FEATURES, axis=0)
 
     def keep_only(self, outputs: Collection[str]) -> None:
         """Drop forward nodes that the wanted tensors do not need."""

@@ -25,8 +25,21 @@ class ParameterGradient(Protocol):
         """
 
 
+@dataclass(frozen=True)
+class TapGradients:
+    """The gradients of a kernel that is held in pieces, a tap each.
+
+    Attributes:
+        names: the pieces as the graph's inputs are called.
+        add: emits ``base + scale * gradient`` for each piece, given the base of each (None for 0) and the scale.
+    """
+
+    names: Sequence[str]
+    add: Callable[[Sequence[str | None], str | None], list[str]]
+
+
 #: The gradient of one input of a node: a tensor, a parameter's adder, or None where none was wanted.
-Gradient = str | ParameterGradient | None
+Gradient = str | ParameterGradient | TapGradients | None
 
 #: ``rule(graph, node, upstream, wanted)``: emits the gradient nodes of one forward node. ``upstream`` has a
 #: gradient for each output (None: the loss does not depend on it), ``wanted`` a flag for each input.

@@ -1,7 +1,6 @@
 """The gradient of Conv: dense, grouped and depthwise, with any stride, dilation and padding.
 
-The gradient of a dense kernel is the product of the output's gradient with the unfolded input (im2col). The
-unfolded input is ``taps`` times as large as the input, so it is made in chunks that each add to the result.
+Dense convolutions are :mod:`lightcl_host.autodiff.row_conv`'s; the others are differentiated as convolutions.
 """
 
 from __future__ import annotations
@@ -9,32 +8,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from lightcl_host.autodiff import unfold
 from lightcl_host.autodiff.builder import ForwardNode, GraphBuilder
 from lightcl_host.autodiff.conv_geometry import Window, window_of
 from lightcl_host.autodiff.conv_input import input_gradient
-from lightcl_host.autodiff.registry import Gradient, ParameterGradient, rule, saves_inputs, upstream_of
-from lightcl_host.autodiff.rules_linear import plain, scaled
-from lightcl_host.autodiff.unfold import chunks_of, output_matrix, unfolded
+from lightcl_host.autodiff.registry import Gradient, rule, saves_inputs, upstream_of
+from lightcl_host.autodiff.rules_linear import plain
 
 
-def dense_kernel_gradient(
-    graph: GraphBuilder, image: str, gradient: str, window: Window, filters: int
-) -> ParameterGradient:
-    """The adder of ``dW = dY unfold(x)^T``, chunk by chunk onto the same buffer."""
-
-    def add(base: str | None, scale: str | None) -> list[str]:
-        columns = window.channels * window.taps
-        total = graph.reshape(base, [filters, columns]) if base else None
-        chain = []
-        for chunk in chunks_of(window, filters):
-            first = scaled(graph, output_matrix(graph, gradient, window, filters, chunk), scale)
-            second = unfolded(graph, image, window, chunk)
-            total = graph.op("Gemm", first, second, *filter(None, [total]), transB=1)
-            chain.append(total)
-        return chain
-
-    return add
+#: Largest copy made to rearrange groups.
+CHUNK_BYTES = 2 * 2**20
+FLOAT_BYTES = 4
 
 
 def grouped_kernel_gradient(
@@ -43,7 +26,7 @@ def grouped_kernel_gradient(
     """``dW`` of a grouped convolution, for a bounded number of groups at a time: each is copied to be rearranged."""
     filters, per_group = shape[0] // groups, shape[1]
     pixels = per_group * math.prod(window.image) + filters * math.prod(window.out)
-    size = max(1, unfold.CHUNK_BYTES // (unfold.FLOAT_BYTES * window.samples * pixels))
+    size = max(1, CHUNK_BYTES // (FLOAT_BYTES * window.samples * pixels))
     size = -(-groups // -(-groups // size))
     parts = []
     for first in range(0, groups, size):
@@ -87,14 +70,14 @@ def conv(
 ) -> list[Gradient]:
     """Gradients of image, kernel and bias."""
     gradient, (image, kernel) = upstream_of(upstream), node.inputs[:2]
+    if node.outputs[0] in graph.row_convolutions:
+        return graph.row_convolutions[node.outputs[0]].gradients(gradient, wanted)
     shape, groups = graph.shape(kernel), int(node.attributes.get("group", 1))
     window = window_of(graph, node, shape[2:])
     gradients = list[Gradient]([None] * len(wanted))
     if wanted[0]:
         gradients[0] = input_gradient(graph, gradient, kernel, window, shape, groups)
-    if wanted[1] and groups == 1:
-        gradients[1] = dense_kernel_gradient(graph, image, gradient, window, shape[0])
-    elif wanted[1]:
+    if wanted[1]:
         gradients[1] = plain(graph, grouped_kernel_gradient(graph, image, gradient, window, shape, groups))
     if len(wanted) > 2 and wanted[2]:
         gradients[2] = graph.sum(gradient, [0, 2, 3])

@@ -7,9 +7,10 @@ from collections.abc import Collection, Sequence
 import numpy as np
 
 from lightcl_edge.errors import BundleError
-from lightcl_host.autodiff.builder import ForwardNode, GraphBuilder
+from lightcl_host.autodiff.builder import FEATURES, ForwardNode, GraphBuilder
 from lightcl_host.autodiff.loss import PatternTerms
-from lightcl_host.autodiff.registry import RULES, Gradient
+from lightcl_host.autodiff.registry import RULES, Gradient, TapGradients
+from lightcl_host.autodiff.row_conv import RowConvolution, is_dense_convolution
 from lightcl_host.autodiff.rules_activation import GATING_OPERATORS, gate_of
 from lightcl_host.autodiff.updates import Updater, ancestors_of
 
@@ -56,10 +57,15 @@ def emit_forward(graph: GraphBuilder, parameters: Collection[str], patterns: Pat
     saved = set[str]()
     for node in graph.forward:
         wanted = [name in moved for name in node.inputs]
-        if any(wanted) and node.kind not in GATING_OPERATORS:
+        if is_dense_convolution(graph, node):
+            graph.row_convolutions[node.outputs[0]] = RowConvolution(graph, node, parameters)  # saves rows, not the image
+        elif any(wanted) and node.kind not in GATING_OPERATORS:
             saved.update(RULES[node.kind].saves(node, wanted))
     for node in graph.forward:
-        graph.nodes.append(node.proto)
+        if node.outputs[0] in graph.row_convolutions:
+            graph.row_convolutions[node.outputs[0]].emit_forward()
+        else:
+            graph.nodes.append(node.proto)
         if node.kind in GATING_OPERATORS and node.outputs[0] in moved - saved:
             gate = gate_of(graph, node)
             if gate:
@@ -67,6 +73,7 @@ def emit_forward(graph: GraphBuilder, parameters: Collection[str], patterns: Pat
         for name in node.outputs:
             if patterns.holds(name) and name not in saved:
                 patterns.observe(name)
+    graph.rows.pop(FEATURES, None)  # the features stay in memory: better make their rows again than keep both
 
 
 class Sweep:
@@ -133,6 +140,8 @@ class Sweep:
     def _hand_on(self, name: str, result: Gradient) -> None:
         """Keep a gradient until the node that made the tensor is reached."""
         shape = self._graph.shape(name)
+        if isinstance(result, TapGradients):
+            raise TypeError(f"a kernel in taps is a parameter, {name!r} is none")
         if callable(result):  # an adder for a tensor that is no parameter: add it to nothing
             result = self._graph.reshape(result(None, None)[-1], shape)
         if result is not None:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 import onnx
 
 from lightcl_host.autodiff.builder import GraphBuilder
-from lightcl_host.autodiff.registry import ParameterGradient
+from lightcl_host.autodiff.registry import ParameterGradient, TapGradients
 from lightcl_host.autodiff.rules_linear import plain
 
 #: Operators whose output may share the memory of their first input in onnxruntime.
@@ -89,7 +89,7 @@ class Updater:
         self.outputs: list[str] = []
         self.updated: set[str] = set()
 
-    def apply(self, parameter: str, gradient: str | ParameterGradient, after: Sequence[str]) -> None:
+    def apply(self, parameter: str, gradient: str | ParameterGradient | TapGradients, after: Sequence[str]) -> None:
         """Emit the update of one parameter.
 
         Args:
@@ -101,21 +101,26 @@ class Updater:
         graph = self._graph
         if isinstance(gradient, str):
             gradient = plain(graph, graph.full(gradient, graph.shape(parameter)))
-        base = parameter if self._in_place else ACCUMULATOR_PREFIX + parameter
-        scale = self._ordered_scale(parameter, after) if self._in_place else None
+        pieces = gradient.names if isinstance(gradient, TapGradients) else [parameter]
+        bases = [piece if self._in_place else ACCUMULATOR_PREFIX + piece for piece in pieces]
+        scale = self._ordered_scale(pieces, after) if self._in_place else None
         start = len(graph.nodes)
-        names = gradient(base, scale)
-        renamed = {name: update_name(parameter, position) for position, name in enumerate(names)}
+        if isinstance(gradient, TapGradients):
+            made = zip(pieces, gradient.add(bases, scale), strict=True)
+            renamed = {name: update_name(piece, 0) for piece, name in made}
+        else:
+            names = gradient(bases[0], scale)
+            renamed = {name: update_name(parameter, position) for position, name in enumerate(names)}
         for node in graph.nodes[start:]:
             node.input[:] = [renamed.get(name, name) for name in node.input]
             node.output[:] = [renamed.get(name, name) for name in node.output]
         self.outputs.extend(renamed.values())
         self.updated.add(parameter)
 
-    def _ordered_scale(self, parameter: str, after: Sequence[str]) -> str:
-        """``neg_lr`` in a form that exists only once every reader of the parameter has run."""
+    def _ordered_scale(self, pieces: Sequence[str], after: Sequence[str]) -> str:
+        """``neg_lr`` in a form that exists only once every reader of the parameter's pieces has run."""
         graph = self._graph
-        waiting = [node.output[0] for node in readers_of(graph.nodes, parameter)]
+        waiting = [node.output[0] for piece in pieces for node in readers_of(graph.nodes, piece)]
         scale = "neg_lr"
         for tensor in (*after, *waiting):
             before = ancestors_of(graph.nodes, [tensor])

@@ -76,6 +76,16 @@ def add_export_arguments(parser: argparse.ArgumentParser) -> None:
         "--keep-classes", type=Path, metavar="FILE", help="keep the network's own classes; the file names one a line"
     )
     parser.add_argument(
+        "--sparsity",
+        type=float,
+        default=0.0,
+        metavar="F",
+        help="remove this share of the channels of the head and the trunk's tail (default 0), then recover with the data",
+    )
+    parser.add_argument(
+        "--recovery-epochs", type=int, metavar="N", help="passes over the data after pruning (default 3)"
+    )
+    parser.add_argument(
         "--with-baselines", action="store_true", help="add the whole network, to profile training all of it"
     )
 

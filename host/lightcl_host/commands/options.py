@@ -10,6 +10,8 @@ from lightcl_edge.errors import UsageError
 from lightcl_host.commands.arguments import three_numbers
 from lightcl_host.cut_choice import AUTOMATIC
 from lightcl_host.export import DEFAULT_CAPACITY, ExportOptions
+from lightcl_host.prune import LARGEST_SPARSITY
+from lightcl_host.pruning import RECOVERY_EPOCHS
 from lightcl_host.sources import SourceOptions
 from lightcl_host.trunk_choice import DTYPES, MINIMUM_AGREEMENT
 
@@ -64,6 +66,11 @@ def export_options(
     agreement = MINIMUM_AGREEMENT if args.min_agreement is None else args.min_agreement
     if not 0 <= agreement <= 1:
         raise UsageError(f"--min-agreement {agreement}; expected a share of 0 to 1")
+    if not 0 <= args.sparsity <= LARGEST_SPARSITY:
+        raise UsageError(f"--sparsity {args.sparsity:g}; expected a share of 0 to {LARGEST_SPARSITY:g}")
+    epochs = RECOVERY_EPOCHS if args.recovery_epochs is None else args.recovery_epochs
+    if epochs < 0:
+        raise UsageError(f"--recovery-epochs {epochs}; expected 0 or more")
     return ExportOptions(
         source=source_options(args),
         out=args.out,
@@ -74,6 +81,8 @@ def export_options(
         capacity=DEFAULT_CAPACITY if args.max_classes is None else args.max_classes,
         keep_classes=args.keep_classes,
         with_baselines=args.with_baselines,
+        sparsity=args.sparsity,
+        recovery_epochs=epochs,
         seed=args.seed,
         analysis=analysis,
         device=args.device,

@@ -32,12 +32,25 @@ def render_export(document: Document) -> str:
         lines.append(
             f"int8        first class equal {share}, signal to noise {_decibels(noise['int8_trunk'])} ({images})"
         )
+    if document["pruning"] is not None:
+        lines.append(_pruning(document["pruning"]))
     if document["calibration"]["skipped"]:
         lines.append(f"skipped     {document['calibration']['skipped']} images could not be read")
     if document["note"]:
         lines.append(f"note        {document['note']}")
     rows = [[entry["path"], format_bytes(entry["bytes"])] for entry in document["files"]]
     return "\n".join(lines) + "\n\n" + table(rows, ["file", "size"])
+
+
+def _pruning(record: Document) -> str:
+    """What was removed and what it cost."""
+    removed = f"{record['sparsity']:.0%} of the channels, {record['parameters_before']} to {record['parameters_after']} weights"
+    if record["accuracy_loss"] is None:
+        return f"pruned      {removed}; the loss of accuracy was not measured (no images, or random weights)"
+    return (
+        f"pruned      {removed}; accuracy of a ridge classifier {record['accuracy_before']:.1%}, pruned "
+        f"{record['accuracy_pruned']:.1%}, recovered {record['accuracy_after']:.1%} ({record['test_images']} images)"
+    )
 
 
 def _decibels(value: float | None) -> str:

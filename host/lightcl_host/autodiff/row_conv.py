@@ -1,0 +1,218 @@
+"""Dense convolutions as products of rows: a row is a pixel with all its channels.
+
+Tap by tap, ``y += shift(x) W_t'``, ``dx += shift(dy) W_t`` and ``dW_t += dy' shift(x)``, where shifting is a Gather of
+whole rows. Each is one matrix product that needs no unfolded image (im2col), which would be ``taps`` times as large as
+the image, and passes over the kernel once a step. Kernels of more than one tap are held taps first, ``(taps, filters,
+channels)``, each tap an input of the graph of its own: see :func:`lightcl_edge.engines.layout.tap_name`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+import numpy as np
+
+from lightcl_edge.engines.layout import tap_name
+from lightcl_host.autodiff.builder import FEATURES, ForwardNode, GraphBuilder
+from lightcl_host.autodiff.conv_geometry import Window, window_of
+from lightcl_host.autodiff.registry import Gradient, TapGradients
+from lightcl_host.autodiff.row_indices import OUTSIDE, Positions, reached_from, read_by
+from lightcl_host.autodiff.rules_linear import scaled
+
+
+def is_dense_convolution(graph: GraphBuilder, node: ForwardNode) -> bool:
+    """True for a convolution of one group in two dimensions."""
+    return node.kind == "Conv" and int(node.attributes.get("group", 1)) == 1 and len(graph.shape(node.inputs[1])) == 4
+
+
+class RowConvolution:
+    """Emits a dense convolution and its gradients.
+
+    Args:
+        graph: where to emit.
+        node: a node that :func:`is_dense_convolution` accepts.
+        parameters: names of the trained tensors; a kernel that is none of them is taken apart in the graph.
+
+    Raises:
+        BundleError: when a window lies wholly outside the image.
+    """
+
+    def __init__(self, graph: GraphBuilder, node: ForwardNode, parameters: Collection[str]) -> None:
+        self._graph, self._node = graph, node
+        self._image, self._kernel = node.inputs[:2]
+        self._filters, self._channels = graph.shape(self._kernel)[:2]
+        self._window: Window = window_of(graph, node, graph.shape(self._kernel)[2:])
+        self._reads = {
+            tap: positions for tap, positions in enumerate(read_by(self._window)) if (positions != OUTSIDE).any()
+        }
+        if any((positions == OUTSIDE).any() for positions in self._reads.values()):
+            graph.padded.add(self._image)
+        self._trained, self._apart = self._kernel in parameters, ""
+        if self._trained and self._window.taps > 1:
+            graph.taps[self._kernel] = sorted(self._reads)
+
+    def emit_forward(self) -> None:
+        """Emit the convolution; its result has the name and shape that the node gives it."""
+        graph, window = self._graph, self._window
+        total = self._node.inputs[2] if len(self._node.inputs) > 2 and self._node.inputs[2] else None
+        for tap in self._reads:
+            read = self._shifted_image(tap)
+            total = graph.op("Gemm", read, self._weight(tap), *filter(None, [total]), transB=1)
+        if not self._reads:  # all windows in the padding
+            zero = graph.constant(np.zeros((window.samples * window.out[0] * window.out[1], self._filters)))
+            total = graph.op("Add", zero, total) if total else zero
+        self._to_image(str(total), self._filters, window.out, self._node.outputs[0])
+
+    def image_gradient(self, gradient: str) -> str:
+        """Emit ``dX``.
+
+        Args:
+            gradient: of the output, shape ``(samples, filters, *out)``.
+
+        Returns:
+            A tensor of shape ``(samples, channels, *image)``.
+        """
+        graph, window, groups = self._graph, self._window, reached_from(self._window)
+        reached = [group for group in groups if group.taps]
+        if not reached:
+            return graph.constant(np.zeros((window.samples, self._channels, *window.image)))
+        rows = rows_of(graph, gradient)
+        parts = []
+        for group in reached:
+            total = None
+            for tap, out in group.taps.items():
+                shifted = self._shifted(rows, out, window.out, self._filters)
+                total = graph.op("Gemm", shifted, self._weight(tap), *filter(None, [total]))
+            parts.append(graph.reshape(str(total), [window.samples, len(group.pixels), self._channels]))
+        pixels = np.concatenate([group.pixels for group in reached])
+        return self._to_image(self._in_order(parts, pixels), self._channels, window.image)
+
+    def _in_order(self, parts: Sequence[str], pixels: Positions) -> str:
+        """All rows of the image from those of the groups; pixels that none has are zero."""
+        graph, count = self._graph, self._window.image[0] * self._window.image[1]
+        rows = graph.op("Concat", *parts, axis=1) if len(parts) > 1 else parts[0]
+        if np.array_equal(pixels, np.arange(count)):
+            return rows
+        if len(pixels) < count:
+            rows = graph.op("Pad", rows, graph.ints([0, 0, 0, 0, 1, 0]))
+        where = np.full(count, len(pixels), np.int64)
+        where[pixels] = np.arange(len(pixels))
+        return graph.op("Gather", rows, graph.constant(where, np.int64), axis=1)
+
+    def kernel_gradient(self, gradient: str) -> TapGradients:
+        """The adders of ``dW``, a tap each.
+
+        Args:
+            gradient: of the output, shape ``(samples, filters, *out)``.
+
+        Returns:
+            What adds to each tap; of a kernel of one tap, to the kernel itself.
+        """
+        graph = self._graph
+
+        def add(bases: Sequence[str | None], scale: str | None) -> list[str]:
+            first = scaled(graph, self._pixels(rows_of(graph, gradient), self._window.out, self._filters), scale)
+            added = []
+            for tap, base in zip(self._reads, bases, strict=True):
+                total = graph.reshape(base, [self._filters, self._channels]) if base else None
+                added.append(graph.op("Gemm", first, self._shifted_image(tap), *filter(None, [total]), transA=1))
+            return added
+
+        return TapGradients(self._names(), add)
+
+    def _whole_kernel_gradient(self, gradient: str) -> str:
+        """``dW`` of a kernel that is computed, as one tensor."""
+        graph, (rows, columns) = self._graph, self._window.kernel
+        shape = [1, self._filters, self._channels]
+        none = graph.constant(np.zeros(shape))
+        added = dict(zip(self._reads, self.kernel_gradient(gradient).add([None] * len(self._reads), None), strict=True))
+        taps = [graph.reshape(added[tap], shape) if tap in added else none for tap in range(self._window.taps)]
+        stacked = graph.op("Concat", *taps, axis=0)
+        return graph.transpose(graph.reshape(stacked, [rows, columns, *shape[1:]]), [2, 3, 0, 1])
+
+    def bias_gradient(self, gradient: str) -> str:
+        """Emit the sum of the output's gradient over all pixels."""
+        return self._graph.sum(rows_of(self._graph, gradient), [0, 1])
+
+    def _names(self) -> list[str]:
+        if self._window.taps == 1:
+            return [self._kernel]
+        return [tap_name(self._kernel, tap) for tap in self._reads]
+
+    def _weight(self, tap: int) -> str:
+        """The kernel at a tap, shape ``(filters, channels)``."""
+        graph, matrix = self._graph, [self._filters, self._channels]
+        if self._window.taps == 1:
+            return graph.reshape(self._kernel, matrix)
+        if self._trained:
+            return tap_name(self._kernel, tap)
+        if not self._apart:
+            self._apart = graph.reshape(graph.transpose(self._kernel, [2, 3, 0, 1]), [self._window.taps, *matrix])
+        return graph.op("Gather", self._apart, graph.constant(tap, np.int64), axis=0)
+
+    def _shifted_image(self, tap: int) -> str:
+        """The pixels that the output's pixels read through a tap, a row each."""
+        return self._shifted(rows_of(self._graph, self._image), self._reads[tap], self._window.image, self._channels)
+
+    def _shifted(self, rows: str, positions: Positions, sides: tuple[int, int], width: int) -> str:
+        """Rows in another order, as a matrix; outside ones are the row of zeros at the end."""
+        graph, count = self._graph, sides[0] * sides[1]
+        if np.array_equal(positions, np.arange(count)):
+            return self._pixels(rows, sides, width)
+        places = graph.constant(np.where(positions == OUTSIDE, count, positions), np.int64)
+        return graph.reshape(graph.op("Gather", rows, places, axis=1), [-1, width])
+
+    def _pixels(self, rows: str, sides: tuple[int, int], width: int) -> str:
+        """The rows of all pixels as a matrix, without the row of zeros."""
+        graph, count = self._graph, sides[0] * sides[1]
+        if graph.shape(rows)[1] > count:
+            rows = graph.slice(rows, [0], [count], [1])
+        return graph.reshape(rows, [-1, width])
+
+    def _to_image(self, rows: str, channels: int, sides: tuple[int, int], output: str | None = None) -> str:
+        """Rows as an image, channels first."""
+        graph, samples = self._graph, self._window.samples
+        shape = graph.ints([samples, channels, *sides])
+        if sides != (1, 1):
+            rows = graph.transpose(graph.reshape(rows, [samples, sides[0] * sides[1], channels]), [0, 2, 1])
+        return graph.op("Reshape", rows, shape, output=output)
+
+    def gradients(self, gradient: str, wanted: Sequence[bool]) -> list[Gradient]:
+        """Gradients of image, kernel and bias, as the rule of Conv returns them."""
+        window, found = self._window, list[Gradient]([None] * len(wanted))
+        self._graph.shapes.setdefault(gradient, (window.samples, self._filters, *window.out))
+        groups = reached_from(window) if wanted[0] else []
+        if any((out == OUTSIDE).any() for group in groups for out in group.taps.values()):
+            self._graph.padded.add(gradient)
+        if wanted[0]:
+            found[0] = self.image_gradient(gradient)
+        if wanted[1]:
+            found[1] = self.kernel_gradient(gradient) if self._trained else self._whole_kernel_gradient(gradient)
+        if len(wanted) > 2 and wanted[2]:
+            found[2] = self.bias_gradient(gradient)
+        return found
+
+
+def rows_of(graph: GraphBuilder, image: str) -> str:
+    """An image as rows; made once for all that read them, with a row of zeros once any of them needs one.
+
+    Args:
+        graph: where to emit; its ``padded`` lists the images that need the row of zeros.
+        image: shape ``(samples, channels, rows, columns)``.
+
+    Returns:
+        A tensor of shape ``(samples, pixels, channels)``, or one row more.
+    """
+    samples, channels, height, width = graph.shape(image)
+    pixels = height * width
+    if image not in graph.rows:
+        parts = graph.feature_parts if image == FEATURES else [image]
+        made = [graph.transpose(graph.reshape(part, [-1, channels, pixels]), [0, 2, 1]) for part in parts]
+        rows = graph.op("Concat", *made, axis=0) if len(made) > 1 else made[0]
+        graph.shapes[rows] = (samples, pixels, channels)
+        graph.rows[image] = rows
+    if image in graph.padded and graph.shape(graph.rows[image])[1] == pixels:
+        padded = graph.op("Pad", graph.rows[image], graph.ints([0, 0, 0, 0, 1, 0]))
+        graph.shapes[padded] = (samples, pixels + 1, channels)
+        graph.rows[image] = padded
+    return graph.rows[image]

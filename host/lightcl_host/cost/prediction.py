@@ -1,0 +1,63 @@
+"""The predicted peak of a training on the device, phase by phase, and its work; asked on the host."""
+
+from __future__ import annotations
+
+from lightcl_edge.manifest import Manifest
+from lightcl_edge.planner import DEVICE_BASE_BYTES, Plan, plan_training
+
+#: A backward pass computes two products where the forward pass computes one: for the input and for the weight.
+BACKWARD_FACTOR = 2
+
+
+def predict(
+    manifest: Manifest,
+    engine: str,
+    batch_size: int | None = None,
+    buffer_samples: int | None = None,
+    images: int = 0,
+    base_bytes: int = DEVICE_BASE_BYTES,
+) -> Plan:
+    """What a training of one task would need on a device.
+
+    Args:
+        manifest: of a bundle, or of :func:`lightcl_host.cost.cut_figures.cut_manifest`.
+        engine: ``ort`` or ``torch``.
+        batch_size: samples a step; the manifest's default for None.
+        buffer_samples: samples with patterns a step; the manifest's default for None.
+        images: of the task, for the disk.
+        base_bytes: of the process before it loads anything.
+
+    Returns:
+        The plan; ``peak_bytes`` is its largest phase.
+    """
+    defaults = manifest.defaults
+    return plan_training(
+        manifest,
+        engine,
+        defaults.batch_size if batch_size is None else batch_size,
+        defaults.buffer_samples if buffer_samples is None else buffer_samples,
+        images,
+        base_bytes,
+    )
+
+
+def task_multiply_adds(manifest: Manifest, images: int, epochs: int | None = None) -> tuple[int, int]:
+    """Multiply-adds of one task, and of training the whole network on the same images as often.
+
+    The trunk runs once an image; the head runs forward and backward each epoch, for the batch and the samples with
+    patterns. Full training runs both parts forward and backward each epoch.
+
+    Args:
+        manifest: of a bundle or a cut.
+        images: of the task.
+        epochs: passes over them; the manifest's default for None.
+
+    Returns:
+        Both counts.
+    """
+    cost, defaults = manifest.cost, manifest.defaults
+    passes = images * (defaults.epochs if epochs is None else epochs)
+    held = 1 + defaults.buffer_samples / defaults.batch_size
+    training = (1 + BACKWARD_FACTOR) * cost.head_multiply_adds * passes
+    whole = (1 + BACKWARD_FACTOR) * (cost.trunk_multiply_adds + cost.head_multiply_adds) * passes
+    return round(images * cost.trunk_multiply_adds + held * training), whole

@@ -1,0 +1,165 @@
+"""Remove channels from the head and the trunk's tail, with Torch-Pruning: layers become smaller, nothing is masked.
+
+Channels that must go together (residual sums, squeeze-and-excite gates, depthwise convolutions) form a group; of each
+group those with the smallest norm go (Fang et al. 2023, "DepGraph: Towards Any Structural Pruning"). A group that
+reaches into the part that stays as it is keeps all its channels. So does the classifier.
+"""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from lightcl_edge.errors import UsageError
+from lightcl_host.graph import Cut
+
+if TYPE_CHECKING:
+    import torch
+
+#: The trunk's tail: its last layers that together hold this share of the trunk's weights. What comes before
+#: generalises best and is what all later layers lean on; it is not touched.
+TAIL_SHARE = 0.5
+#: Channels that are left are a multiple of this, which is what kernels are fast with.
+CHANNEL_MULTIPLE = 8
+#: More can't be asked: below it hardly a network is left.
+LARGEST_SPARSITY = 0.95
+
+
+@dataclass(frozen=True)
+class Removal:
+    """What pruning removed.
+
+    Attributes:
+        module: the smaller network.
+        parameters_before: weights of the whole network.
+        parameters_after: likewise.
+        layers: convolutions and linear layers that lost output channels.
+    """
+
+    module: torch.nn.Module
+    parameters_before: int
+    parameters_after: int
+    layers: int
+
+
+def remove_channels(module: torch.nn.Module, cut: Cut, sparsity: float, height: int, width: int) -> Removal:
+    """Prune a copy of a network.
+
+    Args:
+        module: in evaluation mode; stays as it is.
+        cut: where it will be parted; named after a module.
+        sparsity: share of the channels to remove, above 0.
+        height: of the input in pixels.
+        width: of the input in pixels.
+
+    Returns:
+        The copy without those channels.
+
+    Raises:
+        UsageError: when torch-pruning is missing, the cut is no module's, or the network can't be pruned.
+    """
+    import torch
+
+    pruning = _import_torch_pruning()
+    if not 0 < sparsity <= LARGEST_SPARSITY:
+        raise UsageError(f"--sparsity {sparsity:g}; expected a share above 0 and at most {LARGEST_SPARSITY:g}")
+    smaller = copy.deepcopy(module).eval()
+    for parameter in smaller.parameters():
+        parameter.requires_grad_(True)
+    example = torch.zeros(1, 3, height, width)
+    trunk, head = _layers_around(smaller, cut, example)
+    prunable = {*_tail(trunk), *head}
+    kept = [layer for layer in smaller.modules() if _has_channels(layer) and layer not in prunable]
+    kept.append(head[-1])
+    widths = {layer: layer.weight.shape[0] for layer in prunable}
+    before = _parameters(smaller)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            pruning.pruner.MetaPruner(
+                smaller,
+                example,
+                importance=pruning.importance.GroupMagnitudeImportance(p=2),
+                pruning_ratio=sparsity,
+                ignored_layers=kept,
+                round_to=CHANNEL_MULTIPLE,
+            ).step()
+            with torch.no_grad():
+                smaller(example)
+    except Exception as error:  # torch-pruning raises whatever its tracing meets
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        raise UsageError(f"--sparsity: torch-pruning can't prune this network: {reason}; export without it") from error
+    changed = sum(layer.weight.shape[0] < width for layer, width in widths.items())
+    if not changed:
+        raise UsageError(
+            f"--sparsity {sparsity:g} removes nothing after cut {cut.name!r}: every group of channels there reaches into "
+            "the part that stays; ask for more or cut earlier"
+        )
+    return Removal(smaller, before, _parameters(smaller), changed)
+
+
+def _import_torch_pruning() -> Any:
+    try:
+        import torch_pruning
+    except ImportError as error:
+        raise UsageError(
+            "--sparsity needs the package torch-pruning, which is not installed; pip install 'lightcl-edge[host]'"
+        ) from error
+    return torch_pruning
+
+
+def _parameters(module: torch.nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def _has_channels(layer: torch.nn.Module) -> bool:
+    from torch import nn
+
+    return isinstance(layer, nn.Conv2d | nn.Linear)
+
+
+def _layers_around(
+    module: torch.nn.Module, cut: Cut, example: torch.Tensor
+) -> tuple[list[torch.nn.Module], list[torch.nn.Module]]:
+    """Layers that run before the module named by the cut has ended, and after it."""
+    import torch
+
+    modules = dict(module.named_modules())
+    named = next((modules[name] for name in (cut.name, *cut.aliases) if name in modules), None)
+    if named is None:
+        raise UsageError(f"--sparsity needs a cut that is named after a module of the network, found {cut.name!r}")
+    before: list[torch.nn.Module] = []
+    after: list[torch.nn.Module] = []
+    ended = False
+
+    def note(layer: torch.nn.Module, *_: object) -> None:
+        (after if ended else before).append(layer)
+
+    def end(*_: object) -> None:
+        nonlocal ended
+        ended = True
+
+    handles = [layer.register_forward_hook(note) for layer in modules.values() if _has_channels(layer)]
+    handles.append(named.register_forward_hook(end))
+    try:
+        with torch.no_grad():
+            module(example)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return before, after
+
+
+def _tail(trunk: list[torch.nn.Module]) -> list[torch.nn.Module]:
+    """The trunk's last layers, up to :data:`TAIL_SHARE` of its weights."""
+    total = sum(_parameters(layer) for layer in trunk)
+    tail: list[torch.nn.Module] = []
+    weights = 0
+    for layer in reversed(trunk):
+        weights += _parameters(layer)
+        if weights > TAIL_SHARE * total:
+            break
+        tail.append(layer)
+    return tail

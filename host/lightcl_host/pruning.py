@@ -1,0 +1,121 @@
+"""``--sparsity``: prune, recover where there are images, and say what it cost."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from lightcl_edge.console import Progress
+from lightcl_edge.errors import UsageError
+from lightcl_host.graph import Cut
+from lightcl_host.prune import remove_channels
+from lightcl_host.recovery import labelled_images, probe_accuracy, recover, top1_agreement
+from lightcl_host.sources import Source, source_of_module
+
+RECOVERY_EPOCHS = 3
+
+
+@dataclass(frozen=True)
+class PruningOptions:
+    """What the command line says.
+
+    Attributes:
+        sparsity: share of the channels to remove; 0 for none.
+        recovery_epochs: passes over the images afterwards.
+        data: a data specification with classes, or None.
+        seed: of the choice and order of images.
+    """
+
+    sparsity: float = 0.0
+    recovery_epochs: int = RECOVERY_EPOCHS
+    data: str | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class PruningRecord:
+    """What was removed and lost. Accuracies are None where no images were given or the weights are random.
+
+    Attributes:
+        sparsity: as asked.
+        layers: that lost channels.
+        parameters_before: weights of the whole network.
+        parameters_after: likewise.
+        recovery_epochs: passes over the images.
+        recovery_images: how many trained.
+        test_images: how many tested.
+        accuracy_before: of a ridge classifier on the original's penultimate features.
+        accuracy_pruned: the same right after pruning.
+        accuracy_after: the same after recovery.
+        top1_agreement: share of test images for which both networks name the same class first, after recovery.
+    """
+
+    sparsity: float
+    layers: int
+    parameters_before: int
+    parameters_after: int
+    recovery_epochs: int = 0
+    recovery_images: int = 0
+    test_images: int = 0
+    accuracy_before: float | None = None
+    accuracy_pruned: float | None = None
+    accuracy_after: float | None = None
+    top1_agreement: float | None = None
+
+    @property
+    def accuracy_loss(self) -> float | None:
+        """Accuracy before minus after; None where it was not measured."""
+        known = self.accuracy_before is not None and self.accuracy_after is not None
+        return self.accuracy_before - self.accuracy_after if known else None  # type: ignore[operator]
+
+    def document(self) -> dict[str, Any]:
+        """For ``--json``."""
+        return {**asdict(self), "accuracy_loss": self.accuracy_loss}
+
+
+def prune_source(
+    source: Source, cut: Cut, options: PruningOptions, progress: Progress
+) -> tuple[Source, PruningRecord]:
+    """Prune a network for a cut.
+
+    Args:
+        source: of a torch network.
+        cut: where it will be parted.
+        options: how much, and the images to recover with.
+        progress: told what is going on.
+
+    Returns:
+        The smaller network, and what it lost.
+
+    Raises:
+        UsageError: when it came as ONNX, or can't be pruned.
+        DataError: when the images can't be used.
+    """
+    if source.module is None:
+        raise UsageError(
+            f"--sparsity with {source.name}: an .onnx file holds a graph, and channels are removed from a PyTorch "
+            "network; give efficientnet_lite0, resnet18_cifar, torchvision:NAME or timm:NAME, or prune it before exporting"
+        )
+    progress.note(f"pruning {options.sparsity:.0%} of the channels of the head and the trunk's tail")
+    recipe = source.recipe
+    removal = remove_channels(source.module, cut, options.sparsity, recipe.height, recipe.width)
+    record = PruningRecord(options.sparsity, removal.layers, removal.parameters_before, removal.parameters_after)
+    if options.data is not None and not source.random_weights:
+        data = labelled_images(options.data, source.input_info, options.seed)
+        before = probe_accuracy(source.module, data)
+        pruned = probe_accuracy(removal.module, data)
+        recover(removal.module, source.module, data, options.recovery_epochs, options.seed, progress)
+        record = PruningRecord(
+            options.sparsity,
+            removal.layers,
+            removal.parameters_before,
+            removal.parameters_after,
+            recovery_epochs=options.recovery_epochs,
+            recovery_images=int((~data.tests).sum()),
+            test_images=int(data.tests.sum()),
+            accuracy_before=before,
+            accuracy_pruned=pruned,
+            accuracy_after=probe_accuracy(removal.module, data),
+            top1_agreement=top1_agreement(removal.module, source.module, data),
+        )
+    return source_of_module(source, removal.module), record
