@@ -5,6 +5,7 @@ Colours are the classes ``c0`` to ``c7`` of the page's style sheet; every text i
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from html import escape
 from itertools import groupby
@@ -14,6 +15,8 @@ from lightcl_host.analysis.record import Analysis, CutRecord
 from lightcl_profiler.svg import nice_step, text
 
 _MIB = 2**20
+#: Slanted names closer than this, in pixels, would run into each other.
+_LABEL_DISTANCE = 17
 #: Measure, its name, its colour.
 MEASURES = (
     ("memory_stability", "memory stability", 0),
@@ -78,13 +81,13 @@ def depth_chart(analysis: Analysis, width: int) -> str:
     body = [*axes.rows(".2f"), *_stage_names(cuts, axes)]
     y = axes.y(threshold)
     body.append(f'<line x1="{axes.left}" x2="{axes.right}" y1="{y:.1f}" y2="{y:.1f}" class="boundary c6"/>')
-    body.append(text(axes.right, y - 4, f"threshold {threshold:g}", "phase", "end"))
+    body.append(text(axes.left + 4, y + 13, f"threshold {threshold:g}", "phase"))
     if analysis.chosen is not None:
         chosen = analysis.cut(analysis.chosen)
         body.append(axes.vertical(chosen.depth, "boundary c3"))
         right = chosen.depth > len(cuts) / 2
         x = axes.x(chosen.depth) + (-5 if right else 5)
-        body.append(text(x, axes.top + 8, f"chosen: {chosen.name}", "phase", "end" if right else "start"))
+        body.append(text(x, axes.bottom - 6, f"chosen: {chosen.name}", "phase", "end" if right else "start"))
     for name, title, colour in MEASURES:
         body += _curve(cuts, axes, name, title, colour, low)
     return _element(width, height, "Memory stability, learning plasticity and generalizability against depth", body)
@@ -108,14 +111,17 @@ def _curve(cuts: Sequence[CutRecord], axes: _Axes, name: str, title: str, colour
 
 
 def _stage_names(cuts: Sequence[CutRecord], axes: _Axes) -> list[str]:
-    """A line where a stage begins, its name slanted below its middle."""
-    body = []
+    """A line where a stage begins, its name slanted below its middle where there is room for it."""
+    body, taken = [], -math.inf
     for stage, group in groupby(cuts, key=lambda cut: cut.stage):
         members = list(group)
         first, last = members[0].depth, members[-1].depth
         if first:
             body.append(axes.vertical(first - 0.5, "grid"))
         x, y = axes.x((first + last) / 2) + 4, axes.bottom + 14
+        if x < taken + _LABEL_DISTANCE:
+            continue
+        taken = x
         body.append(
             f'<text x="{x:.1f}" y="{y:.1f}" class="axis" text-anchor="end" transform="rotate(-40 {x:.1f} {y:.1f})">'
             f"{escape(stage)}</text>"

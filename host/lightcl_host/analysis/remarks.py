@@ -75,7 +75,7 @@ def _saturated(analysis: Analysis) -> str:
     if least < SATURATED:
         return ""
     return (
-        f"Plasticity is {least:.2f} or more at every cut: these tasks are so easy for the network that it tells no "
+        f"Plasticity is {least:.2f} at the least at any cut: these tasks are so easy for the network that it tells no "
         "layers apart, and generalizability is stability alone. Fewer tasks with more classes each are harder."
     )
 
