@@ -13,6 +13,10 @@ from lightcl_edge.errors import BundleError, NoEngineError
 from lightcl_edge.machine import usable_cores
 from lightcl_edge.memory import give_back
 
+#: x86 processors without VNNI add products of bytes in 16 bits, which saturate: an 8-bit trunk would give other
+#: features there. With this option onnxruntime takes kernels that do not; other processors are not affected.
+EXACT_INTEGERS = "session.x64quantprecision"
+
 
 def import_onnxruntime() -> Any:
     """The onnxruntime module.
@@ -58,6 +62,7 @@ def inference_session(
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry(EXACT_INTEGERS, "1")
     values = {name: runtime.OrtValue.ortvalue_from_numpy(array) for name, array in (weights or {}).items()}
     if not fast or values:
         # The highest level re-lays convolution weights for the processor: a copy of them, and one that it takes from

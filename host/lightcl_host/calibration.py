@@ -13,6 +13,8 @@ from lightcl_edge.manifest import InputInfo
 
 #: Enough for stable activation ranges; more only takes longer.
 CALIBRATION_IMAGES = 128
+#: Fewer are not divided: both halves would be too few.
+FEW_IMAGES = 64
 #: Crops of the photographs have a shorter side of at least this share of the photograph's.
 _SMALLEST_CROP = 0.5
 
@@ -64,6 +66,24 @@ def calibration_images(spec: str | None, info: InputInfo, seed: int, count: int 
         raise DataError(f"none of the {len(chosen)} images of {spec} can be read; the last said: {reason}")
     pixels = np.stack(loaded)
     return Calibration(spec, pixels, normalise(pixels, info), skipped=len(chosen) - len(loaded))
+
+
+def divide(calibration: Calibration) -> tuple[Calibration, Calibration]:
+    """Every second image to calibrate with, the others to check with; few images serve for both.
+
+    Args:
+        calibration: all that were loaded.
+
+    Returns:
+        To calibrate with, and to check with.
+    """
+    if len(calibration.pixels) < FEW_IMAGES:
+        return calibration, calibration
+    parts = [
+        Calibration(calibration.origin, calibration.pixels[start::2], calibration.images[start::2], calibration.skipped)
+        for start in (0, 1)
+    ]
+    return parts[0], parts[1]
 
 
 def _photograph_crops(info: InputInfo, seed: int, count: int) -> NDArray[np.uint8]:

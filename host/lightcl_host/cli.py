@@ -11,11 +11,12 @@ _DESCRIPTION = "Makes bundles for devices that keep learning: finds where to cut
 
 def _commands() -> Iterable[Command]:
     from lightcl_host.commands.analyze import AnalyzeCommand
+    from lightcl_host.commands.cost import CostCommand
     from lightcl_host.commands.cuts import CutsCommand
     from lightcl_host.commands.export import ExportCommand
     from lightcl_host.commands.prepare import PrepareCommand
 
-    return (PrepareCommand(), AnalyzeCommand(), ExportCommand(), CutsCommand())
+    return (PrepareCommand(), AnalyzeCommand(), ExportCommand(), CutsCommand(), CostCommand())
 
 
 def main(argv: Sequence[str] | None = None) -> int:

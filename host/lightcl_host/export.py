@@ -11,7 +11,7 @@ from lightcl_edge.bundle import check_replaceable, write_bundle
 from lightcl_edge.console import Progress
 from lightcl_edge.features import FeatureCodec
 from lightcl_edge.manifest import Manifest, ModelInfo, TrainingDefaults
-from lightcl_host.calibration import Calibration, calibration_images
+from lightcl_host.calibration import CALIBRATION_IMAGES, Calibration, calibration_images, divide
 from lightcl_host.class_names import check_capacity, read_class_names
 from lightcl_host.cut_choice import AUTOMATIC, CutChoice, pick_cut
 from lightcl_host.feature_storage import feature_info, signal_to_noise_db
@@ -25,7 +25,7 @@ from lightcl_host.sources import Source, SourceOptions, open_source
 from lightcl_host.split import Split, split_graph
 from lightcl_host.tensor_bytes import tensors_to_bytes
 from lightcl_host.training_graph import step_graphs
-from lightcl_host.trunk_choice import AUTO, MINIMUM_AGREEMENT, TrunkChoice, choose_trunk, trunk_features
+from lightcl_host.trunk_choice import AUTO, MINIMUM_AGREEMENT, Comparison, TrunkChoice, choose_trunk, trunk_features
 from lightcl_host.verify_split import verify_in_fresh_process
 
 if TYPE_CHECKING:
@@ -42,9 +42,9 @@ class ExportOptions:
         source: the model.
         out: the bundle's folder, or a path ending in ``.lclb``.
         cut: a name, or ``auto``.
-        trunk_dtype: ``auto``, ``int8`` or ``fp32``.
+        trunk_dtype: ``auto``, ``int8``, ``fp16`` or ``fp32``.
         calibration: a data specification, or None for scikit-learn's photographs.
-        minimum_agreement: share of equal first classes asked of an 8-bit trunk.
+        minimum_agreement: share of equal first classes asked of a trunk of fewer bits.
         capacity: rows of the classifier.
         keep_classes: a file that names the network's own classes, which are then kept; or None.
         with_baselines: also write the whole network.
@@ -126,7 +126,8 @@ def _make(
     cut = choice.cut
     split = split_graph(source.graph, cut, options.capacity, options.keep_classes is not None, options.seed)
     classes = read_class_names(options.keep_classes, len(split.original.bias))
-    calibration = calibration_images(options.calibration, source.input_info, options.seed)
+    loaded = calibration_images(options.calibration, source.input_info, options.seed, 2 * CALIBRATION_IMAGES)
+    calibration, others = divide(loaded)
     images = calibration.images
     progress.note(f"checking the cut at {cut.name} in a fresh process")
     checked = images[:GOLDEN_IMAGES]
@@ -135,7 +136,8 @@ def _make(
     storage = feature_info(features)
     progress.note(f"preparing the trunk with {len(images)} images ({calibration.origin})")
     reference = None if source.random_weights else source.reference
-    trunk = choose_trunk(split, options.trunk_dtype, options.minimum_agreement, images, features, reference)
+    comparison = Comparison(others.images, trunk_features(split.trunk, others.images), reference)
+    trunk = choose_trunk(split, options.trunk_dtype, options.minimum_agreement, images, comparison)
     golden = golden_values(trunk.model, split.head, calibration)
     defaults = TrainingDefaults()
     batch_sizes, buffered = [defaults.batch_size], defaults.buffer_samples
@@ -199,6 +201,8 @@ def _document(options: ExportOptions, parts: _Parts, written: Manifest, seconds:
             "int8_trunk": parts.trunk.signal_to_noise_db,
             "uint8_storage": parts.storage_noise_db,
         },
+        "trunk_quality": None if parts.trunk.quality is None else vars(parts.trunk.quality),
+        "float_convolutions": parts.trunk.float_convolutions,
         "calibration": {
             "origin": parts.calibration.origin,
             "images": len(parts.calibration.images),

@@ -16,6 +16,9 @@ RANGE_MARGIN = 0.1
 #: A channel that stayed silent during calibration still gets this share of the widest channel's range.
 SMALLEST_RANGE = 0.05
 
+#: Shown for a channel without any noise; float32 itself carries about 150 dB.
+NO_NOISE_DB = 150.0
+
 
 def feature_info(features: FloatArray) -> FeatureInfo:
     """Choose the uint8 form of features; zero is always exact (it is what ReLU gives most).
@@ -42,3 +45,21 @@ def signal_to_noise_db(signal: FloatArray, found: FloatArray) -> float | None:
     power = float(np.square(signal, dtype=np.float64).sum())
     noise = float(np.square(signal.astype(np.float64) - found).sum())
     return 10 * math.log10(power / noise) if power > 0 and noise > 0 else None
+
+
+def channel_signal_to_noise_db(signal: FloatArray, found: FloatArray) -> NDArray[np.float64]:
+    """The same for every channel alone.
+
+    Args:
+        signal: shape ``(n, channels, ...)``.
+        found: likewise.
+
+    Returns:
+        dB, one a channel that has any signal; without noise :data:`NO_NOISE_DB`.
+    """
+    axes = (0, *range(2, signal.ndim))
+    power = np.square(signal, dtype=np.float64).sum(axis=axes)
+    noise = np.square(signal.astype(np.float64) - found).sum(axis=axes)
+    live = power > 0
+    least = power[live] * 10 ** (-NO_NOISE_DB / 10)
+    return np.asarray(10 * np.log10(power[live] / np.maximum(noise[live], least)), np.float64)

@@ -11,7 +11,7 @@ from lightcl_edge.manifest import GoldenInfo
 from lightcl_host.calibration import Calibration
 from lightcl_host.inference import GraphRunner
 from lightcl_host.onnx_graph import FEATURES, IMAGE, LOGITS
-from lightcl_host.trunk_choice import INT8
+from lightcl_host.trunk_choice import FP16, INT8
 
 if TYPE_CHECKING:
     import onnx
@@ -22,6 +22,8 @@ _FLOAT_TOLERANCE = 1e-3
 #: One activation rounded to the other side moves by a 255th of its range, and many such steps add up through the
 #: layers; a wrong or damaged trunk is off by the features themselves (a ratio near 1).
 _INTEGER_TOLERANCE = 0.1
+#: Half precision has 11 bits; a processor computes the same graph in float32, a GPU does not.
+_HALF_TOLERANCE = 0.02
 
 
 def golden_values(
@@ -44,5 +46,5 @@ def golden_values(
 
 def golden_info(count: int, dtype: str) -> GoldenInfo:
     """The allowed drift for a trunk of that type."""
-    tolerance = _INTEGER_TOLERANCE if dtype == INT8 else _FLOAT_TOLERANCE
+    tolerance = {INT8: _INTEGER_TOLERANCE, FP16: _HALF_TOLERANCE}.get(dtype, _FLOAT_TOLERANCE)
     return GoldenInfo(count, tolerance, tolerance)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lightcl_edge.sessions import EXACT_INTEGERS
+
 if TYPE_CHECKING:
     import onnx
 
@@ -35,6 +37,7 @@ class GraphRunner:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         options.intra_op_num_threads = threads
+        options.add_session_config_entry(EXACT_INTEGERS, "1")
         source: Any = str(model) if isinstance(model, Path) else model
         if not isinstance(source, str | bytes):
             source = source.SerializeToString()

@@ -8,7 +8,7 @@ from typing import Any
 from lightcl_edge import __version__
 from lightcl_host.calibration import Calibration
 from lightcl_host.pruning import PruningRecord
-from lightcl_host.trunk_choice import TrunkChoice
+from lightcl_host.trunk_choice import FP32, TrunkChoice
 
 _PACKAGES = ("torch", "onnx", "onnxscript", "onnxruntime")
 
@@ -45,6 +45,9 @@ def provenance(
     }
     if trunk.agreement is not None:
         found["int8_top1_agreement"] = trunk.agreement
+    if trunk.quality is not None and trunk.dtype != FP32:
+        found["trunk_lowest_tenth_channels_db"] = trunk.quality.lowest_tenth_db
+        found["trunk_float_convolutions"] = trunk.float_convolutions
     if pruning is not None:
         known = {key: value for key, value in pruning.document().items() if value is not None}
         found.update({f"pruning_{key}": value for key, value in known.items()})

@@ -62,7 +62,6 @@ def remove_channels(module: torch.nn.Module, cut: Cut, sparsity: float, height: 
     """
     import torch
 
-    pruning = _import_torch_pruning()
     if not 0 < sparsity <= LARGEST_SPARSITY:
         raise UsageError(f"--sparsity {sparsity:g}; expected a share above 0 and at most {LARGEST_SPARSITY:g}")
     smaller = copy.deepcopy(module).eval()
@@ -70,34 +69,40 @@ def remove_channels(module: torch.nn.Module, cut: Cut, sparsity: float, height: 
         parameter.requires_grad_(True)
     example = torch.zeros(1, 3, height, width)
     trunk, head = _layers_around(smaller, cut, example)
-    prunable = {*_tail(trunk), *head}
-    kept = [layer for layer in smaller.modules() if _has_channels(layer) and layer not in prunable]
-    kept.append(head[-1])
-    widths = {layer: layer.weight.shape[0] for layer in prunable}
+    prunable = {*_tail(trunk), *head[:-1]}
+    widths = {layer: _width(layer) for layer in prunable}
     before = _parameters(smaller)
+    _prune(smaller, example, sparsity, prunable)
+    changed = sum(_width(layer) < width for layer, width in widths.items())
+    if not changed:
+        raise UsageError(
+            f"--sparsity {sparsity:g} removes nothing around cut {cut.name!r}: every group of channels there is too "
+            "small or reaches into the part that stays; ask for more or cut earlier"
+        )
+    return Removal(smaller, before, _parameters(smaller), changed)
+
+
+def _prune(module: torch.nn.Module, example: torch.Tensor, sparsity: float, prunable: set[torch.nn.Module]) -> None:
+    """Remove channels of the prunable layers in place, and see that the network still runs."""
+    import torch
+
+    pruning = _import_torch_pruning()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             pruning.pruner.MetaPruner(
-                smaller,
+                module,
                 example,
                 importance=pruning.importance.GroupMagnitudeImportance(p=2),
                 pruning_ratio=sparsity,
-                ignored_layers=kept,
+                ignored_layers=[layer for layer in module.modules() if _has_channels(layer) and layer not in prunable],
                 round_to=CHANNEL_MULTIPLE,
             ).step()
-            with torch.no_grad():
-                smaller(example)
+        with torch.no_grad():
+            module(example)
     except Exception as error:  # torch-pruning raises whatever its tracing meets
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         raise UsageError(f"--sparsity: torch-pruning can't prune this network: {reason}; export without it") from error
-    changed = sum(layer.weight.shape[0] < width for layer, width in widths.items())
-    if not changed:
-        raise UsageError(
-            f"--sparsity {sparsity:g} removes nothing after cut {cut.name!r}: every group of channels there reaches into "
-            "the part that stays; ask for more or cut earlier"
-        )
-    return Removal(smaller, before, _parameters(smaller), changed)
 
 
 def _import_torch_pruning() -> Any:
@@ -112,6 +117,12 @@ def _import_torch_pruning() -> Any:
 
 def _parameters(module: torch.nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
+
+
+def _width(layer: torch.nn.Module) -> int:
+    """Output channels of a convolution or linear layer."""
+    weight: torch.Tensor = layer.weight  # type: ignore[assignment]  # torch types attributes as tensor or module
+    return len(weight)
 
 
 def _has_channels(layer: torch.nn.Module) -> bool:

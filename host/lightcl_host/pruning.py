@@ -73,9 +73,7 @@ class PruningRecord:
         return {**asdict(self), "accuracy_loss": self.accuracy_loss}
 
 
-def prune_source(
-    source: Source, cut: Cut, options: PruningOptions, progress: Progress
-) -> tuple[Source, PruningRecord]:
+def prune_source(source: Source, cut: Cut, options: PruningOptions, progress: Progress) -> tuple[Source, PruningRecord]:
     """Prune a network for a cut.
 
     Args:
@@ -94,7 +92,8 @@ def prune_source(
     if source.module is None:
         raise UsageError(
             f"--sparsity with {source.name}: an .onnx file holds a graph, and channels are removed from a PyTorch "
-            "network; give efficientnet_lite0, resnet18_cifar, torchvision:NAME or timm:NAME, or prune it before exporting"
+            "network; give efficientnet_lite0, resnet18_cifar, torchvision:NAME or timm:NAME, or prune it before you "
+            "export it to ONNX"
         )
     progress.note(f"pruning {options.sparsity:.0%} of the channels of the head and the trunk's tail")
     recipe = source.recipe

@@ -70,7 +70,9 @@ def labelled_images(spec: str, info: InputInfo, seed: int, count: int = RECOVERY
             continue
         labels.append(int(dataset.labels[index]))
     if len(pixels) < 2 * _TEST_EVERY:
-        raise DataError(f"{spec}: found {len(pixels)} readable images to recover with, expected {2 * _TEST_EVERY} or more")
+        raise DataError(
+            f"{spec}: found {len(pixels)} readable images to recover with, expected {2 * _TEST_EVERY} or more"
+        )
     tests = np.arange(len(pixels)) % _TEST_EVERY == 0
     return LabelledImages(normalise(np.stack(pixels), info), np.asarray(labels, np.int64), tests)
 
@@ -97,9 +99,9 @@ def recover(
     steps = [order for _ in range(epochs) for order in torch.randperm(len(images), generator=generator).split(_BATCH)]
     for order in progress.track(steps, "recovering from pruning"):
         batch = images[order]
-        if torch.rand(1, generator=generator).item() < 0.5:  # noqa: PLR2004 - a fair coin
+        if torch.rand(1, generator=generator).item() < 0.5:
             batch = batch.flip(-1)
-        if len(batch) < 2:  # noqa: PLR2004 - batch normalisation can't learn from one
+        if len(batch) < 2:
             continue
         with torch.no_grad():
             wanted = (original(batch) / _TEMPERATURE).softmax(dim=1)

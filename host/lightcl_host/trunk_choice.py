@@ -1,19 +1,20 @@
-"""Choose the exported trunk: 8-bit integers where they keep the network's answers, else float32."""
+"""Choose the exported trunk: 8-bit integers where they keep the network's answers, else float32; half on request."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lightcl_edge.errors import BundleError
+from lightcl_host.half_precision import halve_trunk
 from lightcl_host.inference import GraphRunner, in_batches
 from lightcl_host.onnx_graph import FEATURES, IMAGE, infer_shapes
 from lightcl_host.quantize import quantize_trunk
-from lightcl_host.verify_split import agreement_in_fresh_process
+from lightcl_host.verify_split import Agreement, agreement_in_fresh_process
 
 if TYPE_CHECKING:
     import onnx
@@ -22,10 +23,14 @@ if TYPE_CHECKING:
 
 FloatArray = NDArray[np.float32]
 
-AUTO, INT8, FP32 = "auto", "int8", "fp32"
-DTYPES = (AUTO, INT8, FP32)
-#: Share of calibration images on which an 8-bit trunk must name the same first class as the original network.
+AUTO, INT8, FP32, FP16 = "auto", "int8", "fp32", "fp16"
+DTYPES = (AUTO, INT8, FP32, FP16)
+#: Share of images on which a trunk of fewer bits must name the same first class as the original network.
 MINIMUM_AGREEMENT = 0.95
+#: Signal to noise that nine of ten feature channels must reach: a tenth of the power may be noise.
+MINIMUM_CHANNEL_DB = 10.0
+#: How many convolutions at the start stay float32 in an 8-bit trunk: the first try that is good enough is taken.
+FLOAT_CONVOLUTIONS = (0, 3, 8)
 
 
 @dataclass(frozen=True)
@@ -34,18 +39,29 @@ class TrunkChoice:
 
     Attributes:
         model: shape-inferred.
-        dtype: ``int8`` or ``fp32``.
-        agreement: share of images on which the 8-bit trunk and the original network agree on the first class;
-            None when it was not tried or the weights are random (their answers mean nothing).
-        signal_to_noise_db: of the 8-bit trunk's features against the float ones; None when it was not tried.
+        dtype: ``int8``, ``fp16`` or ``fp32``.
+        quality: of the 8-bit or half-precision trunk that was tried (the best of several); None for none.
+        agreement_known: whether its agreement means anything; not for random weights.
+        float_convolutions: how many at its start stay float32.
         note: why it is not what a person may expect, ``""`` for nothing to say.
     """
 
     model: onnx.ModelProto
     dtype: str
-    agreement: float | None
-    signal_to_noise_db: float | None
+    quality: Agreement | None = None
+    agreement_known: bool = False
+    float_convolutions: int = 0
     note: str = ""
+
+    @property
+    def agreement(self) -> float | None:
+        """Share of images with the same first class; None where nothing was tried or the weights are random."""
+        return self.quality.agreement if self.quality is not None and self.agreement_known else None
+
+    @property
+    def signal_to_noise_db(self) -> float | None:
+        """Of all features together; None where nothing was tried."""
+        return None if self.quality is None else self.quality.signal_to_noise_db
 
 
 def trunk_features(trunk: onnx.ModelProto, images: FloatArray) -> FloatArray:
@@ -54,44 +70,90 @@ def trunk_features(trunk: onnx.ModelProto, images: FloatArray) -> FloatArray:
     return np.concatenate([runner({IMAGE: batch}, [FEATURES])[FEATURES] for batch in in_batches(images)])
 
 
+@dataclass(frozen=True)
+class Comparison:
+    """What a trunk of fewer bits is compared with, on images it was not calibrated with.
+
+    Attributes:
+        images: normalised, shape ``(n, 3, height, width)``.
+        features: of the float trunk for them.
+        reference: the original network, or None where its weights are random and agreement means nothing.
+    """
+
+    images: FloatArray
+    features: FloatArray
+    reference: Callable[[FloatArray], FloatArray] | None
+
+    def quality(self, trunk: onnx.ModelProto, split: Split) -> Agreement:
+        """How well a trunk does."""
+        classes = np.zeros(len(self.images), np.int64)
+        if self.reference is not None:
+            named = [self.reference(batch).argmax(axis=1) for batch in in_batches(self.images)]
+            classes = np.concatenate(named).astype(np.int64)
+        return agreement_in_fresh_process(trunk, split, self.images, self.features, classes)
+
+
 def choose_trunk(
-    split: Split,
-    wanted: str,
-    minimum_agreement: float,
-    images: FloatArray,
-    float_features: FloatArray,
-    reference: Callable[[FloatArray], FloatArray] | None,
+    split: Split, wanted: str, minimum_agreement: float, calibration: FloatArray, comparison: Comparison
 ) -> TrunkChoice:
-    """Quantise where asked or worth it.
+    """Use fewer bits where asked or worth it.
 
     Args:
         split: the network's parts.
-        wanted: ``auto``, ``int8`` or ``fp32``.
-        minimum_agreement: the share of equal first classes an 8-bit trunk must reach.
-        images: for calibration and comparison, normalised.
-        float_features: of the float trunk for them.
-        reference: the original network, or None where its weights are random and agreement means nothing.
+        wanted: ``auto``, ``int8``, ``fp16`` or ``fp32``.
+        minimum_agreement: the share of equal first classes a trunk of fewer bits must reach.
+        calibration: images for the ranges, normalised.
+        comparison: images and results to compare with.
 
     Returns:
-        The trunk; with ``auto`` the 8-bit one where it agrees enough (always for random weights).
+        The trunk; with ``auto`` the 8-bit one where it is good enough (always for random weights).
 
     Raises:
-        BundleError: when ``int8`` was asked for and agrees too little.
+        BundleError: when ``int8`` or ``fp16`` was asked for and is not good enough.
     """
     if wanted == FP32:
-        return TrunkChoice(split.trunk, FP32, None, None)
-    quantised = infer_shapes(quantize_trunk(split.trunk, images))
-    classes = np.zeros(len(images), np.int64)
-    if reference is not None:
-        classes = np.concatenate([reference(batch).argmax(axis=1) for batch in in_batches(images)]).astype(np.int64)
-    agreement, noise = agreement_in_fresh_process(quantised, split, images, float_features, classes)
-    if reference is None:
-        return TrunkChoice(
-            quantised, INT8, None, noise, "random weights: agreement of the 8-bit trunk was not asked for"
+        return TrunkChoice(split.trunk, FP32)
+    known = comparison.reference is not None
+    best: TrunkChoice | None = None
+    for choice in _candidates(split, wanted, calibration):
+        quality = comparison.quality(choice.model, split)
+        tried = replace(choice, quality=quality, agreement_known=known)
+        if not known:
+            return replace(tried, note="random weights: agreement of the 8-bit trunk was not asked for")
+        if quality.agreement >= minimum_agreement and quality.lowest_tenth_db >= MINIMUM_CHANNEL_DB:
+            return tried
+        if best is None or best.quality is None or quality.agreement > best.quality.agreement:
+            best = tried
+    if best is None or best.quality is None:  # a trunk without a convolution
+        return TrunkChoice(split.trunk, FP32, note="float32 was taken: the trunk has no convolution to quantise")
+    found = _shortfall(best, best.quality, len(comparison.images), minimum_agreement)
+    if wanted != AUTO:
+        raise BundleError(f"{found}; use --trunk-dtype fp32, or lower --min-agreement knowingly")
+    return replace(best, model=split.trunk, dtype=FP32, float_convolutions=0, note=f"float32 was taken: {found}")
+
+
+def _candidates(split: Split, wanted: str, calibration: FloatArray) -> Iterator[TrunkChoice]:
+    """From the smallest trunk to the most exact."""
+    if wanted == FP16:
+        yield TrunkChoice(halve_trunk(split.trunk), FP16)
+        return
+    convolutions = sum(node.op_type == "Conv" for node in split.trunk.graph.node)
+    for count in FLOAT_CONVOLUTIONS:
+        if count < convolutions:
+            model = infer_shapes(quantize_trunk(split.trunk, calibration, count))
+            yield TrunkChoice(model, INT8, float_convolutions=count)
+
+
+def _shortfall(choice: TrunkChoice, quality: Agreement, images: int, minimum_agreement: float) -> str:
+    """What a trunk of fewer bits lacks, for a message."""
+    name = "half-precision" if choice.dtype == FP16 else "8-bit"
+    kept = f" with {choice.float_convolutions} convolutions in float32" if choice.float_convolutions else ""
+    if quality.agreement < minimum_agreement:
+        return (
+            f"the {name} trunk{kept} agrees on the first class for {quality.agreement:.1%} of {images} images, "
+            f"below {minimum_agreement:.1%}"
         )
-    if agreement >= minimum_agreement:
-        return TrunkChoice(quantised, INT8, agreement, noise)
-    found = f"agrees on the first class for {agreement:.1%} of {len(images)} images, below {minimum_agreement:.1%}"
-    if wanted == INT8:
-        raise BundleError(f"the 8-bit trunk {found}; use --trunk-dtype fp32, or lower --min-agreement knowingly")
-    return TrunkChoice(split.trunk, FP32, agreement, noise, f"float32 was taken: the 8-bit trunk {found}")
+    return (
+        f"a tenth of the {name} trunk's{kept} feature channels have less than {quality.lowest_tenth_db:.1f} dB of "
+        f"signal to noise, expected {MINIMUM_CHANNEL_DB:g} dB or more"
+    )

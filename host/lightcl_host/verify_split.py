@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,7 @@ from numpy.typing import NDArray
 from lightcl_edge.errors import BundleError
 from lightcl_edge.tensors import read_tensors
 from lightcl_host.classifier import BIAS, WEIGHT
-from lightcl_host.feature_storage import signal_to_noise_db
+from lightcl_host.feature_storage import channel_signal_to_noise_db, signal_to_noise_db
 from lightcl_host.inference import GraphRunner, in_batches, relative_difference
 from lightcl_host.onnx_graph import FEATURES, IMAGE, LOGITS, PENULTIMATE
 from lightcl_host.tensor_bytes import tensors_to_bytes
@@ -44,6 +45,25 @@ MEANINGS = {
     "split_to_source": "trunk and head against the original network",
     "classifier": "the head's logits against its own penultimate features and classifier",
 }
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How well a trunk of fewer bits stands in for the float one, on images it was not calibrated with.
+
+    Attributes:
+        agreement: share of images for which the parts name the same first class as the original network.
+        signal_to_noise_db: of all features together; None where there is no noise.
+        lowest_tenth_db: signal to noise that nine of ten channels reach.
+        median_db: that half of the channels reach.
+        least_db: of the worst channel.
+    """
+
+    agreement: float
+    signal_to_noise_db: float | None
+    lowest_tenth_db: float
+    median_db: float
+    least_db: float
 
 
 def measure(folder: Path) -> dict[str, float]:
@@ -123,7 +143,7 @@ def measure_agreement(folder: Path) -> dict[str, float]:
         folder: holds the files.
 
     Returns:
-        ``agreement`` (0 to 1) and ``signal_to_noise_db``.
+        The fields of :class:`Agreement`; ``signal_to_noise_db`` is left out where there is no noise.
 
     Raises:
         BundleError: when a tensor file is damaged.
@@ -137,23 +157,26 @@ def measure_agreement(folder: Path) -> dict[str, float]:
     logits = penultimate @ np.asarray(reference["weight"]).T + np.asarray(reference["bias"])
     noise = signal_to_noise_db(np.asarray(reference["features"], np.float32), features)
     agreement = float((logits.argmax(axis=1) == reference["classes"]).mean())
-    return {"agreement": agreement} | ({} if noise is None else {"signal_to_noise_db": noise})
+    channels = channel_signal_to_noise_db(np.asarray(reference["features"], np.float32), features)
+    found = {"agreement": agreement} | ({} if noise is None else {"signal_to_noise_db": noise})
+    shares = zip(("least_db", "lowest_tenth_db", "median_db"), np.percentile(channels, [0, 10, 50]), strict=True)
+    return found | {name: float(value) for name, value in shares}
 
 
 def agreement_in_fresh_process(
     trunk: onnx.ModelProto, split: Split, images: FloatArray, features: FloatArray, classes: NDArray[np.int64]
-) -> tuple[float, float | None]:
-    """How well an 8-bit trunk stands in for the float one.
+) -> Agreement:
+    """How well a trunk of fewer bits stands in for the float one.
 
     Args:
-        trunk: the 8-bit trunk.
+        trunk: the 8-bit or half-precision trunk.
         split: the network's parts.
         images: normalised, shape ``(n, 3, height, width)``.
         features: of the float trunk for them.
         classes: what the original network names first, shape ``(n,)``; zeros where that means nothing.
 
     Returns:
-        The share of equal first classes and the features' signal to noise in dB (None where there is no noise).
+        The share of equal first classes and the features' signal to noise.
 
     Raises:
         BundleError: when the parts do not run.
@@ -171,7 +194,7 @@ def agreement_in_fresh_process(
             (folder / f"{file}.onnx").write_bytes(model.SerializeToString(deterministic=True))
         (folder / "reference.safetensors").write_bytes(tensors_to_bytes(reference))
         found = _run(folder, "agreement")
-    return found["agreement"], found.get("signal_to_noise_db")
+    return Agreement(**{"signal_to_noise_db": None, **found})  # type: ignore[arg-type]  # None is replaced by a number
 
 
 def _run(folder: Path, *what: str) -> dict[str, float]:

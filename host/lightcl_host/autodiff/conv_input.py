@@ -52,4 +52,3 @@ def _by_flipped_kernel(graph: GraphBuilder, gradient: str, kernel: str, window: 
     reach = (*window.extent, *window.extent)
     pads = [side - pad for pad, side in zip(window.pads, reach, strict=True)]
     return graph.op("Conv", gradient, flipped, group=groups, dilations=list(window.dilations), pads=pads)
-

@@ -14,7 +14,6 @@ from lightcl_host.autodiff.conv_input import input_gradient
 from lightcl_host.autodiff.registry import Gradient, rule, saves_inputs, upstream_of
 from lightcl_host.autodiff.rules_linear import plain
 
-
 #: Largest copy made to rearrange groups.
 CHUNK_BYTES = 2 * 2**20
 FLOAT_BYTES = 4

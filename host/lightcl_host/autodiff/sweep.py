@@ -58,7 +58,9 @@ def emit_forward(graph: GraphBuilder, parameters: Collection[str], patterns: Pat
     for node in graph.forward:
         wanted = [name in moved for name in node.inputs]
         if is_dense_convolution(graph, node):
-            graph.row_convolutions[node.outputs[0]] = RowConvolution(graph, node, parameters)  # saves rows, not the image
+            graph.row_convolutions[node.outputs[0]] = RowConvolution(
+                graph, node, parameters
+            )  # saves rows, not the image
         elif any(wanted) and node.kind not in GATING_OPERATORS:
             saved.update(RULES[node.kind].saves(node, wanted))
     for node in graph.forward:

@@ -63,13 +63,14 @@ def add_export_arguments(parser: argparse.ArgumentParser) -> None:
         "--trunk-dtype",
         default="auto",
         metavar="TYPE",
-        help="int8, fp32, or auto: int8 where it keeps the network's answers (and for random weights), else fp32",
+        help="int8, fp16 (for GPU boards; a CPU computes it in float32), fp32, or auto: int8 where it keeps the "
+        "network's answers (and for random weights), else fp32",
     )
     parser.add_argument(
         "--min-agreement",
         type=float,
         metavar="SHARE",
-        help="how often an int8 trunk must name the original's first class (default 0.95)",
+        help="how often an int8 or fp16 trunk must name the original's first class (default 0.95)",
     )
     parser.add_argument("--max-classes", type=int, metavar="N", help="room in the classifier (default 64)")
     parser.add_argument(
@@ -80,7 +81,8 @@ def add_export_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=0.0,
         metavar="F",
-        help="remove this share of the channels of the head and the trunk's tail (default 0), then recover with the data",
+        help="remove this share of the channels of the head and the trunk's tail (default 0), and recover with the "
+        "images of --calibration or --data where given",
     )
     parser.add_argument(
         "--recovery-epochs", type=int, metavar="N", help="passes over the data after pruning (default 3)"

@@ -29,8 +29,11 @@ def render_export(document: Document) -> str:
     if noise["int8_trunk"] is not None:
         share = "not asked of random weights" if agreement is None else f"{agreement:.1%}"
         images = f"{document['calibration']['images']} images, {document['calibration']['origin']}"
+        channels = document["trunk_quality"]["lowest_tenth_db"]
+        name = "fp16" if document["trunk_dtype"] == "fp16" else "int8"
         lines.append(
-            f"int8        first class equal {share}, signal to noise {_decibels(noise['int8_trunk'])} ({images})"
+            f"{name}        first class equal {share}, signal to noise {_decibels(noise['int8_trunk'])}, nine of ten "
+            f"channels above {channels:.1f} dB (other images than the {images})"
         )
     if document["pruning"] is not None:
         lines.append(_pruning(document["pruning"]))
@@ -44,7 +47,8 @@ def render_export(document: Document) -> str:
 
 def _pruning(record: Document) -> str:
     """What was removed and what it cost."""
-    removed = f"{record['sparsity']:.0%} of the channels, {record['parameters_before']} to {record['parameters_after']} weights"
+    weights = f"{record['parameters_before']} to {record['parameters_after']} weights"
+    removed = f"{record['sparsity']:.0%} of the channels, {weights}"
     if record["accuracy_loss"] is None:
         return f"pruned      {removed}; the loss of accuracy was not measured (no images, or random weights)"
     return (

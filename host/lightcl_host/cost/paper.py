@@ -103,9 +103,7 @@ def _pnn(t: _Terms) -> float:
 
 def _sparse(sparsity: float, batches: Callable[[Setting], int]) -> Callable[[_Terms], float]:
     """Weights and gradients of convolutions at the density; classifier, batch norm and activations whole."""
-    return lambda t: (
-        2 * t.weights - 2 * sparsity * t.convolutions + batches(t.setting) * t.activations
-    )
+    return lambda t: 2 * t.weights - 2 * sparsity * t.convolutions + batches(t.setting) * t.activations
 
 
 def _lightcl(sparsity: float) -> Callable[[_Terms], float]:

@@ -61,9 +61,9 @@ class PaperRow:
 
 def paper_network(dataset: str) -> NetworkCount:
     """ResNet-18 with a 3x3 stem for a data set of :data:`_DATA_SETS`, counted."""
-    from lightcl_models.resnet18_cifar import load
-
     import torch
+
+    from lightcl_models.resnet18_cifar import load
 
     side, classes, _ = _DATA_SETS[dataset]
     module: Any = load("none").module

@@ -1,0 +1,143 @@
+"""Predicted against measured peak memory on this machine, for several networks, cuts, engines and batch sizes."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from lightcl_edge.bundle import Bundle
+from lightcl_edge.console import Progress
+from lightcl_edge.manifest import Manifest
+from lightcl_host.cost.measure import Measured, measure, write_tasks
+from lightcl_host.cost.prediction import predict
+from lightcl_host.export import ExportOptions, export_bundle
+from lightcl_host.sources import SourceOptions
+
+#: The largest relative difference that the check accepts.
+TOLERANCE = 0.10
+
+
+@dataclass(frozen=True)
+class Case:
+    """A bundle to measure.
+
+    Attributes:
+        model: its specification.
+        image_size: in pixels; None for the model's own.
+        cut: where.
+        trunk_dtype: ``fp32`` or ``int8``.
+    """
+
+    model: str
+    image_size: int | None
+    cut: str
+    trunk_dtype: str
+
+
+#: Weights are random (memory does not depend on them), so that the check needs no download. Residual networks and
+#: inverted residuals with and without squeeze-and-excite; one float32 and one 8-bit trunk each.
+CASES = (
+    Case("resnet18_cifar", None, "layer3", "fp32"),
+    Case("resnet18_cifar", None, "layer4.0", "int8"),
+    Case("efficientnet_lite0", 128, "blocks.4", "fp32"),
+    Case("efficientnet_lite0", 128, "blocks.5", "int8"),
+    Case("torchvision:mobilenet_v2", 96, "features.13", "fp32"),
+    Case("torchvision:mobilenet_v2", 96, "features.16", "int8"),
+    Case("torchvision:mobilenet_v3_small", 128, "features.8", "fp32"),
+    Case("torchvision:mobilenet_v3_small", 128, "features.10", "int8"),
+    Case("torchvision:resnet18", 96, "layer3", "fp32"),
+    Case("torchvision:resnet18", 96, "layer4.0", "int8"),
+)
+BATCH_SIZES = (8, 32)
+ENGINES = ("ort", "torch")
+
+
+@dataclass(frozen=True)
+class CheckRow:
+    """One phase of one training.
+
+    Attributes:
+        model: specification.
+        cut: its name.
+        trunk_dtype: of the exported trunk.
+        engine: ``ort`` or ``torch``.
+        batch_size: samples a step.
+        phase: of ``train --json``, or ``peak`` for the largest.
+        predicted_bytes: by the plan.
+        measured_bytes: peak resident set of the process.
+    """
+
+    model: str
+    cut: str
+    trunk_dtype: str
+    engine: str
+    batch_size: int
+    phase: str
+    predicted_bytes: int
+    measured_bytes: int
+
+    @property
+    def difference(self) -> float:
+        """Relative to what was measured."""
+        return self.predicted_bytes / self.measured_bytes - 1
+
+    def document(self) -> dict[str, Any]:
+        """For ``--json``."""
+        return {**asdict(self), "difference": self.difference}
+
+
+def check_rows(
+    cases: Sequence[Case], engines: Sequence[str], batch_sizes: Sequence[int], progress: Progress
+) -> tuple[list[CheckRow], list[dict[str, Any]]]:
+    """Export, train in fresh processes, compare.
+
+    Args:
+        cases: what to export.
+        engines: that train.
+        batch_sizes: samples a step.
+        progress: shows how far it is.
+
+    Returns:
+        A row a phase, and for each bundle the counts that the plan is made from.
+
+    Raises:
+        LightclError: when a bundle can't be made or a training fails.
+    """
+    rows: list[CheckRow] = []
+    counts: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        tasks = write_tasks(folder, max(batch_sizes))
+        for case in progress.track(cases, "measuring"):
+            bundle = folder / "bundle"
+            manifest = _export(case, bundle)
+            counts.append({**asdict(case), **asdict(manifest.cost)})
+            for engine in engines:
+                for batch in batch_sizes:
+                    progress.note(f"{case.model} at {case.cut}, {engine}, batch {batch}")
+                    held = manifest.defaults.buffer_samples
+                    measured = measure(bundle, folder / "state", tasks, engine, batch, held)
+                    shutil.rmtree(folder / "state")
+                    rows += _compare(case, manifest, engine, batch, measured)
+            shutil.rmtree(bundle)
+    return rows, counts
+
+
+def _export(case: Case, out: Path) -> Manifest:
+    source = SourceOptions(case.model, "none", case.image_size)
+    export_bundle(ExportOptions(source, out, case.cut, case.trunk_dtype), Progress(quiet=True))
+    return Bundle.open(out).manifest
+
+
+def _compare(case: Case, manifest: Manifest, engine: str, batch: int, measured: Measured) -> Iterator[CheckRow]:
+    """A row for each phase that was measured and predicted, and one for the peak."""
+    plan = predict(manifest, engine, batch, base_bytes=measured.base_bytes)
+    predicted = plan.phases()
+    pairs = {name: (predicted[name], found) for name, found in measured.phase_bytes.items() if name in predicted}
+    pairs["peak"] = (plan.peak_bytes, max(measured.phase_bytes.values()))
+    for phase, (expected, found) in pairs.items():
+        yield CheckRow(case.model, case.cut, manifest.model.trunk_dtype, engine, batch, phase, expected, found)

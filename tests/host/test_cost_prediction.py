@@ -1,0 +1,113 @@
+"""Predictions for cuts and bundles, and the command that measures them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lightcl_edge.console import Progress
+from lightcl_edge.manifest import InputInfo
+from lightcl_edge.planner import plan_training
+from lightcl_host.cli import main
+from lightcl_host.cost.check import CASES, Case, check_rows
+from lightcl_host.cost.cut_figures import cut_manifest
+from lightcl_host.cost.prediction import predict, task_multiply_adds
+from lightcl_host.graph import choose_by_name, find_cuts
+from lightcl_host.torch_source import export_module
+from small_networks import Residual
+
+INPUT = InputInfo(16, 16, "stretch", 1.0, "bilinear", [0.5] * 3, [0.25] * 3, "RGB")
+
+
+@pytest.fixture(scope="module")
+def graph():
+    return export_module(Residual(), 16, 16)
+
+
+@pytest.fixture(scope="module")
+def manifest(graph):
+    return cut_manifest(graph, choose_by_name(find_cuts(graph), "stage1"), INPUT, batch_size=8, buffer_samples=3)
+
+
+def test_counts_of_a_cut_are_those_of_the_network(graph, manifest):
+    parameters = sum(parameter.numel() for parameter in Residual().parameters())
+    assert manifest.feature.shape == [8, 8, 8]
+    assert manifest.cost.trunk_parameter_bytes < 4 * parameters
+    assert {step.update for step in manifest.training_step} == {"in_place", "accumulate", "forward"}
+    narrow = cut_manifest(graph, choose_by_name(find_cuts(graph), "stage1"), INPUT, trunk_dtype="int8")
+    assert narrow.cost.trunk_parameter_bytes == manifest.cost.trunk_parameter_bytes // 4
+
+
+@given(batch=st.integers(1, 256), more=st.integers(1, 64), engine=st.sampled_from(["ort", "torch"]))
+def test_a_larger_batch_never_needs_less(manifest, batch, more, engine):
+    fixed = replace(manifest, training_step=[])  # the ort engine may take another, smaller kind of graph
+    smaller, larger = (predict(fixed, engine, size, 15) for size in (batch, batch + more))
+    assert smaller.train_bytes <= larger.train_bytes
+    assert smaller.peak_bytes == max(smaller.phases().values()) > smaller.base_bytes
+
+
+def test_a_batch_beyond_the_graphs_is_accumulated(manifest):
+    fitting, beyond = predict(manifest, "ort", 8, 3), predict(manifest, "ort", 9, 3)
+    steps = {step.update: step.peak_bytes for step in manifest.training_step if step.buffered_samples}
+    parameters = manifest.cost.head_parameter_bytes
+    one_row = 4 * 8 * 8 * 8
+    assert fitting.train_bytes <= beyond.train_bytes
+    assert beyond.train_bytes - predict(manifest, "ort", 10, 3).train_bytes == -one_row
+    assert plan_training(manifest, "ort", 9, 3, 0, 0).train_bytes >= 2 * parameters + steps["accumulate"]
+
+
+def test_work_of_a_task(manifest):
+    cost = manifest.cost
+    light, whole = task_multiply_adds(manifest, images=10, epochs=2)
+    assert whole == 3 * 20 * (cost.trunk_multiply_adds + cost.head_multiply_adds)
+    assert light == round(10 * cost.trunk_multiply_adds + (1 + 3 / 8) * 3 * 20 * cost.head_multiply_adds)
+
+
+def test_the_command_predicts_for_a_bundle(tmp_path, capsys):
+    _export_small(tmp_path)
+    code = main(["cost", "--bundle", str(tmp_path / "b"), "--engine", "ort", "--batch-size", "4", "--json"])
+    document = json.loads(capsys.readouterr().out)
+    assert code == 0
+    (found,) = document["predictions"]
+    assert found["peak_bytes"] == max(found["phases"].values())
+    assert set(found["phases"]) == {"install", "extract", "import", "train", "gate", "commit"}
+
+
+def _export_small(folder):
+    torch.onnx.export(
+        Residual(), (torch.zeros(1, 3, 16, 16),), str(folder / "small.onnx"), dynamo=True, verbose=False
+    )
+    command = ["export", "--model", str(folder / "small.onnx"), "--trunk-dtype", "fp32", "--quiet", "--json"]
+    assert main([*command, "--out", str(folder / "b")]) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--check", "--only", "nothing"], "matches none"),
+        (["--paper", "--batch-size", "0"], "1 or more"),
+        (["--paper", "--buffer-size", "-1"], "0 or more"),
+        ([], "required"),
+    ],
+)
+def test_usage(arguments, says, capsys):
+    assert main(["cost", *arguments]) == 2
+    assert says in capsys.readouterr().err
+
+
+def test_the_check_covers_five_networks_and_two_cuts_each():
+    cuts = {model: {case.cut for case in CASES if case.model == model} for model in {case.model for case in CASES}}
+    assert len(cuts) >= 5
+    assert all(len(names) == 2 for names in cuts.values())
+
+
+@pytest.mark.slow
+def test_a_prediction_holds_on_this_machine():
+    case = Case("torchvision:mobilenet_v2", 96, "features.13", "fp32")
+    rows, _ = check_rows([case], ["ort"], [8, 32], Progress(quiet=True))
+    assert {(row.phase, round(row.difference, 3)) for row in rows if abs(row.difference) > 0.1} == set()
