@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lightcl_host.onnx_graph import infer_shapes
+from lightcl_edge.errors import BundleError
+from lightcl_host.onnx_graph import infer_shapes, replace_all
 
 if TYPE_CHECKING:
     import onnx
@@ -23,6 +24,9 @@ def halve_trunk(trunk: onnx.ModelProto) -> onnx.ModelProto:
 
     Returns:
         The converted trunk, shape-inferred.
+
+    Raises:
+        BundleError: when the tool leaves a graph that can't be run in order.
     """
     import onnx
     from onnxruntime.transformers.float16 import convert_float_to_float16
@@ -30,4 +34,23 @@ def halve_trunk(trunk: onnx.ModelProto) -> onnx.ModelProto:
     copy = onnx.ModelProto()
     copy.CopyFrom(trunk)
     model: onnx.ModelProto = convert_float_to_float16(copy, keep_io_types=True)
+    _sort(model.graph)
     return infer_shapes(model)
+
+
+def _sort(graph: onnx.GraphProto) -> None:
+    """Nodes after what they read: the tool appends its conversions at the end."""
+    known = {info.name for info in [*graph.input, *graph.initializer]} | {""}
+    waiting, ordered = list(graph.node), []
+    while waiting:
+        late = []
+        for node in waiting:
+            if known.issuperset(node.input):
+                known.update(node.output)
+                ordered.append(node)
+            else:
+                late.append(node)
+        if len(late) == len(waiting):
+            raise BundleError("the half-precision trunk's nodes can't be ordered; use --trunk-dtype fp32")
+        waiting = late
+    replace_all(graph.node, ordered)

@@ -96,7 +96,11 @@ def recover(
     generator = torch.Generator().manual_seed(seed)
     optimiser = torch.optim.Adam(module.parameters(), lr=_LEARNING_RATE)
     _train_batch_norm(module)
-    steps = [order for _ in range(epochs) for order in torch.randperm(len(images), generator=generator).split(_BATCH)]
+    steps = [
+        order
+        for _ in range(epochs)
+        for order in torch.split(torch.randperm(len(images), generator=generator), _BATCH)  # type: ignore[no-untyped-call]
+    ]
     for order in progress.track(steps, "recovering from pruning"):
         batch = images[order]
         if torch.rand(1, generator=generator).item() < 0.5:
@@ -153,7 +157,7 @@ def top1_agreement(module: torch.nn.Module, original: torch.nn.Module, data: Lab
 
     equal = []
     with torch.no_grad():
-        for batch in torch.from_numpy(data.images[data.tests]).split(_BATCH):
+        for batch in torch.split(torch.from_numpy(data.images[data.tests]), _BATCH):  # type: ignore[no-untyped-call]
             equal += (module(batch).argmax(dim=1) == original(batch).argmax(dim=1)).tolist()
     return float(np.mean(equal))
 
@@ -167,7 +171,7 @@ def penultimate(module: torch.nn.Module, images: FloatArray) -> FloatArray:
     handle = last.register_forward_pre_hook(lambda _, inputs: kept.append(inputs[0].numpy()))
     try:
         with torch.no_grad():
-            for batch in torch.from_numpy(images).split(_BATCH):
+            for batch in torch.split(torch.from_numpy(images), _BATCH):  # type: ignore[no-untyped-call]
                 module(batch)
     finally:
         handle.remove()

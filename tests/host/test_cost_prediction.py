@@ -79,9 +79,7 @@ def test_the_command_predicts_for_a_bundle(tmp_path, capsys):
 
 
 def _export_small(folder):
-    torch.onnx.export(
-        Residual(), (torch.zeros(1, 3, 16, 16),), str(folder / "small.onnx"), dynamo=True, verbose=False
-    )
+    torch.onnx.export(Residual(), (torch.zeros(1, 3, 16, 16),), str(folder / "small.onnx"), dynamo=True, verbose=False)
     command = ["export", "--model", str(folder / "small.onnx"), "--trunk-dtype", "fp32", "--quiet", "--json"]
     assert main([*command, "--out", str(folder / "b")]) == 0
 

@@ -98,7 +98,7 @@ def count_network(module: torch.nn.Module, height: int, width: int) -> NetworkCo
 
     layers: list[LayerCount] = []
     kinds = (nn.Conv2d, nn.Linear, nn.BatchNorm2d)
-    names = {layer: name for name, layer in module.named_modules() if isinstance(layer, kinds)}
+    names: dict[nn.Module, str] = {layer: name for name, layer in module.named_modules() if isinstance(layer, kinds)}
 
     def note(layer: nn.Module, _: object, output: torch.Tensor) -> None:
         own = [parameter.numel() for parameter in layer.parameters(recurse=False)]

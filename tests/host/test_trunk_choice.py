@@ -1,0 +1,128 @@
+"""Trunks of fewer bits: which convolutions stay float32, what is measured, when float32 is taken instead."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from lightcl_edge.errors import BundleError
+from lightcl_host.calibration import Calibration, divide
+from lightcl_host.cli import main
+from lightcl_host.feature_storage import NO_NOISE_DB, channel_signal_to_noise_db
+from lightcl_host.graph import choose_by_name, find_cuts
+from lightcl_host.half_precision import halve_trunk
+from lightcl_host.inference import GraphRunner
+from lightcl_host.onnx_graph import FEATURES, IMAGE
+from lightcl_host.quantize import quantize_trunk
+from lightcl_host.split import split_graph
+from lightcl_host.trunk_choice import Comparison, choose_trunk, trunk_features
+from small_networks import Residual
+
+IMAGES = np.random.default_rng(0).normal(size=(96, 3, 16, 16)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def split(residual):
+    return split_graph(residual, choose_by_name(find_cuts(residual), "stage1"), 8, keep_classes=False, seed=0)
+
+
+def _comparison(split, reference):
+    return Comparison(IMAGES[48:], trunk_features(split.trunk, IMAGES[48:]), reference)
+
+
+def _reference(images):
+    with torch.no_grad():
+        return Residual()(torch.from_numpy(images)).numpy()
+
+
+def test_signal_to_noise_of_each_channel():
+    signal = np.zeros((2, 3, 4, 4), np.float32)
+    signal[:, 0], signal[:, 1] = 1.0, 2.0
+    found = signal.copy()
+    found[:, 0] += 0.1
+    assert channel_signal_to_noise_db(signal, found) == pytest.approx([20.0, NO_NOISE_DB], abs=1e-4)
+
+
+def test_float_convolutions_stay_and_lower_the_noise(split):
+    quality = {}
+    for kept in (0, 3):
+        model = quantize_trunk(split.trunk, IMAGES[:48], kept)
+        made = {node.output[0]: node.op_type for node in model.graph.node}
+        weights = [made.get(node.input[1]) for node in model.graph.node if node.op_type == "Conv"]
+        assert weights == [None] * kept + ["DequantizeLinear"] * (len(weights) - kept)
+        quality[kept] = _comparison(split, None).quality(model, split)
+    assert quality[3].signal_to_noise_db > quality[0].signal_to_noise_db + 1
+    assert quality[0].least_db <= quality[0].lowest_tenth_db <= quality[0].median_db
+
+
+def test_kernels_do_not_saturate(split):
+    """Whatever this processor is: the same features as the graph computed operator by operator in float."""
+    import onnxruntime
+
+    model = quantize_trunk(split.trunk, IMAGES[:48])
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    plain = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    expected = plain.run([FEATURES], {IMAGE: IMAGES[:8]})[0]
+    found = GraphRunner(model)({IMAGE: IMAGES[:8]}, [FEATURES])[FEATURES]
+    assert np.abs(found - expected).mean() < 0.01 * np.abs(expected).mean()
+
+
+def test_the_first_good_enough_trunk_is_taken(split):
+    comparison = _comparison(split, _reference)
+    easy = choose_trunk(split, "auto", 0.5, IMAGES[:48], comparison)
+    assert (easy.dtype, easy.float_convolutions, easy.note) == ("int8", 0, "")
+    assert easy.agreement == easy.quality.agreement >= 0.5
+
+
+def test_float32_is_taken_with_a_reason_or_refused(split):
+    comparison = _comparison(split, lambda images: -_reference(images))
+    choice = choose_trunk(split, "auto", 0.95, IMAGES[:48], comparison)
+    assert (choice.dtype, choice.float_convolutions, choice.model) == ("fp32", 0, split.trunk)
+    assert "float32 was taken: the 8-bit trunk" in choice.note
+    assert "of 48 images, below 95.0%" in choice.note
+    for dtype, name in (("int8", "8-bit"), ("fp16", "half-precision")):
+        with pytest.raises(BundleError, match=rf"the {name} trunk.*agrees.*--trunk-dtype fp32"):
+            choose_trunk(split, dtype, 0.95, IMAGES[:48], comparison)
+
+
+def test_noisy_channels_are_a_reason_too(split, monkeypatch):
+    monkeypatch.setattr("lightcl_host.trunk_choice.MINIMUM_CHANNEL_DB", 90.0)
+    choice = choose_trunk(split, "auto", 0.0, IMAGES[:48], _comparison(split, _reference))
+    assert choice.dtype == "fp32"
+    assert "dB of signal to noise, expected 90 dB or more" in choice.note
+
+
+def test_half_precision_runs_on_a_processor_in_float32(split):
+    model = halve_trunk(split.trunk)
+    assert model.ByteSize() < 0.75 * split.trunk.ByteSize()
+    assert [info.type.tensor_type.elem_type for info in (*model.graph.input, *model.graph.output)] == [1, 1]
+    expected, found = trunk_features(split.trunk, IMAGES[:8]), trunk_features(model, IMAGES[:8])
+    assert found.dtype == np.float32
+    assert 0 < np.abs(found - expected).max() < 0.01 * np.abs(expected).max()
+
+
+def test_images_are_divided_unless_they_are_few():
+    pixels = np.zeros((64, 2, 2, 3), np.uint8)
+    images = np.arange(64, dtype=np.float32).reshape(64, 1, 1, 1)
+    first, second = divide(Calibration("x", pixels, images))
+    assert not set(first.images.ravel()) & set(second.images.ravel())
+    assert len(first.images) == len(second.images) == 32
+    few = Calibration("x", pixels[:20], images[:20])
+    assert divide(few) == (few, few)
+
+
+def test_an_fp16_bundle_trains_on_this_processor(tmp_path, capsys, edge):
+    torch.onnx.export(Residual(), (torch.zeros(1, 3, 16, 16),), str(tmp_path / "m.onnx"), dynamo=True, verbose=False)
+    arguments = ["export", "--model", str(tmp_path / "m.onnx"), "--trunk-dtype", "fp16", "--cut", "stage1"]
+    assert main([*arguments, "--min-agreement", "0.9", "--quiet", "--json", "--out", str(tmp_path / "b")]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["trunk_dtype"] == "fp16"
+    assert document["trunk_quality"]["lowest_tenth_db"] > 40
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "d.npz", x=rng.integers(0, 256, (24, 16, 16, 3), np.uint8), y=np.arange(24) % 2)
+    options = ["--data", tmp_path / "d.npz", "--learning-rate", "1e-7", "--epochs", "1", "--json"]
+    edge("train", "--bundle", tmp_path / "b", "--state", tmp_path / "s", *options)
