@@ -9,15 +9,28 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 from analysis_toys import arguments, save_network, save_pictures
 from lightcl_edge.bundle import Bundle
 from lightcl_edge.errors import DataError
 from lightcl_host.analysis.record import Analysis, read_analysis
 from lightcl_host.cli import main
+
+
+@pytest.fixture(scope="module", autouse=True)
+def single_thread() -> Iterator[None]:
+    """Threads that wait for each other cost more than so small a network takes."""
+    before = torch.get_num_threads()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lightcl_host.analysis.run.usable_cores", lambda: 1)
+        patch.setattr("lightcl_edge.engines.torch_engine.usable_cores", lambda: 1)
+        yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

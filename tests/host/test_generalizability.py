@@ -47,6 +47,15 @@ def network(source: Source, cuts: list[Cut]) -> Network:
     return Network(source, cuts, 6, seed=0)
 
 
+@pytest.fixture(autouse=True)
+def single_thread() -> Iterator[None]:
+    """Threads that wait for each other cost more than so small a network takes."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 def last_block(network: Network) -> list[torch.nn.Parameter]:
     tensors = network._module.named_tensors()
     found = [tensor for name, tensor in tensors.items() if name.startswith("stage2.1.")]
@@ -98,19 +107,26 @@ def test_the_network_gives_the_features_of_the_graph(
         np.testing.assert_allclose(seen[cut.name], features, atol=1e-4)
 
 
-def test_learning_lowers_the_loss_and_a_repeat_is_equal(source: Source, cuts: list[Cut], sequence: Sequence) -> None:
+def test_steps_lower_the_loss(network: Network, sequence: Sequence) -> None:
+    task = sequence.tasks[0]
+    classes = np.unique(task.train_labels)
+    losses = [network.step(task.train[:16], task.train_labels[:16], classes, 0.3) for _ in range(45)]
+    assert losses[0] == pytest.approx(np.log(2), abs=0.1) and losses[-1] < 0.1
+
+
+def test_a_repeat_is_equal_to_the_last_bit(source: Source, cuts: list[Cut], sequence: Sequence) -> None:
     assert trainable_from(source, cuts) == "image"
     found = []
     for _ in range(2):
         network, said = Network(source, cuts, 6, seed=3), []
-        found.append(measure_repeat(network, sequence, Training(20, 16, 0.05), 16, 3, said.append))
+        found.append(measure_repeat(network, sequence, Training(8, 16, 0.3), 16, 3, said.append))
         assert len(said) == 9
     assert found[0] == found[1]
-    assert np.mean(found[0]["accuracy"]) > 0.8  # chance is a half
     assert set(found[0]["stability"]) == {cut.name for cut in cuts}
     assert all(len(values) == 2 for values in found[0]["stability"].values())
     figures = cut_figures(found, "stage2")
-    assert 0 < figures["memory_stability"] < 1 and figures["memory_stability_deviation"] == 0.0
+    assert 0.3 < figures["memory_stability"] < 1 and figures["memory_stability_deviation"] == 0.0
+    assert figures["memory_stability"] < cut_figures(found, "stem")["memory_stability"]
 
 
 def test_batches() -> None:

@@ -171,8 +171,8 @@ def _probe_features(network: Network, pixels: ByteImages, batch: int) -> dict[st
 
     def see(name: str, features: torch.Tensor) -> None:
         if features.ndim == 4:
-            sides = [min(PROBE_CELLS, side) for side in features.shape[2:]]
-            features = F.adaptive_avg_pool2d(features, sides)
+            height, width = (min(PROBE_CELLS, side) for side in features.shape[2:])
+            features = F.adaptive_avg_pool2d(features, (height, width))
         parts.setdefault(name, []).append(features.flatten(1).numpy().copy())
 
     for part in even_parts(pixels, batch):
