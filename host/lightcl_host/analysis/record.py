@@ -104,6 +104,7 @@ class Settings:
         probe_cells: a side, to which maps are averaged for the probe.
         engine: that the predictions are for.
         head_epochs: of the trained heads.
+        threads: of the fine-tuning; another number rounds differently.
     """
 
     tasks: int
@@ -119,6 +120,7 @@ class Settings:
     probe_cells: int
     engine: str
     head_epochs: int
+    threads: int
 
 
 @dataclass(frozen=True)

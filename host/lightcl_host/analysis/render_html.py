@@ -132,7 +132,7 @@ def _facts(analysis: Analysis) -> str:
                 f"{settings.probe_cells} cells at most; fitted on training images, judged on held-out ones",
             ),
             ("predictions", f"engine {settings.engine}"),
-            ("seed", str(analysis.seed)),
+            ("seed", f"{analysis.seed}, {count(settings.threads, 'thread')}"),
             ("packages", ", ".join(f"{name} {number}" for name, number in analysis.packages.items())),
         ]
     )

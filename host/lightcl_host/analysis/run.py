@@ -162,6 +162,7 @@ class _Run:
             probe_cells=PROBE_CELLS,
             engine=self._engine,
             head_epochs=TrainingDefaults().epochs,
+            threads=usable_cores(),
         )
 
     def analysis(self) -> Analysis:
