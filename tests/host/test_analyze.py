@@ -237,3 +237,35 @@ def test_a_damaged_analysis_is_refused(analysed: Path, tmp_path: Path) -> None:
         with pytest.raises(DataError, match="analysis") as caught:
             read_analysis(tmp_path)
         assert message in str(caught.value)
+
+
+def test_remarks_name_what_a_person_would_want_to_know(analysed: Path) -> None:
+    from dataclasses import replace
+
+    from lightcl_host.analysis.record import CutRecord
+    from lightcl_host.analysis.remarks import remarks
+
+    analysis = replace(read_analysis(analysed), held_images=400, stability_rank_correlation=-0.9)
+    chosen = analysis.cut(str(analysis.chosen))
+    others = [cut for cut in analysis.cuts if cut.name != chosen.name]
+
+    def with_heads(mine: float, other: float, saved_bytes: int) -> list[str]:
+        rival: CutRecord = replace(
+            others[0], head_accuracy=other, predicted_peak_bytes=chosen.predicted_peak_bytes - saved_bytes
+        )
+        cuts = [rival, replace(chosen, head_accuracy=mine), *others[1:]]
+        return remarks(replace(analysis, cuts=cuts), random_weights=False)
+
+    name = others[0].name
+    assert (
+        f"consider --cut {name}." in with_heads(0.5, 0.8, -1000)[0] and "30.0% more" in with_heads(0.5, 0.8, -1000)[0]
+    )
+    assert "at least as accurate" in with_heads(0.70, 0.71, 1000)[0]
+    assert "none is clearly better" in with_heads(0.70, 0.71, -1000)[0]
+    assert "none is clearly better" in with_heads(0.71, 0.70, 1000)[0]
+    assert "weights are random" in remarks(analysis, random_weights=True)[0]
+    rising = remarks(replace(analysis, stability_rank_correlation=0.3), random_weights=False)
+    assert any("does not fall with depth" in text for text in rising)
+    partly = remarks(replace(analysis, trained_from="stem"), random_weights=False)
+    assert any("Layers before stem" in text for text in partly)
+    assert any("estimate" in text for text in remarks(analysis, random_weights=False))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lightcl_edge.console import format_bytes
-from lightcl_host.analysis.record import Analysis
+from lightcl_host.analysis.record import Analysis, CutRecord
 
 #: Two heads count as different when their accuracies differ by more than this many standard errors of their difference.
 _STANDARD_ERRORS = 2.0
@@ -49,19 +49,31 @@ def _better_head(analysis: Analysis) -> str:
     tried = [cut for cut in analysis.cuts if cut.head_accuracy is not None and cut.fits and cut.name != chosen.name]
     if chosen.head_accuracy is None or not tried:
         return ""
-    best = max(tried, key=lambda cut: (cut.head_accuracy or 0.0, -cut.predicted_peak_bytes))
-    gap = (best.head_accuracy or 0.0) - chosen.head_accuracy
-    noise = _STANDARD_ERRORS * _error_of_difference(chosen.head_accuracy, best.head_accuracy or 0.0, analysis)
-    if gap <= noise:
+    mine = chosen.head_accuracy
+    best = max(tried, key=lambda cut: (_accuracy(cut), -cut.predicted_peak_bytes))
+    gap = _accuracy(best) - mine
+    noise = _STANDARD_ERRORS * _error_of_difference(mine, _accuracy(best), analysis)
+    if gap > noise:
         return (
-            f"Of the heads really trained none is clearly better than {chosen.name}'s ({chosen.head_accuracy:.1%} of "
-            f"all classes; differences below {noise:.1%} are chance on {analysis.held_images} images)."
+            f"The head after {best.name}, really trained, reached {_accuracy(best):.1%} of all classes, {gap:.1%} more "
+            f"than after {chosen.name}, and is predicted to need {format_bytes(best.predicted_peak_bytes)}: "
+            f"consider --cut {best.name}."
         )
-    return (
-        f"The head after {best.name}, really trained, reached {best.head_accuracy:.1%} of all classes, {gap:.1%} more "
-        f"than after {chosen.name}, and is predicted to need {format_bytes(best.predicted_peak_bytes)}: "
-        f"consider --cut {best.name}."
-    )
+    chance = f"differences below {noise:.1%} are chance on {analysis.held_images} images"
+    as_good = [cut for cut in tried if _accuracy(cut) >= mine]
+    least = min([chosen, *as_good], key=lambda cut: cut.predicted_peak_bytes)
+    if least is not chosen:
+        return (
+            f"The head after {least.name}, really trained, was at least as accurate ({_accuracy(least):.1%} of all "
+            f"classes, {mine:.1%} after {chosen.name}; {chance}) and is predicted to need less, "
+            f"{format_bytes(least.predicted_peak_bytes)}: consider --cut {least.name}."
+        )
+    return f"Of the heads really trained none is clearly better than {chosen.name}'s ({mine:.1%} of all classes; {chance})."
+
+
+def _accuracy(cut: CutRecord) -> float:
+    """Of a head that was trained."""
+    return cut.head_accuracy or 0.0
 
 
 def _error_of_difference(first: float, second: float, analysis: Analysis) -> float:

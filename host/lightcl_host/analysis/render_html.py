@@ -36,7 +36,7 @@ def _legend() -> str:
 
 def _depth(analysis: Analysis) -> str:
     correlation = analysis.stability_rank_correlation
-    ranks = "" if correlation is None else f" Rank correlation of stability with depth: {correlation:.2f}."
+    ranks = "" if correlation is None else f" Rank correlation of stability with depth: {correlation:.3f}."
     note = (
         f"Every cut that can be trained, from the image to the classes. Bars: standard deviation over "
         f"{count(analysis.settings.repeats, 'repeat')}.{ranks}"
@@ -52,7 +52,10 @@ def _accuracy(analysis: Analysis) -> str:
         f"a bundle ({analysis.settings.head_epochs} epochs); accuracy is on {analysis.held_images} images that were "
         "never trained on, among all classes. The line is the Pareto front: nothing is better for less memory."
     )
-    return _both(lambda width: accuracy_chart(analysis, width)) + f'<p class="soft">{note}</p>'
+    kinds = ((3, "chosen"), (1, "on the Pareto front"), (6, "another is better for less"))
+    items = "".join(f'<span class="item"><span class="key c{colour}"></span>{name}</span>' for colour, name in kinds)
+    legend = f'<p class="legend">{items}</p>'
+    return legend + _both(lambda width: accuracy_chart(analysis, width)) + f'<p class="soft">{note}</p>'
 
 
 def _trained(cut: CutRecord) -> str:
