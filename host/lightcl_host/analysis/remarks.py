@@ -68,7 +68,8 @@ def _better_head(analysis: Analysis) -> str:
             f"classes, {mine:.1%} after {chosen.name}; {chance}) and is predicted to need less, "
             f"{format_bytes(least.predicted_peak_bytes)}: consider --cut {least.name}."
         )
-    return f"Of the heads really trained none is clearly better than {chosen.name}'s ({mine:.1%} of all classes; {chance})."
+    found = f"{mine:.1%} of all classes; {chance}"
+    return f"Of the heads really trained none is clearly better than {chosen.name}'s ({found})."
 
 
 def _accuracy(cut: CutRecord) -> float:
