@@ -89,6 +89,13 @@ class Progress:
         self._draw(label, total, total, 0.0)
         sys.stderr.write("\n")
 
+    def show(self, label: str, done: int, total: int, seconds_left: float | None) -> None:
+        """Draw the bar of work whose label changes on the way; the line ends when all is done."""
+        if self._bar and total > 0:
+            self._draw(label, done, total, seconds_left)
+            if done >= total:
+                sys.stderr.write("\n")
+
     def _draw(self, label: str, done: int, total: int, seconds_left: float | None) -> None:
         width = 28
         filled = width * done // total

@@ -209,12 +209,21 @@ def plan_closed_form(manifest: Manifest, engine: str, images: int) -> Plan:
         The plan.
     """
     cost = manifest.cost
-    loaded = TORCH_BYTES if engine == "torch" else ONNXRUNTIME_TRAINING_BYTES
+    torch_bytes = TORCH_IMPORT_BYTES + TORCH_STEP_BYTES
+    loaded = torch_bytes if engine == "torch" else ONNXRUNTIME_TRAINING_BYTES
     batch = FORWARD_ROWS * (4 * math.prod(manifest.feature.shape) + cost.head_activation_bytes)
     train = loaded + 2 * cost.head_parameter_bytes + batch + covariance_bytes(manifest)
     disk = images * (math.prod(manifest.feature.shape) + 8) + cost.head_parameter_bytes + covariance_bytes(manifest)
     base = memory.sample(with_pss=False).rss_bytes or 0
-    return Plan(base, _extract_bytes(manifest), train, disk)
+    return Plan(
+        base_bytes=base,
+        install_bytes=_install_bytes(manifest),
+        extract_bytes=_extract_bytes(manifest),
+        import_bytes=loaded,
+        train_bytes=train,
+        gate_bytes=train,
+        disk_bytes=disk,
+    )
 
 
 def covariance_bytes(manifest: Manifest) -> int:

@@ -10,6 +10,7 @@ _DESCRIPTION = "Makes bundles for devices that keep learning: finds where to cut
 
 
 def _commands() -> Iterable[Command]:
+    from lightcl_host.commands.analyze import AnalyzeCommand
     from lightcl_host.commands.benchmark import BenchmarkCommand
     from lightcl_host.commands.cost import CostCommand
     from lightcl_host.commands.cuts import CutsCommand
@@ -20,6 +21,7 @@ def _commands() -> Iterable[Command]:
 
     return (
         PrepareCommand(),
+        AnalyzeCommand(),
         ExportCommand(),
         CutsCommand(),
         CostCommand(),

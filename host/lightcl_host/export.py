@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +11,12 @@ from lightcl_edge.bundle import BUFFER, check_replaceable, write_bundle
 from lightcl_edge.console import Progress
 from lightcl_edge.features import FeatureCodec
 from lightcl_edge.manifest import Manifest, ModelInfo, TrainingDefaults
-from lightcl_host.automatic_cut import RULE, choose_automatically
 from lightcl_host.calibration import CALIBRATION_IMAGES, Calibration, calibration_images, divide
 from lightcl_host.class_names import check_capacity, read_class_names
+from lightcl_host.cut_choice import AUTOMATIC, CutChoice, pick_cut
 from lightcl_host.feature_storage import feature_info, signal_to_noise_db
 from lightcl_host.golden import GOLDEN_IMAGES, golden_info, golden_values
-from lightcl_host.graph import Cut, choose_by_name, find_cuts
+from lightcl_host.graph import choose_by_name, find_cuts
 from lightcl_host.graph_cost import count_cost
 from lightcl_host.onnx_graph import MINIMUM_ONNXRUNTIME, OPSET
 from lightcl_host.provenance import provenance
@@ -32,7 +32,6 @@ from lightcl_host.verify_split import verify_in_fresh_process
 if TYPE_CHECKING:
     import onnx
 
-AUTOMATIC = "auto"
 DEFAULT_CAPACITY = 64
 
 
@@ -55,6 +54,8 @@ class ExportOptions:
         seed: of everything random; equal seeds give equal bundles.
         seed_buffer: a data specification: images of base classes whose features go into the bundle; or None.
         seed_buffer_size: samples or bytes of them; None for the device's default.
+        analysis: folder of ``lightcl-host analyze`` that decides on the cut, or None.
+        device: name of the device profile that the cut is to fit, or None.
     """
 
     source: SourceOptions
@@ -71,6 +72,8 @@ class ExportOptions:
     seed: int = 0
     seed_buffer: str | None = None
     seed_buffer_size: str | None = None
+    analysis: Path | None = None
+    device: str | None = None
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,7 @@ class _Parts:
     """Everything that has been made and checked before a byte is written."""
 
     source: Source
-    cut: Cut
+    choice: CutChoice
     split: Split
     trunk: TrunkChoice
     calibration: Calibration
@@ -90,12 +93,13 @@ class _Parts:
     files: dict[str, bytes] = field(default_factory=dict)
 
 
-def export_bundle(options: ExportOptions, progress: Progress) -> dict[str, Any]:
+def export_bundle(options: ExportOptions, progress: Progress, source: Source | None = None) -> dict[str, Any]:
     """Export, verify and write a bundle.
 
     Args:
         options: what and how.
         progress: told what is going on.
+        source: the model if it is already open.
 
     Returns:
         The document that ``lightcl-host export --json`` prints.
@@ -106,24 +110,25 @@ def export_bundle(options: ExportOptions, progress: Progress) -> dict[str, Any]:
     started = time.monotonic()
     check_capacity(options.capacity)
     check_replaceable(options.out)
-    progress.note(f"exporting {options.source.model} to ONNX")
-    source = open_source(options.source)
-    cuts = find_cuts(source.graph)
-    cut = choose_automatically(cuts) if options.cut == AUTOMATIC else choose_by_name(cuts, options.cut)
+    if source is None:
+        progress.note(f"exporting {options.source.model} to ONNX")
+        source = open_source(options.source)
+    choice = pick_cut(source, find_cuts(source.graph), options.cut, options.analysis, options.device)
     pruning = None
     if options.sparsity:
         asked = PruningOptions(options.sparsity, options.recovery_epochs, options.calibration, options.seed)
-        source, pruning = prune_source(source, cut, asked, progress)
-        cut = choose_by_name(find_cuts(source.graph), cut.name)
-    parts = _make(options, source, cut, pruning, progress)
+        source, pruning = prune_source(source, choice.cut, asked, progress)
+        choice = replace(choice, cut=choose_by_name(find_cuts(source.graph), choice.cut.name))
+    parts = _make(options, source, choice, pruning, progress)
     written = write_bundle(options.out, parts.manifest, parts.files)
     return _document(options, parts, written, time.monotonic() - started)
 
 
 def _make(
-    options: ExportOptions, source: Source, cut: Cut, pruning: PruningRecord | None, progress: Progress
+    options: ExportOptions, source: Source, choice: CutChoice, pruning: PruningRecord | None, progress: Progress
 ) -> _Parts:
     """Make and verify all parts."""
+    cut = choice.cut
     split = split_graph(source.graph, cut, options.capacity, options.keep_classes is not None, options.seed)
     classes = read_class_names(options.keep_classes, len(split.original.bias))
     loaded = calibration_images(options.calibration, source.input_info, options.seed, 2 * CALIBRATION_IMAGES)
@@ -161,7 +166,8 @@ def _make(
         training_step=[record for record, _ in steps],
         provenance=provenance(
             options.seed, calibration, trunk, difference, random_weights=source.random_weights, pruning=pruning
-        ),
+        )
+        | choice.provenance(),
     )
     files = {
         "trunk.onnx": trunk_bytes,
@@ -178,7 +184,7 @@ def _make(
         files["model.onnx"] = _checked_bytes(whole_network(source))
     codec = FeatureCodec(storage)
     noise = signal_to_noise_db(features, codec.decode(codec.encode(features)))
-    return _Parts(source, cut, split, trunk, calibration, classes, difference, noise, manifest, pruning, files)
+    return _Parts(source, choice, split, trunk, calibration, classes, difference, noise, manifest, pruning, files)
 
 
 def _checked_bytes(model: onnx.ModelProto) -> bytes:
@@ -197,10 +203,11 @@ def _document(options: ExportOptions, parts: _Parts, written: Manifest, seconds:
         "bundle": str(options.out),
         "model": parts.source.name,
         "weights": parts.source.weights,
-        "cut": parts.cut.name,
-        "cut_chosen_by": RULE if options.cut == AUTOMATIC else "its name",
-        "feature_shape": list(parts.cut.shape),
-        "feature_bytes": parts.cut.feature_bytes,
+        "cut": parts.choice.cut.name,
+        "cut_chosen_by": parts.choice.chosen_by,
+        "choice": parts.choice.figures,
+        "feature_shape": list(parts.choice.cut.shape),
+        "feature_bytes": parts.choice.cut.feature_bytes,
         "trunk_dtype": parts.trunk.dtype,
         "float_max_relative_difference": parts.difference,
         "int8_top1_agreement": parts.trunk.agreement,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 from lightcl_edge import __version__
 from lightcl_host.calibration import Calibration
@@ -20,7 +21,7 @@ def provenance(
     *,
     random_weights: bool,
     pruning: PruningRecord | None = None,
-) -> dict[str, str | int | float]:
+) -> dict[str, Any]:
     """The keys that stand in ``manifest.json`` under ``provenance``.
 
     Args:
@@ -34,7 +35,7 @@ def provenance(
     Returns:
         Key -> text or number.
     """
-    found: dict[str, str | int | float] = {
+    found: dict[str, Any] = {
         "tool": f"lightcl-host {__version__}",
         "seed": seed,
         "calibration": calibration.origin,

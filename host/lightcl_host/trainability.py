@@ -29,6 +29,17 @@ def reasons_against(view: GraphView) -> list[str]:
     return reasons
 
 
+def obstacle_from_image(view: GraphView) -> str:
+    """Why the whole network can't be trained, naming an operator; ``""`` when it can."""
+    nodes = range(len(view.graph.node))
+    found = next((text for index in nodes if (text := _obstacle_at(view, index))), "")
+    return found or ("" if is_linear_classifier(view.graph.node[-1], view.weights) else _no_classifier(view))
+
+
+def _obstacle_at(view: GraphView, index: int) -> str:
+    return _obstacle(view, view.graph.node[index]) if view.active_inputs(index) else ""
+
+
 def is_linear_classifier(node: onnx.NodeProto, weights: dict[str, onnx.TensorProto]) -> bool:
     """Whether the node is a plain linear layer with constant weights."""
     constant = all(name in weights for name in list(node.input)[1:] if name)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from lightcl_edge.errors import DataError
+from lightcl_edge.errors import DataError, LightclError
 
 RecordT = TypeVar("RecordT")
 
@@ -39,15 +39,23 @@ def _read_value(kind: Any, value: Any, where: str) -> Any:
             raise _wrong(where, value, "an object")
         return {str(key): _read_value(get_args(kind)[1], item, f"{where}.{key}") for key, item in value.items()}
     if hasattr(kind, "__dataclass_fields__"):
-        return read_record(kind, value, where)
-    if kind is not bool and isinstance(value, bool):
-        raise _wrong(where, value, f"a value of type {kind.__name__}")
-    if not isinstance(value, int | float if kind is float else kind):
+        return _read_record(kind, value, where)
+    if kind is bool:
+        if not isinstance(value, bool):
+            raise _wrong(where, value, "true or false")
+        return value
+    if isinstance(value, bool) or not isinstance(value, int | float if kind is float else kind):
         raise _wrong(where, value, f"a value of type {kind.__name__}")
     return value
 
 
-def read_record(kind: type[RecordT], value: Any, where: str) -> RecordT:
+def read_record(
+    kind: type[RecordT],
+    value: Any,
+    where: str,
+    error: type[LightclError] = DataError,
+    expected: str = "a document made by lightcl-edge profile",
+) -> RecordT:
     """Build one record from JSON.
 
     Unknown keys are left aside and those with a default may be missing, so that newer and older reports still read.
@@ -56,13 +64,24 @@ def read_record(kind: type[RecordT], value: Any, where: str) -> RecordT:
         kind: the record's class.
         value: the JSON object.
         where: what to call it in a message.
+        error: the class of what is raised.
+        expected: what a document that lacks a key should have been.
 
     Returns:
         The record.
 
     Raises:
-        DataError: naming the key, the value found and the type expected.
+        LightclError: of the class asked for, naming the key, the value found and the type expected.
     """
+    try:
+        return _read_record(kind, value, where, expected)
+    except DataError as found:
+        if error is DataError:
+            raise
+        raise error(str(found)) from found
+
+
+def _read_record(kind: type[RecordT], value: Any, where: str, expected: str = "a complete document") -> RecordT:
     if not isinstance(value, Mapping):
         raise DataError(f"{where} is {str(value)[:80]!r}, expected an object")
     hints = get_type_hints(kind)
@@ -70,6 +89,6 @@ def read_record(kind: type[RecordT], value: Any, where: str) -> RecordT:
     needed = [e.name for e in entries if e.default is MISSING and e.default_factory is MISSING]
     missing = [name for name in needed if name not in value]
     if missing:
-        raise DataError(f"{where} lacks {missing[0]!r}; expected a document made by lightcl-edge profile")
+        raise DataError(f"{where} lacks {missing[0]!r}; expected {expected}")
     names = [entry.name for entry in entries if entry.name in value]
     return kind(**{name: _read_value(hints[name], value[name], f"{where}.{name}") for name in names})

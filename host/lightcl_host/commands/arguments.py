@@ -28,6 +28,34 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of everything random (default 0)")
 
 
+def add_analysis_arguments(parser: argparse.ArgumentParser, device: str | None = "this-machine") -> None:
+    """How the layers are judged, and for which device (``device`` when the user names none)."""
+    parser.add_argument(
+        "--device",
+        default=device,
+        metavar="P",
+        help="rpi-zero-2w, rpi3, rpi4-2gb, rpi5-4gb, jetson-nano, jetson-orin-nano, this-machine (measured), "
+        f"or a TOML file like those in profiles/devices (default {device or 'none: no analysis'})",
+    )
+    parser.add_argument("--tasks", type=int, default=3, metavar="N", help="divide the classes into N tasks (default 3)")
+    parser.add_argument("--images", type=int, default=600, metavar="N", help="images to use in all (default 600)")
+    parser.add_argument(
+        "--steps", type=int, default=40, metavar="N", help="of the whole network, 32 images each, a task (default 40)"
+    )
+    parser.add_argument(
+        "--learning-rate", type=float, default=0.02, metavar="F", help="of the whole network (default 0.02)"
+    )
+    parser.add_argument(
+        "--repeats", type=int, default=2, metavar="N", help="measure N times, to know the noise (default 2)"
+    )
+    parser.add_argument(
+        "--threshold", type=float, default=0.95, metavar="F", help="generalizability that is enough (default 0.95)"
+    )
+    parser.add_argument(
+        "--shortlist", type=int, default=4, metavar="N", help="really train the heads of N cuts (default 4)"
+    )
+
+
 def add_export_arguments(parser: argparse.ArgumentParser) -> None:
     """What a bundle is made like."""
     parser.add_argument("--out", required=True, type=Path, metavar="BUNDLE", help="a folder, or a path ending in .lclb")

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lightcl_edge.errors import UsageError
 from lightcl_host.commands.arguments import three_numbers
-from lightcl_host.export import AUTOMATIC, DEFAULT_CAPACITY, ExportOptions
+from lightcl_host.cut_choice import AUTOMATIC
+from lightcl_host.export import DEFAULT_CAPACITY, ExportOptions
 from lightcl_host.prune import LARGEST_SPARSITY
 from lightcl_host.pruning import RECOVERY_EPOCHS
 from lightcl_host.sources import SourceOptions
 from lightcl_host.trunk_choice import DTYPES, MINIMUM_AGREEMENT
+
+if TYPE_CHECKING:
+    from lightcl_host.analysis.run import AnalyzeOptions
 
 _LARGEST_IMAGE = 4096
 
@@ -38,13 +44,16 @@ def source_options(args: argparse.Namespace) -> SourceOptions:
     return SourceOptions(args.model, args.weights, args.image_size, mean, std, args.seed)
 
 
-def export_options(args: argparse.Namespace, cut: str = AUTOMATIC, data: str | None = None) -> ExportOptions:
+def export_options(
+    args: argparse.Namespace, cut: str = AUTOMATIC, data: str | None = None, analysis: Path | None = None
+) -> ExportOptions:
     """What the command line says about the bundle.
 
     Args:
         args: parsed arguments of :func:`add_export_arguments`.
         cut: where to part.
         data: images to calibrate with.
+        analysis: folder of an analysis that decides on the cut.
 
     Returns:
         The record.
@@ -77,4 +86,36 @@ def export_options(args: argparse.Namespace, cut: str = AUTOMATIC, data: str | N
         seed=args.seed,
         seed_buffer=args.seed_buffer,
         seed_buffer_size=args.seed_buffer_size,
+        analysis=analysis,
+        device=args.device,
+    )
+
+
+def analyze_options(args: argparse.Namespace, out: Path, command: str) -> AnalyzeOptions:
+    """What the command line says about the analysis.
+
+    Args:
+        args: parsed arguments of :func:`add_model_arguments` and :func:`add_analysis_arguments`, and ``--data``.
+        out: folder of the results.
+        command: for the record.
+
+    Returns:
+        The record.
+    """
+    from lightcl_host.analysis.run import AnalyzeOptions
+
+    return AnalyzeOptions(
+        source=source_options(args),
+        data=args.data,
+        out=out,
+        device=args.device,
+        tasks=args.tasks,
+        images=args.images,
+        steps=args.steps,
+        learning_rate=args.learning_rate,
+        repeats=args.repeats,
+        threshold=args.threshold,
+        shortlist=args.shortlist,
+        seed=args.seed,
+        command=command,
     )

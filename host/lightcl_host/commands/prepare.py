@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import ClassVar
 
 from lightcl_edge.console import Command, Document
-from lightcl_host.commands.arguments import add_export_arguments, add_model_arguments
+from lightcl_host.commands.arguments import add_analysis_arguments, add_export_arguments, add_model_arguments
 from lightcl_host.commands.report import render_export
 
 
 class PrepareCommand(Command):
     """Make a bundle for a device from a model and the user's images in one go.
 
-    Chooses the cut by a stated rule, quantises the trunk with the images, checks trunk and head against the original
-    network and writes the bundle. `export` does the same with every choice in the open.
+    With --device the layers are analysed with the images first (`analyze` does the same and explains it), and the cut
+    is the one chosen for that device; the analysis is kept beside the bundle. Without, a stated rule of thumb chooses
+    the cut. Then the trunk is quantised with the images, trunk and head are checked against the original network and
+    the bundle is written. `export` does that with every choice in the open.
     """
 
     name: ClassVar[str] = "prepare"
-    example: ClassVar[str] = "lightcl-host prepare --model efficientnet_lite0 --data digits --out bundle"
+    example: ClassVar[str] = (
+        "lightcl-host prepare --model efficientnet_lite0 --data digits --device rpi-zero-2w --out bundle"
+    )
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """See :class:`Command`."""
@@ -27,14 +32,63 @@ class PrepareCommand(Command):
             "--data", required=True, metavar="D", help="images of the device's world: a data specification"
         )
         add_export_arguments(parser)
+        add_analysis_arguments(parser, device=None)
+        parser.add_argument(
+            "--analysis", type=Path, metavar="DIR", help="where the analysis is kept (default: --out with -analysis)"
+        )
 
     def run(self, args: argparse.Namespace) -> Document:
         """See :class:`Command`."""
         from lightcl_host.commands.options import export_options
         from lightcl_host.export import export_bundle
 
-        return export_bundle(export_options(args, data=args.data), args.progress)
+        if args.device is None:
+            _refuse_unused(args)
+            return export_bundle(export_options(args, data=args.data), args.progress)
+        return _analysed(args)
 
     def render(self, document: Document) -> str:
         """See :class:`Command`."""
-        return render_export(document)
+        text = render_export(document)
+        return f"{text}\n\nanalysis: {document['analysis']}" if "analysis" in document else text
+
+
+def _refuse_unused(args: argparse.Namespace) -> None:
+    """Options of the analysis do nothing without one."""
+    from dataclasses import fields
+
+    from lightcl_edge.errors import UsageError
+    from lightcl_host.analysis.run import AnalyzeOptions
+
+    defaults = {entry.name: entry.default for entry in fields(AnalyzeOptions)}
+    names = ("tasks", "images", "steps", "learning_rate", "repeats", "threshold", "shortlist")
+    given = [name for name in names if getattr(args, name) != defaults[name]]
+    if args.analysis is not None:
+        given.append("analysis")
+    if given:
+        option = f"--{given[0].replace('_', '-')}"
+        raise UsageError(f"{option} is for the analysis, which needs a --device; expected --device P, or no {option}")
+
+
+def _analysed(args: argparse.Namespace) -> Document:
+    """Analyse, then export what was chosen; the model is opened once."""
+    from lightcl_edge.bundle import check_replaceable
+    from lightcl_edge.errors import DoesNotFitError
+    from lightcl_host.analysis.files import write_analysis
+    from lightcl_host.analysis.record import REPORT_FILE
+    from lightcl_host.analysis.run import analyze
+    from lightcl_host.commands.analyze import command
+    from lightcl_host.commands.options import analyze_options, export_options
+    from lightcl_host.export import export_bundle
+    from lightcl_host.sources import open_source
+
+    folder = args.analysis or args.out.with_name(args.out.stem + "-analysis")
+    options = export_options(args, data=args.data, analysis=folder)
+    check_replaceable(args.out)
+    args.progress.note(f"exporting {args.model} to ONNX")
+    source = open_source(options.source)
+    analysis = analyze(analyze_options(args, folder, command(args, folder)), args.progress, source)
+    write_analysis(folder, analysis)
+    if analysis.chosen is None:
+        raise DoesNotFitError(f"{analysis.choice.reason} The figures are in {folder / REPORT_FILE}")
+    return export_bundle(options, args.progress, source) | {"analysis": str(folder / REPORT_FILE)}

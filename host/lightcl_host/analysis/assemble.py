@@ -1,0 +1,186 @@
+"""From measurements and predictions to the record."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lightcl_edge.manifest import CostInfo
+from lightcl_host.analysis.choice import Candidate, choose, explain, pareto
+from lightcl_host.analysis.plan_cut import CutPlan
+from lightcl_host.analysis.record import (
+    FORMAT,
+    FORMAT_VERSION,
+    Analysis,
+    Choice,
+    CutRecord,
+    DeviceChoice,
+    Settings,
+)
+from lightcl_host.analysis.remarks import remarks
+from lightcl_host.analysis.summary import cut_figures, rank_correlation
+from lightcl_host.analysis.tasks import Sequence
+from lightcl_host.graph import Cut
+from lightcl_profiler.device_profile import THIS_MACHINE, DeviceProfile, load_profile, profile_names
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What is known of every cut.
+
+    Attributes:
+        cuts: trainable ones, in order.
+        plans: prediction and counts for each.
+        repeats: documents of :func:`lightcl_host.analysis.generalizability.measure_repeat`.
+    """
+
+    cuts: list[Cut]
+    plans: list[tuple[CutPlan, CostInfo]]
+    repeats: list[dict[str, Any]]
+
+
+def candidates_of(measured: Measured) -> list[Candidate]:
+    """What the rule looks at, in order."""
+    return [
+        Candidate(
+            name=cut.name,
+            generalizability=cut_figures(measured.repeats, cut.name)["generalizability"],
+            peak_bytes=plan.peak_bytes,
+            head_parameters=cut.head_parameters,
+            feature_bytes=cut.feature_bytes,
+            relative_time=plan.relative_time,
+        )
+        for cut, (plan, _) in zip(measured.cuts, measured.plans, strict=True)
+    ]
+
+
+def stages(names: list[str]) -> list[str]:
+    """The part of the network each cut belongs to.
+
+    The first part of its name, or the first two where most cuts of the network lie in one container
+    (``blocks.3.0.bn1`` is in ``blocks.3``).
+    """
+    first = Counter(name.split(".")[0] for name in names)
+    containers = {part for part, count in first.items() if 2 * count > len(names) and len(names) > 1}
+    parts = [name.split(".") for name in names]
+    return [".".join(part[: 2 if part[0] in containers else 1]) for part in parts]
+
+
+def assemble(
+    measured: Measured,
+    heads: Mapping[str, Mapping[str, Any]],
+    *,
+    profile: DeviceProfile,
+    settings: Settings,
+    sequence: Sequence,
+    facts: Mapping[str, Any],
+) -> Analysis:
+    """Put everything together.
+
+    Args:
+        measured: of every cut.
+        heads: documents of :func:`lightcl_host.analysis.heads.train_head` by cut.
+        profile: the device.
+        settings: of the analysis.
+        sequence: the tasks.
+        facts: the other fields of the record, and ``random_weights``.
+
+    Returns:
+        The record.
+    """
+    usable = profile.usable_memory.bytes
+    candidates = candidates_of(measured)
+    chosen, rule = choose(candidates, usable, settings.threshold)
+    cuts = _records(measured, heads, usable)
+    reason = explain(candidates, usable, settings.threshold, profile.name)
+    known = {name: value for name, value in facts.items() if name != "random_weights"}
+    analysis = Analysis(
+        format=FORMAT,
+        format_version=FORMAT_VERSION,
+        tasks=_class_names(sequence),
+        train_images=sequence.images,
+        held_images=sum(len(task.held) for task in sequence.tasks),
+        skipped_images=sequence.skipped,
+        settings=settings,
+        device=profile.name,
+        device_profile=profile,
+        whole_accuracy=[float(x) for x in np.mean([each["accuracy"] for each in measured.repeats], axis=0)],
+        stability_rank_correlation=rank_correlation([cut.memory_stability for cut in cuts]),
+        cuts=cuts,
+        chosen=chosen.name if chosen else None,
+        choice=Choice(chosen.name if chosen else None, rule, reason, []),
+        other_devices=_other_devices(candidates, settings.threshold),
+        **known,
+    )
+    found = remarks(analysis, random_weights=bool(facts["random_weights"]))
+    return _with_remarks(analysis, found)
+
+
+def _with_remarks(analysis: Analysis, found: list[str]) -> Analysis:
+    analysis.choice.remarks.extend(found)
+    return analysis
+
+
+def _class_names(sequence: Sequence) -> list[list[str]]:
+    return [[sequence.classes[row] for row in np.unique(task.train_labels)] for task in sequence.tasks]
+
+
+def _records(measured: Measured, heads: Mapping[str, Mapping[str, Any]], usable: int) -> list[CutRecord]:
+    tried = [
+        (name, float(head["accuracy"]), _peak(measured, name))
+        for name, head in heads.items()
+        if head["accuracy"] is not None
+    ]
+    best = dict(zip([name for name, *_ in tried], pareto([(a, b) for _, a, b in tried]), strict=True))
+    names = stages([cut.name for cut in measured.cuts])
+    records = []
+    for depth, (cut, (plan, cost)) in enumerate(zip(measured.cuts, measured.plans, strict=True)):
+        head = heads.get(cut.name, {})
+        records.append(
+            CutRecord(
+                name=cut.name,
+                stage=names[depth],
+                depth=depth,
+                shape=list(cut.shape),
+                feature_bytes=cut.feature_bytes,
+                trunk_parameters=cut.trunk_parameters,
+                head_parameters=cut.head_parameters,
+                trunk_flops=2 * cost.trunk_multiply_adds,
+                head_flops=2 * cost.head_multiply_adds,
+                **cut_figures(measured.repeats, cut.name),
+                predicted_extract_bytes=plan.extract_bytes,
+                predicted_train_bytes=plan.train_bytes,
+                predicted_peak_bytes=plan.peak_bytes,
+                predicted_disk_bytes=plan.disk_bytes,
+                relative_time=plan.relative_time,
+                fits=plan.peak_bytes <= usable,
+                head_accuracy=head.get("accuracy"),
+                head_note=str(head.get("note", "")),
+                shortlisted=cut.name in heads,
+                pareto=best.get(cut.name, False),
+            )
+        )
+    return records
+
+
+def _peak(measured: Measured, name: str) -> int:
+    names = [cut.name for cut in measured.cuts]
+    return measured.plans[names.index(name)][0].peak_bytes
+
+
+def _other_devices(candidates: list[Candidate], threshold: float) -> list[DeviceChoice]:
+    least = min(each.peak_bytes for each in candidates)
+    found = []
+    for name in profile_names():
+        if name == THIS_MACHINE:
+            continue
+        usable = load_profile(name).usable_memory.bytes
+        chosen, _ = choose(candidates, usable, threshold)
+        found.append(
+            DeviceChoice(name, usable, chosen.name if chosen else None, chosen.peak_bytes if chosen else least)
+        )
+    return found

@@ -1,0 +1,29 @@
+"""The files of an analysis: ``analysis.json`` and ``report.html`` from one record."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from lightcl_edge.durable import replace_durably
+from lightcl_edge.errors import UsageError
+from lightcl_host.analysis.record import ANALYSIS_FILE, REPORT_FILE, Analysis
+from lightcl_host.analysis.render_html import render_html
+
+
+def write_analysis(folder: Path, analysis: Analysis) -> None:
+    """Write both files.
+
+    Args:
+        folder: made if missing.
+        analysis: what was found.
+
+    Raises:
+        UsageError: when a file is in the way of the folder.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"--out {folder} is a file; expected a folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(analysis.document(), indent=1, allow_nan=False) + "\n"
+    replace_durably(folder / ANALYSIS_FILE, text.encode())
+    replace_durably(folder / REPORT_FILE, render_html(analysis).encode())

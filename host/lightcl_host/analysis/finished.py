@@ -1,0 +1,61 @@
+"""Finished parts of an analysis on disk, so that an interrupted one goes on where it stopped."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from lightcl_edge.durable import replace_durably
+
+Part = dict[str, Any]
+
+
+class FinishedParts:
+    """A folder with one JSON file a finished part.
+
+    Args:
+        folder: made when the first part is finished.
+        about: whatever the parts depend on; parts made under another one are not taken up.
+    """
+
+    def __init__(self, folder: Path, about: Part) -> None:
+        self._folder = folder
+        self._key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
+
+    def _path(self, name: str) -> Path:
+        digest = hashlib.sha256(f"{self._key}:{name}".encode()).hexdigest()[:16]
+        return self._folder / f"{re.sub(r'[^A-Za-z0-9.]+', '-', name)[:60]}-{digest}.json"
+
+    def find(self, name: str) -> Part | None:
+        """The part if it is finished, else None; a damaged file counts as not finished."""
+        try:
+            note = json.loads(self._path(name).read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError):
+            return None
+        if not isinstance(note, dict) or note.get("key") != self._key or not isinstance(note.get("part"), dict):
+            return None
+        part: Part = note["part"]
+        return part
+
+    def get(self, name: str, make: Callable[[], Part]) -> Part:
+        """The part, made now if it is not finished yet.
+
+        Args:
+            name: of the part.
+            make: gives what JSON can carry.
+
+        Returns:
+            The part as JSON gives it back, whether it was there or not: both are then equal to the last bit.
+        """
+        found = self.find(name)
+        if found is not None:
+            return found
+        text = json.dumps({"key": self._key, "part": make()}, allow_nan=False)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        replace_durably(self._path(name), text.encode())
+        part: Part = json.loads(text)["part"]
+        return part

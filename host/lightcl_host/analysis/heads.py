@@ -1,0 +1,114 @@
+"""Really trained heads: the device's own code learns the tasks one after the other after a cut."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lightcl_edge.bundle import write_bundle
+from lightcl_edge.console import Progress
+from lightcl_edge.errors import RejectedError
+from lightcl_edge.images import normalise, open_dataset
+from lightcl_edge.manifest import InputInfo, Manifest, ModelInfo, TrainingDefaults
+from lightcl_edge.memory import PhaseMeter
+from lightcl_edge.predictor import Predictor
+from lightcl_edge.trainer import TrainOptions, train
+from lightcl_host.calibration import Calibration
+from lightcl_host.feature_storage import feature_info
+from lightcl_host.golden import golden_info, golden_values
+from lightcl_host.graph_cost import count_cost
+from lightcl_host.onnx_graph import MINIMUM_ONNXRUNTIME, OPSET
+from lightcl_host.split import split_graph
+from lightcl_host.tensor_bytes import tensors_to_bytes
+from lightcl_host.trunk_choice import trunk_features
+
+if TYPE_CHECKING:
+    from lightcl_host.analysis.tasks import Sequence
+    from lightcl_host.graph import Cut
+    from lightcl_host.sources import Source
+
+#: Images that set the scale of stored features.
+SCALE_IMAGES = 64
+
+
+def train_head(source: Source, cut: Cut, sequence: Sequence, folder: Path, seed: int) -> dict[str, Any]:
+    """Learn all tasks with the bundle's defaults and count right answers among all classes.
+
+    Args:
+        source: the network.
+        cut: where it is parted.
+        sequence: the tasks.
+        folder: to work in; made anew, and removed afterwards.
+        seed: of the training.
+
+    Returns:
+        ``accuracy`` on the held-out images of all tasks after the last one (None where a task was refused),
+        ``after_tasks`` (the same after each task, on its and earlier classes), and ``note`` (why a task was refused).
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    try:
+        _write_bundle(source, cut, sequence, folder / "bundle", seed)
+        after: list[float] = []
+        for number in range(len(sequence.tasks)):
+            options = TrainOptions(
+                bundle=folder / "bundle",
+                state=folder / "state",
+                data=str(_save(sequence, [number], folder, held=False)),
+                engine="torch",
+                seed=seed,
+                max_forgetting=1.0,
+            )
+            try:
+                train(options, PhaseMeter(), Progress(quiet=True))
+            except RejectedError as error:
+                note = f"task {number + 1} was refused: {error}"
+                return {"accuracy": None, "after_tasks": after, "note": note}
+            held = open_dataset(str(_save(sequence, range(number + 1), folder, held=True)))
+            found = Predictor(folder / "state").evaluate(held, Progress(quiet=True))
+            after.append(float(found.document()["accuracy"]))
+        return {"accuracy": after[-1], "after_tasks": after, "note": ""}
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _save(sequence: Sequence, numbers: range | list[int], folder: Path, *, held: bool) -> Path:
+    """Some tasks' images as a file that the device's code reads like any other data."""
+    tasks = [sequence.tasks[number] for number in numbers]
+    pixels = np.concatenate([task.held if held else task.train for task in tasks])
+    labels = np.concatenate([task.held_labels if held else task.train_labels for task in tasks])
+    path = folder / ("held.npz" if held else f"task{numbers[0]}.npz")
+    np.savez(path, x=pixels, y=np.array(sequence.classes)[labels])
+    return path
+
+
+def _write_bundle(source: Source, cut: Cut, sequence: Sequence, out: Path, seed: int) -> None:
+    """A bundle with a float32 trunk and without step graphs: the torch engine trains the same head much sooner."""
+    split = split_graph(source.graph, cut, max(2, len(sequence.classes)), False, seed)
+    pixels = np.concatenate([task.train for task in sequence.tasks])
+    pixels = pixels[np.random.default_rng([seed, 3]).permutation(len(pixels))[:SCALE_IMAGES]]
+    calibration = Calibration("training images", pixels, normalise(pixels, source.input_info))
+    golden = golden_values(split.trunk, split.head, calibration)
+    info = source.input_info
+    same_size = InputInfo(
+        info.height, info.width, "stretch", 1.0, info.interpolation, info.mean, info.std, info.channel_order
+    )
+    manifest = Manifest(
+        model=ModelInfo(source.name, source.weights, cut.name, "fp32", OPSET, MINIMUM_ONNXRUNTIME),
+        input=same_size,  # the images are saved at the network's size
+        feature=feature_info(trunk_features(split.trunk, calibration.images)),
+        head=split.head_info,
+        golden=golden_info(len(golden["images"]), "fp32"),
+        cost=count_cost(split.trunk, split.trunk, split.head, split.head_info.patterns),
+        defaults=TrainingDefaults(),
+    )
+    files = {
+        "trunk.onnx": split.trunk.SerializeToString(deterministic=True),
+        "head.onnx": split.head.SerializeToString(deterministic=True),
+        "head.safetensors": tensors_to_bytes(split.parameters()),
+        "golden.safetensors": tensors_to_bytes(golden),
+    }
+    write_bundle(out, manifest, files)

@@ -1,0 +1,149 @@
+"""The whole network, trainable, with a look at the features at every cut."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lightcl_edge.images import normalise
+from lightcl_host.classifier import install_classifier
+from lightcl_host.graph import Cut
+from lightcl_host.head_parameters import complete_biases, name_parameters
+from lightcl_host.inference import GraphRunner, in_batches
+from lightcl_host.onnx_graph import IMAGE, LOGITS, PENULTIMATE, infer_shapes
+
+if TYPE_CHECKING:
+    import onnx
+    import torch
+
+    from lightcl_edge.graph_to_torch import GraphModule
+    from lightcl_host.sources import Source
+
+FloatArray = NDArray[np.float32]
+IntArray = NDArray[np.int64]
+ByteImages = NDArray[np.uint8]
+
+#: Batch normalisation is folded, as on the device; longer gradients than this are shortened, so that any network
+#: stays finite at one learning rate.
+LARGEST_GRADIENT = 1.0
+
+
+class Network:
+    """A network in normal form as a torch module with a new classifier; all weights after the start are trained.
+
+    Args:
+        source: the network.
+        cuts: where features are looked at, in order; all of them trainable.
+        classes: rows of the classifier.
+        seed: of rows that no class has yet.
+
+    Attributes:
+        starts_at_image: whether all weights can be trained; else those before the first cut stay as they are.
+    """
+
+    def __init__(self, source: Source, cuts: Sequence[Cut], classes: int, seed: int) -> None:
+        model, self._input = source.graph, source.input_info
+        start = trainable_from(source, cuts)
+        self.starts_at_image = start == IMAGE
+        self._trunk = None if self.starts_at_image else GraphRunner(_extract(model, [IMAGE], [start]), 0)
+        self._start = start
+        body = _extract(model, [start], [LOGITS])
+        penultimate = body.graph.node[-1].input[0]
+        install_classifier(body, classes, False, seed)
+        complete_biases(body)
+        trained = list(name_parameters(body))
+        self._module = _load(infer_shapes(body), trained)
+        self._tensors = {cut.name: PENULTIMATE if cut.tensor == penultimate else cut.tensor for cut in cuts}
+
+    def _inputs(self, pixels: ByteImages) -> torch.Tensor:
+        import torch
+
+        images = normalise(pixels, self._input)
+        if self._trunk is not None:
+            parts = [self._trunk({IMAGE: part}, [self._start])[self._start] for part in in_batches(images)]
+            images = np.concatenate(parts)
+        return torch.from_numpy(images)
+
+    def look(self, pixels: ByteImages, see: Callable[[str, torch.Tensor], None]) -> None:
+        """Show the features of a few images at every cut.
+
+        Args:
+            pixels: RGB at input size, shape ``(n, height, width, 3)``.
+            see: is given each cut's name and its features, shape ``(n, *feature_shape)``.
+        """
+        import torch
+
+        with torch.no_grad():
+            found = self._module(self._inputs(pixels), list(self._tensors.values()))
+        for name, tensor in self._tensors.items():
+            see(name, found[tensor])
+
+    def logits(self, pixels: ByteImages) -> FloatArray:
+        """Logits of all classes, shape ``(n, classes)``."""
+        import torch
+
+        with torch.no_grad():
+            return np.asarray(self._module(self._inputs(pixels), [LOGITS])[LOGITS].numpy())
+
+    def step(self, pixels: ByteImages, labels: IntArray, classes: IntArray, learning_rate: float) -> float:
+        """One step of plain SGD on the cross entropy over some classes.
+
+        Args:
+            pixels: a batch.
+            labels: index into all classes, shape ``(n,)``.
+            classes: those that take part in the softmax.
+            learning_rate: of the step.
+
+        Returns:
+            The loss before the step.
+        """
+        import torch
+        import torch.nn.functional as F  # noqa: N812 - torch's own customary name
+
+        logits = self._module(self._inputs(pixels), [LOGITS])[LOGITS]
+        columns = torch.from_numpy(classes)
+        loss = F.cross_entropy(logits[:, columns], torch.from_numpy(np.searchsorted(classes, labels)))
+        parameters = list(self._module.named_tensors().values())
+        gradients = torch.autograd.grad(loss, parameters)
+        length = torch.sqrt(sum((gradient.double() ** 2).sum() for gradient in gradients))  # type: ignore[arg-type]
+        factor = learning_rate * min(1.0, LARGEST_GRADIENT / max(float(length), 1e-12))
+        with torch.no_grad():
+            for parameter, gradient in zip(parameters, gradients, strict=True):
+                parameter.sub_(gradient, alpha=factor)
+        return float(loss.detach())
+
+
+def trainable_from(source: Source, cuts: Sequence[Cut]) -> str:
+    """The tensor after which all can be trained: the image, or else the first trainable cut."""
+    from lightcl_host.onnx_graph import GraphView
+    from lightcl_host.trainability import obstacle_from_image
+
+    return cuts[0].tensor if obstacle_from_image(GraphView(source.graph)) else IMAGE
+
+
+def _extract(model: onnx.ModelProto, inputs: list[str], outputs: list[str]) -> onnx.ModelProto:
+    import onnx
+
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    if inputs == [IMAGE] and outputs == [LOGITS]:
+        return copy
+    part: onnx.ModelProto = onnx.utils.Extractor(copy).extract_model(inputs, outputs)
+    result = onnx.ModelProto()
+    result.CopyFrom(part)
+    result.ir_version = model.ir_version
+    return result
+
+
+def _load(model: onnx.ModelProto, trained: list[str]) -> GraphModule:
+    from lightcl_edge.graph_to_torch import load_module
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "network.onnx"
+        path.write_bytes(model.SerializeToString())
+        return load_module(path, trained)

@@ -1,0 +1,107 @@
+"""What learning after a cut would need on a device, predicted from counts of the graph alone.
+
+The one place where the analysis asks for a prediction; the cost model behind it is :mod:`lightcl_host.cost`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lightcl_edge.manifest import CostInfo, FeatureInfo, GoldenInfo, Manifest, ModelInfo, StepGraph, TrainingDefaults
+from lightcl_host.autodiff.liveness import peak_of
+from lightcl_host.cost.prediction import predict, task_multiply_adds
+from lightcl_host.golden import GOLDEN_IMAGES
+from lightcl_host.graph_cost import count_cost
+from lightcl_host.onnx_graph import MINIMUM_ONNXRUNTIME, OPSET
+from lightcl_host.split import Split, split_graph
+from lightcl_host.training_graph import MICRO_BATCHES, build_step
+
+if TYPE_CHECKING:
+    from lightcl_host.graph import Cut
+    from lightcl_host.sources import Source
+
+#: Rows of the classifier that a bundle has by default.
+CAPACITY = 64
+#: Multiples of a micro-batch for which step graphs are built.
+_BUILT_PARTS = (1, 3)
+
+
+@dataclass(frozen=True)
+class CutPlan:
+    """Predicted cost of one task after a cut.
+
+    Attributes:
+        extract_bytes: peak of the whole process while images become features, with a float32 trunk.
+        train_bytes: peak of the whole process while the head is trained.
+        peak_bytes: the largest phase.
+        disk_bytes: feature store, checkpoint and one generation.
+        relative_time: multiply-adds of the task over those of training the whole network for as many epochs.
+    """
+
+    extract_bytes: int
+    train_bytes: int
+    peak_bytes: int
+    disk_bytes: int
+    relative_time: float
+
+
+def plan_cut(source: Source, cut: Cut, engine: str, images: int) -> tuple[CutPlan, CostInfo]:
+    """Predict a task.
+
+    Args:
+        source: the network.
+        cut: a trainable cut of it.
+        engine: ``ort`` or ``torch``.
+        images: of the task.
+
+    Returns:
+        The prediction and the counts it was made from.
+    """
+    defaults = TrainingDefaults()
+    split = split_graph(source.graph, cut, CAPACITY, False, 0)
+    manifest = Manifest(
+        model=ModelInfo(source.name, source.weights, cut.name, "fp32", OPSET, MINIMUM_ONNXRUNTIME),
+        input=source.input_info,
+        feature=FeatureInfo(list(cut.shape), [1.0], [0]),
+        head=split.head_info,
+        golden=GoldenInfo(GOLDEN_IMAGES, 1.0, 1.0),
+        cost=count_cost(split.trunk, split.trunk, split.head, split.head_info.patterns),
+        defaults=defaults,
+        training_step=_steps(split, defaults) if engine == "ort" else [],
+    )
+    plan = predict(manifest, engine, images=images)
+    phases = plan.phases()
+    task, whole = task_multiply_adds(manifest, images)
+    return (
+        CutPlan(
+            extract_bytes=phases["extract"],
+            train_bytes=phases["train"],
+            peak_bytes=plan.peak_bytes,
+            disk_bytes=plan.disk_bytes,
+            relative_time=task / whole if whole else 1.0,
+        ),
+        manifest.cost,
+    )
+
+
+def _steps(split: Split, defaults: TrainingDefaults) -> list[StepGraph]:
+    """Records of the step graphs a bundle would carry.
+
+    The accumulating graph is built as a bundle's would be. The large one in place is not, for at early cuts that takes
+    minutes: its peak is extended from graphs of few rows, along which it grows in a straight line.
+    """
+    rows, held = (math.ceil(count / MICRO_BATCHES) for count in (defaults.batch_size, defaults.buffer_samples))
+    small, large = (_step_peak(split, rows * parts, held * parts) for parts in _BUILT_PARTS)
+    slope = max(0.0, (large - small) / ((_BUILT_PARTS[1] - _BUILT_PARTS[0]) * (rows + held)))
+    whole = defaults.batch_size + defaults.buffer_samples
+    in_place = int(small + slope * (whole - rows - held))
+    return [
+        StepGraph("training_step/accumulate.onnx", "accumulate", rows, held, small),
+        StepGraph("training_step/in_place.onnx", "in_place", defaults.batch_size, defaults.buffer_samples, in_place),
+    ]
+
+
+def _step_peak(split: Split, samples: int, buffered_samples: int) -> int:
+    return peak_of(build_step(split.head, split.head_info, samples, buffered_samples, in_place=False)).bytes

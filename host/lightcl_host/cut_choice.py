@@ -1,0 +1,158 @@
+"""Where a bundle is cut: by name, by an analysis for a device, or by a rule of thumb."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lightcl_edge.console import format_bytes
+from lightcl_edge.errors import DoesNotFitError, UsageError
+from lightcl_host.automatic_cut import RULE, choose_automatically
+from lightcl_host.graph import Cut, choose_by_name
+
+if TYPE_CHECKING:
+    from lightcl_host.analysis.record import Analysis
+    from lightcl_host.sources import Source
+    from lightcl_profiler.device_profile import DeviceProfile
+
+AUTOMATIC = "auto"
+#: Images of the task that a plan without an analysis is made for.
+_PLANNED_IMAGES = 1000
+
+
+@dataclass(frozen=True)
+class CutChoice:
+    """A cut and why it is this one.
+
+    Attributes:
+        cut: the cut.
+        chosen_by: for a person.
+        figures: what the choice was made from, for the manifest; empty where nothing was measured or predicted.
+    """
+
+    cut: Cut
+    chosen_by: str
+    figures: dict[str, Any] = field(default_factory=dict)
+
+    def provenance(self) -> dict[str, Any]:
+        """The optional key ``choice`` of the manifest's provenance."""
+        return {"choice": self.figures} if self.figures else {}
+
+
+def pick_cut(source: Source, cuts: Sequence[Cut], wanted: str, analysis: Path | None, device: str | None) -> CutChoice:
+    """Choose a cut.
+
+    Args:
+        source: the network.
+        cuts: of it, in order.
+        wanted: a cut's name, or ``auto``.
+        analysis: folder of ``lightcl-host analyze``, or None.
+        device: name of a device profile, or None; with an analysis None takes the one it was made for.
+
+    Returns:
+        The choice.
+
+    Raises:
+        UsageError: when the options do not go together or the analysis is of another network.
+        DoesNotFitError: when no cut fits the device.
+    """
+    if wanted != AUTOMATIC:
+        if analysis is not None:
+            raise UsageError(f"--cut {wanted} with --analysis: give one of both, or --cut auto")
+        cut = choose_by_name(list(cuts), wanted)
+        return CutChoice(cut, "its name", {} if device is None else _named_for(source, cut, device))
+    if analysis is not None:
+        return _by_analysis(source, list(cuts), analysis, device)
+    if device is not None:
+        return _by_plan(source, list(cuts), device)
+    return CutChoice(choose_automatically(list(cuts)), RULE)
+
+
+def _by_analysis(source: Source, cuts: list[Cut], folder: Path, device: str | None) -> CutChoice:
+    from lightcl_host.analysis.choice import choose, explain
+    from lightcl_host.analysis.record import read_analysis
+    from lightcl_profiler.device_profile import load_profile
+
+    found = read_analysis(folder)
+    _check_network(source, found, folder)
+    profile = found.device_profile if device in (None, found.device) else load_profile(str(device))
+    candidates = found.candidates()
+    usable, threshold = profile.usable_memory.bytes, found.settings.threshold
+    chosen, rule = choose(candidates, usable, threshold)
+    reason = explain(candidates, usable, threshold, profile.name)
+    if chosen is None:
+        raise DoesNotFitError(reason)
+    record = found.cut(chosen.name)
+    figures = {
+        "rule": rule,
+        "reason": reason,
+        "device": profile.name,
+        "usable_bytes": usable,
+        "threshold": threshold,
+        "memory_stability": record.memory_stability,
+        "learning_plasticity": record.learning_plasticity,
+        "generalizability": record.generalizability,
+        "predicted_peak_bytes": record.predicted_peak_bytes,
+        "relative_time": record.relative_time,
+        "data": found.data,
+        "seed": found.seed,
+    }
+    if record.head_accuracy is not None:
+        figures["head_accuracy"] = record.head_accuracy
+    return CutChoice(choose_by_name(cuts, chosen.name), f"the analysis: {reason}", figures)
+
+
+def _check_network(source: Source, analysis: Analysis, folder: Path) -> None:
+    graph = hashlib.sha256(source.graph.SerializeToString(deterministic=True)).hexdigest()
+    if graph != analysis.graph_sha256:
+        size = "x".join(str(side) for side in analysis.input_size)
+        raise UsageError(
+            f"{folder} is an analysis of {analysis.model}, weights {analysis.weights}, at {size} pixels; found another "
+            f"network ({source.name}, weights {source.weights}); analyse it first, or give the same options"
+        )
+
+
+def _named_for(source: Source, cut: Cut, device: str) -> dict[str, Any]:
+    """Figures of a cut that a person named for a device; refused where it does not fit."""
+    from lightcl_profiler.device_profile import load_profile
+
+    profile = load_profile(device)
+    usable, peak = profile.usable_memory.bytes, _planned_peak(source, cut, profile)
+    if peak > usable:
+        raise DoesNotFitError(
+            f"after cut {cut.name} {format_bytes(peak)} are predicted, usable on {profile.name} are "
+            f"{format_bytes(usable)}; name a later cut, or leave --device out to export it all the same"
+        )
+    return {"rule": "name", "device": profile.name, "usable_bytes": usable, "predicted_peak_bytes": peak}
+
+
+def _by_plan(source: Source, cuts: list[Cut], device: str) -> CutChoice:
+    """Nothing was measured: the rule of thumb, among the cuts that are predicted to fit."""
+    from lightcl_profiler.device_profile import load_profile
+
+    profile = load_profile(device)
+    usable = profile.usable_memory.bytes
+    choose_automatically(cuts)  # names what is in the way where no cut can be trained
+    left, least = list(cuts), None
+    while any(cut.trainable for cut in left):
+        cut = choose_automatically(left)
+        peak = _planned_peak(source, cut, profile)
+        if peak <= usable:
+            figures = {"rule": "fits", "device": profile.name, "usable_bytes": usable, "predicted_peak_bytes": peak}
+            why = f"{RULE}; predicted to need {format_bytes(peak)} of {format_bytes(usable)} on {profile.name}"
+            return CutChoice(cut, why, figures | {"reason": why})
+        least = peak if least is None else min(least, peak)
+        left.remove(cut)
+    raise DoesNotFitError(
+        f"no cut of {source.name} fits {profile.name}: the least that is predicted is {format_bytes(least or 0)}, "
+        f"usable are {format_bytes(usable)}; choose a smaller --image-size or a smaller network"
+    )
+
+
+def _planned_peak(source: Source, cut: Cut, profile: DeviceProfile) -> int:
+    from lightcl_host.analysis.plan_cut import plan_cut
+
+    return plan_cut(source, cut, "ort" if profile.engines.ort else "torch", _PLANNED_IMAGES)[0].peak_bytes

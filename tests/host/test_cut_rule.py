@@ -1,0 +1,123 @@
+"""The rule that chooses a cut: never one that does not fit, whatever the device and the network are."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lightcl_host.analysis.choice import (
+    FITS,
+    GENERALIZES,
+    NOTHING_FITS,
+    Candidate,
+    choose,
+    explain,
+    generalizing,
+    pareto,
+    shortlist,
+)
+
+MIB = 2**20
+
+
+def candidate(
+    name: str, general: float, peak_mib: int, head: int = 0, feature: int = 100, time: float = 0.3
+) -> Candidate:
+    return Candidate(name, general, peak_mib * MIB, head, feature, time)
+
+
+@st.composite
+def networks(draw: st.DrawFn) -> list[Candidate]:
+    count = draw(st.integers(1, 12))
+    heads = sorted((draw(st.integers(0, 6)) for _ in range(count)), reverse=True)
+    return [
+        Candidate(
+            f"cut{at}",
+            draw(st.floats(0, 1)),
+            draw(st.integers(1, 2000)) * MIB,
+            heads[at],
+            draw(st.integers(1, 1000)),
+            draw(st.floats(0.01, 1)),
+        )
+        for at in range(count)
+    ]
+
+
+@given(networks(), st.integers(0, 2500), st.floats(0, 1), st.integers(0, 6))
+def test_what_is_picked_fits(cuts: list[Candidate], usable_mib: int, threshold: float, count: int) -> None:
+    usable = usable_mib * MIB
+    chosen, rule = choose(cuts, usable, threshold)
+    fitting = [each for each in cuts if each.peak_bytes <= usable]
+    assert (chosen is None) == (not fitting) == (rule == NOTHING_FITS)
+    for name in shortlist(cuts, chosen, usable, count):
+        assert next(each for each in cuts if each.name == name).peak_bytes <= usable
+    assert len(shortlist(cuts, chosen, usable, count)) <= count
+    assert (chosen.name if chosen else "No cut fits") in explain(cuts, usable, threshold, "board")
+    if chosen is None:
+        return
+    assert chosen.peak_bytes <= usable
+    general = [each for each in generalizing(cuts, threshold) if each in fitting]
+    if rule == GENERALIZES:
+        # nothing that generalises and fits lies behind it, but cuts that train the same weights at no less memory
+        later = general[general.index(chosen) + 1 :]
+        assert all(
+            each.head_parameters == chosen.head_parameters and each.peak_bytes >= chosen.peak_bytes for each in later
+        )
+    else:
+        assert not general and chosen.generalizability == max(each.generalizability for each in fitting)
+
+
+@given(networks(), st.integers(0, 2500), st.floats(0, 1))
+def test_a_larger_device_never_leaves_less_choice(cuts: list[Candidate], usable_mib: int, threshold: float) -> None:
+    small, _ = choose(cuts, usable_mib * MIB, threshold)
+    large, rule = choose(cuts, (usable_mib + 500) * MIB, threshold)
+    assert small is None or large is not None
+    if small is not None and rule == FITS:
+        assert large is not None and large.generalizability >= small.generalizability
+
+
+def test_the_deepest_that_generalises_and_fits() -> None:
+    cuts = [candidate("a", 1.0, 400, 9), candidate("b", 0.97, 300, 8), candidate("c", 0.96, 500, 7)]
+    cuts += [candidate("d", 0.90, 100, 6), candidate("e", 0.99, 50, 5)]
+    assert choose(cuts, 600 * MIB, 0.95)[0] == cuts[2]
+    assert choose(cuts, 450 * MIB, 0.95) == (cuts[1], GENERALIZES)  # c does not fit
+    assert choose(cuts, 200 * MIB, 0.95) == (cuts[4], FITS)  # e comes after a cut that does not generalise
+    assert choose(cuts, 20 * MIB, 0.95) == (None, NOTHING_FITS)
+    assert "the deepest of them that fits" in explain(cuts, 450 * MIB, 0.95, "board")
+    assert "at the next cut, d, it falls to 0.900" in explain(cuts, 600 * MIB, 0.95, "board")
+    assert "none of the 3 cuts" in explain(cuts, 200 * MIB, 0.95, "board")
+    assert "from the first cut on" in explain(cuts, 600 * MIB, 1.1, "board")
+
+
+def test_of_cuts_with_no_weights_between_the_cheapest() -> None:
+    cuts = [candidate("map", 0.97, 90, 4, feature=5000), candidate("pool", 0.97, 80, 4), candidate("flat", 0.97, 80, 4)]
+    assert choose(cuts, 100 * MIB, 0.95)[0] == cuts[1]
+
+
+def test_the_shortlist_leaves_out_what_is_not_worth_a_trial() -> None:
+    cuts = [
+        candidate("early", 1.0, 10, 9, feature=50, time=0.9),  # as slow as the whole network
+        candidate("expanded", 1.0, 10, 8, feature=500),  # larger features than before
+        candidate("good", 0.9, 10, 7, feature=50),
+        candidate("twin", 0.9, 10, 7, feature=50),  # no weights between
+        candidate("large", 0.9, 999, 6, feature=40),
+        candidate("late", 0.8, 10, 5, feature=40),
+    ]
+    assert shortlist(cuts, cuts[2], 100 * MIB, 4) == ["good", "late"]
+    assert shortlist(cuts, None, 100 * MIB, 4) == ["twin", "late"]
+    assert shortlist(cuts, cuts[5], 100 * MIB, 1) == ["late"]
+    assert shortlist(cuts, cuts[5], 100 * MIB, 0) == []
+
+
+@pytest.mark.parametrize(
+    ("points", "front"),
+    [
+        ([(0.9, 100), (0.8, 50), (0.7, 80)], [True, True, False]),
+        ([(0.9, 100), (0.9, 90)], [False, True]),
+        ([(0.5, 10), (0.5, 10)], [True, True]),
+        ([], []),
+    ],
+)
+def test_pareto_front(points: list[tuple[float, int]], front: list[bool]) -> None:
+    assert pareto(points) == front

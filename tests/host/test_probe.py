@@ -1,0 +1,68 @@
+"""The ridge probe against scikit-learn, and plasticity against cases whose answer is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.linear_model import RidgeClassifier
+
+from lightcl_host.analysis.probe import ridge_accuracy
+from lightcl_host.analysis.summary import harmonic_mean, plasticity, rank_correlation, spread
+
+
+def clusters(rng: np.random.Generator, count: int, noise: float, width: int = 30) -> tuple[np.ndarray, np.ndarray]:
+    means = np.random.default_rng(9).normal(size=(3, width))
+    labels = rng.integers(3, size=count)
+    return (means[labels] + noise * rng.normal(size=(count, width))).astype(np.float32), labels
+
+
+@pytest.mark.parametrize("width", [30, 400])  # solved through the samples' inner products either way
+def test_the_probe_is_ridge_regression(width: int) -> None:
+    rng = np.random.default_rng(0)
+    fit, labels = clusters(rng, 90, 3.0, width)
+    test, wanted = clusters(rng, 200, 3.0, width)
+    scaled = [(each - fit.mean(axis=0)) / fit.std(axis=0) / np.sqrt(width) for each in (fit, test)]
+    reference = RidgeClassifier(alpha=0.01 * len(fit)).fit(scaled[0], labels)
+    assert ridge_accuracy(fit, labels, test, wanted, 0.01) == pytest.approx(
+        reference.score(scaled[1], wanted), abs=0.011
+    )
+
+
+def test_separable_and_meaningless_features() -> None:
+    rng = np.random.default_rng(1)
+    fit, labels = clusters(rng, 120, 0.1)
+    test, wanted = clusters(rng, 300, 0.1)
+    assert ridge_accuracy(fit, labels, test, wanted) == 1.0
+    noise = rng.normal(size=(120, 5)).astype(np.float32), rng.normal(size=(300, 5)).astype(np.float32)
+    assert ridge_accuracy(noise[0], labels, noise[1], wanted) == pytest.approx(1 / 3, abs=0.09)
+
+
+def test_entries_that_never_change_are_left_out() -> None:
+    rng = np.random.default_rng(2)
+    fit, labels = clusters(rng, 60, 0.1)
+    test, wanted = clusters(rng, 60, 0.1)
+    dead = np.full((60, 3), 4.0, np.float32)
+    loud = dead + rng.normal(size=(60, 3)).astype(np.float32) * 1e6  # silent while fitting, anything afterwards
+    assert ridge_accuracy(np.hstack([fit, dead]), labels, np.hstack([test, loud]), wanted) == 1.0
+
+
+def test_plasticity_is_clipped_and_a_mean_over_tasks() -> None:
+    assert plasticity([0.5, 0.8], [0.5, 0.8]) == 1.0
+    assert plasticity([0.9], [0.6]) == 1.0  # training made it worse: nothing was to be gained
+    assert plasticity([0.4, 0.9], [0.8, 0.9]) == pytest.approx(0.75)
+    assert plasticity([0.0], [0.0]) == 1.0
+
+
+def test_summaries() -> None:
+    assert harmonic_mean(1.0, 0.5) == pytest.approx(2 / 3) and harmonic_mean(0.0, 0.0) == 0.0
+    assert spread([0.5]) == (0.5, 0.0)
+    assert spread([1.0, 3.0]) == (2.0, pytest.approx(np.sqrt(2)))
+
+
+def test_rank_correlation() -> None:
+    from scipy.stats import spearmanr
+
+    values = [0.9, 0.9, 0.7, 0.8, 0.2, 0.1, 0.15]
+    assert rank_correlation(values) == pytest.approx(spearmanr(range(7), values).statistic)
+    assert rank_correlation([3.0, 2.0, 1.0]) == pytest.approx(-1.0)
+    assert rank_correlation([1.0, 1.0, 1.0]) is None and rank_correlation([1.0, 0.5]) is None
