@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from lightcl_edge.durable import fsync_folder, write_durably
 from lightcl_edge.errors import BundleError
+from lightcl_edge.files import sha256_of
 from lightcl_edge.manifest import MAX_FILES, MAX_MANIFEST_BYTES, FileInfo, Manifest, parse_manifest
 from lightcl_edge.onnx_wire import refuse_external_data
 from lightcl_edge.tensor_file import TensorFile
@@ -29,16 +30,6 @@ GOLDEN = "golden.safetensors"
 WHOLE_NETWORK = "model.onnx"
 REQUIRED = (TRUNK, HEAD, HEAD_PARAMETERS, GOLDEN)
 MAX_FILE_BYTES = 2 * 2**30
-_HASH_CHUNK_BYTES = 2**20
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file, read in chunks."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_HASH_CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 class Bundle:
@@ -97,6 +88,19 @@ class Bundle:
         manifest = parse_manifest(data)
         _check_listing(folder, manifest)
         return cls(folder, manifest, hashlib.sha256(data).hexdigest(), unpacked)
+
+    def all_files(self) -> list[str]:
+        """Every file of the bundle, each checked against the manifest, the manifest among them.
+
+        Returns:
+            Relative names, sorted.
+
+        Raises:
+            BundleError: when one is damaged.
+        """
+        for name in self._files:
+            self.path(name)
+        return sorted([*self._files, MANIFEST])
 
     def has(self, name: str) -> bool:
         """Whether the bundle carries this file."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lightcl_edge.durable import DurableFile, make_folders
 from lightcl_edge.errors import LightclError
 
 #: numpy's name of a little-endian type -> safetensors' name.
@@ -67,8 +67,8 @@ def write_tensors(path: Path, tensors: Mapping[str, NDArray[Any]]) -> tuple[int,
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
     digest = hashlib.sha256()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("wb") as file:
+    make_folders(path.parent)
+    with DurableFile(path) as file:
         for part in (len(text).to_bytes(8, "little"), text):
             file.write(part)
             digest.update(part)
@@ -76,8 +76,7 @@ def write_tensors(path: Path, tensors: Mapping[str, NDArray[Any]]) -> tuple[int,
             content = _bytes_of(tensors[name])
             file.write(content.data)
             digest.update(content.data)
-        file.flush()
-        os.fsync(file.fileno())
+        file.sync()
     return 8 + len(text) + end, digest.hexdigest()
 
 

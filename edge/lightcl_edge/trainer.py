@@ -32,7 +32,7 @@ from lightcl_edge.gate import (
     refuse_harm,
     split_holdout,
 )
-from lightcl_edge.generation import Generation, Meta
+from lightcl_edge.generation import REMEMBERED_TASKS, Generation, Meta
 from lightcl_edge.images import Dataset, open_dataset
 from lightcl_edge.interrupts import DeferredInterrupt
 from lightcl_edge.manifest import TrainingDefaults
@@ -157,6 +157,7 @@ def train(options: TrainOptions, meter: PhaseMeter, progress: Progress) -> Docum
         document = run.learn()
     return {
         **document,
+        "bytes_written": state.written().last_task_bytes,
         "plan": plan.document(),
         "peak_rss_bytes": meter.peak_rss_bytes,
         "phases": [asdict(record) for record in meter.records],
@@ -198,6 +199,7 @@ class _Run:
         self._old = state.read()
         self._earlier = Holdout.from_tensors(self._old.holdout, self._codec.shape)
         self._number = state.next_number()
+        self._source = dataset_fingerprint(dataset)
         head = bundle.manifest.head
         self._classes = assign_rows(self._old.meta.classes, dataset.classes, head.capacity)
         self._strategy = make_strategy(
@@ -215,8 +217,8 @@ class _Run:
             raise InterruptedTaskError(
                 f"interrupted; what was learned before is unchanged. The same command goes on {where}"
             ) from None
-        except LightclError:
-            self._state.clear_work()
+        except LightclError as error:
+            self._state.note("not learned", kind=error.kind, bytes_written=self._state.end_task())
             raise
 
     def _learn(self) -> Document:
@@ -251,23 +253,21 @@ class _Run:
             holdout, held_out_accuracy = self._judge(engine, held_out, before)
         # A signal that comes now waits: the answer must say what really was committed.
         with DeferredInterrupt(), self._meter.phase("commit"):
-            written = extracted.bytes_written + checkpoints.bytes_written
             facts = {"holdout_accuracy": held_out_accuracy, "row_scale": row_scale, "images": len(labels)}
-            meta = self._commit(engine, holdout, facts, written)
+            meta = self._commit(engine, holdout, facts)
         engine.close()
         return self._document(meta, extracted, loss, resumed)
 
     def _rng(self, *stream: int) -> np.random.Generator:
-        """Random numbers that depend on seed, generation and stream alone, so that a resumed run repeats them."""
-        return np.random.default_rng([self._options.seed, self._number, *stream])
+        """Random numbers that depend on seed, parent and stream alone, so that a resumed run repeats them."""
+        return np.random.default_rng([self._options.seed, self._old.meta.generation + 1, *stream])
 
     def _key(self) -> str:
         """Equal for equal runs from equal states: then a checkpoint fits."""
         about = {
             "bundle": self._bundle.identity,
             "from": self._old.meta.generation,
-            "to": self._number,
-            "data": dataset_fingerprint(self._dataset),
+            "data": self._source,
             "settings": asdict(self._settings),
             "seed": self._options.seed,
             "engine": self._choice.name,
@@ -327,7 +327,7 @@ class _Run:
         logits = [engine.logits(self._codec.decode(holdout.features[part])) for part in parts(rows)]
         return np.concatenate(logits) if logits else np.empty((0, self._bundle.manifest.head.capacity), np.float32)
 
-    def _commit(self, engine: Engine, holdout: Holdout, facts: Mapping[str, Any], written: int) -> Meta:
+    def _commit(self, engine: Engine, holdout: Holdout, facts: Mapping[str, Any]) -> Meta:
         """Write the new generation; the running task is then over."""
         old = self._old.meta
         meta = Meta(
@@ -340,11 +340,11 @@ class _Run:
             engine=self._choice.name,
             engine_reason=self._choice.reason,
             tasks=old.tasks + 1,
-            bytes_written_total=old.bytes_written_total + written,
+            sources=[*old.sources, self._source][-REMEMBERED_TASKS:],
             **facts,
         )
         final = self._state.commit(Generation(meta, engine.views(), self._strategy.memory(), holdout.tensors()))
-        self._state.clear_work()
+        self._state.end_task()
         return final
 
     def _document(self, meta: Meta, extracted: Extracted, loss: float, resumed: bool) -> Document:
@@ -362,6 +362,5 @@ class _Run:
             "epochs": self._settings.epochs,
             "loss": loss,
             "holdout_accuracy": meta.holdout_accuracy,
-            "bytes_written": meta.bytes_written_total - self._old.meta.bytes_written_total,
             "resumed": resumed,
         }

@@ -27,6 +27,7 @@ class StatusCommand(Command):
         generation = state.read()
         meta, model = generation.meta, bundle.manifest.model
         features = generation.holdout.get("features")
+        written = state.written()
         return {
             "generation": meta.generation,
             "classes": meta.classes,
@@ -46,7 +47,9 @@ class StatusCommand(Command):
                 "samples": 0 if features is None else len(features),
                 "bytes": 0 if features is None else int(features.nbytes),
             },
-            "bytes_written_total": meta.bytes_written_total,
+            "bytes_written_total": written.total_bytes,
+            "bytes_written_last_task": written.last_task_bytes,
+            "bytes_written_running_task": written.task_bytes,
             "interrupted_task": state.has_interrupted_task(),
         }
 
@@ -59,7 +62,8 @@ class StatusCommand(Command):
             f"  classes ({len(document['classes'])} of {document['capacity']}): {classes}",
             f"  bundle {bundle['model']}, cut at {bundle['cut']}, {bundle['trunk_dtype']} trunk",
             f"  buffer {buffer['samples']} held-out samples, {format_bytes(buffer['bytes'])}",
-            f"  {format_bytes(document['bytes_written_total'])} written in all",
+            f"  {format_bytes(document['bytes_written_total'])} written to disk in all, "
+            f"{format_bytes(document['bytes_written_last_task'])} by the last task",
         ]
         if document["strategy"]:
             lines.insert(
