@@ -27,6 +27,7 @@ TRUNK = "trunk.onnx"
 HEAD = "head.onnx"
 HEAD_PARAMETERS = "head.safetensors"
 GOLDEN = "golden.safetensors"
+BUFFER = "buffer.safetensors"
 WHOLE_NETWORK = "model.onnx"
 REQUIRED = (TRUNK, HEAD, HEAD_PARAMETERS, GOLDEN)
 MAX_FILE_BYTES = 2 * 2**30

@@ -140,7 +140,7 @@ def _as_lightcl_error(error: OSError) -> LightclError:
 
 def _report_error(error: LightclError, as_json: bool) -> int:
     if as_json:
-        body = {"code": int(error.exit_code), "kind": error.kind, "message": str(error)}
+        body = {"code": int(error.exit_code), "kind": error.kind, "message": str(error), **error.details}
         print(json.dumps({"error": body}))
     print(f"error: {error}", file=sys.stderr)
     return int(error.exit_code)

@@ -114,7 +114,7 @@ class DurableFile:
     def write(self, data: bytes | memoryview) -> None:
         """Write all of the data; each piece is counted before it is written, so that no crash hides it."""
         left = memoryview(data)
-        while len(left):
+        while left:
             piece = left[:_CHUNK_BYTES]
             for counter in list(_counters):
                 counter(len(piece))

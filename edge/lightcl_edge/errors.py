@@ -6,7 +6,9 @@ found, what was expected and what to do. Every code has a page in ``docs/exit-co
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import IntEnum
+from typing import Any
 
 
 class ExitCode(IntEnum):
@@ -25,9 +27,18 @@ class ExitCode(IntEnum):
 
 
 class LightclError(Exception):
-    """Root of all errors that are the user's to solve; ``exit_code`` says how the program ends."""
+    """Root of all errors that are the user's to solve; ``exit_code`` says how the program ends.
+
+    Args:
+        message: what was found, what was expected, what to do.
+        details: figures behind it, for ``--json``.
+    """
 
     exit_code: ExitCode = ExitCode.USAGE
+
+    def __init__(self, message: str, details: Mapping[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.details = dict(details or {})
 
     @property
     def kind(self) -> str:

@@ -34,6 +34,8 @@ class FeatureCodec:
         self._scale = np.asarray(info.scale, np.float32).reshape(sides)
         self._zero_point = np.asarray(info.zero_point, np.float32).reshape(sides)
 
+        self.scale, self.zero_point = tuple(info.scale), tuple(info.zero_point)
+
     @property
     def bytes_per_sample(self) -> int:
         """Size of one stored feature."""

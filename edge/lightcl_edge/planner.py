@@ -32,6 +32,8 @@ TRUNK_COPIES, PIXEL_COPIES = 2.0, 2.0
 WORKSPACE_FACTOR = 1.2
 #: torch: copies of the head while it is loaded; what one sample's activations cost with their gradients.
 TORCH_HEAD_COPIES, TORCH_ACTIVATION_COPIES = 2.5, 3.3
+#: Rows that pass the head at once outside of training.
+FORWARD_ROWS = 64
 #: Left for everything else on the board.
 RESERVE_BYTES = 16 * MIB
 
@@ -107,6 +109,29 @@ def _ort_bytes(manifest: Manifest, batch_size: int, buffer_samples: int) -> int:
     return ONNXRUNTIME_TRAINING_BYTES + min(kinds, default=0) + batch
 
 
+def plan_closed_form(manifest: Manifest, images: int) -> Plan:
+    """Predict a run of a strategy without gradients: the head forward, a covariance, and the classifier from it.
+
+    Args:
+        manifest: of the bundle.
+        images: of the task.
+
+    Returns:
+        The plan.
+    """
+    cost = manifest.cost
+    batch = FORWARD_ROWS * (4 * math.prod(manifest.feature.shape) + cost.head_activation_bytes)
+    train = ONNXRUNTIME_TRAINING_BYTES + 2 * cost.head_parameter_bytes + batch + covariance_bytes(manifest)
+    disk = images * (math.prod(manifest.feature.shape) + 8) + cost.head_parameter_bytes + covariance_bytes(manifest)
+    base = memory.sample(with_pss=False).rss_bytes or 0
+    return Plan(base, _extract_bytes(manifest), train, disk)
+
+
+def covariance_bytes(manifest: Manifest) -> int:
+    """The scatter in float64, the covariance in float32, and the solver's copy of it."""
+    return 16 * manifest.head.penultimate_size**2
+
+
 def available_bytes() -> int:
     """Memory this process may take, its present size included, with a reserve left for everything else."""
     free = int(psutil.virtual_memory().available) + (memory.sample(with_pss=False).rss_bytes or 0)
@@ -131,7 +156,7 @@ def refuse_what_does_not_fit(plan: Plan, budget_bytes: int | None, folder: Path)
             f"the plan needs {format_bytes(plan.peak_bytes)} of memory (process {format_bytes(plan.base_bytes)}, "
             f"then images to features {format_bytes(plan.extract_bytes)}, "
             f"then training {format_bytes(plan.train_bytes)}), "
-            f"allowed are {format_bytes(limit)}; raise --memory-budget, lower --batch-size or --buffer-size, "
+            f"allowed are {format_bytes(limit)}; raise --memory-budget, lower --batch-size or --pattern-samples, "
             "or export a bundle with a later cut"
         )
     free = psutil.disk_usage(str(folder)).free

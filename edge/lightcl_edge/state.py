@@ -1,7 +1,7 @@
 """What a device has learned, as numbered generations that change all at once or not at all.
 
 ``STATE/CURRENT`` names a generation; ``STATE/generations/NNNNNN/`` holds ``head.safetensors``,
-``strategy.safetensors``, ``holdout.safetensors`` and ``meta.json`` with the hashes of the others;
+``strategy.safetensors``, ``holdout.safetensors``, ``buffer.safetensors`` and ``meta.json`` with the others' hashes;
 ``STATE/bundle/`` is the device's own copy of the bundle; ``STATE/work/`` belongs to the running task. The layout and
 what it guarantees are in ``docs/state.md``.
 """
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from lightcl_edge import journal
-from lightcl_edge.bundle import HEAD_PARAMETERS, Bundle
+from lightcl_edge.bundle import BUFFER, HEAD_PARAMETERS, Bundle
 from lightcl_edge.durable import copy_durably, fsync_folder, make_folders, remove_tree, rename
 from lightcl_edge.errors import BundleError, StateError
 from lightcl_edge.generation import Generation, Meta
@@ -28,9 +28,12 @@ from lightcl_edge.pointer import Pointer, read_pointer, write_pointer
 from lightcl_edge.state_files import read_generation, read_meta, write_generation
 from lightcl_edge.state_lock import StateLock, raise_unwritable
 from lightcl_edge.tensor_file import TensorFile
+from lightcl_edge.tensors import read_tensors
 
 #: How many generations stay for ``rollback``.
 KEPT_GENERATIONS = 5
+#: What a first task whose start was cut short may leave beside nothing else.
+_OWN = frozenset({"LOCK", "CURRENT", "CURRENT.new", "written.json", "written.json.new", "journal.jsonl", "bundle.new"})
 _NAME = re.compile(r"^\d{6}$")
 
 
@@ -62,7 +65,7 @@ class State:
         """
         made = not self.folder.exists()
         try:
-            if not made and not self.generations.is_dir() and any(self.folder.iterdir()):
+            if not made and not self.generations.is_dir() and any(p.name not in _OWN for p in self.folder.iterdir()):
                 raise StateError(
                     f"{self.folder} holds other things and is no state; expected a state, an empty folder or a new path"
                 )
@@ -259,7 +262,8 @@ class State:
         if number == 0:
             bundle = self.bundle()
             meta = Meta(0, 0.0, bundle.identity, list(bundle.manifest.classes))
-            return Generation(meta, TensorFile(bundle.path(HEAD_PARAMETERS), BundleError), {}, {})
+            seed = read_tensors(bundle.path(BUFFER), BundleError) if bundle.has(BUFFER) else {}
+            return Generation(meta, TensorFile(bundle.path(HEAD_PARAMETERS), BundleError), {}, {}, seed)
         return read_generation(self.place(number), number)
 
     def commit(self, generation: Generation) -> Meta:
@@ -323,7 +327,9 @@ class State:
             parent = self.meta(number).parent
             if parent == 0 or self.is_whole(parent):
                 return parent
-        return max((older for older in self.numbers() if older < min(number, parent + 1) and self.is_whole(older)), default=0)
+        return max(
+            (older for older in self.numbers() if older < min(number, parent + 1) and self.is_whole(older)), default=0
+        )
 
     def drop(self, numbers: list[int]) -> None:
         """Remove generations; one that a crash leaves half removed is not a generation any more."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from lightcl_edge.bundle import BUFFER
 from lightcl_edge.durable import fsync_folder, remove_tree, write_durably
 from lightcl_edge.errors import StateError
 from lightcl_edge.files import sha256_of
@@ -19,6 +20,8 @@ from lightcl_edge.tensor_file import TensorFile
 from lightcl_edge.tensors import read_tensors, write_tensors
 
 HEAD, STRATEGY, HOLDOUT, META = "head.safetensors", "strategy.safetensors", "holdout.safetensors", "meta.json"
+#: Every file of a generation that holds tensors.
+TENSOR_FILES = (HEAD, STRATEGY, HOLDOUT, BUFFER)
 
 
 def write_generation(folder: Path, generation: Generation) -> Meta:
@@ -36,6 +39,7 @@ def write_generation(folder: Path, generation: Generation) -> Meta:
         HEAD: generation.parameters,
         STRATEGY: generation.strategy_state,
         HOLDOUT: generation.holdout,
+        BUFFER: generation.buffer,
     }
     hashes = {name: write_tensors(folder / name, tensors)[1] for name, tensors in content.items()}
     final = replace(generation.meta, files=hashes)
@@ -62,7 +66,9 @@ def read_meta(folder: Path, number: int) -> Meta:
         value = read_json(path)
         found = value.get("format") if isinstance(value, dict) else None
         if found != STATE_FORMAT:
-            raise StateError(f"{path} has format {str(found)[:20]}, expected {STATE_FORMAT}; install a newer lightcl-edge")
+            raise StateError(
+                f"{path} has format {str(found)[:20]}, expected {STATE_FORMAT}; install a newer lightcl-edge"
+            )
         meta = meta_from(value)
         if meta.generation != number:
             raise ValueError(f"says that it is generation {meta.generation}")
@@ -86,7 +92,10 @@ def read_generation(folder: Path, number: int) -> Generation:
     """
     meta = read_meta(folder, number)
     tensors: dict[str, Tensors] = {}
-    for name in (HEAD, STRATEGY, HOLDOUT):
+    for name in TENSOR_FILES:
+        if name == BUFFER and name not in meta.files:  # of a version that had no buffer
+            tensors[name] = {}
+            continue
         try:
             found = sha256_of(folder / name)
         except OSError as error:
@@ -95,4 +104,5 @@ def read_generation(folder: Path, number: int) -> Generation:
             raise StateError(f"{folder / name} is damaged (its hash differs); roll back to another generation")
         if name != HEAD:
             tensors[name] = read_tensors(folder / name, StateError)
-    return Generation(meta, TensorFile(folder / HEAD, StateError), tensors[STRATEGY], tensors[HOLDOUT])
+    head = TensorFile(folder / HEAD, StateError)
+    return Generation(meta, head, tensors[STRATEGY], tensors[HOLDOUT], tensors[BUFFER])

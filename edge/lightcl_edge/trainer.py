@@ -6,7 +6,6 @@ import hashlib
 import json
 import math
 import time
-from collections import ChainMap
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -14,37 +13,47 @@ from typing import Any
 
 import numpy as np
 
-from lightcl_edge.bundle import Bundle
+from lightcl_edge.buffer_fill import fill
+from lightcl_edge.buffer_size import buffer_limit
+from lightcl_edge.bundle import HEAD_PARAMETERS, TRUNK, Bundle
 from lightcl_edge.checkpoint import Checkpoints
-from lightcl_edge.classifier import BIAS, WEIGHT, assign_rows, class_means, start_rows
+from lightcl_edge.classifier import assign_rows
 from lightcl_edge.console import Document, Progress
-from lightcl_edge.engines.contract import Engine, FloatArray
+from lightcl_edge.engines.contract import Engine, FloatArray, IntArray
 from lightcl_edge.engines.select import EngineChoice, choose_engine, make_engine
-from lightcl_edge.errors import InterruptedTaskError, LightclError, UsageError
+from lightcl_edge.errors import BundleError, InterruptedTaskError, LightclError, UsageError
 from lightcl_edge.extraction import Extracted, dataset_fingerprint, extract
-from lightcl_edge.features import FeatureCodec
+from lightcl_edge.feature_buffer import FeatureBuffer, buffer_identity
+from lightcl_edge.features import FeatureCodec, FeatureStore
 from lightcl_edge.gate import (
     DEFAULT_MAX_FORGETTING,
     Holdout,
+    Judgement,
     accuracy,
+    judge,
     refuse_broken,
     refuse_forgetting,
     refuse_harm,
     split_holdout,
 )
 from lightcl_edge.generation import REMEMBERED_TASKS, Generation, Meta
+from lightcl_edge.head_start import start_new_rows
 from lightcl_edge.images import Dataset, open_dataset
 from lightcl_edge.interrupts import DeferredInterrupt
 from lightcl_edge.manifest import TrainingDefaults
 from lightcl_edge.memory import PhaseMeter, give_back
-from lightcl_edge.planner import plan_training, refuse_what_does_not_fit
+from lightcl_edge.planner import refuse_what_does_not_fit
 from lightcl_edge.state import State, bundle_for
 from lightcl_edge.strategies import make_strategy
+from lightcl_edge.strategies.choice import choose_strategy, plan_for
 from lightcl_edge.strategies.contract import Settings
+from lightcl_edge.strategies.kept import joined, part_of
+from lightcl_edge.strategies.recommended import recommended_for
+from lightcl_edge.tensor_file import TensorFile
 from lightcl_edge.training_loop import FORWARD_BATCH, Samples, TrainingLoop, parts
 
 #: Streams of random numbers, apart from each other whatever the seed.
-_STREAM_HOLDOUT, _STREAM_ORDER = 1, 2
+_STREAM_HOLDOUT, _STREAM_ORDER, _STREAM_BUFFER = 1, 2, 3
 
 
 @dataclass(frozen=True)
@@ -62,7 +71,9 @@ class TrainOptions:
         learning_rate: of plain SGD.
         beta: weight of the pattern term.
         ratio: share of channels a task marks.
-        buffer_samples: samples that carry patterns.
+        pattern_samples: samples that carry patterns.
+        buffer_size: of the long-term memory, as :func:`parse_buffer_size` reads it; None for the default.
+        buffer_fill: ``reservoir`` or ``herding``.
         seed: of all random choices.
         threads: processors; None for all this process may use.
         memory_budget_bytes: refuse a plan above this; None for what the machine has.
@@ -79,17 +90,20 @@ class TrainOptions:
     learning_rate: float | None = None
     beta: float | None = None
     ratio: float | None = None
-    buffer_samples: int | None = None
+    pattern_samples: int | None = None
+    buffer_size: str | None = None
+    buffer_fill: str = "reservoir"
     seed: int = 0
     threads: int | None = None
     memory_budget_bytes: int | None = None
     max_forgetting: float = DEFAULT_MAX_FORGETTING
 
-    def settings(self, defaults: TrainingDefaults) -> TrainingDefaults:
-        """The bundle's defaults with what the user set.
+    def settings(self, defaults: TrainingDefaults, strategy: str) -> TrainingDefaults:
+        """The defaults of bundle and strategy with what the user set.
 
         Args:
             defaults: of the bundle.
+            strategy: that was chosen.
 
         Returns:
             What the task is trained with.
@@ -97,22 +111,24 @@ class TrainOptions:
         Raises:
             UsageError: when a number is out of its range.
         """
-        names = ("strategy", "epochs", "batch_size", "learning_rate", "beta", "ratio", "buffer_samples")
+        names = ("epochs", "batch_size", "learning_rate", "beta", "ratio")
         chosen = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
-        settings = replace(defaults, **chosen)
+        if self.pattern_samples is not None:
+            chosen["buffer_samples"] = self.pattern_samples
+        settings = replace(recommended_for(defaults, strategy), **chosen)
         allowed = {
             "epochs": (settings.epochs >= 1, "1 or more"),
             "batch_size": (settings.batch_size >= 1, "1 or more"),
             "learning_rate": (0 < settings.learning_rate < math.inf, "a number above 0"),
             "beta": (0 <= settings.beta < math.inf, "0 or more"),
             "ratio": (0 <= settings.ratio <= 1, "0 to 1"),
-            "buffer_samples": (settings.buffer_samples >= 0, "0 or more"),
+            "pattern_samples": (settings.buffer_samples >= 0, "0 or more"),
             "max_forgetting": (0 <= self.max_forgetting <= 1, "0 to 1"),
             "seed": (self.seed >= 0, "0 or more"),
         }
         for name, (fine, expected) in allowed.items():
             if not fine:
-                found = getattr(settings, name, getattr(self, name))
+                found = getattr(settings, name, getattr(self, name, None))
                 raise UsageError(f"{name.replace('_', ' ')} is {found}, expected {expected}")
         return settings
 
@@ -135,9 +151,13 @@ def train(options: TrainOptions, meter: PhaseMeter, progress: Progress) -> Docum
     state = State(options.state)
     bundle = bundle_for(state, options.bundle)
     dataset = open_dataset(options.data)
-    settings = options.settings(bundle.manifest.defaults)
     choice = choose_engine(options.engine, bundle)
-    plan = plan_training(bundle.manifest, choice.name, settings.batch_size, settings.buffer_samples, len(dataset))
+    defaults = bundle.manifest.defaults
+    asked = options.strategy or defaults.strategy
+    strategy = choose_strategy(asked, bundle.manifest, choice.name, options.memory_budget_bytes)
+    settings = options.settings(defaults, strategy.name)
+    sizes = settings.batch_size, settings.buffer_samples, len(dataset)
+    plan = plan_for(strategy.name, bundle.manifest, choice.name, *sizes)
     existing = next(
         folder for folder in (options.state.absolute(), *options.state.absolute().parents) if folder.exists()
     )
@@ -158,6 +178,7 @@ def train(options: TrainOptions, meter: PhaseMeter, progress: Progress) -> Docum
     return {
         **document,
         "bytes_written": state.written().last_task_bytes,
+        "strategy_reason": strategy.reason,
         "plan": plan.document(),
         "peak_rss_bytes": meter.peak_rss_bytes,
         "phases": [asdict(record) for record in meter.records],
@@ -205,7 +226,10 @@ class _Run:
         self._strategy = make_strategy(
             settings.strategy, head, Settings(settings.beta, settings.ratio, settings.buffer_samples)
         )
-        self._strategy.restore(self._old.strategy_state)
+        self._strategy.restore(part_of(self._old.strategy_state, self._strategy.part))
+        identity = buffer_identity(self._codec, bundle.sha256(TRUNK))
+        self._buffer_limit = buffer_limit(options.buffer_size, identity)
+        self._buffer = FeatureBuffer.from_tensors(self._old.buffer, identity)
 
     def learn(self) -> Document:
         """Extract, train, judge, commit."""
@@ -238,25 +262,39 @@ class _Run:
         checkpoints = Checkpoints(self._state.work, self._key())
         samples = Samples(extracted.store, self._codec, labels, train_rows)
         with self._meter.phase("train"):
-            row_scale, before = self._start_head(engine, samples)
+            engine.load(self._old.parameters)
+            before = self._logits(engine, self._earlier)
+            new_rows = range(len(self._old.meta.classes), len(self._classes))
+            row_scale = start_new_rows(engine, samples, new_rows, self._old.meta.row_scale)
             held_out = Holdout(extracted.store.read(held_rows), labels[held_rows])
             untrained = accuracy(self._logits(engine, held_out), held_out.labels, len(self._classes))
+            exported = TensorFile(self._bundle.path(HEAD_PARAMETERS), BundleError)
             loop = TrainingLoop(
-                engine, self._strategy, self._settings, samples, self._order, checkpoints, self._progress
+                engine,
+                self._strategy,
+                self._settings,
+                samples,
+                self._buffer,
+                exported,
+                self._order,
+                checkpoints,
+                self._progress,
             )
             loss, resumed = loop.run(self._old.meta.tasks, len(self._classes))
         with self._meter.phase("gate"):
             probe = engine.logits(samples.read(train_rows[:FORWARD_BATCH]))
             refuse_broken(engine.views(), probe, loss)
-            trained = accuracy(self._logits(engine, held_out), held_out.labels, len(self._classes))
-            refuse_harm(untrained, trained, len(held_rows))
-            holdout, held_out_accuracy = self._judge(engine, held_out, before)
+            judgement, held_out_accuracy = self._judge(engine, held_out, before, untrained)
+            holdout = self._earlier.extended(held_out.features, held_out.labels)
+            buffer = self._filled(extracted.store, labels, train_rows)
         # A signal that comes now waits: the answer must say what really was committed.
         with DeferredInterrupt(), self._meter.phase("commit"):
             facts = {"holdout_accuracy": held_out_accuracy, "row_scale": row_scale, "images": len(labels)}
-            meta = self._commit(engine, holdout, facts)
+            meta = self._commit(engine, holdout, buffer, facts)
         engine.close()
-        return self._document(meta, extracted, loss, resumed)
+        document = self._document(meta, extracted, loss, resumed)
+        memory = {"samples": len(buffer), "bytes": buffer.bytes}
+        return {**document, "per_class": judgement.document(), "buffer": memory}
 
     def _rng(self, *stream: int) -> np.random.Generator:
         """Random numbers that depend on seed, parent and stream alone, so that a resumed run repeats them."""
@@ -271,63 +309,50 @@ class _Run:
             "settings": asdict(self._settings),
             "seed": self._options.seed,
             "engine": self._choice.name,
+            "buffer": [self._buffer_limit, self._options.buffer_fill],
         }
         return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
 
     def _order(self, epoch: int) -> np.random.Generator:
         return self._rng(_STREAM_ORDER, epoch)
 
-    def _start_head(self, engine: Engine, samples: Samples) -> tuple[float | None, float | None]:
-        """Load the old head with rows for the new classes at their class means.
-
-        Args:
-            engine: takes the parameters.
-            samples: of the task.
-
-        Returns:
-            The scale of rows from now on (None while no class was ever added), and the old head's accuracy on
-            earlier classes' held-out samples (None while there are none).
-        """
-        old = self._old.meta
-        engine.load(self._old.parameters)
-        before = accuracy(self._logits(engine, self._earlier), self._earlier.labels, len(old.classes))
-        new = list(range(len(old.classes), len(self._classes)))
-        if not new:
-            return old.row_scale, before
-        chosen = samples.rows[np.isin(samples.labels[samples.rows], new)]
-        means, suggested = class_means(samples.penultimate(engine, chosen), samples.labels[chosen], new)
-        scale = old.row_scale or suggested
-        classifier = {name: np.array(self._old.parameters[name]) for name in (WEIGHT, BIAS)}
-        start_rows(classifier, new, means, scale)
-        engine.load(ChainMap(classifier, self._old.parameters))  # type: ignore[arg-type]  # only read from
-        return scale, before
-
-    def _judge(self, engine: Engine, held_out: Holdout, before: float | None) -> tuple[Holdout, float | None]:
-        """Compare old and new on held-out features of earlier classes.
+    def _judge(
+        self, engine: Engine, held_out: Holdout, before: FloatArray, untrained: float | None
+    ) -> tuple[Judgement, float | None]:
+        """Compare old and new on held-out features.
 
         Args:
             engine: holds the new head.
             held_out: of this task.
-            before: the old head's accuracy on earlier classes.
+            before: the old head's logits for earlier held-out samples.
+            untrained: accuracy on this task's held-out samples before the first step.
 
         Returns:
-            All held-out samples from now on, and the new head's accuracy on them.
+            The comparison class by class, and the new head's accuracy on all held-out samples.
 
         Raises:
             RejectedError: when the new head is not to be used.
         """
-        known = len(self._classes)
-        after = accuracy(self._logits(engine, self._earlier), self._earlier.labels, known)
-        refuse_forgetting(before, after, len(self._earlier.labels), self._options.max_forgetting)
-        holdout = self._earlier.extended(held_out.features, held_out.labels)
-        return holdout, accuracy(self._logits(engine, holdout), holdout.labels, known)
+        known, earlier = len(self._classes), self._earlier
+        own = self._logits(engine, held_out)
+        after = self._logits(engine, earlier)
+        judgement = judge(self._classes, len(self._old.meta.classes), earlier.labels, before, after)
+        refuse_harm(untrained, accuracy(own, held_out.labels, known), len(held_out.labels), judgement)
+        refuse_forgetting(judgement, self._options.max_forgetting)
+        everything = np.concatenate([after, own]), np.concatenate([earlier.labels, held_out.labels])
+        return judgement, accuracy(*everything, known)
+
+    def _filled(self, store: FeatureStore, labels: IntArray, rows: IntArray) -> FeatureBuffer:
+        """The long-term memory with this task's training samples."""
+        rng, kind = self._rng(_STREAM_BUFFER), self._options.buffer_fill
+        return fill(self._buffer, store.read, rows, labels[rows], self._buffer_limit, rng, kind)
 
     def _logits(self, engine: Engine, holdout: Holdout) -> FloatArray:
         rows = np.arange(len(holdout.labels))
         logits = [engine.logits(self._codec.decode(holdout.features[part])) for part in parts(rows)]
         return np.concatenate(logits) if logits else np.empty((0, self._bundle.manifest.head.capacity), np.float32)
 
-    def _commit(self, engine: Engine, holdout: Holdout, facts: Mapping[str, Any]) -> Meta:
+    def _commit(self, engine: Engine, holdout: Holdout, buffer: FeatureBuffer, facts: Mapping[str, Any]) -> Meta:
         """Write the new generation; the running task is then over."""
         old = self._old.meta
         meta = Meta(
@@ -343,7 +368,8 @@ class _Run:
             sources=[*old.sources, self._source][-REMEMBERED_TASKS:],
             **facts,
         )
-        final = self._state.commit(Generation(meta, engine.views(), self._strategy.memory(), holdout.tensors()))
+        kept = joined(self._old.strategy_state, self._strategy)
+        final = self._state.commit(Generation(meta, engine.views(), kept, holdout.tensors(), buffer.tensors()))
         self._state.end_task()
         return final
 
@@ -359,7 +385,7 @@ class _Run:
             "images": meta.images,
             "skipped_images": len(extracted.skipped),
             "skipped": extracted.skipped[:20],
-            "epochs": self._settings.epochs,
+            "epochs": self._settings.epochs if self._strategy.trains_head else 0,
             "loss": loss,
             "holdout_accuracy": meta.holdout_accuracy,
             "resumed": resumed,

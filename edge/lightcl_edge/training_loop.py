@@ -1,19 +1,24 @@
-"""Epochs over a task's stored features with the head only; checkpoints on the way."""
+"""Epochs over a task's stored features with the head only; checkpoints on the way.
+
+A strategy without gradients has no epochs: what it computes in closed form happens in its ``finish``.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from lightcl_edge.checkpoint import Checkpoints, Position
 from lightcl_edge.console import Progress
-from lightcl_edge.engines.contract import Batch, Engine, FloatArray, IntArray, PatternTerm
-from lightcl_edge.features import FeatureCodec, FeatureStore
+from lightcl_edge.engines.contract import Engine, FloatArray, IntArray, Parameters, PatternTerm
+from lightcl_edge.feature_buffer import ByteArray, FeatureBuffer
+from lightcl_edge.features import FeatureCodec
 from lightcl_edge.interrupts import DeferredInterrupt
 from lightcl_edge.manifest import TrainingDefaults
-from lightcl_edge.strategies.contract import Strategy, Task
+from lightcl_edge.strategies.contract import StepContext, Strategy, Task
 
 #: Features that pass the head at once outside of training.
 FORWARD_BATCH = 64
@@ -23,6 +28,13 @@ def parts(rows: IntArray) -> Iterator[IntArray]:
     """Rows in runs of ``FORWARD_BATCH``."""
     for at in range(0, len(rows), FORWARD_BATCH):
         yield rows[at : at + FORWARD_BATCH]
+
+
+class Stored(Protocol):
+    """Where quantised features are read from."""
+
+    def read(self, rows: IntArray, /) -> ByteArray:
+        """The stored features at ``rows``, shape ``(len(rows), *feature_shape)``."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +48,7 @@ class Samples:
         rows: positions to train on, shape ``(k,)``.
     """
 
-    store: FeatureStore
+    store: Stored
     codec: FeatureCodec
     labels: IntArray
     rows: IntArray
@@ -61,8 +73,10 @@ class TrainingLoop:
         strategy: says what the loss is.
         settings: epochs, batch size, learning rate.
         samples: what to train on.
-        order: random numbers of an epoch, the same whenever it is asked.
-        checkpoints: where to go on from, and where to write.
+        memory: samples of earlier tasks.
+        exported: the head's parameters as the bundle brought them.
+        order: random numbers of an epoch, the same whenever they are asked for.
+        checkpoints: where to go on from, and where to write; None to keep none.
         progress: shows how far it is.
     """
 
@@ -70,8 +84,10 @@ class TrainingLoop:
     strategy: Strategy
     settings: TrainingDefaults
     samples: Samples
+    memory: FeatureBuffer
+    exported: Parameters
     order: Callable[[int], np.random.Generator]
-    checkpoints: Checkpoints
+    checkpoints: Checkpoints | None
     progress: Progress
 
     def run(self, task_number: int, known_classes: int) -> tuple[float, bool]:
@@ -82,49 +98,59 @@ class TrainingLoop:
             known_classes: rows in use, new ones included.
 
         Returns:
-            The mean loss of the last epoch, and whether a checkpoint was taken up.
+            The mean loss of the last epoch (of the finished head, where there are no epochs), and whether a
+            checkpoint was taken up.
         """
         labels = self.samples.labels[self.samples.rows]
-        first = self._shuffled(0)[: self.settings.batch_size]
-        task = Task(task_number, labels, known_classes, first, self.samples.read)
+        first = self.order(0).permutation(self.samples.rows)[: self.settings.batch_size]
+        task = Task(
+            task_number,
+            labels,
+            known_classes,
+            first,
+            self.samples.read,
+            self.samples.rows,
+            self.memory,
+            self.exported,
+        )
         term = self.strategy.begin(task, self.engine)
-        mask = self.strategy.active_classes(task).astype(np.float32)
+        loss, resumed = self._epochs(task, term) if self.strategy.trains_head else (0.0, False)
+        self.strategy.finish(task, self.engine)
+        return loss if self.strategy.trains_head else self._loss(task), resumed
+
+    def _epochs(self, task: Task, term: PatternTerm | None) -> tuple[float, bool]:
         position, resumed = Position(0, 0, 0.0), False
-        if (found := self.checkpoints.load()) is not None:
+        if self.checkpoints is not None and (found := self.checkpoints.load()) is not None:
             position, resumed = found[0], True
             self.engine.load(found[1])
         loss = 0.0
         for epoch in self.progress.track(range(self.settings.epochs), "training epochs"):
             if epoch >= position.epoch:
                 start = position if epoch == position.epoch else Position(epoch, 0, 0.0)
-                loss = self._epoch(start, mask, term)
+                loss = self._epoch(task, start, term)
         return loss, resumed
 
-    def _shuffled(self, epoch: int) -> IntArray:
-        return self.order(epoch).permutation(self.samples.rows)
-
-    def _epoch(self, start: Position, mask: FloatArray, term: PatternTerm | None) -> float:
+    def _epoch(self, task: Task, start: Position, term: PatternTerm | None) -> float:
         """The rest of one epoch; its mean loss."""
-        rows, size = self._shuffled(start.epoch), self.settings.batch_size
-        steps = -(-len(rows) // size)
+        size, pool = self.settings.batch_size, self.order(start.epoch).permutation(self.strategy.pool(task))
+        steps = -(-len(pool) // size)
         position = start
         with DeferredInterrupt() as interrupt:
             for step in range(start.step, steps):
-                loss = self.engine.step(self._batch(rows[step * size : (step + 1) * size], mask, term))
-                position = Position(start.epoch, step + 1, position.loss_sum + loss)
-                if interrupt.asked or self.checkpoints.due():
+                done = (start.epoch * steps + step) / (self.settings.epochs * steps)
+                context = StepContext(self.settings.learning_rate * self.strategy.rate(done), term)
+                batch = self.strategy.compose(task, pool[step * size : (step + 1) * size], context)
+                position = Position(start.epoch, step + 1, position.loss_sum + self.engine.step(batch))
+                if self.checkpoints is not None and (interrupt.asked or self.checkpoints.due()):
                     self.checkpoints.save(position, self.engine.views())
                 if interrupt.asked:
                     raise KeyboardInterrupt
         return position.loss_sum / steps
 
-    def _batch(self, rows: IntArray, mask: FloatArray, term: PatternTerm | None) -> Batch:
-        count = len(rows)
-        return Batch(
-            features=self.samples.read(rows),
-            labels=self.samples.labels[rows],
-            logit_mask=np.repeat(mask[None], count, axis=0),
-            weights=np.full(count, 1.0 / count, np.float32),
-            learning_rate=self.settings.learning_rate,
-            patterns=term,
-        )
+    def _loss(self, task: Task) -> float:
+        """Mean cross entropy of a few training samples under the finished head."""
+        rows = task.rows[:FORWARD_BATCH]
+        logits = self.engine.logits(task.read(rows))[:, : task.known_classes].astype(np.float64)
+        shifted = logits - logits.max(axis=1, keepdims=True)
+        chosen = shifted[np.arange(len(rows)), task.labels[: len(rows)]]
+        return float((np.log(np.exp(shifted).sum(axis=1)) - chosen).mean())

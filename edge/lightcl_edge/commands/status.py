@@ -26,7 +26,7 @@ class StatusCommand(Command):
         bundle = state.bundle()
         generation = state.read()
         meta, model = generation.meta, bundle.manifest.model
-        features = generation.holdout.get("features")
+        features, held_out = (part.get("features") for part in (generation.buffer, generation.holdout))
         written = state.written()
         return {
             "generation": meta.generation,
@@ -47,6 +47,10 @@ class StatusCommand(Command):
                 "samples": 0 if features is None else len(features),
                 "bytes": 0 if features is None else int(features.nbytes),
             },
+            "held_out": {
+                "samples": 0 if held_out is None else len(held_out),
+                "bytes": 0 if held_out is None else int(held_out.nbytes),
+            },
             "bytes_written_total": written.total_bytes,
             "bytes_written_last_task": written.last_task_bytes,
             "bytes_written_running_task": written.task_bytes,
@@ -61,7 +65,8 @@ class StatusCommand(Command):
             f"generation {document['generation']} after {count(document['tasks'], 'task')}",
             f"  classes ({len(document['classes'])} of {document['capacity']}): {classes}",
             f"  bundle {bundle['model']}, cut at {bundle['cut']}, {bundle['trunk_dtype']} trunk",
-            f"  buffer {buffer['samples']} held-out samples, {format_bytes(buffer['bytes'])}",
+            f"  memory of {count(buffer['samples'], 'sample')}, {format_bytes(buffer['bytes'])}; "
+            f"{document['held_out']['samples']} held out, {format_bytes(document['held_out']['bytes'])}",
             f"  {format_bytes(document['bytes_written_total'])} written to disk in all, "
             f"{format_bytes(document['bytes_written_last_task'])} by the last task",
         ]

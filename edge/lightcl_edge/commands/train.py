@@ -29,20 +29,35 @@ class TrainCommand(Command):
         parser.add_argument("--bundle", type=Path, help="bundle of lightcl-host export; needed the first time only")
         add_state(parser)
         parser.add_argument("--data", required=True, help="folder with one sub-folder a class, .npz, or a named source")
-        parser.add_argument("--strategy", choices=("lightcl", "finetune"), help="default: the bundle's")
+        parser.add_argument(
+            "--strategy",
+            choices=("auto", "replay", "slda", "ncm", "lightcl", "finetune"),
+            help="how to learn; auto picks what fits and says why (default: the bundle's)",
+        )
         parser.add_argument("--engine", choices=("auto", "ort", "torch"), default="auto", help="default: auto")
         parser.add_argument("--epochs", type=int, help="passes over the features (default: the bundle's)")
         parser.add_argument("--batch-size", type=int, help="samples a step (default: the bundle's)")
         parser.add_argument("--learning-rate", type=float, help="of plain SGD (default: the bundle's)")
         parser.add_argument("--beta", type=float, help="weight of the pattern term (default: the bundle's)")
         parser.add_argument("--ratio", type=float, help="share of channels held a task (default: the bundle's)")
-        parser.add_argument("--buffer-size", type=int, help="samples that carry patterns (default: the bundle's)")
+        parser.add_argument("--pattern-samples", type=int, help="samples that carry patterns (default: the bundle's)")
+        parser.add_argument(
+            "--buffer-size",
+            metavar="N",
+            help="long-term memory: samples (500) or bytes (2MB) (default: 2000000B)",
+        )
+        parser.add_argument(
+            "--buffer-fill",
+            choices=("reservoir", "herding"),
+            default="reservoir",
+            help="which samples stay in it: random ones, or those nearest to their class mean (default: reservoir)",
+        )
         parser.add_argument("--memory-budget", help="refuse to start if the plan needs more, such as 256MiB")
         parser.add_argument(
             "--max-forgetting",
             type=float,
-            default=0.5,
-            help="reject a head that loses more held-out accuracy on earlier classes, 0 to 1 (default: 0.5; 1: never)",
+            default=0.2,
+            help="reject a head that loses more held-out accuracy on earlier classes, 0 to 1 (default: 0.2; 1: never)",
         )
         parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same weights (default: 0)")
         add_threads(parser)
@@ -63,7 +78,9 @@ class TrainCommand(Command):
             learning_rate=args.learning_rate,
             beta=args.beta,
             ratio=args.ratio,
-            buffer_samples=args.buffer_size,
+            pattern_samples=args.pattern_samples,
+            buffer_size=args.buffer_size,
+            buffer_fill=args.buffer_fill,
             seed=args.seed,
             threads=args.threads,
             memory_budget_bytes=parse_bytes(args.memory_budget) if args.memory_budget else None,
@@ -74,13 +91,15 @@ class TrainCommand(Command):
     def render(self, document: Document) -> str:
         """What was learned, and what it took."""
         new = ", ".join(document["new_classes"]) or "none"
-        held_out = document["holdout_accuracy"]
+        held_out, memory = document["holdout_accuracy"], document["buffer"]
         lines = [
             f"generation {document['generation']}: {count(len(document['classes']), 'class')} (new: {new})",
             f"  learned from {count(document['images'], 'image')}"
             + (f", {document['skipped_images']} could not be read" if document["skipped_images"] else "")
             + (", going on from a checkpoint" if document["resumed"] else ""),
-            f"  strategy {document['strategy']}, engine {document['engine']} ({document['engine_reason']})",
+            f"  strategy {document['strategy']} ({document['strategy_reason']}), "
+            f"engine {document['engine']} ({document['engine_reason']})",
+            f"  memory of {count(memory['samples'], 'sample')}, {format_bytes(memory['bytes'])}",
             f"  {count(document['epochs'], 'epoch')}, last loss {document['loss']:.3g}"
             + ("" if held_out is None else f", held-out accuracy {held_out:.1%}"),
             f"  {document['seconds']:.1f} s, peak memory {format_bytes(document['peak_rss_bytes'])}, "

@@ -7,8 +7,10 @@ from lightcl_edge.manifest import HeadInfo
 from lightcl_edge.strategies.contract import Settings, Strategy
 from lightcl_edge.strategies.finetune import Finetune
 from lightcl_edge.strategies.lightcl import LightCL
+from lightcl_edge.strategies.replay import Replay
+from lightcl_edge.strategies.slda import Ncm, Slda
 
-STRATEGIES: dict[str, type[Strategy]] = {kind.name: kind for kind in (LightCL, Finetune)}
+STRATEGIES: dict[str, type[Strategy]] = {kind.name: kind for kind in (Replay, Slda, Ncm, LightCL, Finetune)}
 
 
 def make_strategy(name: str, head: HeadInfo, settings: Settings) -> Strategy:

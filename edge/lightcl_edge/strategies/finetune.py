@@ -12,6 +12,7 @@ class Finetune(Strategy):
     """Cross entropy over all classes known so far, nothing remembered."""
 
     name = "finetune"
+    part = "finetune"
 
     def active_classes(self, task: Task) -> NDArray[np.bool_]:
         """All known classes."""

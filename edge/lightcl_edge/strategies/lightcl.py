@@ -28,6 +28,7 @@ class LightCL(Strategy):
     """
 
     name = "lightcl"
+    part = "lightcl"
 
     def __init__(self, head: HeadInfo, settings: Settings) -> None:
         super().__init__(head, settings)
@@ -52,6 +53,11 @@ class LightCL(Strategy):
     def memory(self) -> dict[str, NDArray[np.generic]]:
         """The masks, so that the next task adds to them."""
         return {name: mask.astype(np.bool_) for name, mask in self._masks.items()}
+
+    def forget(self, row: int) -> None:
+        """Logits lose the row; masks of inner activations belong to no class and stay."""
+        if _LOGITS in self._masks:
+            self._masks[_LOGITS] = np.append(np.delete(self._masks[_LOGITS], row), np.float32(0)).astype(np.float32)
 
     def begin(self, task: Task, engine: Engine) -> PatternTerm | None:
         """From the second task on: memorise patterns of the first batch's samples and mark their channels."""

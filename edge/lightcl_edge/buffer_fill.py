@@ -1,0 +1,104 @@
+"""How new samples enter a feature buffer: reservoir sampling or herding, then every class shrinks to its share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lightcl_edge.errors import UsageError
+from lightcl_edge.feature_buffer import FILLS, ByteArray, FeatureBuffer, IntArray, quotas
+
+FloatArray = NDArray[np.float64]
+Read = Callable[[IntArray], ByteArray]
+_BATCH = 256
+
+
+def fill(
+    buffer: FeatureBuffer,
+    read: Read,
+    rows: IntArray,
+    labels: IntArray,
+    limit: int,
+    rng: np.random.Generator,
+    kind: str = "reservoir",
+) -> FeatureBuffer:
+    """The buffer after a task's samples were offered; only those that stay are read whole.
+
+    Args:
+        buffer: before.
+        read: gives stored features at positions, uint8 of shape ``(k, *feature_shape)``.
+        rows: positions of the samples offered, shape ``(n,)``.
+        labels: their rows of the classifier, shape ``(n,)``.
+        limit: samples it may hold.
+        rng: draws the ranks of the reservoir.
+        kind: ``reservoir`` or ``herding``.
+
+    Returns:
+        The buffer, at most ``limit`` samples, ordered by class and rank.
+
+    Raises:
+        UsageError: when there is no such kind.
+    """
+    if kind not in FILLS:
+        raise UsageError(f"no way to fill a buffer is called {kind!r}, expected one of {', '.join(FILLS)}")
+    stored = len(buffer)
+    all_labels = np.concatenate([buffer.labels, labels])
+    ranks = np.concatenate([buffer.ranks, rng.random(len(labels))])
+    if kind == "herding":
+        points = np.concatenate([_pooled(buffer.features.__getitem__, np.arange(stored)), _pooled(read, rows)])
+        for row in np.unique(labels):
+            _herd(row, points, all_labels, ranks, stored, buffer.seen)
+    seen = _grown(buffer.seen, labels)
+    keep = _kept(all_labels, ranks, len(seen), limit)
+    features = np.empty((len(keep), *buffer.identity.shape), np.uint8)
+    old = keep < stored
+    features[old] = buffer.features[keep[old]]
+    features[~old] = read(rows[keep[~old] - stored])
+    return replace(buffer, features=features, labels=all_labels[keep], ranks=ranks[keep], seen=seen)
+
+
+def _kept(labels: IntArray, ranks: FloatArray, rows: int, limit: int) -> IntArray:
+    """Positions that stay, ordered by class and rank: of each class the smallest ranks, as many as its share."""
+    granted = quotas(np.bincount(labels, minlength=rows), limit)
+    order = np.lexsort((ranks, labels))
+    place = np.arange(len(order)) - np.searchsorted(labels[order], labels[order])
+    return order[place < granted[labels[order]]]
+
+
+def _grown(seen: IntArray, labels: IntArray) -> IntArray:
+    rows = max(len(seen), int(labels.max()) + 1 if len(labels) else 0)
+    return np.pad(seen, (0, rows - len(seen))) + np.bincount(labels, minlength=rows)
+
+
+def _herd(row: int, points: FloatArray, labels: IntArray, ranks: FloatArray, stored: int, seen: IntArray) -> None:
+    """Give the samples of one class their places in the herding order as ranks, in place."""
+    members = np.flatnonzero(labels == row)
+    old = members < stored
+    weights = np.ones(len(members))
+    if old.any():  # the stored ones stand for all that their class had shown before
+        weights[old] = seen[row] / old.sum()
+    own = points[members]
+    ranks[members[_herding_order(own, np.average(own, axis=0, weights=weights))]] = np.arange(len(members))
+
+
+def _pooled(read: Read, rows: IntArray) -> FloatArray:
+    """Features averaged over space, shape ``(n, channels)``."""
+    parts = [read(rows[at : at + _BATCH]) for at in range(0, len(rows), _BATCH)] or [read(rows)]
+    return np.concatenate([part.reshape(len(part), part.shape[1], -1).mean(axis=2) for part in parts])
+
+
+def _herding_order(points: FloatArray, target: FloatArray) -> IntArray:
+    """Greedy order in which the running mean stays nearest to ``target`` (iCaRL, algorithm 4)."""
+    left = np.ones(len(points), bool)
+    total, order = np.zeros_like(target), np.empty(len(points), np.int64)
+    squares = np.square(points).sum(axis=1)
+    for place in range(len(points)):
+        distance = squares - 2 * points @ ((place + 1) * target - total)
+        distance[~left] = np.inf
+        order[place] = int(distance.argmin())
+        left[order[place]] = False
+        total += points[order[place]]
+    return order

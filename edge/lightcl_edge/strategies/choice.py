@@ -1,0 +1,82 @@
+"""Which strategy learns, and why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lightcl_edge.console import format_bytes
+from lightcl_edge.errors import UsageError
+from lightcl_edge.manifest import Manifest
+from lightcl_edge.planner import Plan, available_bytes, plan_closed_form, plan_training
+from lightcl_edge.strategies import STRATEGIES
+from lightcl_edge.strategies.recommended import recommended_for
+
+AUTO = "auto"
+NAMES = (AUTO, *STRATEGIES)
+
+
+@dataclass(frozen=True)
+class StrategyChoice:
+    """A strategy's name and the reason it was chosen.
+
+    Attributes:
+        name: of the strategy.
+        reason: for a person.
+    """
+
+    name: str
+    reason: str
+
+
+def plan_for(
+    strategy: str, manifest: Manifest, engine: str, batch_size: int, pattern_samples: int, images: int
+) -> Plan:
+    """What a strategy's run will need.
+
+    Args:
+        strategy: its name.
+        manifest: of the bundle.
+        engine: ``ort`` or ``torch``.
+        batch_size: samples a step.
+        patterns: samples with patterns a step.
+        images: of the task.
+
+    Returns:
+        The plan.
+    """
+    if STRATEGIES[strategy].trains_head:
+        return plan_training(manifest, engine, batch_size, pattern_samples, images)
+    return plan_closed_form(manifest, images)
+
+
+def choose_strategy(asked: str, manifest: Manifest, engine: str, budget_bytes: int | None) -> StrategyChoice:
+    """Choose by name, or by what fits.
+
+    ``replay`` is the most accurate of those that do not forget (``docs/results-learning.md``) and needs training steps;
+    ``slda`` comes near it without any, so it is what remains where steps do not fit.
+
+    Args:
+        asked: a name, or ``auto``.
+        manifest: of the bundle.
+        engine: ``ort`` or ``torch``.
+        budget_bytes: what the user allows; None for what the machine has.
+
+    Returns:
+        The choice.
+
+    Raises:
+        UsageError: when there is no strategy of that name.
+    """
+    if asked != AUTO:
+        if asked not in STRATEGIES:
+            raise UsageError(f"no strategy {asked!r}; expected one of {', '.join(sorted(NAMES))}")
+        return StrategyChoice(asked, "asked for")
+    limit = available_bytes() if budget_bytes is None else budget_bytes
+    defaults = recommended_for(manifest.defaults, "replay")
+    needed = plan_training(manifest, engine, defaults.batch_size, 0, 0).peak_bytes
+    if needed <= limit:
+        return StrategyChoice("replay", f"its plan of {format_bytes(needed)} fits, and it is the most accurate")
+    return StrategyChoice(
+        "slda",
+        f"replay's plan of {format_bytes(needed)} is above {format_bytes(limit)}; this one needs no training steps",
+    )

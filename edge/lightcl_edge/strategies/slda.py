@@ -1,0 +1,94 @@
+"""Streaming linear discriminant analysis (Hayes and Kanan 2020): no gradient, exact running statistics.
+
+The head stays as exported below its classifier. Each class has the mean of its penultimate activations, all classes
+share one covariance, and the classifier's rows follow in closed form. Nothing depends on the order of samples or tasks,
+so nothing is forgotten: learning ten classes in five tasks gives the classifier of learning them at once.
+
+What differs from the paper: the covariance is the exact within-class one of all samples (theirs is built from means as
+they were when a sample came), and it is shrunk by a share of its own mean variance instead of by an absolute 1e-4.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lightcl_edge.classifier import ROW_SHARPNESS
+from lightcl_edge.engines.contract import Engine, FloatArray, PatternTerm
+from lightcl_edge.manifest import HeadInfo
+from lightcl_edge.strategies.closed_form import write_rows
+from lightcl_edge.strategies.contract import Arrays, Settings, Strategy, Task
+from lightcl_edge.strategies.exported_statistics import read_statistics, take_in
+from lightcl_edge.strategies.statistics import ClassStatistics, DoubleArray, discriminant_rows
+
+
+class Slda(Strategy):
+    """Class means and a shared covariance.
+
+    Args:
+        head: names and shapes of the head.
+        settings: not used.
+    """
+
+    name = "slda"
+    part = "slda"
+    trains_head = False
+    #: Whether the covariance is used; without it the nearest class mean decides.
+    whitened = True
+
+    def __init__(self, head: HeadInfo, settings: Settings) -> None:
+        super().__init__(head, settings)
+        self._statistics = ClassStatistics(head.capacity, head.penultimate_size, full=self.whitened)
+
+    def restore(self, arrays: Arrays) -> None:
+        """Take up the statistics of earlier tasks.
+
+        Args:
+            arrays: what :meth:`memory` gave; may be empty.
+
+        Raises:
+            StateError: when they do not fit this head.
+        """
+        self._statistics = read_statistics(arrays, self.head) or self._statistics
+
+    def memory(self) -> dict[str, NDArray[np.generic]]:
+        """Counts, means and covariance."""
+        return self._statistics.tensors()
+
+    def forget(self, row: int) -> None:
+        """The class's count and mean go, and the covariance with them: the next task takes it from the buffer."""
+        self._statistics.forget(row)
+
+    def active_classes(self, task: Task) -> NDArray[np.bool_]:
+        """All known classes."""
+        return np.arange(self.head.capacity) < task.known_classes
+
+    def begin(self, task: Task, engine: Engine) -> PatternTerm | None:
+        """Add the task's samples to the statistics and write the rows of all classes that have some."""
+        seen = take_in(self._statistics, task, engine)
+        write_rows(engine, seen, *self.rows(self._statistics.means[seen]))
+        return None
+
+    def rows(self, means: DoubleArray) -> tuple[FloatArray, FloatArray]:
+        """Weights and biases of classes with these means, shapes ``(k, d)`` and ``(k,)``."""
+        return discriminant_rows(means, self._statistics.covariance())
+
+
+class Ncm(Slda):
+    """Nearest class mean (Mensink et al. 2013): as ``slda``, with one variance for all directions.
+
+    The order of its logits is that of the distances; the variance only sets how sure the probabilities are.
+
+    Args:
+        head: names and shapes of the head.
+        settings: not used.
+    """
+
+    name = "ncm"
+    part = "ncm"
+    whitened = False
+
+    def rows(self, means: DoubleArray) -> tuple[FloatArray, FloatArray]:
+        """As :meth:`Slda.rows`."""
+        scale = ROW_SHARPNESS / (self._statistics.variance() * means.shape[1])
+        return (scale * means).astype(np.float32), (-0.5 * scale * np.square(means).sum(axis=1)).astype(np.float32)

@@ -1,0 +1,142 @@
+"""Running means and a shared covariance of classes, and the classifier that follows from them in closed form.
+
+Exact: whatever the order and size of the parts in which samples come, counts, means and scatter are those of all
+samples at once (pairwise update of Chan, Golub and LeVeque 1979), up to rounding in float64.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lightcl_edge.engines.contract import FloatArray, IntArray
+
+DoubleArray = NDArray[np.float64]
+
+#: Share of the identity in the covariance; chosen on validation images (``docs/results-learning.md``).
+SHRINKAGE = 0.3
+_COLUMNS = 128
+
+
+class ClassStatistics:
+    """Counts, means and the within-class scatter that all classes share.
+
+    Args:
+        rows: room for so many classes.
+        size: of one sample.
+        full: keep the whole scatter matrix; else only its trace.
+
+    Attributes:
+        counts: samples of each row, shape ``(rows,)``.
+        means: shape ``(rows, size)``; zero where there are no samples.
+        scatter: sum over samples of ``(x - mean of its class)(x - mean of its class)^T``, shape ``(size, size)``, or
+            its trace, shape ``(1, 1)``.
+        scattered: how many samples the scatter is of.
+    """
+
+    def __init__(self, rows: int, size: int, *, full: bool = True) -> None:
+        self.counts: IntArray = np.zeros(rows, np.int64)
+        self.means: DoubleArray = np.zeros((rows, size))
+        self.scatter: DoubleArray = np.zeros((size, size) if full else (1, 1))
+        self.scattered = 0
+        self._full = full
+
+    def _scatter(self, values: DoubleArray, weight: float = 1.0) -> None:
+        """Add the rows' outer products (or their trace), some columns at a time: a device has no room for a copy."""
+        if not self._full:
+            self.scatter += weight * np.square(values).sum()
+            return
+        for start in range(0, len(self.scatter), _COLUMNS):
+            part = slice(start, start + _COLUMNS)
+            self.scatter[part] += weight * (values[:, part].T @ values)
+
+    def add(self, values: FloatArray, labels: IntArray) -> None:
+        """Take in samples.
+
+        Args:
+            values: shape ``(n, size)``.
+            labels: rows, shape ``(n,)``.
+        """
+        for row in np.unique(labels):
+            part = values[labels == row].astype(np.float64)
+            mean, new, old = part.mean(axis=0), len(part), int(self.counts[row])
+            part -= mean
+            self._scatter(part)
+            shift = mean - self.means[row]
+            if old:
+                self._scatter(shift[None], old * new / (old + new))
+            self.means[row] += shift * (new / (old + new))
+            self.counts[row] += new
+        self.scattered += len(labels)
+
+    def add_spread(self, values: FloatArray, labels: IntArray) -> None:
+        """Take only the scatter from samples, around the means that are there; shapes as in :meth:`add`."""
+        if len(labels):
+            self._scatter(values.astype(np.float64) - self.means[labels])
+            self.scattered += len(labels)
+
+    def forget(self, row: int) -> None:
+        """Erase a class; rows above it move down. The shared scatter can't be told apart by class: all of it goes."""
+        self.counts = np.append(np.delete(self.counts, row), 0)
+        self.means = np.append(np.delete(self.means, row, axis=0), np.zeros((1, self.means.shape[1])), axis=0)
+        self.scatter[:] = 0.0
+        self.scattered = 0
+
+    def tensors(self) -> dict[str, NDArray[np.generic]]:
+        """What to keep; of the symmetric scatter the upper half, in float32: half of a state's bytes for 1e-7 of it."""
+        upper, used = np.triu_indices(len(self.scatter)), int(np.flatnonzero(self.counts).max(initial=-1)) + 1
+        return {
+            "counts": self.counts[:used],
+            "means": self.means[:used],
+            "scatter": self.scatter[upper].astype(np.float32),
+            "scattered": np.array([self.scattered], np.int64),
+        }
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, NDArray[np.generic]], rows: int) -> ClassStatistics:
+        """The statistics of :meth:`tensors`, with room for ``rows`` classes."""
+        used, size = tensors["means"].shape
+        made = cls(rows, size, full=tensors["scatter"].size > 1)
+        made.counts[:used] = tensors["counts"]
+        made.means[:used] = tensors["means"]
+        made.scatter[np.triu_indices(len(made.scatter))] = tensors["scatter"]
+        made.scatter += np.triu(made.scatter, 1).T
+        made.scattered = int(tensors["scattered"][0].item())
+        return made
+
+    def variance(self) -> float:
+        """Mean variance of a direction, above 0; a tenth of the means' own size where no class has two samples."""
+        size, used = self.means.shape[1], self.means[self.counts > 0]
+        found = float(np.trace(self.scatter)) / max(1, self.scattered) / size
+        length = float(np.square(used).sum(axis=1).mean()) / size if len(used) else 1.0
+        return found if found > 1e-6 * length else max(0.1 * length, 1e-12)
+
+    def covariance(self, shrinkage: float = SHRINKAGE) -> FloatArray:
+        """The shared covariance, drawn towards a multiple of the identity.
+
+        Args:
+            shrinkage: share of the identity, above 0 to 1.
+
+        Returns:
+            ``(1 - shrinkage) S + shrinkage v I`` with the mean variance ``v``, shape ``(size, size)``.
+        """
+        shrunk = self.scatter.astype(np.float32)
+        shrunk *= (1.0 - shrinkage) / max(1, self.scattered)
+        shrunk.flat[:: len(shrunk) + 1] += shrinkage * self.variance()
+        return shrunk
+
+
+def discriminant_rows(means: DoubleArray, covariance: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Linear discriminant analysis (Fisher 1936): rows whose logits are the classes' log posteriors, equal priors.
+
+    Args:
+        means: of the classes, shape ``(k, d)``.
+        covariance: shared, positive definite, shape ``(d, d)``.
+
+    Returns:
+        ``w_c = S^-1 mu_c``, shape ``(k, d)``, and ``b_c = -mu_c . w_c / 2``, shape ``(k,)``.
+    """
+    weights = np.linalg.solve(covariance, means.T.astype(np.float32)).T
+    return np.ascontiguousarray(weights), (-0.5 * (weights * means).sum(axis=1)).astype(np.float32)
