@@ -59,7 +59,7 @@ def read(folder: Path, last: int) -> list[dict[str, Any]]:
 
 
 def erase_name(folder: Path, name: str) -> None:
-    """Take a class's name out of every line that carries it, whatever the line says.
+    """Take a class's name out of every line; only lists of ``classes`` carry names.
 
     Args:
         folder: the state directory.
@@ -68,16 +68,11 @@ def erase_name(folder: Path, name: str) -> None:
     path = folder / NAME
     if not path.exists():
         return
-    kept = [json.dumps(_without(entry, name)) for entry in read(folder, 10**9)]
-    replace_durably(path, "".join(line + "\n" for line in kept).encode())
-
-
-def _without(value: Any, name: str) -> Any:
-    if isinstance(value, dict):
-        return {key: _without(item, name) for key, item in value.items() if key != name}
-    if isinstance(value, list):
-        return [_without(item, name) for item in value if item != name]
-    return "(forgotten)" if isinstance(value, str) and name in value else value
+    entries = read(folder, 10**9)
+    for entry in entries:
+        if isinstance(entry.get("classes"), list):
+            entry["classes"] = [known for known in entry["classes"] if known != name]
+    replace_durably(path, "".join(json.dumps(entry) + "\n" for entry in entries).encode())
 
 
 def _tail(path: Path) -> bytes | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from lightcl_edge.durable import remove, remove_tree
+from lightcl_edge.forget import finish_forgetting
 from lightcl_edge.pointer import Pointer, read_pointer, write_pointer
 from lightcl_edge.state import State
 
@@ -34,6 +35,7 @@ def recover(state: State) -> None:
         for number in set(state.numbers_on_disk()) - set(state.numbers()):
             remove_tree(state.place(number))
             cleared.append(state.place(number).name)
+    finish_forgetting(state)
     if state.work.is_dir():
         for path in state.work.glob("*.new"):
             remove(path)
