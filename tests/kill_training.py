@@ -111,7 +111,8 @@ def kill_at_random(instants: int, seed: int, folder: Path) -> dict:
         assert _head(state, 2) == wanted[2], f"instant {instant}: other weights"
         assert state.numbers_on_disk() == [1, 2] and not state.has_interrupted_task()
         shutil.rmtree(state.folder)
-    return {"instants": instants, "seed": seed, "seconds_of_an_uninterrupted_run": round(seconds, 3), "seen": dict(seen)}
+    whole_run = {"seconds_of_an_uninterrupted_run": round(seconds, 3)}
+    return {"instants": instants, "seed": seed, **whole_run, "seen": dict(seen)}
 
 
 def _install(state: Path, bundle: Path, data: Path) -> None:

@@ -1,8 +1,8 @@
 """Erase a class from everything a state keeps: its row, its samples, its statistics, its name.
 
 A number always means the same content, so no generation is changed: each is written anew, without the class, under a
-new number. Then ``CURRENT`` moves, and the old ones go. ``STATE/FORGET`` says so; after a power cut the next lock brings
-it to its end, or, where ``CURRENT`` had not moved, clears what was begun.
+new number. Then ``CURRENT`` moves, and the old ones go. ``STATE/FORGET`` says so; after a power cut the next lock
+brings it to its end, or, where ``CURRENT`` had not moved, clears what was begun.
 """
 
 from __future__ import annotations

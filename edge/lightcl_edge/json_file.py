@@ -11,6 +11,10 @@ from typing import Any, NoReturn
 MAX_JSON_BYTES = 4 * 2**20
 
 
+class RepeatedKeyError(ValueError):
+    """JSON with a key that stands twice in one object."""
+
+
 def read_limited(path: Path, limit_bytes: int) -> bytes:
     """A file's content, if it is a file of bearable size.
 
@@ -74,5 +78,5 @@ def _no_constant(name: str) -> NoReturn:
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(value := dict(pairs)) < len(pairs):
         name = Counter(key for key, _ in pairs).most_common(1)[0][0]
-        raise ValueError(f"names {name[:80]!r} twice, expected each key once")
+        raise RepeatedKeyError(f"names {name[:80]!a} twice, expected each key once")
     return value

@@ -29,6 +29,7 @@ from lightcl_edge.state_files import read_generation, read_meta, write_generatio
 from lightcl_edge.state_lock import StateLock, raise_unwritable
 from lightcl_edge.tensor_file import TensorFile
 from lightcl_edge.tensors import read_tensors
+from lightcl_edge.trust import read_trust
 
 #: How many generations stay for ``rollback``.
 KEPT_GENERATIONS = 5
@@ -130,13 +131,23 @@ class State:
             The bundle.
 
         Raises:
-            StateError: when there is no state here.
+            StateError: when there is no state here, or its bundle is not the one that was accepted as signed.
             BundleError: when the copy is damaged.
         """
         if not self.exists():
             raise StateError(
                 f"no state at {self.folder}; check the path, or make one with lightcl-edge train --bundle B --state S"
             )
+        bundle, trust = self.own_bundle(), read_trust(self.folder)
+        if trust is not None and trust.identity != bundle.identity:
+            raise StateError(
+                f"the state at {self.folder} accepted the signed bundle {trust.identity[:12]}..., found "
+                f"{bundle.identity[:12]}...; train with the signed bundle again (--bundle), or restore a copy"
+            )
+        return bundle
+
+    def own_bundle(self) -> Bundle:
+        """As :meth:`bundle`, whether it was accepted or not."""
         return Bundle.open(self.folder / "bundle")
 
     def install_bundle(self, bundle: Bundle) -> int:
@@ -162,22 +173,6 @@ class State:
         remove_tree(old)
         self.note("bundle installed", identity=bundle.identity, model=bundle.manifest.model.name)
         return written
-
-    def check_bundle(self, bundle: Bundle) -> None:
-        """Refuse to mix bundles.
-
-        Args:
-            bundle: what somebody wants to train with.
-
-        Raises:
-            StateError: when the state was made with another one.
-        """
-        own = self.bundle()
-        if own.identity != bundle.identity and self.numbers():
-            raise StateError(
-                f"the state at {self.folder} belongs to bundle {_label(own)}, found {_label(bundle)}; "
-                "use another --state for another bundle"
-            )
 
     def numbers(self) -> list[int]:
         """Numbers of the committed generations on disk, ascending."""
@@ -389,33 +384,3 @@ class State:
         """Forget the running task; a disk that refuses keeps some files that no later task will take up."""
         with suppress(OSError):
             remove_tree(self.work)
-
-
-def _label(bundle: Bundle) -> str:
-    return f"{bundle.manifest.model.name} cut at {bundle.manifest.model.cut} ({bundle.identity[:12]})"
-
-
-def bundle_for(state: State, path: Path | None) -> Bundle:
-    """The bundle to train with: the state's own once it has one.
-
-    Args:
-        state: the state.
-        path: what the user named, or None.
-
-    Returns:
-        The state's copy if there is one (checked to be the same as ``path``), else the one at ``path``.
-
-    Raises:
-        BundleError: when there is neither.
-        StateError: when the two differ.
-    """
-    if path is None and not state.exists():
-        raise BundleError(f"there is no state at {state.folder}; check the path, or name a --bundle to make a new one")
-    if state.exists():
-        if path is None:
-            return state.bundle()
-        named = Bundle.open(path)
-        state.check_bundle(named)
-        own = state.bundle()
-        return own if own.identity == named.identity else named
-    return Bundle.open(path or Path())

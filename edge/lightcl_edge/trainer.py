@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from lightcl_edge.accept import accept, bundle_for
 from lightcl_edge.buffer_fill import fill
 from lightcl_edge.buffer_size import buffer_limit
 from lightcl_edge.bundle import HEAD_PARAMETERS, TRUNK, Bundle
@@ -43,7 +44,8 @@ from lightcl_edge.interrupts import DeferredInterrupt
 from lightcl_edge.manifest import TrainingDefaults
 from lightcl_edge.memory import PhaseMeter, give_back
 from lightcl_edge.planner import refuse_what_does_not_fit
-from lightcl_edge.state import State, bundle_for
+from lightcl_edge.signing import read_public_key
+from lightcl_edge.state import State
 from lightcl_edge.strategies import make_strategy
 from lightcl_edge.strategies.choice import choose_strategy, plan_for
 from lightcl_edge.strategies.contract import Settings
@@ -77,6 +79,7 @@ class TrainOptions:
         seed: of all random choices.
         threads: processors; None for all this process may use.
         memory_budget_bytes: refuse a plan above this; None for what the machine has.
+        key: PEM file of the public key that the bundle must be signed by; None for what the state asks for.
         max_forgetting: largest allowed loss of held-out accuracy on earlier classes; 1 allows any.
     """
 
@@ -97,6 +100,7 @@ class TrainOptions:
     threads: int | None = None
     memory_budget_bytes: int | None = None
     max_forgetting: float = DEFAULT_MAX_FORGETTING
+    key: Path | None = None
 
     def settings(self, defaults: TrainingDefaults, strategy: str) -> TrainingDefaults:
         """The defaults of bundle and strategy with what the user set.
@@ -149,7 +153,8 @@ def train(options: TrainOptions, meter: PhaseMeter, progress: Progress) -> Docum
     """
     started = time.perf_counter()
     state = State(options.state)
-    bundle = bundle_for(state, options.bundle)
+    key = read_public_key(options.key) if options.key else None
+    bundle, trust = bundle_for(state, options.bundle, key)
     dataset = open_dataset(options.data)
     choice = choose_engine(options.engine, bundle)
     defaults = bundle.manifest.defaults
@@ -166,13 +171,14 @@ def train(options: TrainOptions, meter: PhaseMeter, progress: Progress) -> Docum
         assign_rows(bundle.manifest.classes, dataset.classes, bundle.manifest.head.capacity)
     made = state.create()
     with state.lock():
-        if not state.exists() or state.bundle().identity != bundle.identity:
+        if not state.exists() or state.own_bundle().identity != bundle.identity:
             try:
                 bundle = _install(state, bundle, options.threads, meter)
             except BaseException:
                 if made:
                     state.remove()
                 raise
+        accept(state, bundle, options.bundle, trust)
         run = _Run(options, settings, choice, state, bundle, dataset, meter, progress)
         document = run.learn()
     return {
@@ -196,7 +202,7 @@ def _install(state: State, bundle: Bundle, threads: int | None, meter: PhaseMete
         bundle.head_parameters()
         state.install_bundle(bundle)
         give_back()
-    return state.bundle()
+    return state.own_bundle()
 
 
 class _Run:

@@ -12,9 +12,10 @@ _DESCRIPTION = "Makes bundles for devices that keep learning: finds where to cut
 def _commands() -> Iterable[Command]:
     from lightcl_host.commands.cuts import CutsCommand
     from lightcl_host.commands.export import ExportCommand
+    from lightcl_host.commands.keygen import KeygenCommand
     from lightcl_host.commands.prepare import PrepareCommand
 
-    return (PrepareCommand(), ExportCommand(), CutsCommand())
+    return (PrepareCommand(), ExportCommand(), CutsCommand(), KeygenCommand())
 
 
 def main(argv: Sequence[str] | None = None) -> int:

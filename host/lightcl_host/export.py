@@ -20,6 +20,7 @@ from lightcl_host.graph import Cut, choose_by_name, find_cuts
 from lightcl_host.graph_cost import count_cost
 from lightcl_host.onnx_graph import MINIMUM_ONNXRUNTIME, OPSET
 from lightcl_host.provenance import provenance
+from lightcl_host.signer import signer
 from lightcl_host.sources import Source, SourceOptions, open_source
 from lightcl_host.split import Split, split_graph
 from lightcl_host.tensor_bytes import tensors_to_bytes
@@ -49,6 +50,8 @@ class ExportOptions:
         keep_classes: a file that names the network's own classes, which are then kept; or None.
         with_baselines: also write the whole network.
         seed: of everything random; equal seeds give equal bundles.
+        sign: PEM file of the private key to sign the bundle with, or None.
+        release: number of a signed bundle, which devices let only grow; None for the seconds since 1970.
     """
 
     source: SourceOptions
@@ -61,6 +64,8 @@ class ExportOptions:
     keep_classes: Path | None = None
     with_baselines: bool = False
     seed: int = 0
+    sign: Path | None = None
+    release: int | None = None
 
 
 @dataclass(frozen=True)
@@ -95,12 +100,13 @@ def export_bundle(options: ExportOptions, progress: Progress) -> dict[str, Any]:
     started = time.monotonic()
     check_capacity(options.capacity)
     check_replaceable(options.out)
+    sign = signer(options.sign, options.release)
     progress.note(f"exporting {options.source.model} to ONNX")
     source = open_source(options.source)
     cuts = find_cuts(source.graph)
     cut = choose_automatically(cuts) if options.cut == AUTOMATIC else choose_by_name(cuts, options.cut)
     parts = _make(options, source, cut, progress)
-    written = write_bundle(options.out, parts.manifest, parts.files)
+    written = write_bundle(options.out, parts.manifest, parts.files, sign)
     return _document(options, parts, written, time.monotonic() - started)
 
 
@@ -182,6 +188,7 @@ def _document(options: ExportOptions, parts: _Parts, written: Manifest, seconds:
             "images": len(parts.calibration.images),
             "skipped": parts.calibration.skipped,
         },
+        "signed": options.sign is not None,
         "classes": parts.classes,
         "capacity": options.capacity,
         "note": parts.trunk.note,

@@ -65,5 +65,7 @@ def export_options(args: argparse.Namespace, cut: str = AUTOMATIC, data: str | N
         capacity=DEFAULT_CAPACITY if args.max_classes is None else args.max_classes,
         keep_classes=args.keep_classes,
         with_baselines=args.with_baselines,
+        sign=args.sign,
+        release=args.release,
         seed=args.seed,
     )
