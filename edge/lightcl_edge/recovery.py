@@ -39,6 +39,8 @@ def recover(state: State) -> None:
     if state.work.is_dir():
         for path in state.work.glob("*.new"):
             remove(path)
+    if state.drop_finished_task():
+        cleared.append("work")
     if cleared:
         state.note("recovered", cleared=sorted(cleared))
 

@@ -20,9 +20,10 @@ from typing import Any
 
 from lightcl_edge import journal
 from lightcl_edge.bundle import BUFFER, HEAD_PARAMETERS, Bundle
-from lightcl_edge.durable import copy_durably, fsync_folder, make_folders, remove_tree, rename
+from lightcl_edge.durable import copy_durably, fsync_folder, make_folders, remove_tree, rename, replace_durably
 from lightcl_edge.errors import BundleError, StateError
 from lightcl_edge.generation import Generation, Meta
+from lightcl_edge.json_file import read_limited
 from lightcl_edge.odometer import Odometer, Written, read_written
 from lightcl_edge.pointer import Pointer, read_pointer, write_pointer
 from lightcl_edge.state_files import read_generation, read_meta, write_generation
@@ -35,6 +36,8 @@ from lightcl_edge.trust import read_trust
 KEPT_GENERATIONS = 5
 #: What a first task whose start was cut short may leave beside nothing else.
 _OWN = frozenset({"LOCK", "CURRENT", "CURRENT.new", "written.json", "written.json.new", "journal.jsonl", "bundle.new"})
+#: In the work folder: the generation that the running task started from.
+_TASK = "parent"
 _NAME = re.compile(r"^\d{6}$")
 
 
@@ -364,9 +367,35 @@ class State:
         """Add a line to the journal."""
         journal.note(self.folder, event, **details)
 
+    def begin_task(self, parent: int) -> None:
+        """Note what the running task started from: once that is no longer the current generation, the task is over.
+
+        Args:
+            parent: the current generation.
+        """
+        if self._task_parent() != parent:
+            make_folders(self.work)
+            replace_durably(self.work / _TASK, f"{parent}\n".encode())
+
+    def _task_parent(self) -> int | None:
+        with suppress(OSError, ValueError):
+            return int(read_limited(self.work / _TASK, 16))
+        return None
+
+    def drop_finished_task(self) -> bool:
+        """Forget a task whose generation was committed just before its process died.
+
+        Returns:
+            Whether there was one.
+        """
+        stale = self.work.is_dir() and self._task_parent() not in (None, self.current_number())
+        if stale:
+            self.end_task()
+        return stale
+
     def has_interrupted_task(self) -> bool:
         """Whether a task was begun and neither finished nor is running now."""
-        if not self.work.is_dir():
+        if not self.work.is_dir() or self._task_parent() not in (None, self.current_number()):
             return False
         try:
             handle = os.open(self.folder / "LOCK", os.O_RDONLY | os.O_CLOEXEC)

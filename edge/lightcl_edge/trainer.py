@@ -239,6 +239,7 @@ class _Run:
 
     def learn(self) -> Document:
         """Extract, train, judge, commit."""
+        self._state.begin_task(self._old.meta.generation)
         try:
             return self._learn()
         except KeyboardInterrupt:
