@@ -7,21 +7,25 @@ import os
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lightcl_edge.durable import fsync_folder, write_durably
 from lightcl_edge.errors import BundleError
-from lightcl_edge.manifest import MAX_FILES, MAX_MANIFEST_BYTES, FileInfo, Manifest, parse_manifest
+from lightcl_edge.files import sha256_of
+from lightcl_edge.json_file import read_limited
+from lightcl_edge.listing import check_listing, check_name, unpack
+from lightcl_edge.manifest import MANIFEST, MAX_MANIFEST_BYTES, FileInfo, Manifest, parse_manifest
 from lightcl_edge.onnx_wire import refuse_external_data
+from lightcl_edge.refusals import HugeHeaderError, LinkError, NotFiniteError
+from lightcl_edge.signing import MAX_SIGNATURE_BYTES, SIGNATURE, check_signature
 from lightcl_edge.tensor_file import TensorFile
 from lightcl_edge.tensors import read_tensors
 
-MANIFEST = "manifest.json"
 TRUNK = "trunk.onnx"
 HEAD = "head.onnx"
 HEAD_PARAMETERS = "head.safetensors"
@@ -29,17 +33,6 @@ GOLDEN = "golden.safetensors"
 BUFFER = "buffer.safetensors"
 WHOLE_NETWORK = "model.onnx"
 REQUIRED = (TRUNK, HEAD, HEAD_PARAMETERS, GOLDEN)
-MAX_FILE_BYTES = 2 * 2**30
-_HASH_CHUNK_BYTES = 2**20
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file, read in chunks."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_HASH_CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 class Bundle:
@@ -83,21 +76,57 @@ class Bundle:
             return cls._open_folder(where)
         if where.is_file():
             unpacked = tempfile.TemporaryDirectory(prefix="lightcl-bundle-")
-            _unpack(where, Path(unpacked.name))
+            unpack(where, Path(unpacked.name))
             return cls._open_folder(Path(unpacked.name), unpacked)
         raise BundleError(f"no bundle at {where}; expected a bundle folder or .lclb file made by lightcl-host export")
 
     @classmethod
     def _open_folder(cls, folder: Path, unpacked: object = None) -> Bundle:
         manifest_path = folder / MANIFEST
-        if not manifest_path.is_file() or manifest_path.is_symlink():
+        for special in (manifest_path, folder / SIGNATURE):
+            if special.is_symlink():
+                raise LinkError(f"{special.name} is a symbolic link, expected a file")
+        if not manifest_path.is_file():
             raise BundleError(f"{folder} has no {MANIFEST}; expected a bundle made by lightcl-host export")
         if manifest_path.stat().st_size > MAX_MANIFEST_BYTES:
-            raise BundleError(f"{MANIFEST} is larger than {MAX_MANIFEST_BYTES} bytes; export the bundle again")
+            raise HugeHeaderError(f"{MANIFEST} is larger than {MAX_MANIFEST_BYTES} bytes; export the bundle again")
         data = manifest_path.read_bytes()
         manifest = parse_manifest(data)
-        _check_listing(folder, manifest)
+        check_listing(folder, manifest, REQUIRED)
         return cls(folder, manifest, hashlib.sha256(data).hexdigest(), unpacked)
+
+    def all_files(self) -> list[str]:
+        """Every file of the bundle, each checked against the manifest, the manifest among them.
+
+        Returns:
+            Relative names, sorted.
+
+        Raises:
+            BundleError: when one is damaged.
+        """
+        for name in self._files:
+            self.path(name)
+        extra = [SIGNATURE] if (self.folder / SIGNATURE).is_file() else []
+        return sorted([*self._files, MANIFEST, *extra])
+
+    def signature(self) -> bytes | None:
+        """The content of ``manifest.sig``, or None for a bundle that is not signed."""
+        path = self.folder / SIGNATURE
+        return read_limited(path, MAX_SIGNATURE_BYTES) if path.is_file() else None
+
+    def check_signature(self, key: str) -> int:
+        """Check that the bundle is signed by a key; see :func:`lightcl_edge.signing.check_signature`.
+
+        Args:
+            key: the public key, hexadecimal.
+
+        Returns:
+            The release number.
+
+        Raises:
+            SignatureError: when it is not.
+        """
+        return check_signature(self.signature(), (self.folder / MANIFEST).read_bytes(), key)
 
     def has(self, name: str) -> bool:
         """Whether the bundle carries this file."""
@@ -186,86 +215,21 @@ def check_parameters(
         if tensor.dtype != np.float32 or tensor.shape != shape:
             raise BundleError(f"{origin}: {name} is {tensor.dtype} {tensor.shape}, expected float32 {shape}")
         if not np.isfinite(tensor).all():
-            raise BundleError(f"{origin}: {name} holds NaN or infinity, expected finite numbers")
+            raise NotFiniteError(f"{origin}: {name} holds NaN or infinity, expected finite numbers")
         result[name] = tensor.astype(np.float32, copy=False)
     return result
 
 
-def _check_listing(folder: Path, manifest: Manifest) -> None:
-    """The folder holds exactly the files that the manifest lists, with their sizes."""
-    paths = [entry.path for entry in manifest.files]
-    if len(set(paths)) < len(paths):
-        raise BundleError("manifest.json lists a file twice, expected each once")
-    missing = [name for name in REQUIRED if name not in paths]
-    if missing:
-        raise BundleError(f"manifest.json does not list {missing}; the bundle is not complete")
-    for entry in manifest.files:
-        _check_name(entry.path)
-        path = folder / entry.path
-        if path.is_symlink() or not path.is_file():
-            raise BundleError(f"{entry.path} is missing (or is a link); expected a file of {entry.bytes} bytes")
-        size = path.stat().st_size
-        if size != entry.bytes:
-            raise BundleError(
-                f"{entry.path} has {size} bytes, expected {entry.bytes}; it was cut or changed, copy the bundle again"
-            )
-    found = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if not p.is_dir() or p.is_symlink()}
-    unknown = sorted(found - set(paths) - {MANIFEST})
-    if unknown:
-        raise BundleError(
-            f"the bundle holds {unknown[:3]}, which its manifest does not list; remove it or export again"
-        )
-
-
-def _check_name(name: str) -> None:
-    """Refuse names that could leave the folder or hide in it."""
-    parts = PurePosixPath(name).parts
-    strange = (
-        not name or name.startswith("/") or "\\" in name or "\0" in name or ".." in parts or "." in name.split("/")
-    )
-    if strange or len(parts) > 2 or "/".join(parts) != name or name == MANIFEST or len(name) > 200:
-        raise BundleError(f"file name {name[:80]!r} in the bundle; expected a plain relative name such as trunk.onnx")
-
-
-def _unpack(archive: Path, folder: Path) -> None:
-    """Unpack an uncompressed zip after checking every entry."""
-    try:
-        with zipfile.ZipFile(archive) as packed:
-            entries = packed.infolist()
-            if len(entries) > MAX_FILES + 1 or len({entry.filename for entry in entries}) < len(entries):
-                raise BundleError(
-                    f"{archive} has {len(entries)} entries or names one twice, expected at most {MAX_FILES + 1}"
-                )
-            total = 0
-            for entry in entries:
-                if entry.filename != MANIFEST:
-                    _check_name(entry.filename)
-                kind = entry.external_attr >> 28
-                if entry.compress_type != zipfile.ZIP_STORED or entry.is_dir() or kind not in (0, 8):
-                    raise BundleError(
-                        f"{entry.filename} in {archive} is compressed or not a plain file, expected stored files"
-                    )
-                total += entry.file_size
-                if total > min(MAX_FILE_BYTES, archive.stat().st_size):
-                    raise BundleError(f"{archive} claims more content than its own size; it is damaged")
-            for entry in entries:
-                target = folder / entry.filename
-                target.parent.mkdir(parents=True, exist_ok=True)
-                with packed.open(entry) as source, target.open("wb") as file:
-                    shutil.copyfileobj(source, file)
-    except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError, RuntimeError) as error:
-        raise BundleError(
-            f"{archive} is not a bundle ({error}); expected a .lclb made by lightcl-host export"
-        ) from error
-
-
-def write_bundle(out: Path, manifest: Manifest, files: Mapping[str, bytes]) -> Manifest:
+def write_bundle(
+    out: Path, manifest: Manifest, files: Mapping[str, bytes], sign: Callable[[bytes], bytes] | None = None
+) -> Manifest:
     """Write a bundle aside and rename it into place; an existing bundle there is replaced.
 
     Args:
         out: a folder, or a path ending in ``.lclb`` for one uncompressed zip.
         manifest: everything but the file table, which is filled here.
         files: relative name -> content.
+        sign: makes ``manifest.sig`` from the bytes of ``manifest.json``; None for a bundle that is not signed.
 
     Returns:
         The manifest as written.
@@ -274,7 +238,7 @@ def write_bundle(out: Path, manifest: Manifest, files: Mapping[str, bytes]) -> M
         BundleError: when ``out`` exists and is not a bundle, or a name is not allowed.
     """
     for name in files:
-        _check_name(name)
+        check_name(name)
     entries = [FileInfo(name, len(data), hashlib.sha256(data).hexdigest()) for name, data in sorted(files.items())]
     complete = replace(manifest, files=entries)
     parse_manifest(complete.to_json())
@@ -283,6 +247,8 @@ def write_bundle(out: Path, manifest: Manifest, files: Mapping[str, bytes]) -> M
     aside = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
     try:
         content = {MANIFEST: complete.to_json(), **files}
+        if sign is not None:
+            content[SIGNATURE] = sign(content[MANIFEST])
         if out.suffix == ".lclb":
             _write_zip(aside / out.name, content)
             os.replace(aside / out.name, out)

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import json
-import os
+import re
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from lightcl_edge.bundle import sha256_of
-from lightcl_edge.durable import fsync_folder, replace_durably
+from lightcl_edge.durable import fsync_folder, remove, replace_durably
 from lightcl_edge.engines.contract import Parameters
 from lightcl_edge.errors import StateError
+from lightcl_edge.files import sha256_of
+from lightcl_edge.json_file import read_json
 from lightcl_edge.tensor_file import TensorFile
 from lightcl_edge.tensors import write_tensors
 
 #: A checkpoint writes the whole head; more often than this wears out SD cards.
 SECONDS_BETWEEN_CHECKPOINTS = 30.0
+#: In a long task they grow rarer: at most this share of the time trained is lost to a power cut.
+SHARE_AT_RISK = 0.1
+#: A task writes no more than this on its own account, however long it takes and however often it is resumed: with the
+#: spacing above enough for 18 hours. An interrupt by the user writes one more.
+MOST_CHECKPOINTS = 64
+_FILE = re.compile(r"checkpoint-\d+-\d+\.safetensors")
 
 
 @dataclass(frozen=True)
@@ -45,34 +53,64 @@ class Checkpoints:
     def __init__(self, folder: Path, key: str) -> None:
         self._folder, self._key = folder, key
         self._last = time.monotonic()
-        self.bytes_written = 0
+        self._trained_seconds, self._written = 0.0, 0
 
     def load(self) -> tuple[Position, Parameters] | None:
         """The task's position and parameters, or None when there is none or it is torn."""
         try:
-            note = json.loads((self._folder / "checkpoint.json").read_text())
-            if note["key"] != self._key:
+            note = read_json(self._folder / "checkpoint.json")
+            if note["key"] != self._key or not _FILE.fullmatch(note["file"]):
                 return None
             path = self._folder / note["file"]
             if sha256_of(path) != note["sha256"]:
                 return None
-            return Position(**note["position"]), TensorFile(path, StateError)
-        except (OSError, ValueError, KeyError, TypeError, StateError):
+            place = note["position"]
+            position = Position(int(place["epoch"]), int(place["step"]), float(place["loss_sum"]))
+            seconds, written = float(note["trained_seconds"]), int(note["written"])
+            found = position, TensorFile(path, StateError)
+        except (OSError, ValueError, KeyError, TypeError, OverflowError, StateError):
             return None
+        if min(position.epoch, position.step, written, seconds) < 0:
+            return None
+        self._trained_seconds, self._written = seconds, written
+        return found
 
     def due(self) -> bool:
-        """Whether enough time has passed since the last one."""
-        return time.monotonic() - self._last >= SECONDS_BETWEEN_CHECKPOINTS
+        """Whether enough time has passed since the last one, and the task may still write one."""
+        since = time.monotonic() - self._last
+        wanted = max(SECONDS_BETWEEN_CHECKPOINTS, SHARE_AT_RISK * self._trained_seconds)
+        return since >= wanted and self._written < MOST_CHECKPOINTS
 
     def save(self, position: Position, parameters: Parameters) -> None:
         """Write the checkpoint: tensors under a new name first, then the note that points at them."""
+        now = time.monotonic()
+        self._trained_seconds += now - self._last
+        self._last, self._written = now, self._written + 1
         name = f"checkpoint-{position.epoch}-{position.step}.safetensors"
-        written, digest = write_tensors(self._folder / name, parameters)
-        fsync_folder(self._folder)
-        note = {"key": self._key, "file": name, "sha256": digest, "position": asdict(position)}
-        written += replace_durably(self._folder / "checkpoint.json", json.dumps(note).encode())
+        try:
+            _, digest = write_tensors(self._folder / name, parameters)
+            fsync_folder(self._folder)
+            note = {
+                "key": self._key,
+                "file": name,
+                "sha256": digest,
+                "position": asdict(position),
+                "trained_seconds": round(self._trained_seconds, 3),
+                "written": self._written,
+            }
+            replace_durably(self._folder / "checkpoint.json", json.dumps(note).encode())
+        except OSError:
+            with suppress(OSError):  # the disk gets its space back; the one before this still counts
+                self._keep_only(self._pointed_at())
+            raise
+        self._keep_only(name)
+
+    def _pointed_at(self) -> str:
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            return str(read_json(self._folder / "checkpoint.json")["file"])
+        return ""
+
+    def _keep_only(self, name: str) -> None:
         for old in self._folder.glob("checkpoint-*.safetensors"):
             if old.name != name:
-                os.unlink(old)
-        self.bytes_written += written
-        self._last = time.monotonic()
+                remove(old)

@@ -16,6 +16,8 @@ _COMMANDS = {
     "status": "StatusCommand",
     "history": "HistoryCommand",
     "rollback": "RollbackCommand",
+    "forget": "ForgetCommand",
+    "watch": "WatchCommand",
     "verify": "VerifyCommand",
     "doctor": "DoctorCommand",
 }

@@ -1,18 +1,173 @@
-"""Files that are there after a power cut: write aside, sync, rename, sync the folder."""
+"""Files that are there after a power cut: write aside, sync, rename, sync the folder.
+
+Everything that changes a state directory goes through the :class:`Calls` of this module. So a test can put a
+recorder or a failing disk in their place (:func:`calls_through`), and every byte written is counted
+(:func:`counting`).
+"""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import TracebackType
+
+_CHUNK_BYTES = 2**20
+_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+_GROWING_FILE = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+
+
+class Calls:
+    """The system calls that change a disk, one method each. Handles are the system's file descriptors."""
+
+    def create(self, path: Path) -> int:
+        """Open an empty file for writing, made or emptied."""
+        return os.open(path, _NEW_FILE, 0o644)
+
+    def open_to_append(self, path: Path) -> int:
+        """Open a file for writing at its end, made if missing."""
+        return os.open(path, _GROWING_FILE, 0o644)
+
+    def write(self, handle: int, data: memoryview) -> int:
+        """Write some or all of the data; gives how many bytes."""
+        return os.write(handle, data)
+
+    def sync(self, handle: int) -> None:
+        """Make a file's content durable."""
+        os.fsync(handle)
+
+    def close(self, handle: int) -> None:
+        """Close a file."""
+        os.close(handle)
+
+    def sync_folder(self, folder: Path) -> None:
+        """Make a folder's entries (new names, renames, removals) durable."""
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+    def rename(self, source: Path, target: Path) -> None:
+        """Rename a file over another, or a folder to a free name."""
+        os.replace(source, target)
+
+    def remove(self, path: Path) -> None:
+        """Remove a file's name."""
+        os.unlink(path)
+
+    def make_folder(self, path: Path) -> None:
+        """Make one folder."""
+        path.mkdir()
+
+    def remove_folder(self, path: Path) -> None:
+        """Remove an empty folder."""
+        path.rmdir()
+
+
+_active: Calls = Calls()
+_counters: list[Callable[[int], None]] = []
+
+
+@contextmanager
+def calls_through(calls: Calls) -> Iterator[None]:
+    """Let other calls stand in for the system's, for a test."""
+    global _active  # noqa: PLW0603 - the one place where calls are exchanged
+    previous, _active = _active, calls
+    try:
+        yield
+    finally:
+        _active = previous
+
+
+@contextmanager
+def counting(counter: Callable[[int], None]) -> Iterator[None]:
+    """Tell ``counter`` the number of bytes just before each write."""
+    _counters.append(counter)
+    try:
+        yield
+    finally:
+        _counters.remove(counter)
+
+
+class DurableFile:
+    """A file that is written from front to back; :meth:`sync` makes it durable.
+
+    Args:
+        path: the file; its folder must be there.
+        append: go on at its end instead of starting empty.
+    """
+
+    def __init__(self, path: Path, *, append: bool = False) -> None:
+        self.bytes_written = 0
+        self._handle = _active.open_to_append(path) if append else _active.create(path)
+
+    def __enter__(self) -> DurableFile:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Write all of the data; each piece is counted before it is written, so that no crash hides it."""
+        left = memoryview(data)
+        while left:
+            piece = left[:_CHUNK_BYTES]
+            for counter in list(_counters):
+                counter(len(piece))
+            while len(piece):
+                written = _active.write(self._handle, piece)
+                self.bytes_written += written
+                left, piece = left[written:], piece[written:]
+
+    def sync(self) -> None:
+        """Make the content durable."""
+        _active.sync(self._handle)
+
+    def close(self) -> None:
+        """Close the file; a second time does nothing."""
+        if self._handle >= 0:
+            handle, self._handle = self._handle, -1
+            _active.close(handle)
 
 
 def fsync_folder(folder: Path) -> None:
     """Make the folder's entries (new names, renames) durable."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    _active.sync_folder(folder)
+
+
+def rename(source: Path, target: Path) -> None:
+    """Rename, not yet durably: sync the folder, or both folders, afterwards."""
+    _active.rename(source, target)
+
+
+def remove(path: Path) -> None:
+    """Remove a file; one that is not there is fine."""
+    with suppress(FileNotFoundError):
+        _active.remove(path)
+
+
+def make_folders(path: Path) -> None:
+    """Make a folder and those above it; ones that are there are fine."""
+    if path.is_dir():
+        return
+    if path.parent != path:
+        make_folders(path.parent)
+    with suppress(FileExistsError):
+        _active.make_folder(path)
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a file, a link or a folder with all that is in it; links are not followed."""
+    if path.is_dir() and not path.is_symlink():
+        for child in sorted(path.iterdir()):
+            remove_tree(child)
+        _active.remove_folder(path)
+    elif path.is_symlink() or path.exists():
+        remove(path)
 
 
 def write_durably(path: Path, data: bytes) -> int:
@@ -25,12 +180,29 @@ def write_durably(path: Path, data: bytes) -> int:
     Returns:
         The number of bytes written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("wb") as file:
+    make_folders(path.parent)
+    with DurableFile(path) as file:
         file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+        file.sync()
     return len(data)
+
+
+def copy_durably(source: Path, target: Path) -> int:
+    """Copy a file's content piece by piece and sync it; its folder is made if missing.
+
+    Args:
+        source: the file to read.
+        target: the file to write.
+
+    Returns:
+        The number of bytes written.
+    """
+    make_folders(target.parent)
+    with source.open("rb") as original, DurableFile(target) as file:
+        while chunk := original.read(_CHUNK_BYTES):
+            file.write(chunk)
+        file.sync()
+        return file.bytes_written
 
 
 def replace_durably(path: Path, data: bytes) -> int:
@@ -45,6 +217,6 @@ def replace_durably(path: Path, data: bytes) -> int:
     """
     aside = path.with_name(path.name + ".new")
     written = write_durably(aside, data)
-    os.replace(aside, path)
+    rename(aside, path)
     fsync_folder(path.parent)
     return written

@@ -40,12 +40,10 @@ class Extracted:
     Attributes:
         store: features, and labels that index the data set's classes.
         skipped: unreadable images: what was wrong with each.
-        bytes_written: to make the store; 0 when it was there.
     """
 
     store: FeatureStore
     skipped: list[str]
-    bytes_written: int
 
 
 def dataset_fingerprint(dataset: Dataset) -> str:
@@ -77,7 +75,7 @@ def extract(bundle: Bundle, dataset: Dataset, folder: Path, threads: int | None,
     key = f"{bundle.sha256(TRUNK)}:{dataset_fingerprint(dataset)}"
     found = FeatureStore.open(folder, codec.shape, key)
     if found is not None:
-        return Extracted(found, json.loads((folder / "skipped.json").read_text()), 0)
+        return Extracted(found, found.skipped)
     from lightcl_edge.trunk import Trunk
 
     trunk = Trunk(bundle, threads)
@@ -91,9 +89,8 @@ def extract(bundle: Bundle, dataset: Dataset, folder: Path, threads: int | None,
             if images:
                 features = trunk.features_of_pixels(np.stack(images))
                 writer.append(codec.encode(features), np.asarray(labels, np.int64))
-        (folder / "skipped.json").write_text(json.dumps(skipped))
         _check_classes(dataset, writer.labels, skipped)
-        return Extracted(writer.finish(), skipped, writer.bytes_written)
+        return Extracted(writer.finish(skipped), skipped)
     except BaseException:
         writer.abandon()
         raise

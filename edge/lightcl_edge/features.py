@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-import os
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lightcl_edge.durable import DurableFile, fsync_folder, make_folders, remove, replace_durably, write_durably
 from lightcl_edge.errors import StateError
+from lightcl_edge.files import sha256_of
+from lightcl_edge.json_file import read_json
 from lightcl_edge.manifest import FeatureInfo
 
 FloatArray = NDArray[np.float32]
@@ -56,11 +61,11 @@ class FeatureStore:
     """The features and labels of one task, memory-mapped: the file's pages are the kernel's to drop.
 
     Layout in ``folder``: ``features.u8`` (``n`` times ``prod(shape)`` bytes), ``labels.i64`` (little-endian),
-    ``store.json`` (key, count), written last: a store without it is not complete.
+    ``store.json`` (key, count, hashes, what was left out), written last: a store without it is not complete.
     """
 
-    def __init__(self, folder: Path, shape: tuple[int, ...], count: int) -> None:
-        self.folder, self.shape, self.count = folder, shape, count
+    def __init__(self, folder: Path, shape: tuple[int, ...], count: int, skipped: Sequence[str] = ()) -> None:
+        self.folder, self.shape, self.count, self.skipped = folder, shape, count, list(skipped)
         # Read, not mapped: pages of a mapped file stay in the process until it is closed, in the end the whole store.
         self._file = (folder / "features.u8").open("rb", buffering=0)
         self.labels = np.fromfile(folder / "labels.i64", "<i8", count).astype(np.int64)
@@ -83,13 +88,21 @@ class FeatureStore:
     def open(cls, folder: Path, shape: tuple[int, ...], key: str) -> FeatureStore | None:
         """The complete store made under ``key``, or None when there is none."""
         try:
-            note = json.loads((folder / "store.json").read_text())
-            sizes = (folder / "features.u8").stat().st_size, (folder / "labels.i64").stat().st_size
-            count = int(note["count"])
+            note = read_json(folder / "store.json")
+            count, skipped = note["count"], note["skipped"]
+            if note["key"] != key or type(count) is not int or count < 1 or not _all_text(skipped):
+                return None
+            sizes = {"features.u8": count * int(np.prod(shape)), "labels.i64": count * 8}
+            for name, size in sizes.items():
+                if (folder / name).stat().st_size != size or sha256_of(folder / name) != note["sha256"][name]:
+                    return None
         except (OSError, ValueError, KeyError, TypeError):
             return None
-        whole = sizes == (count * int(np.prod(shape)), count * 8)
-        return cls(folder, shape, count) if note.get("key") == key and count > 0 and whole else None
+        return cls(folder, shape, count, skipped)
+
+
+def _all_text(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
 
 
 class FeatureStoreWriter:
@@ -102,31 +115,44 @@ class FeatureStoreWriter:
     """
 
     def __init__(self, folder: Path, shape: tuple[int, ...], key: str) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "store.json").unlink(missing_ok=True)
+        make_folders(folder)
+        remove(folder / "store.json")
         self._folder, self._shape, self._key = folder, shape, key
-        self._features = (folder / "features.u8").open("wb")
+        self._digest = hashlib.sha256()
+        self._features = DurableFile(folder / "features.u8")
         self.labels: list[int] = []
-        self.bytes_written = 0
 
     def append(self, stored: ByteArray, labels: NDArray[np.int64]) -> None:
         """Add a batch of shape ``(n, *shape)`` and its labels."""
         if stored.shape[1:] != self._shape or len(stored) != len(labels):
             raise StateError(f"feature batch of shape {stored.shape}, expected (n, {self._shape}) and a label each")
-        self._features.write(stored.tobytes())
+        data = stored.tobytes()
+        self._features.write(data)
+        self._digest.update(data)
         self.labels += labels.tolist()
 
-    def finish(self) -> FeatureStore:
-        """Make the store durable and open it for reading."""
-        self._features.flush()
-        os.fsync(self._features.fileno())
+    def finish(self, skipped: Sequence[str] = ()) -> FeatureStore:
+        """Make the store durable and open it for reading.
+
+        Args:
+            skipped: what was wrong with each image that was left out.
+
+        Returns:
+            The store.
+        """
+        self._features.sync()
         self._features.close()
-        (self._folder / "labels.i64").write_bytes(np.asarray(self.labels, "<i8").tobytes())
-        note = json.dumps({"key": self._key, "count": len(self.labels), "shape": list(self._shape)})
-        (self._folder / "store.json").write_text(note)
-        self.bytes_written = sum(p.stat().st_size for p in self._folder.iterdir())
-        return FeatureStore(self._folder, self._shape, len(self.labels))
+        labels = np.asarray(self.labels, "<i8").tobytes()
+        write_durably(self._folder / "labels.i64", labels)
+        fsync_folder(self._folder)
+        hashes = {"features.u8": self._digest.hexdigest(), "labels.i64": hashlib.sha256(labels).hexdigest()}
+        note = {"key": self._key, "count": len(self.labels), "skipped": list(skipped), "sha256": hashes}
+        replace_durably(self._folder / "store.json", json.dumps(note).encode())
+        return FeatureStore(self._folder, self._shape, len(self.labels), skipped)
 
     def abandon(self) -> None:
-        """Close without finishing; the next writer starts afresh."""
-        self._features.close()
+        """Close without finishing; the disk gets its space back, the next writer starts afresh."""
+        with suppress(OSError):
+            self._features.close()
+        with suppress(OSError):
+            remove(self._folder / "features.u8")

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from typing import Any, get_args, get_origin, get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
 
 #: Version of the records in ``meta.json``.
 STATE_FORMAT = 1
+#: How many tasks back a state knows what it was taught from.
+REMEMBERED_TASKS = 64
 
 Tensors = dict[str, NDArray[np.generic]]
 
@@ -31,7 +34,9 @@ class Meta:
         images: learned in the last task.
         holdout_accuracy: of the new head on the held-out features of all classes; None when there are none.
         row_scale: the scale that new rows of the classifier start with; None while none was added.
-        bytes_written_total: by all tasks so far, this one included.
+        bytes_written_total: to this state's disk when the generation was committed.
+        sources: fingerprints of the data of the newest tasks it was learned from, oldest first.
+        renumbered_from: the number it had before a class was forgotten; None when that never happened.
         files: name -> SHA-256 of the generation's other files.
         format: of this record.
     """
@@ -49,8 +54,52 @@ class Meta:
     holdout_accuracy: float | None = None
     row_scale: float | None = None
     bytes_written_total: int = 0
+    sources: list[str] = field(default_factory=list)
+    renumbered_from: int | None = None
     files: dict[str, str] = field(default_factory=dict)
     format: int = STATE_FORMAT
+
+
+def meta_from(value: Any) -> Meta:
+    """A record as ``meta.json`` holds it, every value checked for its type.
+
+    Args:
+        value: parsed JSON; unknown keys are ignored, of a known version or not.
+
+    Returns:
+        The record.
+
+    Raises:
+        ValueError: naming what is missing, of another type, or does not go together.
+    """
+    if not isinstance(value, dict):
+        raise ValueError(f"is {type(value).__name__}, expected an object")
+    known = {entry.name for entry in fields(Meta)}
+    hints = get_type_hints(Meta)
+    for name in known & set(value):
+        if not _fits(value[name], hints[name]):
+            raise ValueError(f"{name} is {str(value[name])[:80]!r}, expected {hints[name]}")
+    missing = {"generation", "created", "bundle_identity", "classes", "files", "format"} - set(value)
+    if missing:
+        raise ValueError(f"lacks {sorted(missing)[0]!r}")
+    meta = Meta(**{name: value[name] for name in known & set(value)})
+    if meta.generation < 1 or not 0 <= meta.parent < meta.generation or len(set(meta.classes)) < len(meta.classes):
+        raise ValueError(f"generation {meta.generation} with parent {meta.parent} or repeated classes")
+    return meta
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a JSON value is of a field's type."""
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin is list:
+        return isinstance(value, list) and all(_fits(item, inner[0]) for item in value)
+    if origin is dict:
+        return isinstance(value, dict) and all(_fits(item, inner[1]) for item in value.values())
+    if inner:  # a union
+        return any(_fits(value, option) for option in inner)
+    if hint is float:
+        return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
+    return isinstance(value, hint) and not (hint is int and isinstance(value, bool))
 
 
 @dataclass(frozen=True)

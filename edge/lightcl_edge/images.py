@@ -9,8 +9,7 @@ five runs), ``@1-3/5`` the first three together.
 from __future__ import annotations
 
 import re
-import zipfile
-import zlib
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,13 +19,14 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from lightcl_edge.errors import DataError
+from lightcl_edge.image_file import UNREADABLE, open_image
 from lightcl_edge.manifest import InputInfo
 
 ByteImage = NDArray[np.uint8]
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm", ".gif", ".tif", ".tiff"})
-#: A larger picture is refused before it is decoded: 64 megapixels need 192 MB.
-MAX_PIXELS = 64_000_000
+#: The largest array of an .npz file, unpacked.
+MAX_ARRAY_BYTES = 2**30
 _SELECTION = re.compile(r"^(?P<base>.+)@(?P<first>\d+)(?:-(?P<last>\d+))?/(?P<tasks>\d+)$")
 _INTERPOLATION = {
     "nearest": Image.Resampling.NEAREST,
@@ -215,31 +215,6 @@ def _image_files(folder: Path) -> list[Path]:
     return sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
 
 
-def open_image(path: Path) -> Image.Image:
-    """Open an image file without decoding it.
-
-    Args:
-        path: the file.
-
-    Returns:
-        The image; its pixels are read when they are first used.
-
-    Raises:
-        DataError: when it is missing, not an image, or larger than ``MAX_PIXELS``.
-    """
-    try:
-        image = Image.open(path)
-    except FileNotFoundError as error:
-        raise DataError(f"no image at {path}") from error
-    except IsADirectoryError as error:
-        raise DataError(f"{path} is a folder; name image files, such as {path}/*.jpg") from error
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path} can't be read as an image; expected PNG or JPEG") from error
-    if image.width * image.height > MAX_PIXELS:
-        raise DataError(f"{path} has {image.width} x {image.height} pixels, expected at most {MAX_PIXELS} in all")
-    return image
-
-
 def load_image(path: Path, info: InputInfo) -> ByteImage:
     """One image file at the trunk's input size, shape ``(info.height, info.width, 3)``.
 
@@ -262,8 +237,10 @@ def _decode(image: Image.Image, name: str, info: InputInfo | None) -> ByteImage:
         if info is not None:
             # A JPEG decoder can halve the sides while it reads: a 12-megapixel photo then never exists in full.
             image.draft("RGB", (2 * info.width, 2 * info.height))
-        upright = ImageOps.exif_transpose(image).convert("RGB")
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            upright = ImageOps.exif_transpose(image).convert("RGB")
+    except UNREADABLE as error:
         raise DataError(f"{name} is damaged ({error}); expected a complete image") from error
     finally:
         image.close()
@@ -362,6 +339,9 @@ def _open_npz(path: Path) -> Dataset:
             missing = {"x", "y"} - set(arrays.files)
             if missing:
                 raise DataError(f"{path} lacks {sorted(missing)}; expected arrays x (images) and y (classes)")
+            largest = max((info.file_size for info in arrays.zip.infolist()), default=0) if arrays.zip else 0
+            if largest > MAX_ARRAY_BYTES:
+                raise DataError(f"{path} unpacks to {largest} bytes, expected at most {MAX_ARRAY_BYTES} an array")
             return ArrayDataset(arrays["x"], arrays["y"], str(path))
-    except (OSError, ValueError, EOFError, KeyError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+    except UNREADABLE as error:
         raise DataError(f"{path} can't be read as .npz ({error}); expected arrays x and y without objects") from error

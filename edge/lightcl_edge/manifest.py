@@ -9,13 +9,18 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, TypeVar, get_type_hints
 
 from lightcl_edge.errors import BundleError
+from lightcl_edge.json_file import RepeatedKeyError, parse_json
+from lightcl_edge.refusals import DuplicateNameError, HugeHeaderError
 
+MANIFEST = "manifest.json"
 FORMAT = "lightcl-bundle"
 FORMAT_VERSION = (1, 0)
 MAX_MANIFEST_BYTES = 4 * 2**20
 MAX_FILES = 256
 MAX_CLASSES = 4096
 MAX_NAME_LENGTH = 200
+
+_LARGEST = 1e300
 
 RecordT = TypeVar("RecordT")
 
@@ -255,7 +260,7 @@ class Manifest:
 
 
 def _wrong(where: str, value: object, expected: str) -> BundleError:
-    return BundleError(f"manifest.json: {where} is {str(value)[:80]!r}, expected {expected}")
+    return BundleError(f"manifest.json: {where} is {ascii(value)[:80]}, expected {expected}")
 
 
 def _read_value(kind: Any, value: Any, where: str) -> Any:
@@ -272,12 +277,16 @@ def _read_value(kind: Any, value: Any, where: str) -> Any:
     if hasattr(kind, "__dataclass_fields__"):
         return _read_record(kind, value, where)
     if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
-        if not math.isfinite(value):
+        if not abs(value) < _LARGEST:  # NaN is not either, and an integer of any length compares
             raise _wrong(where, value, "a finite number")
         return float(value)
     if kind is int and isinstance(value, int) and not isinstance(value, bool):
+        if not abs(value) < 2**63:
+            raise _wrong(where, f"a number of {value.bit_length()} bits", "a number of at most 63 bits")
         return value
     if kind is str and isinstance(value, str):
+        if any("\ud800" <= letter <= "\udfff" for letter in value):
+            raise _wrong(where, ascii(value[:80]), "text that UTF-8 can carry")
         return value
     raise _wrong(where, value, f"a value of type {kind.__name__}")
 
@@ -295,18 +304,6 @@ def _read_record(kind: type[RecordT], value: Any, where: str) -> RecordT:
     return kind(**read)
 
 
-def _no_constant(name: str) -> Any:
-    raise BundleError(f"manifest.json holds the number {name}, expected finite numbers only")
-
-
-def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    keys = [key for key, _ in pairs]
-    repeated = {key for key in keys if keys.count(key) > 1} if len(set(keys)) < len(keys) else set()
-    if repeated:
-        raise BundleError(f"manifest.json names {sorted(repeated)[0]!r} twice, expected each key once")
-    return dict(pairs)
-
-
 def parse_manifest(data: bytes) -> Manifest:
     """Read ``manifest.json``.
 
@@ -320,10 +317,12 @@ def parse_manifest(data: bytes) -> Manifest:
         BundleError: naming the value found and what was expected.
     """
     if len(data) > MAX_MANIFEST_BYTES:
-        raise BundleError(f"manifest.json has {len(data)} bytes, expected at most {MAX_MANIFEST_BYTES}")
+        raise HugeHeaderError(f"manifest.json has {len(data)} bytes, expected at most {MAX_MANIFEST_BYTES}")
     try:
-        value = json.loads(data, parse_constant=_no_constant, object_pairs_hook=_no_duplicates)
-    except (ValueError, RecursionError) as error:
+        value = parse_json(data)
+    except RepeatedKeyError as error:
+        raise DuplicateNameError(f"manifest.json {error}; export the bundle again") from error
+    except ValueError as error:
         raise BundleError(f"manifest.json is not JSON: {error}; export the bundle again") from error
     if not isinstance(value, dict) or value.get("format") != FORMAT:
         found = value.get("format") if isinstance(value, dict) else type(value).__name__
@@ -339,7 +338,7 @@ def parse_manifest(data: bytes) -> Manifest:
 def _check(manifest: Manifest) -> None:
     """Refuse values that do not fit each other."""
     shape, feature, head = manifest.feature.shape, manifest.feature, manifest.head
-    if not shape or any(side < 1 for side in shape) or math.prod(shape) > 2**26:
+    if not 1 <= len(shape) <= 8 or any(side < 1 for side in shape) or math.prod(shape) > 2**26:
         raise _wrong("feature.shape", shape, "positive sides, at most 67,108,864 values in all")
     if len(feature.scale) not in (1, shape[0]) or len(feature.scale) != len(feature.zero_point):
         raise _wrong("feature.scale", len(feature.scale), f"1 or {shape[0]} numbers, as many as zero_point")

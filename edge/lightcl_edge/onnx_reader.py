@@ -89,7 +89,7 @@ def read_graph(path: Path) -> Graph:
         data = memoryview(path.read_bytes())
         body = next(field.content for field in fields_of(data) if field.number == 7)
         return _graph(body)
-    except (ValueError, IndexError, KeyError, StopIteration, OSError, struct.error) as error:
+    except (ValueError, IndexError, KeyError, StopIteration, OSError, OverflowError, TypeError, struct.error) as error:
         raise BundleError(f"{path.name} is not a readable ONNX file ({error}); export the bundle again") from error
 
 

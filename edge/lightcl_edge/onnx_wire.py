@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lightcl_edge.errors import BundleError
+from lightcl_edge.refusals import ExternalDataError
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 _MAX_DEPTH = 32
@@ -98,7 +99,8 @@ def refuse_external_data(path: Path) -> None:
         path: the file.
 
     Raises:
-        BundleError: when a tensor lives in another file, or the file is not ONNX.
+        ExternalDataError: when a tensor lives in another file.
+        BundleError: when the file is not ONNX.
     """
     try:
         with (
@@ -110,7 +112,7 @@ def refuse_external_data(path: Path) -> None:
     except ValueError as error:
         raise BundleError(f"{path.name} is not a readable ONNX file ({error}); export the bundle again") from error
     if external:
-        raise BundleError(
+        raise ExternalDataError(
             f"{path.name} keeps tensor data in another file (external data); export it with all data inside"
         )
 

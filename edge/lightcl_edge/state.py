@@ -2,42 +2,42 @@
 
 ``STATE/CURRENT`` names a generation; ``STATE/generations/NNNNNN/`` holds ``head.safetensors``,
 ``strategy.safetensors``, ``holdout.safetensors``, ``buffer.safetensors`` and ``meta.json`` with the others' hashes;
-``STATE/bundle/`` is the device's own copy of the bundle; ``STATE/work/`` belongs to the running task.
+``STATE/bundle/`` is the device's own copy of the bundle; ``STATE/work/`` belongs to the running task. The layout and
+what it guarantees are in ``docs/state.md``.
 """
 
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import re
 import shutil
-import time
-from collections.abc import Mapping
-from contextlib import suppress
-from dataclasses import asdict, fields
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from numpy.typing import NDArray
-
-from lightcl_edge.bundle import BUFFER, HEAD_PARAMETERS, Bundle, sha256_of
-from lightcl_edge.durable import fsync_folder, replace_durably, write_durably
+from lightcl_edge import journal
+from lightcl_edge.bundle import BUFFER, HEAD_PARAMETERS, Bundle
+from lightcl_edge.durable import copy_durably, fsync_folder, make_folders, remove_tree, rename, replace_durably
 from lightcl_edge.errors import BundleError, StateError
-from lightcl_edge.generation import STATE_FORMAT, Generation, Meta, Tensors
+from lightcl_edge.generation import Generation, Meta
+from lightcl_edge.json_file import read_limited
+from lightcl_edge.odometer import Odometer, Written, read_written
+from lightcl_edge.pointer import Pointer, read_pointer, write_pointer
+from lightcl_edge.state_files import read_generation, read_meta, write_generation
 from lightcl_edge.state_lock import StateLock, raise_unwritable
 from lightcl_edge.tensor_file import TensorFile
-from lightcl_edge.tensors import read_tensors, write_tensors
+from lightcl_edge.tensors import read_tensors
+from lightcl_edge.trust import read_trust
 
 #: How many generations stay for ``rollback``.
 KEPT_GENERATIONS = 5
-_HEAD, _STRATEGY, _HOLDOUT, _BUFFER, _META = (
-    "head.safetensors",
-    "strategy.safetensors",
-    "holdout.safetensors",
-    BUFFER,
-    "meta.json",
-)
+#: What a first task whose start was cut short may leave beside nothing else.
+_OWN = frozenset({"LOCK", "CURRENT", "CURRENT.new", "written.json", "written.json.new", "journal.jsonl", "bundle.new"})
+#: In the work folder: the generation that the running task started from.
+_TASK = "parent"
 _NAME = re.compile(r"^\d{6}$")
 
 
@@ -51,7 +51,8 @@ class State:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.work = folder / "work"
-        self._generations = folder / "generations"
+        self.generations = folder / "generations"
+        self._odometer: Odometer | None = None
 
     def exists(self) -> bool:
         """Whether there is a state with a bundle of its own here."""
@@ -68,11 +69,11 @@ class State:
         """
         made = not self.folder.exists()
         try:
-            if not made and not self._generations.is_dir() and any(self.folder.iterdir()):
+            if not made and not self.generations.is_dir() and any(p.name not in _OWN for p in self.folder.iterdir()):
                 raise StateError(
                     f"{self.folder} holds other things and is no state; expected a state, an empty folder or a new path"
                 )
-            self._generations.mkdir(parents=True, exist_ok=True)
+            make_folders(self.generations)
         except OSError as error:
             raise_unwritable(self.folder, error)
         return made
@@ -82,16 +83,49 @@ class State:
         if not self.numbers():
             shutil.rmtree(self.folder, ignore_errors=True)
 
-    def lock(self) -> StateLock:
-        """The exclusive right to change this state.
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """The exclusive right to change this state; what a crash left half-made is cleared first.
 
-        Returns:
-            The lock, taken when it is entered.
+        Yields:
+            Nothing; every byte written inside is counted.
 
         Raises:
             StateError: at once, when another process has it, or the directory can't be written.
         """
-        return StateLock(self.folder)
+        from lightcl_edge.recovery import recover
+
+        with StateLock(self.folder):
+            odometer = Odometer(self.folder, self._bytes_in_records())
+            with odometer.running():
+                odometer.add(len(str(os.getpid())))  # the lock's owner
+                recover(self)
+                self._odometer = odometer
+                try:
+                    yield
+                finally:
+                    self._odometer = None
+
+    def written(self) -> Written:
+        """How many bytes this state has cost its disk."""
+        return self._odometer.written if self._odometer else read_written(self.folder, self._bytes_in_records())
+
+    def end_task(self) -> int:
+        """The running task is over, learned or not: forget its features and checkpoint.
+
+        Returns:
+            The bytes it wrote.
+        """
+        self.clear_work()
+        return self._odometer.end_task() if self._odometer else 0
+
+    def _bytes_in_records(self) -> int:
+        """The total that states of an earlier version kept in their generations."""
+        totals = [0]
+        for number in self.numbers():
+            with suppress(StateError):
+                totals.append(self.meta(number).bytes_written_total)
+        return max(totals)
 
     def bundle(self) -> Bundle:
         """The state's own copy of the bundle.
@@ -100,13 +134,23 @@ class State:
             The bundle.
 
         Raises:
-            StateError: when there is no state here.
+            StateError: when there is no state here, or its bundle is not the one that was accepted as signed.
             BundleError: when the copy is damaged.
         """
         if not self.exists():
             raise StateError(
                 f"no state at {self.folder}; check the path, or make one with lightcl-edge train --bundle B --state S"
             )
+        bundle, trust = self.own_bundle(), read_trust(self.folder)
+        if trust is not None and trust.identity != bundle.identity:
+            raise StateError(
+                f"the state at {self.folder} accepted the signed bundle {trust.identity[:12]}..., found "
+                f"{bundle.identity[:12]}...; train with the signed bundle again (--bundle), or restore a copy"
+            )
+        return bundle
+
+    def own_bundle(self) -> Bundle:
+        """As :meth:`bundle`, whether it was accepted or not."""
         return Bundle.open(self.folder / "bundle")
 
     def install_bundle(self, bundle: Bundle) -> int:
@@ -118,52 +162,66 @@ class State:
         Returns:
             The number of bytes written.
         """
-        aside = self.folder / "bundle.new"
-        shutil.rmtree(aside, ignore_errors=True)
-        written = write_durably(aside / "manifest.json", (bundle.folder / "manifest.json").read_bytes())
-        for entry in bundle.manifest.files:
-            written += write_durably(aside / entry.path, bundle.path(entry.path).read_bytes())
-        for folder in {path.parent for path in aside.rglob("*")}:
+        aside, place, old = (self.folder / f"bundle{end}" for end in (".new", "", ".old"))
+        remove_tree(aside)
+        written = sum(copy_durably(bundle.folder / name, aside / name) for name in bundle.all_files())
+        for folder in sorted({aside, *(path.parent for path in aside.rglob("*"))}):
             fsync_folder(folder)
-        shutil.rmtree(self.folder / "bundle", ignore_errors=True)  # of a state that has learned nothing yet
-        os.rename(aside, self.folder / "bundle")
-        fsync_folder(self.folder)
+        if place.exists():  # of a state that has learned nothing yet
+            remove_tree(old)
+            rename(place, old)
+        rename(aside, place)
+        write_pointer(self.folder, Pointer(0, self.newest()))  # its sync makes the new name durable too
+        fsync_folder(self.folder.absolute().parent)
+        remove_tree(old)
         self.note("bundle installed", identity=bundle.identity, model=bundle.manifest.model.name)
         return written
 
-    def check_bundle(self, bundle: Bundle) -> None:
-        """Refuse to mix bundles.
-
-        Args:
-            bundle: what somebody wants to train with.
-
-        Raises:
-            StateError: when the state was made with another one.
-        """
-        own = self.bundle()
-        if own.identity != bundle.identity and self.numbers():
-            raise StateError(
-                f"the state at {self.folder} belongs to bundle {_label(own)}, found {_label(bundle)}; "
-                "use another --state for another bundle"
-            )
-
     def numbers(self) -> list[int]:
-        """Generation numbers that are on disk, ascending."""
+        """Numbers of the committed generations on disk, ascending."""
+        pointer = read_pointer(self.folder)
+        newest = None if pointer is None else pointer.newest
+        return [number for number in self.numbers_on_disk() if newest is None or number <= newest]
+
+    def numbers_on_disk(self) -> list[int]:
+        """As :meth:`numbers`, with one whose commit a crash cut short."""
         with suppress(OSError):
-            return sorted(int(p.name) for p in self._generations.iterdir() if _NAME.match(p.name))
+            return sorted(int(p.name) for p in self.generations.iterdir() if _NAME.match(p.name) and int(p.name) > 0)
         return []
 
+    def place(self, number: int) -> Path:
+        """The folder of a generation."""
+        return self.generations / f"{number:06d}"
+
     def current_number(self) -> int:
-        """The generation that counts: what ``CURRENT`` names, else the newest whole one, else 0."""
-        with suppress(OSError, ValueError):
-            number = int((self.folder / "CURRENT").read_text())
-            if number == 0 or number in self.numbers():
+        """The generation that counts: what ``CURRENT`` names, else the newest whole one.
+
+        Returns:
+            Its number; 0 when nothing was learned yet.
+
+        Raises:
+            StateError: when ``CURRENT`` is damaged and no generation is whole.
+        """
+        pointer, numbers = read_pointer(self.folder), self.numbers()
+        if pointer is not None and (pointer.current == 0 or pointer.current in numbers):
+            return pointer.current
+        for number in reversed(numbers):
+            if self.is_whole(number):
                 return number
-        for number in reversed(self.numbers()):
-            with suppress(StateError):
-                self.read(number)
-                return number
+        if numbers:
+            raise StateError(
+                f"{self.folder}: CURRENT is damaged and so is each of the generations {numbers}; restore a copy of the "
+                "state, or begin anew with another --state"
+            )
         return 0
+
+    def is_whole(self, number: int) -> bool:
+        """Whether a generation's files are all there and have their hashes."""
+        try:
+            read_generation(self.place(number), number)
+        except StateError:
+            return False
+        return True
 
     def meta(self, number: int) -> Meta:
         """The record of a generation.
@@ -177,23 +235,14 @@ class State:
         Raises:
             StateError: when it is missing or damaged.
         """
-        path = self._generations / f"{number:06d}" / _META
-        try:
-            value = json.loads(path.read_text())
-            known = {entry.name for entry in fields(Meta)}
-            if value["format"] != STATE_FORMAT:
-                raise StateError(
-                    f"{path} has format {value['format']!r}, expected {STATE_FORMAT}; install a newer lightcl-edge"
-                )
-            return Meta(**{key: item for key, item in value.items() if key in known})
-        except (OSError, ValueError, TypeError, KeyError) as error:
-            raise StateError(f"{path} is damaged ({error}); roll back to another generation") from error
+        return read_meta(self.place(number), number)
 
     def read(self, number: int | None = None) -> Generation:
         """Read a generation, every file checked against its hash.
 
         Args:
-            number: which; None for the current one. 0 is the bundle as exported.
+            number: which; None for the current one, whatever another process commits or forgets meanwhile. 0 is the
+                bundle as exported.
 
         Returns:
             The generation.
@@ -201,69 +250,103 @@ class State:
         Raises:
             StateError: when a file is missing or damaged.
         """
-        chosen = self.current_number() if number is None else number
-        if chosen == 0:
+        while number is None:
+            chosen = self.current_number()
+            try:
+                return self.read(chosen)
+            except StateError:
+                if self.current_number() == chosen:
+                    raise
+        if number == 0:
             bundle = self.bundle()
             meta = Meta(0, 0.0, bundle.identity, list(bundle.manifest.classes))
             seed = read_tensors(bundle.path(BUFFER), BundleError) if bundle.has(BUFFER) else {}
             return Generation(meta, TensorFile(bundle.path(HEAD_PARAMETERS), BundleError), {}, {}, seed)
-        meta, folder = self.meta(chosen), self._generations / f"{chosen:06d}"
-        tensors: dict[str, Tensors] = {}
-        for name in (_HEAD, _STRATEGY, _HOLDOUT, _BUFFER):
-            if name == _BUFFER and name not in meta.files:  # of a version that had no buffer
-                tensors[name] = {}
-                continue
-            try:
-                found = sha256_of(folder / name)
-            except OSError as error:
-                raise StateError(f"{folder / name} can't be read ({error}); roll back to another generation") from error
-            if found != meta.files.get(name):
-                raise StateError(f"{folder / name} is damaged (its hash differs); roll back to another generation")
-            if name != _HEAD:
-                tensors[name] = read_tensors(folder / name, StateError)
-        head = TensorFile(folder / _HEAD, StateError)
-        return Generation(meta, head, tensors[_STRATEGY], tensors[_HOLDOUT], tensors[_BUFFER])
+        return read_generation(self.place(number), number)
 
     def commit(self, generation: Generation) -> Meta:
         """Write a generation and make it the current one: after a crash it is there whole, or not at all.
 
         Args:
-            generation: with its final number; ``files`` and the byte count are filled here.
+            generation: with its final number; hashes and the byte count are filled here.
 
         Returns:
             The record as written.
+
+        Raises:
+            OSError: when the disk fails; the old generation then stays, unless the disk refuses that too.
         """
-        meta = generation.meta
-        name = f"{meta.generation:06d}"
-        aside = self._generations / f"{name}.new"
-        shutil.rmtree(aside, ignore_errors=True)
-        content: dict[str, Mapping[str, NDArray[Any]]] = {
-            _HEAD: generation.parameters,
-            _STRATEGY: generation.strategy_state,
-            _HOLDOUT: generation.holdout,
-            _BUFFER: generation.buffer,
-        }
-        results = {file: write_tensors(aside / file, tensors) for file, tensors in content.items()}
-        hashes = {file: digest for file, (_, digest) in results.items()}
-        total = meta.bytes_written_total + sum(count for count, _ in results.values())
-        final = Meta(**{**asdict(meta), "files": hashes, "bytes_written_total": total})
-        write_durably(aside / _META, json.dumps(asdict(final), indent=1, sort_keys=True, allow_nan=False).encode())
-        fsync_folder(aside)
-        os.rename(aside, self._generations / name)
-        fsync_folder(self._generations)
-        replace_durably(self.folder / "CURRENT", f"{meta.generation}\n".encode())
-        self.note("committed", generation=meta.generation, classes=meta.classes)
-        self._prune(meta.generation)
+        number = generation.meta.generation
+        before = Pointer(self.current_number(), self.newest())
+        aside = self.place(number).with_suffix(".new")
+        meta = replace(generation.meta, bytes_written_total=self.written().total_bytes)
+        try:
+            final = write_generation(aside, replace(generation, meta=meta))
+            rename(aside, self.place(number))
+            fsync_folder(self.generations)
+            write_pointer(self.folder, Pointer(number, number))
+        except BaseException:
+            self._take_back(before, aside)
+            raise
+        self.note("committed", generation=number, classes=meta.classes)
+        self._prune(final)
         return final
 
-    def _prune(self, current: int) -> None:
-        """Drop the oldest generations beyond those kept for rollback."""
-        for number in [n for n in self.numbers() if n < current][: -(KEPT_GENERATIONS - 1)]:
-            shutil.rmtree(self._generations / f"{number:06d}", ignore_errors=True)
+    def _take_back(self, before: Pointer, aside: Path) -> None:
+        """After a failed commit: as it was, as far as the disk still allows."""
+        with suppress(OSError):
+            if read_pointer(self.folder) not in (before, None):
+                write_pointer(self.folder, before)
+        with suppress(OSError):
+            remove_tree(aside)
+
+    def _prune(self, current: Meta) -> None:
+        """Drop generations beyond those kept for rollback: the ones that the current was learned from stay first."""
+        kept, parent = [current.generation], current.parent
+        with suppress(StateError):
+            while parent and len(kept) < KEPT_GENERATIONS:
+                kept.append(parent)
+                parent = self.meta(parent).parent
+        others = [number for number in reversed(self.numbers()) if number not in kept]
+        with suppress(OSError):  # what can't be dropped now is dropped after the next task
+            self.drop(others[max(0, KEPT_GENERATIONS - len(kept)) :])
+
+    def back_from(self, number: int) -> int:
+        """Where to go back to from a generation.
+
+        Args:
+            number: the generation, which may be damaged.
+
+        Returns:
+            The one it was learned from; where that is gone or damaged, the newest older one that is whole; else 0.
+        """
+        parent = number
+        with suppress(StateError):
+            parent = self.meta(number).parent
+            if parent == 0 or self.is_whole(parent):
+                return parent
+        return max(
+            (older for older in self.numbers() if older < min(number, parent + 1) and self.is_whole(older)), default=0
+        )
+
+    def drop(self, numbers: list[int]) -> None:
+        """Remove generations; one that a crash leaves half removed is not a generation any more."""
+        for number in numbers:
+            rename(self.place(number), self.place(number).with_suffix(".old"))
+        if numbers:
+            fsync_folder(self.generations)
+        for number in numbers:
+            remove_tree(self.place(number).with_suffix(".old"))
+
+    def newest(self) -> int:
+        """The highest number that was ever committed."""
+        pointer = read_pointer(self.folder)
+        on_disk = max([0, *self.numbers()])
+        return on_disk if pointer is None else max(on_disk, pointer.newest or 0, pointer.current)
 
     def next_number(self) -> int:
-        """A number that no generation on disk has."""
-        return max([self.current_number(), *self.numbers()]) + 1
+        """A number that no committed generation ever had."""
+        return self.newest() + 1
 
     def make_current(self, number: int) -> None:
         """Point ``CURRENT`` at a generation that is whole.
@@ -277,18 +360,42 @@ class State:
         if number != 0 and number not in self.numbers():
             raise StateError(f"no generation {number} in {self.folder}; found {self.numbers()}")
         self.read(number)
-        replace_durably(self.folder / "CURRENT", f"{number}\n".encode())
+        write_pointer(self.folder, Pointer(number, self.newest()))
         self.note("rolled back", generation=number)
 
     def note(self, event: str, **details: Any) -> None:
-        """Add a line to the journal; what happened, for a person, never read back by the program."""
-        line = json.dumps({"time": round(time.time(), 3), "event": event, **details})
-        with (self.folder / "journal.jsonl").open("a") as journal:
-            journal.write(line + "\n")
+        """Add a line to the journal."""
+        journal.note(self.folder, event, **details)
+
+    def begin_task(self, parent: int) -> None:
+        """Note what the running task started from: once that is no longer the current generation, the task is over.
+
+        Args:
+            parent: the current generation.
+        """
+        if self._task_parent() != parent:
+            make_folders(self.work)
+            replace_durably(self.work / _TASK, f"{parent}\n".encode())
+
+    def _task_parent(self) -> int | None:
+        with suppress(OSError, ValueError):
+            return int(read_limited(self.work / _TASK, 16))
+        return None
+
+    def drop_finished_task(self) -> bool:
+        """Forget a task whose generation was committed just before its process died.
+
+        Returns:
+            Whether there was one.
+        """
+        stale = self.work.is_dir() and self._task_parent() not in (None, self.current_number())
+        if stale:
+            self.end_task()
+        return stale
 
     def has_interrupted_task(self) -> bool:
         """Whether a task was begun and neither finished nor is running now."""
-        if not self.work.is_dir():
+        if not self.work.is_dir() or self._task_parent() not in (None, self.current_number()):
             return False
         try:
             handle = os.open(self.folder / "LOCK", os.O_RDONLY | os.O_CLOEXEC)
@@ -303,35 +410,6 @@ class State:
         return True
 
     def clear_work(self) -> None:
-        """Forget the running task."""
-        shutil.rmtree(self.work, ignore_errors=True)
-
-
-def _label(bundle: Bundle) -> str:
-    return f"{bundle.manifest.model.name} cut at {bundle.manifest.model.cut} ({bundle.identity[:12]})"
-
-
-def bundle_for(state: State, path: Path | None) -> Bundle:
-    """The bundle to train with: the state's own once it has one.
-
-    Args:
-        state: the state.
-        path: what the user named, or None.
-
-    Returns:
-        The state's copy if there is one (checked to be the same as ``path``), else the one at ``path``.
-
-    Raises:
-        BundleError: when there is neither.
-        StateError: when the two differ.
-    """
-    if path is None and not state.exists():
-        raise BundleError(f"there is no state at {state.folder}; check the path, or name a --bundle to make a new one")
-    if state.exists():
-        if path is None:
-            return state.bundle()
-        named = Bundle.open(path)
-        state.check_bundle(named)
-        own = state.bundle()
-        return own if own.identity == named.identity else named
-    return Bundle.open(path or Path())
+        """Forget the running task; a disk that refuses keeps some files that no later task will take up."""
+        with suppress(OSError):
+            remove_tree(self.work)

@@ -6,6 +6,7 @@ import errno
 import fcntl
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -24,15 +25,16 @@ class StateLock:
             self._handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
             _take(self._handle)
         except BlockingIOError as error:
-            owner = path.read_text().strip() or "unknown"
+            owner = "".join(filter(str.isdigit, path.read_bytes()[:20].decode("ascii", "replace"))) or "unknown"
             os.close(self._handle)
             raise StateError(
                 f"{self._folder} is being changed by another process (pid {owner}); wait for it or stop it"
             ) from error
         except OSError as error:
             raise_unwritable(self._folder, error)
-        os.ftruncate(self._handle, 0)
-        os.write(self._handle, str(os.getpid()).encode())
+        with suppress(OSError):  # on a full disk the lock holds all the same, only its owner's number is not told
+            os.ftruncate(self._handle, 0)
+            os.write(self._handle, str(os.getpid()).encode())
         return self
 
     def __exit__(

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightcl_edge.errors import LightclError
+from lightcl_edge.tensors import check_header
 
 
 class TensorFile(Mapping[str, NDArray[np.float32]]):
@@ -27,6 +28,7 @@ class TensorFile(Mapping[str, NDArray[np.float32]]):
 
     def __init__(self, path: Path, error_class: type[LightclError]) -> None:
         self._path, self._error_class = path, error_class
+        check_header(path, error_class)
         self._names = self._read(None)
 
     def _read(self, name: str | None) -> dict[str, NDArray[np.float32] | None]:
@@ -38,7 +40,7 @@ class TensorFile(Mapping[str, NDArray[np.float32]]):
                 return {name: file.get_tensor(name)} if name else dict.fromkeys(file.keys())
         except FileNotFoundError as error:
             raise self._error_class(f"{self._path} is missing") from error
-        except (SafetensorError, ValueError, OSError) as error:
+        except (SafetensorError, ValueError, KeyError, TypeError, OSError, OverflowError) as error:
             message = f"{self._path} is damaged ({error}); expected a safetensors file"
             raise self._error_class(message) from error
 

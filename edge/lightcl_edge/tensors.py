@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lightcl_edge.durable import DurableFile, make_folders
 from lightcl_edge.errors import LightclError
+from lightcl_edge.json_file import RepeatedKeyError, parse_json
+from lightcl_edge.refusals import DuplicateNameError, HugeHeaderError
 
+#: An honest header takes about a hundred bytes a tensor.
+MAX_HEADER_BYTES, MAX_TENSORS = 4 * 2**20, 65_536
 #: numpy's name of a little-endian type -> safetensors' name.
 _DTYPES = {"<f4": "F32", "<f8": "F64", "<i8": "I64", "<i4": "I32", "|u1": "U8", "|b1": "BOOL", "<f2": "F16"}
 
@@ -37,12 +42,59 @@ def read_tensors(path: Path, error_class: type[LightclError]) -> dict[str, NDArr
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
+    check_header(path, error_class)
     try:
         return dict(load_file(path))
+    except (SafetensorError, ValueError, KeyError, TypeError, OSError, OverflowError) as error:
+        raise error_class(f"{path} is damaged ({error}); expected a safetensors file") from error
+
+
+def check_header(path: Path, error_class: type[LightclError]) -> None:
+    """Check the header of a safetensors file before a library believes it.
+
+    Args:
+        path: the file.
+        error_class: what to raise when it is missing or no safetensors file; a hostile one is refused by name.
+
+    Raises:
+        LightclError: of ``error_class``, naming the file.
+        HugeHeaderError: when the header is larger than any honest one.
+        DuplicateNameError: when a tensor is named twice.
+    """
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            if length > MAX_HEADER_BYTES:
+                raise HugeHeaderError(f"{path} has a header of {length} bytes, expected at most {MAX_HEADER_BYTES}")
+            header = parse_json(file.read(length))
+        _check_tensors(header, size - 8 - length)
     except FileNotFoundError as error:
         raise error_class(f"{path} is missing") from error
-    except (SafetensorError, ValueError, KeyError, OSError) as error:
+    except RepeatedKeyError as error:
+        raise DuplicateNameError(f"{path}: its header {error}") from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise error_class(f"{path} is damaged ({error}); expected a safetensors file") from error
+
+
+def _check_tensors(header: Any, content_bytes: int) -> None:
+    """Types that numpy has, shapes that fit their bytes, and tensors that follow one another without a gap."""
+    if not isinstance(header, dict) or len(header) > MAX_TENSORS:
+        raise ValueError(f"the header is no object of at most {MAX_TENSORS} tensors")
+    sizes = {safe: int(np.dtype(name).itemsize) for name, safe in _DTYPES.items()}
+    at = 0
+    for start, end, shape, kind in sorted(
+        (*tensor["data_offsets"], tensor["shape"], str(tensor["dtype"]))
+        for name, tensor in header.items()
+        if name != "__metadata__"
+    ):
+        if not all(type(number) is int and 0 <= number < 2**48 for number in (start, end, *shape)) or len(shape) > 16:
+            raise ValueError("an offset or side is no sensible number")
+        if start != at or end - start != math.prod(shape) * sizes[kind]:
+            raise ValueError(f"a tensor of shape {shape} and type {kind} takes bytes {start} to {end}, after {at}")
+        at = end
+    if at != content_bytes:
+        raise ValueError(f"the tensors take {at} bytes, the file has {content_bytes}")
 
 
 def write_tensors(path: Path, tensors: Mapping[str, NDArray[Any]]) -> tuple[int, str]:
@@ -70,8 +122,8 @@ def write_tensors(path: Path, tensors: Mapping[str, NDArray[Any]]) -> tuple[int,
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
     digest = hashlib.sha256()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("wb") as file:
+    make_folders(path.parent)
+    with DurableFile(path) as file:
         for part in (len(text).to_bytes(8, "little"), text):
             file.write(part)
             digest.update(part)
@@ -79,8 +131,7 @@ def write_tensors(path: Path, tensors: Mapping[str, NDArray[Any]]) -> tuple[int,
             for block in _parts_of(tensors[name]):
                 file.write(block)
                 digest.update(block)
-        file.flush()
-        os.fsync(file.fileno())
+        file.sync()
     return 8 + len(text) + end, digest.hexdigest()
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from lightcl_edge.accept import accept, bundle_for
 from lightcl_edge.buffer_fill import fill
 from lightcl_edge.buffer_size import buffer_limit
 from lightcl_edge.bundle import HEAD_PARAMETERS, TRUNK, Bundle
@@ -36,14 +37,15 @@ from lightcl_edge.gate import (
     refuse_harm,
     split_holdout,
 )
-from lightcl_edge.generation import Generation, Meta
+from lightcl_edge.generation import REMEMBERED_TASKS, Generation, Meta
 from lightcl_edge.head_start import start_new_rows
 from lightcl_edge.images import Dataset, open_dataset
 from lightcl_edge.interrupts import DeferredInterrupt
 from lightcl_edge.manifest import TrainingDefaults
 from lightcl_edge.memory import PhaseMeter, give_back
 from lightcl_edge.planner import refuse_what_does_not_fit, spare_step_bytes
-from lightcl_edge.state import State, bundle_for
+from lightcl_edge.signing import read_public_key
+from lightcl_edge.state import State
 from lightcl_edge.strategies import make_strategy
 from lightcl_edge.strategies.choice import choose_strategy, plan_for
 from lightcl_edge.strategies.contract import Settings
@@ -77,6 +79,7 @@ class TrainOptions:
         seed: of all random choices.
         threads: processors; None for all this process may use.
         memory_budget_bytes: refuse a plan above this; None for what the machine has.
+        key: PEM file of the public key that the bundle must be signed by; None for what the state asks for.
         max_forgetting: largest allowed loss of held-out accuracy on earlier classes; 1 allows any.
     """
 
@@ -97,6 +100,7 @@ class TrainOptions:
     threads: int | None = None
     memory_budget_bytes: int | None = None
     max_forgetting: float = DEFAULT_MAX_FORGETTING
+    key: Path | None = None
 
     def settings(self, defaults: TrainingDefaults, strategy: str) -> TrainingDefaults:
         """The defaults of bundle and strategy with what the user set.
@@ -149,7 +153,8 @@ def train(options: TrainOptions, meter: PhaseMeter, progress: Progress) -> Docum
     """
     started = time.perf_counter()
     state = State(options.state)
-    bundle = bundle_for(state, options.bundle)
+    key = read_public_key(options.key) if options.key else None
+    bundle, trust = bundle_for(state, options.bundle, key)
     dataset = open_dataset(options.data) if isinstance(options.data, str) else options.data
     choice = choose_engine(options.engine, bundle)
     defaults = bundle.manifest.defaults
@@ -166,17 +171,19 @@ def train(options: TrainOptions, meter: PhaseMeter, progress: Progress) -> Docum
         assign_rows(bundle.manifest.classes, dataset.classes, bundle.manifest.head.capacity)
     made = state.create()
     with state.lock():
-        if not state.exists() or state.bundle().identity != bundle.identity:
+        if not state.exists() or state.own_bundle().identity != bundle.identity:
             try:
                 bundle = _install(state, bundle, options.threads, meter)
             except BaseException:
                 if made:
                     state.remove()
                 raise
+        accept(state, bundle, options.bundle, trust)
         run = _Run(options, settings, choice, state, bundle, dataset, meter, progress)
         document = run.learn()
     return {
         **document,
+        "bytes_written": state.written().last_task_bytes,
         "strategy_reason": strategy.reason,
         "plan": plan.document(),
         "peak_rss_bytes": meter.peak_rss_bytes,
@@ -195,7 +202,7 @@ def _install(state: State, bundle: Bundle, threads: int | None, meter: PhaseMete
         bundle.head_parameters()
         state.install_bundle(bundle)
         give_back()
-    return state.bundle()
+    return state.own_bundle()
 
 
 class _Run:
@@ -219,6 +226,7 @@ class _Run:
         self._old = state.read()
         self._earlier = Holdout.from_tensors(self._old.holdout, self._codec.shape)
         self._number = state.next_number()
+        self._source = dataset_fingerprint(dataset)
         head = bundle.manifest.head
         self._classes = assign_rows(self._old.meta.classes, dataset.classes, head.capacity)
         self._strategy = make_strategy(
@@ -231,6 +239,7 @@ class _Run:
 
     def learn(self) -> Document:
         """Extract, train, judge, commit."""
+        self._state.begin_task(self._old.meta.generation)
         try:
             return self._learn()
         except KeyboardInterrupt:
@@ -239,8 +248,8 @@ class _Run:
             raise InterruptedTaskError(
                 f"interrupted; what was learned before is unchanged. The same command goes on {where}"
             ) from None
-        except LightclError:
-            self._state.clear_work()
+        except LightclError as error:
+            self._state.note("not learned", kind=error.kind, bytes_written=self._state.end_task())
             raise
 
     def _learn(self) -> Document:
@@ -287,25 +296,23 @@ class _Run:
             buffer = self._filled(extracted.store, labels, train_rows)
         # A signal that comes now waits: the answer must say what really was committed.
         with DeferredInterrupt(), self._meter.phase("commit"):
-            written = extracted.bytes_written + checkpoints.bytes_written
             facts = {"holdout_accuracy": held_out_accuracy, "row_scale": row_scale, "images": len(labels)}
-            meta = self._commit(engine, holdout, buffer, facts, written)
+            meta = self._commit(engine, holdout, buffer, facts)
         engine.close()
         document = self._document(meta, extracted, loss, resumed)
         memory = {"samples": len(buffer), "bytes": buffer.bytes}
         return {**document, "per_class": judgement.document(), "buffer": memory}
 
     def _rng(self, *stream: int) -> np.random.Generator:
-        """Random numbers that depend on seed, generation and stream alone, so that a resumed run repeats them."""
-        return np.random.default_rng([self._options.seed, self._number, *stream])
+        """Random numbers that depend on seed, parent and stream alone, so that a resumed run repeats them."""
+        return np.random.default_rng([self._options.seed, self._old.meta.generation + 1, *stream])
 
     def _key(self) -> str:
         """Equal for equal runs from equal states: then a checkpoint fits."""
         about = {
             "bundle": self._bundle.identity,
             "from": self._old.meta.generation,
-            "to": self._number,
-            "data": dataset_fingerprint(self._dataset),
+            "data": self._source,
             "settings": asdict(self._settings),
             "seed": self._options.seed,
             "engine": self._choice.name,
@@ -359,9 +366,7 @@ class _Run:
         logits = [engine.logits(self._codec.decode(holdout.features[part])) for part in parts(rows)]
         return np.concatenate(logits) if logits else np.empty((0, self._bundle.manifest.head.capacity), np.float32)
 
-    def _commit(
-        self, engine: Engine, holdout: Holdout, buffer: FeatureBuffer, facts: Mapping[str, Any], written: int
-    ) -> Meta:
+    def _commit(self, engine: Engine, holdout: Holdout, buffer: FeatureBuffer, facts: Mapping[str, Any]) -> Meta:
         """Write the new generation; the running task is then over."""
         old = self._old.meta
         meta = Meta(
@@ -374,12 +379,12 @@ class _Run:
             engine=self._choice.name,
             engine_reason=self._choice.reason,
             tasks=old.tasks + 1,
-            bytes_written_total=old.bytes_written_total + written,
+            sources=[*old.sources, self._source][-REMEMBERED_TASKS:],
             **facts,
         )
         kept = joined(self._old.strategy_state, self._strategy)
         final = self._state.commit(Generation(meta, engine.views(), kept, holdout.tensors(), buffer.tensors()))
-        self._state.clear_work()
+        self._state.end_task()
         return final
 
     def _document(self, meta: Meta, extracted: Extracted, loss: float, resumed: bool) -> Document:
@@ -397,6 +402,5 @@ class _Run:
             "epochs": self._settings.epochs if self._strategy.trains_head else 0,
             "loss": loss,
             "holdout_accuracy": meta.holdout_accuracy,
-            "bytes_written": meta.bytes_written_total - self._old.meta.bytes_written_total,
             "resumed": resumed,
         }

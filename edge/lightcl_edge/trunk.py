@@ -7,7 +7,9 @@ from numpy.typing import NDArray
 
 from lightcl_edge.bundle import HEAD, TRUNK, Bundle
 from lightcl_edge.errors import BundleError
+from lightcl_edge.head_session import HeadSession
 from lightcl_edge.images import normalise
+from lightcl_edge.refusals import MixedBundleError
 from lightcl_edge.sessions import inference_session
 
 FloatArray = NDArray[np.float32]
@@ -43,7 +45,7 @@ class Trunk:
         """
         features = self._session.run(["features"], {"image": images})[0]
         if features.shape[1:] != self._shape:
-            raise BundleError(
+            raise MixedBundleError(
                 f"trunk.onnx gives features of shape {features.shape[1:]}, the manifest says {self._shape}"
             )
         return features
@@ -81,6 +83,11 @@ def check_golden(bundle: Bundle, threads: int | None = None) -> dict[str, float]
         raise BundleError(f"golden.safetensors: images are {images.dtype} {images.shape}, expected uint8 {wanted}")
     features = Trunk(bundle, threads).features_of_pixels(images.astype(np.uint8, copy=False))
     logits = inference_session(bundle.path(HEAD), threads).run(["logits"], {"features": features})[0]
+    learned = HeadSession(bundle, bundle.head_parameters(), threads).logits(features)
+    if learned.shape != logits.shape or not relative_error(learned, logits) <= info.golden.logit_tolerance:
+        raise MixedBundleError(
+            "head.safetensors holds other weights than head.onnx: they are not of one bundle; copy the bundle again"
+        )
     errors = {}
     for name, found, limit in (
         ("feature", features, info.golden.feature_tolerance),
@@ -88,12 +95,12 @@ def check_golden(bundle: Bundle, threads: int | None = None) -> dict[str, float]
     ):
         expected = golden[f"{name}s"].astype(np.float32, copy=False)
         if expected.shape != found.shape:
-            raise BundleError(f"golden {name}s have shape {expected.shape}, this machine gives {found.shape}")
+            raise MixedBundleError(f"golden {name}s have shape {expected.shape}, this machine gives {found.shape}")
         errors[f"{name}_error"] = relative_error(found, expected)
         if not errors[f"{name}_error"] <= limit:
-            raise BundleError(
+            raise MixedBundleError(
                 f"on this machine the {name}s of the golden images differ from the host's by "
                 f"{errors[f'{name}_error']:.2e} (relative), expected at most {limit:.2e}; "
-                "export with --trunk-dtype fp32 or check the bundle"
+                "export with --trunk-dtype fp32, or look whether trunk and head are of one bundle"
             )
     return errors

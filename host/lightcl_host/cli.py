@@ -15,6 +15,7 @@ def _commands() -> Iterable[Command]:
     from lightcl_host.commands.cost import CostCommand
     from lightcl_host.commands.cuts import CutsCommand
     from lightcl_host.commands.export import ExportCommand
+    from lightcl_host.commands.keygen import KeygenCommand
     from lightcl_host.commands.merge_reports import ReportCommand
     from lightcl_host.commands.prepare import PrepareCommand
     from lightcl_host.commands.pretrain import PretrainCommand
@@ -28,6 +29,7 @@ def _commands() -> Iterable[Command]:
         BenchmarkCommand(),
         PretrainCommand(),
         ReportCommand(),
+        KeygenCommand(),
     )
 
 

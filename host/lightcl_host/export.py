@@ -22,6 +22,7 @@ from lightcl_host.onnx_graph import MINIMUM_ONNXRUNTIME, OPSET
 from lightcl_host.provenance import provenance
 from lightcl_host.pruning import RECOVERY_EPOCHS, PruningOptions, PruningRecord, prune_source
 from lightcl_host.seed_buffer import SeedOptions, seed_buffer
+from lightcl_host.signer import signer
 from lightcl_host.sources import Source, SourceOptions, open_source
 from lightcl_host.split import Split, split_graph
 from lightcl_host.tensor_bytes import tensors_to_bytes
@@ -56,6 +57,8 @@ class ExportOptions:
         seed_buffer_size: samples or bytes of them; None for the device's default.
         analysis: folder of ``lightcl-host analyze`` that decides on the cut, or None.
         device: name of the device profile that the cut is to fit, or None.
+        sign: PEM file of the private key to sign the bundle with, or None.
+        release: number of a signed bundle, which devices let only grow; None for the seconds since 1970.
     """
 
     source: SourceOptions
@@ -74,6 +77,8 @@ class ExportOptions:
     seed_buffer_size: str | None = None
     analysis: Path | None = None
     device: str | None = None
+    sign: Path | None = None
+    release: int | None = None
 
 
 @dataclass(frozen=True)
@@ -110,6 +115,7 @@ def export_bundle(options: ExportOptions, progress: Progress, source: Source | N
     started = time.monotonic()
     check_capacity(options.capacity)
     check_replaceable(options.out)
+    sign = signer(options.sign, options.release)
     if source is None:
         progress.note(f"exporting {options.source.model} to ONNX")
         source = open_source(options.source)
@@ -120,7 +126,7 @@ def export_bundle(options: ExportOptions, progress: Progress, source: Source | N
         source, pruning = prune_source(source, choice.cut, asked, progress)
         choice = replace(choice, cut=choose_by_name(find_cuts(source.graph), choice.cut.name))
     parts = _make(options, source, choice, pruning, progress)
-    written = write_bundle(options.out, parts.manifest, parts.files)
+    written = write_bundle(options.out, parts.manifest, parts.files, sign)
     return _document(options, parts, written, time.monotonic() - started)
 
 
@@ -223,6 +229,7 @@ def _document(options: ExportOptions, parts: _Parts, written: Manifest, seconds:
             "skipped": parts.calibration.skipped,
         },
         "pruning": None if parts.pruning is None else parts.pruning.document(),
+        "signed": options.sign is not None,
         "classes": parts.classes,
         "capacity": options.capacity,
         "note": parts.trunk.note,

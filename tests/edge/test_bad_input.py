@@ -15,8 +15,8 @@ from small_bundle import make_bundle, make_folder
 
 
 def snapshot(folder: Path) -> dict[str, bytes]:
-    """Everything in a folder, the lock's owner and the journal aside."""
-    files = (p for p in folder.rglob("*") if p.is_file() and p.name not in ("LOCK", "journal.jsonl"))
+    """Everything in a folder, the lock's owner, the journal and the count of bytes written aside."""
+    files = (p for p in folder.rglob("*") if p.is_file() and p.name not in ("LOCK", "journal.jsonl", "written.json"))
     return {str(p.relative_to(folder)): p.read_bytes() for p in files}
 
 

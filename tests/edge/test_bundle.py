@@ -151,7 +151,7 @@ def test_tensors_that_do_not_fit(bundle, tmp_path):
         write_tensors(tmp_path / "t", tensors)
         rebuild(bundle, **{"head.safetensors": (tmp_path / "t").read_bytes()})
         refused(bundle, says)
-    rebuild(bundle, **{"head.safetensors": b"\xff" * 40})
+    rebuild(bundle, **{"head.safetensors": b"\x02" + bytes(7) + b"{]"})
     refused(bundle, "is damaged")
 
 

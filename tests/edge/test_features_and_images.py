@@ -91,10 +91,9 @@ def test_every_mode_becomes_rgb(tmp_path, mode):
 
 
 def test_too_many_pixels_are_refused_before_decoding(tmp_path, monkeypatch):
-    import lightcl_edge.images as images
 
     Image.new("L", (100, 100)).save(tmp_path / "a.png")
-    monkeypatch.setattr(images, "MAX_PIXELS", 9_999)
+    monkeypatch.setattr("lightcl_edge.image_file.MAX_PIXELS", 9_999)
     with pytest.raises(DataError, match="expected at most 9999"):
         load_image(tmp_path / "a.png", CROP)
 

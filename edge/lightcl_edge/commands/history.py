@@ -4,16 +4,28 @@ from __future__ import annotations
 
 import argparse
 import time
+from typing import TYPE_CHECKING
 
 from lightcl_edge.commands.arguments import add_state
 from lightcl_edge.console import Command, Document, table
+
+if TYPE_CHECKING:
+    from lightcl_edge.state import State
 
 #: As in :mod:`lightcl_edge.state`, which a --help must not import.
 KEPT_GENERATIONS = 5
 
 
+#: How many of the newest events are told.
+EVENTS = 20
+
+
 class HistoryCommand(Command):
-    """List the generations that are kept and can be rolled back to: the newest five."""
+    """List the generations that can be rolled back to, and what happened of late.
+
+    Five are kept: the current one, those it was learned from, then the newest others. Each one's files are checked
+    against their hashes; a damaged one is said to be so.
+    """
 
     name = "history"
     example = "lightcl-edge history --state state"
@@ -24,28 +36,17 @@ class HistoryCommand(Command):
 
     def run(self, args: argparse.Namespace) -> Document:
         """Read every generation's record."""
+        from lightcl_edge import journal
         from lightcl_edge.state import State
 
         state = State(args.state)
         bundle = state.bundle()
         current = state.current_number()
-        metas = [state.meta(number) for number in state.numbers()]
         return {
             "current": current,
             "exported_classes": len(bundle.manifest.classes),
-            "generations": [
-                {
-                    "generation": meta.generation,
-                    "created": meta.created,
-                    "parent": meta.parent,
-                    "classes": meta.classes,
-                    "holdout_accuracy": meta.holdout_accuracy,
-                    "strategy": meta.strategy,
-                    "engine": meta.engine,
-                    "images": meta.images,
-                }
-                for meta in metas
-            ],
+            "generations": [_entry(state, number) for number in state.numbers()],
+            "events": journal.read(state.folder, EVENTS),
         }
 
     def render(self, document: Document) -> str:
@@ -55,9 +56,50 @@ class HistoryCommand(Command):
             mark = "*" if entry["generation"] == document["current"] else ""
             when = time.strftime("%Y-%m-%d %H:%M", time.localtime(entry["created"]))
             held_out = entry["holdout_accuracy"]
-            accuracy = "-" if held_out is None else f"{held_out:.1%}"
+            accuracy = "damaged" if entry["problem"] else "-" if held_out is None else f"{held_out:.1%}"
             rows.append([f"{entry['generation']}{mark}", when, str(len(entry["classes"])), accuracy])
         mark = "*" if document["current"] == 0 else ""
         rows.insert(0, [f"0{mark}", "as exported", str(document["exported_classes"]), "-"])
         kept = f"* in use; the newest {KEPT_GENERATIONS} generations are kept"
-        return table(rows, ["generation", "created", "classes", "held-out accuracy"]) + f"\n{kept}"
+        lines = [table(rows, ["generation", "created", "classes", "held-out accuracy"]), kept]
+        lines += [entry["problem"] for entry in document["generations"] if entry["problem"]]
+        if document["events"]:
+            lines += ["", "events", *(_event_line(event) for event in document["events"])]
+        return "\n".join(lines)
+
+
+def _entry(state: State, number: int) -> Document:
+    """What is known of a generation, whole or not."""
+    from lightcl_edge.errors import StateError
+    from lightcl_edge.generation import Meta
+
+    problem = None
+    meta = Meta(number, 0.0, "", [])
+    try:
+        meta = state.meta(number)
+        state.read(number)
+    except StateError as error:
+        problem = str(error)
+    return {
+        "generation": number,
+        "created": meta.created,
+        "parent": meta.parent,
+        "classes": meta.classes,
+        "holdout_accuracy": meta.holdout_accuracy,
+        "strategy": meta.strategy,
+        "engine": meta.engine,
+        "images": meta.images,
+        "renumbered_from": meta.renumbered_from,
+        "problem": problem,
+    }
+
+
+def _event_line(event: Document) -> str:
+    when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(_number(event.get("time"))))
+    details = ", ".join(f"{key} {value}" for key, value in event.items() if key not in ("time", "event"))
+    return f"  {when}  {event['event']}" + (f"  {details}" if details else "")
+
+
+def _number(value: object) -> float:
+    """A time as the journal tells it, which is a file that anybody may have changed."""
+    return float(value) if isinstance(value, int | float) and 0 <= value < 2**32 else 0.0

@@ -12,7 +12,8 @@ from lightcl_edge.errors import StateError
 class RollbackCommand(Command):
     """Go back to an earlier generation.
 
-    Later generations stay on disk, so that ``rollback --to`` can go forward again.
+    Later generations stay on disk, so that ``rollback --to`` can go forward again. A damaged generation is never
+    gone back to; what was written to the disk so far stays counted.
     """
 
     name = "rollback"
@@ -22,7 +23,10 @@ class RollbackCommand(Command):
         """Declare the command's own arguments."""
         add_state(parser)
         parser.add_argument(
-            "--to", type=int, help="generation (default: the one that the current was learned from; 0: as exported)"
+            "--to",
+            type=int,
+            metavar="N",
+            help="generation (default: the one that the current was learned from; 0: as exported)",
         )
 
     def run(self, args: argparse.Namespace) -> Document:
@@ -35,9 +39,9 @@ class RollbackCommand(Command):
             current = state.current_number()
             if args.to is None and current == 0:
                 raise StateError(f"{args.state} has no generation to go back from; generation 0 is the bundle itself")
-            target = state.meta(current).parent if args.to is None else args.to
+            target = state.back_from(current) if args.to is None else args.to
             state.make_current(target)
-            state.clear_work()
+            state.end_task()
         return {"generation": target, "from": current, "classes": state.read(target).meta.classes}
 
     def render(self, document: Document) -> str:

@@ -27,6 +27,7 @@ class StatusCommand(Command):
         generation = state.read()
         meta, model = generation.meta, bundle.manifest.model
         features, held_out = (part.get("features") for part in (generation.buffer, generation.holdout))
+        written = state.written()
         return {
             "generation": meta.generation,
             "classes": meta.classes,
@@ -50,7 +51,9 @@ class StatusCommand(Command):
                 "samples": 0 if held_out is None else len(held_out),
                 "bytes": 0 if held_out is None else int(held_out.nbytes),
             },
-            "bytes_written_total": meta.bytes_written_total,
+            "bytes_written_total": written.total_bytes,
+            "bytes_written_last_task": written.last_task_bytes,
+            "bytes_written_running_task": written.task_bytes,
             "interrupted_task": state.has_interrupted_task(),
         }
 
@@ -64,7 +67,8 @@ class StatusCommand(Command):
             f"  bundle {bundle['model']}, cut at {bundle['cut']}, {bundle['trunk_dtype']} trunk",
             f"  memory of {count(buffer['samples'], 'sample')}, {format_bytes(buffer['bytes'])}; "
             f"{document['held_out']['samples']} held out, {format_bytes(document['held_out']['bytes'])}",
-            f"  {format_bytes(document['bytes_written_total'])} written in all",
+            f"  {format_bytes(document['bytes_written_total'])} written to disk in all, "
+            f"{format_bytes(document['bytes_written_last_task'])} by the last task",
         ]
         if document["strategy"]:
             lines.insert(

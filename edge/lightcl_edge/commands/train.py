@@ -60,6 +60,9 @@ class TrainCommand(Command):
             help="reject a head that loses more held-out accuracy on earlier classes, 0 to 1 (default: 0.2; 1: never)",
         )
         parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same weights (default: 0)")
+        parser.add_argument(
+            "--key", type=Path, metavar="PUB", help="accept only bundles signed by this key, now and from now on"
+        )
         add_threads(parser)
 
     def run(self, args: argparse.Namespace) -> Document:
@@ -85,6 +88,7 @@ class TrainCommand(Command):
             threads=args.threads,
             memory_budget_bytes=parse_bytes(args.memory_budget) if args.memory_budget else None,
             max_forgetting=args.max_forgetting,
+            key=args.key,
         )
         return train(options, PhaseMeter(), args.progress)
 

@@ -15,7 +15,8 @@ from lightcl_edge.errors import BundleError, ExitCode
 class VerifyCommand(Command):
     """Check a bundle on this machine.
 
-    Every file's hash, the head's tensors, and that trunk and head give the host's results for the golden images.
+    Every file's hash, the head's tensors, and that trunk and head give the host's results for the golden images. With
+    --key also that the bundle is signed by that key (lightcl-host keygen, lightcl-host export --sign).
     """
 
     name = "verify"
@@ -24,6 +25,7 @@ class VerifyCommand(Command):
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare the command's own arguments."""
         parser.add_argument("bundle", type=Path, help="bundle folder or .lclb file")
+        parser.add_argument("--key", type=Path, metavar="PUB", help="the public key the bundle must be signed by (PEM)")
         add_threads(parser)
 
     def run(self, args: argparse.Namespace) -> Document:
@@ -33,6 +35,16 @@ class VerifyCommand(Command):
 
         bundle = Bundle.open(args.bundle)
         problems: list[str] = []
+        release = None
+        if args.key:
+            from lightcl_edge.refusals import SignatureError
+            from lightcl_edge.signing import read_public_key
+
+            key = read_public_key(args.key)
+            try:
+                release = bundle.check_signature(key)
+            except SignatureError as error:
+                problems.append(str(error))
         for entry in bundle.manifest.files:
             _note(problems, partial(bundle.path, entry.path))
         _note(problems, bundle.head_parameters)
@@ -46,6 +58,9 @@ class VerifyCommand(Command):
             "problems": problems,
             "bundle": str(args.bundle),
             "identity": bundle.identity,
+            "signed": bundle.signature() is not None,
+            "signature_checked": release is not None,
+            "release": release,
             "files": len(bundle.manifest.files),
             "bytes": sum(entry.bytes for entry in bundle.manifest.files),
             **errors,
@@ -56,8 +71,12 @@ class VerifyCommand(Command):
         size = f"{document['files']} files, {format_bytes(document['bytes'])}"
         if not document["ok"]:
             return f"{document['bundle']}: {len(document['problems'])} problems ({size})"
+        signature = "not asked for (--key)" if document["signed"] else "none"
+        if document["signature_checked"]:
+            signature = f"good, release {document['release']}"
         return (
             f"{document['bundle']}: good ({size})\n"
+            f"  signature: {signature}\n"
             f"  golden images: features differ by {document['feature_error']:.1e}, "
             f"logits by {document['logit_error']:.1e} (relative, root mean square)"
         )

@@ -96,6 +96,12 @@ def add_export_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--with-baselines", action="store_true", help="add the whole network, to profile training all of it"
     )
+    parser.add_argument(
+        "--sign", type=Path, metavar="KEY", help="sign the bundle with this private key (lightcl-host keygen)"
+    )
+    parser.add_argument(
+        "--release", type=int, metavar="N", help="number of a signed bundle; devices refuse a lower one (default: time)"
+    )
 
 
 def three_numbers(text: str | None, option: str) -> tuple[float, float, float] | None:

@@ -83,6 +83,8 @@ def export_options(
         with_baselines=args.with_baselines,
         sparsity=args.sparsity,
         recovery_epochs=epochs,
+        sign=args.sign,
+        release=args.release,
         seed=args.seed,
         seed_buffer=args.seed_buffer,
         seed_buffer_size=args.seed_buffer_size,

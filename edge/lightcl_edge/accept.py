@@ -1,0 +1,72 @@
+"""Which bundle a training uses: the state's own once it has one, and no other that it must not take."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lightcl_edge.bundle import Bundle
+from lightcl_edge.durable import replace_durably
+from lightcl_edge.errors import BundleError, StateError
+from lightcl_edge.signing import SIGNATURE
+from lightcl_edge.state import State
+from lightcl_edge.trust import Trust, check_trust, pin, read_trust
+
+
+def bundle_for(state: State, path: Path | None, key: str | None = None) -> tuple[Bundle, Trust | None]:
+    """The bundle to train with.
+
+    Args:
+        state: the state.
+        path: what the user named, or None.
+        key: the public key that it must be signed by, hexadecimal; None for what the state asks for.
+
+    Returns:
+        The state's copy if there is one and ``path`` is the same, else the one at ``path``; and what the state is to
+        trust from now on.
+
+    Raises:
+        BundleError: when there is neither, or it is not signed as it must be.
+        StateError: when the two differ.
+    """
+    if path is None:
+        if not state.exists():
+            raise BundleError(
+                f"there is no state at {state.folder}; check the path, or name a --bundle to make a new one"
+            )
+        own = state.bundle()
+        pinned = read_trust(state.folder)
+        return own, pinned if pinned and key in (None, pinned.key) else check_trust(state.folder, own, key)
+    named = Bundle.open(path)
+    trust = check_trust(state.folder, named, key)
+    if not state.exists():
+        return named, trust
+    own = state.own_bundle()
+    if own.identity == named.identity:
+        return own, trust
+    if state.numbers():
+        raise StateError(
+            f"the state at {state.folder} belongs to bundle {_label(own)}, found {_label(named)}; "
+            "use another --state for another bundle"
+        )
+    return named, trust
+
+
+def accept(state: State, bundle: Bundle, path: Path | None, trust: Trust | None) -> None:
+    """Remember the trust, and the signature it rests on where the state's copy has another.
+
+    Args:
+        state: the state; its lock is held and its bundle installed.
+        bundle: the state's own.
+        path: what the user named, or None.
+        trust: of :func:`bundle_for`.
+    """
+    if trust is None:
+        return
+    signature = Bundle.open(path).signature() if path is not None else None
+    if signature is not None and signature != bundle.signature():
+        replace_durably(bundle.folder / SIGNATURE, signature)
+    pin(state.folder, trust)
+
+
+def _label(bundle: Bundle) -> str:
+    return f"{bundle.manifest.model.name} cut at {bundle.manifest.model.cut} ({bundle.identity[:12]})"

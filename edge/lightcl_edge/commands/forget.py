@@ -1,0 +1,43 @@
+"""``lightcl-edge forget``."""
+
+from __future__ import annotations
+
+import argparse
+
+from lightcl_edge.commands.arguments import add_state
+from lightcl_edge.console import Command, Document, count
+
+
+class ForgetCommand(Command):
+    """Erase a class: its row, its samples, its statistics and its name, in every generation.
+
+    Generations get new numbers, so that a number never changes its meaning; the class's row is free for another one. An
+    interrupted task is given up, since it may hold the class's features. What training changed below the classifier
+    can't be taken out again. The state's bundle and your own image files are not touched.
+    """
+
+    name = "forget"
+    example = "lightcl-edge forget --state state --class cat"
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Declare the command's own arguments."""
+        add_state(parser)
+        parser.add_argument("--class", dest="class_name", required=True, metavar="NAME", help="the class to erase")
+
+    def run(self, args: argparse.Namespace) -> Document:
+        """Write every generation anew without the class."""
+        from lightcl_edge.forget import forget
+        from lightcl_edge.state import State
+
+        state = State(args.state)
+        state.bundle()
+        with state.lock():
+            return forget(state, args.class_name)
+
+    def render(self, document: Document) -> str:
+        """One line."""
+        left = ", ".join(document["classes"]) or "none"
+        return (
+            f"{document['class']} is forgotten in {count(document['generations_rewritten'], 'generation')}, "
+            f"{count(document['samples_erased'], 'sample')} erased; generation {document['generation']} knows: {left}"
+        )

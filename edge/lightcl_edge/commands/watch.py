@@ -1,0 +1,84 @@
+"""``lightcl-edge watch``."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from pathlib import Path
+
+from lightcl_edge.commands.arguments import add_state, positive
+from lightcl_edge.console import Command, Document, count
+from lightcl_edge.errors import UsageError
+
+
+class WatchCommand(Command):
+    """Learn a folder of labelled images as it fills.
+
+    DIR has one sub-folder a class; whoever labels drops images there. Whole files (unchanged for --settle seconds) are
+    moved to DIR/.learning and learned in batches; then they are in DIR/.learned, filed by generation, or in
+    DIR/.set-aside if they can't be read or the gate refused them. Restarts, kills and power cuts lose no image and
+    learn none twice. docs/watch.md has a systemd unit with a memory limit.
+    """
+
+    name = "watch"
+    example = "lightcl-edge watch spool/ --bundle bundle --state state --train '--epochs 3 --memory-budget 200MiB'"
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Declare the command's own arguments."""
+        parser.add_argument("folder", type=Path, metavar="DIR", help="the folder to watch")
+        add_state(parser)
+        parser.add_argument("--bundle", type=Path, help="bundle of lightcl-host export; needed the first time only")
+        parser.add_argument("--min-images", type=positive, default=32, metavar="N", help="images a batch (default: 32)")
+        parser.add_argument(
+            "--max-wait", type=_seconds, default=300.0, metavar="S", help="seconds after which fewer do (default: 300)"
+        )
+        parser.add_argument(
+            "--settle", type=_seconds, default=2.0, metavar="S", help="seconds a file must stay unchanged (default: 2)"
+        )
+        parser.add_argument(
+            "--interval", type=_seconds, default=5.0, metavar="S", help="seconds between two looks (default: 5)"
+        )
+        parser.add_argument("--once", action="store_true", help="learn what is there, then end")
+        parser.add_argument("--delete-learned", action="store_true", help="keep no copy of learned images")
+        parser.add_argument("--train", default="", metavar="OPTIONS", help="options for lightcl-edge train, in quotes")
+
+    def run(self, args: argparse.Namespace) -> Document:
+        """Watch."""
+        from lightcl_edge.spool import Spool
+        from lightcl_edge.watcher import Watcher, WatchOptions
+
+        try:
+            more = shlex.split(args.train)
+        except ValueError as error:
+            raise UsageError(f"--train {args.train!r}: {error}; expected options as on a command line") from error
+        for word in more:
+            if word.split("=")[0] in ("--state", "--data", "--bundle", "--json", "--quiet"):
+                raise UsageError(f"--train sets {word}, which watch itself does; expected other options")
+        if args.bundle:
+            more += ["--bundle", str(args.bundle)]
+        options = WatchOptions(
+            state=args.state,
+            train_arguments=more,
+            minimum_images=args.min_images,
+            longest_wait_seconds=args.max_wait,
+            interval_seconds=max(0.05, args.interval),
+            once=args.once,
+            delete_learned=args.delete_learned,
+        )
+        return Watcher(Spool(args.folder, args.settle), options, args.progress).run()
+
+    def render(self, document: Document) -> str:
+        """One line."""
+        learned = count(document["images"], "image")
+        return f"{learned} learned in {document['batches']} rounds, {document['set_aside_images']} set aside"
+
+
+def _seconds(text: str) -> float:
+    """A number of seconds of 0 or more."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < 1e9:
+        raise argparse.ArgumentTypeError(f"found {text!r}, expected seconds, 0 or more")
+    return value

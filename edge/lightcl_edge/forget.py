@@ -1,0 +1,169 @@
+"""Erase a class from everything a state keeps: its row, its samples, its statistics, its name.
+
+A number always means the same content, so no generation is changed: each is written anew, without the class, under a
+new number. Then ``CURRENT`` moves, and the old ones go. ``STATE/FORGET`` says so; after a power cut the next lock
+brings it to its end, or, where ``CURRENT`` had not moved, clears what was begun.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lightcl_edge import journal
+from lightcl_edge.bundle import TRUNK, Bundle
+from lightcl_edge.classifier import BIAS, WEIGHT
+from lightcl_edge.console import Document
+from lightcl_edge.durable import fsync_folder, remove, rename, replace_durably
+from lightcl_edge.errors import StateError, UsageError
+from lightcl_edge.feature_buffer import FeatureBuffer, buffer_identity
+from lightcl_edge.features import FeatureCodec
+from lightcl_edge.generation import Generation
+from lightcl_edge.json_file import read_json
+from lightcl_edge.pointer import Pointer, write_pointer
+from lightcl_edge.state import State
+from lightcl_edge.state_files import write_generation
+from lightcl_edge.strategies.kept import forget_row
+
+NOTE = "FORGET"
+
+
+def forget(state: State, name: str) -> Document:
+    """Erase a class. Called with the lock held.
+
+    Args:
+        state: the state.
+        name: the class.
+
+    Returns:
+        The document of ``forget --json``.
+
+    Raises:
+        UsageError: when no generation knows the class.
+        StateError: when the current generation is damaged. Other damaged ones are dropped: they may hold samples.
+    """
+    bundle, current = state.bundle(), state.current_number()
+    numbers = [number for number in state.numbers() if state.is_whole(number)]
+    if current:
+        state.read(current)
+    known = [number for number in numbers if name in state.meta(number).classes]
+    if not known:
+        classes = state.read().meta.classes
+        raise UsageError(f"no class {name!r} in any generation of {state.folder}; the current one knows {classes}")
+    state.end_task()  # features of an interrupted task may be of this class
+    first = state.newest() + 1
+    renamed = {0: 0, **{number: first + place for place, number in enumerate(numbers)}}
+    erased = 0
+    for number in numbers:
+        generation = _renumbered(state.read(number), renamed)
+        if number in known:
+            generation, samples = without_class(generation, name, bundle)
+            erased = max(erased, samples)
+        aside = state.place(renamed[number]).with_suffix(".new")
+        write_generation(aside, generation)
+        rename(aside, state.place(renamed[number]))
+    fsync_folder(state.generations)
+    replace_durably(state.folder / NOTE, json.dumps({"below": first, "class": name}).encode())
+    write_pointer(state.folder, Pointer(renamed[current], renamed[numbers[-1]]))
+    finish_forgetting(state)
+    return {
+        "class": name,
+        "generation": renamed[current],
+        "classes": state.read().meta.classes,
+        "generations_rewritten": len(known),
+        "samples_erased": erased,
+        "renumbered": {str(old): new for old, new in renamed.items() if old},
+    }
+
+
+def finish_forgetting(state: State) -> None:
+    """Drop the generations from before, and the class's name; does nothing when nobody was forgetting.
+
+    Args:
+        state: the state; its lock is held.
+    """
+    path = state.folder / NOTE
+    if not path.exists():
+        return
+    with suppress(ValueError, KeyError, TypeError):
+        value = read_json(path)
+        below, name = int(value["below"]), str(value["class"])
+        if state.newest() >= below:  # else CURRENT never moved: as if it had not been asked for
+            state.drop([number for number in state.numbers() if number < below])
+            journal.erase_name(state.folder, name)
+            state.note("forgot a class", generation=state.current_number())
+    remove(path)
+    fsync_folder(state.folder)
+
+
+def _renumbered(generation: Generation, renamed: Mapping[int, int]) -> Generation:
+    meta = generation.meta
+    was = meta.generation
+    parent = renamed.get(meta.parent, 0)
+    return replace(generation, meta=replace(meta, generation=renamed[was], parent=parent, renumbered_from=was))
+
+
+def without_class(generation: Generation, name: str, bundle: Bundle) -> tuple[Generation, int]:
+    """A generation as if it had never been shown a class, but for the weights below the classifier.
+
+    Args:
+        generation: that knows the class.
+        name: the class.
+        bundle: what its numbers mean.
+
+    Returns:
+        The generation: the class's row is gone, later rows are one lower, the last is zero and free again. And how many
+        samples were erased.
+    """
+    meta, head = generation.meta, bundle.manifest.head
+    row = meta.classes.index(name)
+    identity = buffer_identity(FeatureCodec(bundle.manifest.feature), bundle.sha256(TRUNK))
+    buffer = FeatureBuffer.from_tensors(generation.buffer, identity)
+    holdout, held = _without_samples(generation.holdout, row)
+    left = buffer.forget(row)
+    return (
+        Generation(
+            replace(meta, classes=[known for known in meta.classes if known != name], holdout_accuracy=None),
+            _HeadWithout(generation.parameters, row),
+            forget_row(generation.strategy_state, head, row),
+            holdout,
+            left.tensors() if generation.buffer else {},
+        ),
+        held + len(buffer) - len(left),
+    )
+
+
+def _without_samples(holdout: Mapping[str, NDArray[Any]], row: int) -> tuple[dict[str, NDArray[np.generic]], int]:
+    if not holdout:
+        return {}, 0
+    labels = holdout["labels"]
+    keep = labels != row
+    kept = labels[keep]
+    return {"features": holdout["features"][keep], "labels": kept - (kept > row)}, int((~keep).sum())
+
+
+class _HeadWithout(Mapping[str, NDArray[np.float32]]):
+    """The head's tensors, read one by one, with one row of the classifier taken out and a zero row at the end."""
+
+    def __init__(self, parameters: Mapping[str, NDArray[np.float32]], row: int) -> None:
+        self._parameters, self._row = parameters, row
+
+    def __getitem__(self, name: str) -> NDArray[np.float32]:
+        tensor = self._parameters[name]
+        if name not in (WEIGHT, BIAS):
+            return tensor
+        if not 0 <= self._row < len(tensor):
+            raise StateError(f"{name} has {len(tensor)} rows, the class to forget has row {self._row}")
+        return np.concatenate([np.delete(tensor, self._row, axis=0), np.zeros_like(tensor[:1])])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._parameters)
+
+    def __len__(self) -> int:
+        return len(self._parameters)

@@ -1,0 +1,90 @@
+"""``STATE/journal.jsonl``: what happened, one JSON line an event, for a person; the program never acts on it."""
+
+from __future__ import annotations
+
+import json
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from lightcl_edge.durable import DurableFile, replace_durably
+
+NAME = "journal.jsonl"
+#: When the file grows beyond this, its older half goes.
+MAX_JOURNAL_BYTES = 256 * 2**10
+
+
+def note(folder: Path, event: str, **details: Any) -> None:
+    """Add a line. A disk that refuses it must not undo what the line tells of: then there is none.
+
+    Args:
+        folder: the state directory.
+        event: what happened.
+        details: whatever JSON can carry.
+    """
+    path = folder / NAME
+    line = (json.dumps({"time": round(time.time(), 3), "event": event, **details}) + "\n").encode()
+    with suppress(OSError):
+        kept = _tail(path)
+        if kept is not None:
+            replace_durably(path, kept + line)
+            return
+        torn = path.exists() and path.stat().st_size > 0 and not _ends_a_line(path)
+        with DurableFile(path, append=True) as file:
+            file.write(b"\n" + line if torn else line)
+            file.sync()
+
+
+def read(folder: Path, last: int) -> list[dict[str, Any]]:
+    """The newest events, oldest first; lines that a crash tore are left out.
+
+    Args:
+        folder: the state directory.
+        last: at most this many.
+
+    Returns:
+        Objects with ``time`` and ``event`` at least.
+    """
+    found: list[dict[str, Any]] = []
+    with suppress(OSError):
+        with (folder / NAME).open("rb") as file:
+            data = file.read(2 * MAX_JOURNAL_BYTES)
+        for line in data.splitlines():
+            with suppress(ValueError, RecursionError):
+                entry = json.loads(line)
+                if isinstance(entry, dict) and isinstance(entry.get("event"), str):
+                    found.append(entry)
+    return found[-last:]
+
+
+def erase_name(folder: Path, name: str) -> None:
+    """Take a class's name out of every line; only lists of ``classes`` carry names.
+
+    Args:
+        folder: the state directory.
+        name: the class.
+    """
+    path = folder / NAME
+    if not path.exists():
+        return
+    entries = read(folder, 10**9)
+    for entry in entries:
+        if isinstance(entry.get("classes"), list):
+            entry["classes"] = [known for known in entry["classes"] if known != name]
+    replace_durably(path, "".join(json.dumps(entry) + "\n" for entry in entries).encode())
+
+
+def _tail(path: Path) -> bytes | None:
+    """The newer half of a file that has grown too large, else None."""
+    if not path.exists() or path.stat().st_size <= MAX_JOURNAL_BYTES:
+        return None
+    with path.open("rb") as file:
+        file.seek(-MAX_JOURNAL_BYTES // 2, 2)
+        return file.read().partition(b"\n")[2]
+
+
+def _ends_a_line(path: Path) -> bool:
+    with path.open("rb") as file:
+        file.seek(-1, 2)
+        return file.read(1) == b"\n"

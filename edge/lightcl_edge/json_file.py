@@ -1,0 +1,82 @@
+"""Small JSON files that nobody should trust: read with a limit, strictly, with one kind of error."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any, NoReturn
+
+#: No file of a state that is read through here comes near this.
+MAX_JSON_BYTES = 4 * 2**20
+
+
+class RepeatedKeyError(ValueError):
+    """JSON with a key that stands twice in one object."""
+
+
+def read_limited(path: Path, limit_bytes: int) -> bytes:
+    """A file's content, if it is a file of bearable size.
+
+    Args:
+        path: the file.
+        limit_bytes: the largest size.
+
+    Returns:
+        Its bytes.
+
+    Raises:
+        ValueError: when it is larger.
+        OSError: when it can't be read.
+    """
+    with path.open("rb") as file:
+        data = file.read(limit_bytes + 1)
+    if len(data) > limit_bytes:
+        raise ValueError(f"larger than {limit_bytes} bytes")
+    return data
+
+
+def parse_json(data: bytes) -> Any:
+    """JSON without NaN, infinities and repeated keys.
+
+    Args:
+        data: UTF-8.
+
+    Returns:
+        The value.
+
+    Raises:
+        ValueError: when it is anything else.
+    """
+    try:
+        return json.loads(data.decode(), parse_constant=_no_constant, object_pairs_hook=_no_duplicates)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+
+
+def read_json(path: Path, limit_bytes: int = MAX_JSON_BYTES) -> Any:
+    """A JSON file.
+
+    Args:
+        path: the file.
+        limit_bytes: the largest size.
+
+    Returns:
+        The value.
+
+    Raises:
+        ValueError: when it is too large or not JSON.
+        OSError: when it can't be read.
+    """
+    return parse_json(read_limited(path, limit_bytes))
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"holds the number {name}, expected finite numbers only")
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(value := dict(pairs)) < len(pairs):
+        name = Counter(key for key, _ in pairs).most_common(1)[0][0]
+        raise RepeatedKeyError(f"names {name[:80]!a} twice, expected each key once")
+    return value

@@ -1,0 +1,118 @@
+"""How many bytes a state directory has cost its disk, through crashes, rejected runs and rollbacks.
+
+``STATE/written.json`` holds the figures. It is not written at each write: the disk's figure runs ahead by up to
+``RESERVED_BYTES`` while a process works, and is set right when it lets go of the state. A process that is killed
+leaves the figure that ran ahead, so that the total is never too small.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from lightcl_edge.durable import counting, replace_durably
+from lightcl_edge.json_file import read_json
+
+NAME = "written.json"
+RESERVED_BYTES = 4 * 2**20
+
+
+@dataclass(frozen=True)
+class Written:
+    """What was written.
+
+    Attributes:
+        total_bytes: since the state was made.
+        task_bytes: since the last task ended, by whatever runs of the present one there were.
+        last_task_bytes: by the last task that ended, committed or not.
+    """
+
+    total_bytes: int = 0
+    task_bytes: int = 0
+    last_task_bytes: int = 0
+
+
+def read_written(folder: Path, at_least: int = 0) -> Written:
+    """The figures of a state directory.
+
+    Args:
+        folder: the state directory.
+        at_least: the total when there is no readable file (a state of an earlier version).
+
+    Returns:
+        The figures; beside a running process, or after a killed one, not less than what was really written.
+    """
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        value = read_json(folder / NAME)
+        found = Written(**{name: int(value[name]) for name in asdict(Written())})
+        if min(asdict(found).values()) >= 0:
+            return found
+    return Written(total_bytes=at_least)
+
+
+class Odometer:
+    """Counts what this process writes while it holds a state.
+
+    Args:
+        folder: the state directory.
+        at_least: see :func:`read_written`.
+    """
+
+    def __init__(self, folder: Path, at_least: int = 0) -> None:
+        self._path = folder / NAME
+        self._exact = read_written(folder, at_least)
+        self._promised = self._exact.total_bytes
+        self._saving, self._changed = False, False
+
+    @property
+    def written(self) -> Written:
+        """The figures now."""
+        return self._exact
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Count every write inside, and leave the exact figures at the end."""
+        with counting(self.add):
+            try:
+                yield
+            finally:
+                if self._changed:
+                    with suppress(OSError):  # a full disk leaves the figure that ran ahead, which is safe
+                        self._save(0)
+
+    def add(self, count: int) -> None:
+        """Count some bytes that are about to be written; when they pass the file's figure, that moves ahead first."""
+        now, self._changed = self._exact, True
+        self._exact = replace(now, total_bytes=now.total_bytes + count, task_bytes=now.task_bytes + count)
+        if not self._saving and self._exact.total_bytes > self._promised:
+            self._save(RESERVED_BYTES)
+
+    def end_task(self) -> int:
+        """A task is over.
+
+        Returns:
+            The bytes it wrote.
+        """
+        now, self._changed = self._exact, True
+        self._exact = replace(now, task_bytes=0, last_task_bytes=now.task_bytes)
+        return now.task_bytes
+
+    def _save(self, ahead: int) -> None:
+        """Write the figures plus what may follow, their own bytes among it."""
+        self._saving = True
+        try:
+            size = 0
+            while (data := self._data(ahead + size)) and len(data) != size:
+                size = len(data)
+            self._promised = self._exact.total_bytes + ahead + size
+            replace_durably(self._path, data)
+        finally:
+            self._saving = False
+
+    def _data(self, ahead: int) -> bytes:
+        now = self._exact
+        shown = replace(now, total_bytes=now.total_bytes + ahead, task_bytes=now.task_bytes + ahead)
+        return (json.dumps(asdict(shown)) + "\n").encode()

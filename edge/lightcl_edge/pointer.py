@@ -1,0 +1,45 @@
+"""``STATE/CURRENT``: which generation counts, and which is the newest that ever did."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from lightcl_edge.durable import replace_durably
+from lightcl_edge.json_file import read_limited
+
+NAME = "CURRENT"
+_CONTENT = re.compile(rb"(\d{1,6})(?: (\d{1,6}))?\s*")
+
+
+@dataclass(frozen=True)
+class Pointer:
+    """The content of ``CURRENT``: two numbers.
+
+    Attributes:
+        current: the generation in use; 0 is the bundle as exported.
+        newest: the last that was committed; one on disk beyond it was never finished. None in a file of an earlier
+            version, which did not say.
+    """
+
+    current: int
+    newest: int | None
+
+
+def read_pointer(folder: Path) -> Pointer | None:
+    """The pointer of a state directory, or None when it is missing or damaged."""
+    try:
+        found = _CONTENT.fullmatch(read_limited(folder / NAME, 64))
+    except (OSError, ValueError):
+        return None
+    if found is None:
+        return None
+    current, newest = int(found[1]), None if found[2] is None else int(found[2])
+    return None if newest is not None and newest < current else Pointer(current, newest)
+
+
+def write_pointer(folder: Path, pointer: Pointer) -> None:
+    """Switch to another generation, all at once."""
+    newest = pointer.current if pointer.newest is None else pointer.newest
+    replace_durably(folder / NAME, f"{pointer.current} {newest}\n".encode())

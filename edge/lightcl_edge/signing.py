@@ -1,0 +1,199 @@
+"""Ed25519 signatures of bundles, with the ``cryptography`` package (the extra ``sign``), which is asked for only here.
+
+``manifest.sig`` signs the manifest, which holds every other file's hash, and a release number that only grows. The
+format is in ``docs/bundle.md``.
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lightcl_edge.durable import write_durably
+from lightcl_edge.errors import UsageError
+from lightcl_edge.json_file import parse_json, read_limited
+from lightcl_edge.refusals import SignatureError
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+SIGNATURE = "manifest.sig"
+ALGORITHM = "ed25519"
+MAX_SIGNATURE_BYTES = MAX_KEY_BYTES = 4096
+#: Says what is signed, so that a signature of anything else by the same key is none of a bundle.
+_CONTEXT = b"lightcl bundle signature, version 1\n"
+
+
+@dataclass(frozen=True)
+class Signature:
+    """The content of ``manifest.sig``.
+
+    Attributes:
+        algorithm: always ``ed25519``.
+        key: the public key's 32 bytes, hexadecimal.
+        release: a whole number that grows from one signed bundle to the next.
+        signature: 64 bytes, hexadecimal.
+    """
+
+    algorithm: str
+    key: str
+    release: int
+    signature: str
+
+
+def _library() -> Any:
+    """The part of cryptography that is needed.
+
+    Returns:
+        Its ``serialization`` and ``ed25519`` modules.
+
+    Raises:
+        UsageError: when it is not installed.
+    """
+    try:
+        from cryptography.hazmat.primitives import serialization
+        from cryptography.hazmat.primitives.asymmetric import ed25519
+    except ImportError as error:
+        raise UsageError(
+            f"signatures need the Python package cryptography ({error}); pip install 'lightcl-edge[sign]'"
+        ) from error
+    return serialization, ed25519
+
+
+def make_key_pair(out: Path) -> dict[str, str]:
+    """Make a key pair: ``OUT.key`` (secret, readable by its owner only) and ``OUT.pub``, both PEM.
+
+    Args:
+        out: the files' common path without ending.
+
+    Returns:
+        ``private_key`` and ``public_key`` (paths) and ``key`` (the public key, hexadecimal).
+
+    Raises:
+        UsageError: when one of the files is there already, or cryptography is missing.
+    """
+    serialization, ed25519 = _library()
+    secret, public = out.with_name(out.name + ".key"), out.with_name(out.name + ".pub")
+    for path in (secret, public):
+        if path.exists():
+            raise UsageError(f"{path} is there already; keys are never replaced, choose another --out")
+    key = ed25519.Ed25519PrivateKey.generate()
+    encoding, plain = serialization.Encoding.PEM, serialization.NoEncryption()
+    out.parent.mkdir(parents=True, exist_ok=True)
+    secret.touch(mode=0o600)
+    write_durably(secret, key.private_bytes(encoding, serialization.PrivateFormat.PKCS8, plain))
+    info = serialization.PublicFormat.SubjectPublicKeyInfo
+    write_durably(public, key.public_key().public_bytes(encoding, info))
+    return {"private_key": str(secret), "public_key": str(public), "key": _hexadecimal(key.public_key())}
+
+
+def _hexadecimal(key: Ed25519PublicKey) -> str:
+    return key.public_bytes_raw().hex()
+
+
+def _read_key(path: Path, secret: bool) -> Any:
+    serialization, ed25519 = _library()
+    kind, what = (ed25519.Ed25519PrivateKey, "private") if secret else (ed25519.Ed25519PublicKey, "public")
+    found = None
+    try:
+        data = read_limited(path, MAX_KEY_BYTES)
+        with suppress(ValueError, TypeError):
+            read = serialization.load_pem_private_key if secret else serialization.load_pem_public_key
+            found = read(data, password=None) if secret else read(data)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"the key {path} can't be read ({error}); lightcl-host keygen makes a pair") from error
+    if not isinstance(found, kind):
+        raise UsageError(f"{path} holds no {what} Ed25519 key in PEM form; lightcl-host keygen makes a pair")
+    return found
+
+
+def read_private_key(path: Path) -> Ed25519PrivateKey:
+    """A private key of ``lightcl-host keygen`` or ``openssl genpkey -algorithm ed25519``."""
+    key: Ed25519PrivateKey = _read_key(path, secret=True)
+    return key
+
+
+def read_public_key(path: Path) -> str:
+    """The public key in a PEM file, as 64 hexadecimal digits."""
+    return _hexadecimal(_read_key(path, secret=False))
+
+
+def sign_manifest(manifest: bytes, key: Ed25519PrivateKey, release: int) -> bytes:
+    """The content of ``manifest.sig``.
+
+    Args:
+        manifest: the bytes of ``manifest.json``.
+        key: whose signature it is.
+        release: larger than that of every bundle signed before.
+
+    Returns:
+        JSON.
+    """
+    public = _hexadecimal(key.public_key())
+    text = key.sign(_message(manifest, release)).hex()
+    return (json.dumps(asdict(Signature(ALGORITHM, public, release, text)), indent=1) + "\n").encode()
+
+
+def _message(manifest: bytes, release: int) -> bytes:
+    return _CONTEXT + f"{release}\n".encode() + manifest
+
+
+def parse_signature(data: bytes) -> Signature:
+    """Read ``manifest.sig``, not yet checking it.
+
+    Args:
+        data: its bytes.
+
+    Returns:
+        What it says.
+
+    Raises:
+        SignatureError: when it is not of that form.
+    """
+    try:
+        value = parse_json(data)
+        found = Signature(**{name: value[name] for name in Signature.__dataclass_fields__})
+        key, text = bytes.fromhex(found.key), bytes.fromhex(found.signature)
+        if found.algorithm != ALGORITHM or (len(key), len(text)) != (32, 64):
+            raise ValueError(f"algorithm {str(found.algorithm)[:20]}, {len(key)} and {len(text)} bytes")
+        if type(found.release) is not int or not 0 <= found.release < 2**53:
+            raise ValueError("release is not a whole number of 0 or more")
+    except (ValueError, KeyError, TypeError) as error:
+        raise SignatureError(f"{SIGNATURE} is damaged ({error}); sign the bundle again") from error
+    return found
+
+
+def check_signature(data: bytes | None, manifest: bytes, key: str) -> int:
+    """Check that a manifest is signed by a key.
+
+    Args:
+        data: the bytes of ``manifest.sig``; None when there is none.
+        manifest: the bytes of ``manifest.json``.
+        key: the public key that is trusted, hexadecimal.
+
+    Returns:
+        The release number.
+
+    Raises:
+        SignatureError: when it is not signed, by another key, or was changed after it was signed.
+        UsageError: when cryptography is missing.
+    """
+    if data is None:
+        raise SignatureError(f"the bundle is not signed, expected {SIGNATURE} by key {key[:16]}...; export with --sign")
+    found = parse_signature(data)
+    if found.key != key:
+        raise SignatureError(f"the bundle is signed by key {found.key[:16]}..., expected {key[:16]}...; check --key")
+    _, ed25519 = _library()
+    from cryptography.exceptions import InvalidSignature
+
+    try:
+        public = ed25519.Ed25519PublicKey.from_public_bytes(bytes.fromhex(key))
+        public.verify(bytes.fromhex(found.signature), _message(manifest, found.release))
+    except (InvalidSignature, ValueError) as error:
+        raise SignatureError(
+            "the signature does not belong to this manifest: the bundle was changed after it was signed; copy it again"
+        ) from error
+    return found.release

@@ -1,0 +1,164 @@
+"""A folder that fills with labelled images, and the batches taken from it: nothing twice, nothing lost.
+
+``DIR/CLASS/IMAGE`` is what others drop. A file is taken once it has kept its size and time for a while. It is moved, by
+renames alone, so that a crash at any point leaves it in exactly one place:
+
+- ``DIR/.learning/CLASS/IMAGE``: the batch that is being learned;
+- ``DIR/.learned/000007/CLASS/IMAGE``: what generation 7 was taught;
+- ``DIR/.set-aside/REASON/CLASS/IMAGE``: what can't be read, or was refused.
+
+Whether a batch has been learned is asked of the state, which keeps each task's fingerprint in the generation itself:
+the two change together. So a batch that was committed just before a crash is only moved, and any other is learned, from
+its checkpoint if it has one.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from lightcl_edge.errors import DataError
+
+LEARNING, LEARNED, SET_ASIDE = ".learning", ".learned", ".set-aside"
+#: As in :mod:`lightcl_edge.images`, which a process that only waits does not import.
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm", ".gif", ".tif", ".tiff"})
+
+
+class Spool:
+    """A watched folder.
+
+    Args:
+        folder: where images are dropped.
+        settle_seconds: how long a file must stay as it is before it counts as whole.
+
+    Raises:
+        DataError: when there is no such folder.
+    """
+
+    def __init__(self, folder: Path, settle_seconds: float) -> None:
+        if not folder.is_dir():
+            raise DataError(f"no folder at {folder}; expected one with a sub-folder of images a class")
+        self.folder, self._settle = folder, settle_seconds
+        self.learning = folder / LEARNING
+        self._seen: dict[Path, tuple[tuple[int, int], float]] = {}
+
+    def ready(self, now: float | None = None) -> dict[Path, float]:
+        """Whole images that wait, with the seconds since each was last seen to change.
+
+        Args:
+            now: the time on the monotonic clock; None to ask.
+
+        Returns:
+            Path -> seconds, ordered by path.
+        """
+        moment = time.monotonic() if now is None else now
+        seen: dict[Path, tuple[tuple[int, int], float]] = {}
+        for path in self._waiting():
+            with suppress(FileNotFoundError):
+                about = path.stat()
+                state = about.st_size, about.st_mtime_ns
+                before = self._seen.get(path)
+                seen[path] = before if before is not None and before[0] == state else (state, moment)
+        self._seen = seen
+        return {path: moment - since for path, (_, since) in seen.items() if moment - since >= self._settle}
+
+    def _waiting(self) -> Iterator[Path]:
+        """Image files in class folders; no links, nothing hidden."""
+        for folder in sorted(self.folder.iterdir()):
+            if folder.name.startswith(".") or folder.is_symlink() or not folder.is_dir():
+                continue
+            for path in sorted(folder.iterdir()):
+                plain = not path.name.startswith(".") and not path.is_symlink() and path.is_file()
+                if plain and path.suffix.lower() in IMAGE_SUFFIXES:
+                    yield path
+
+    def waits(self) -> int:
+        """How many images there are that are not taken yet, whole or not."""
+        return sum(1 for _ in self._waiting())
+
+    def has_batch(self) -> bool:
+        """Whether a batch is being learned, or was when the last process ended."""
+        return self.learning.is_dir() and any(path.is_file() for path in self.learning.rglob("*"))
+
+    def take(self, images: list[Path]) -> None:
+        """Move whole images into the batch; from then on they survive a power cut.
+
+        Args:
+            images: of :meth:`ready`.
+        """
+        for path in images:
+            with suppress(FileNotFoundError):  # whoever dropped it took it back
+                _move(path, self.learning / path.parent.name)
+        self._drop_empty_classes()
+        _sync_all(self.learning)
+        for folder in {path.parent for path in images if path.parent.is_dir()}:
+            _sync(folder)
+        _sync(self.folder)
+
+    def batch(self) -> list[Path]:
+        """The images of the batch."""
+        return sorted(path for path in self.learning.rglob("*") if path.is_file())
+
+    def set_aside(self, images: list[Path], reason: str) -> None:
+        """Take images out of the batch for a person to look at.
+
+        Args:
+            images: of :meth:`batch`.
+            reason: the name of the folder they go to.
+        """
+        for path in images:
+            _move(path, self.folder / SET_ASIDE / reason / path.parent.name)
+        self._drop_empty_classes()
+        _sync_all(self.folder / SET_ASIDE)
+
+    def batch_learned(self, generation: int, *, delete: bool) -> None:
+        """The batch is in a generation: file it under the generation's number, or delete it.
+
+        Args:
+            generation: the number.
+            delete: keep no copy.
+        """
+        place = self.folder / LEARNED / f"{generation:06d}"
+        extra = 1
+        while place.exists():
+            place, extra = self.folder / LEARNED / f"{generation:06d}-{extra}", extra + 1
+        place.parent.mkdir(exist_ok=True)
+        os.rename(self.learning, place)  # all of it at once: half a batch would have another fingerprint
+        _sync(place.parent)
+        _sync(self.folder)
+        if delete:
+            shutil.rmtree(place)
+
+    def _drop_empty_classes(self) -> None:
+        for folder in list(self.learning.iterdir()):
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
+
+
+def _move(path: Path, folder: Path) -> None:
+    """Into a folder, under a name that is free there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    target, extra = folder / path.name, 1
+    while target.exists():
+        target, extra = folder / f"{path.stem}-{extra}{path.suffix}", extra + 1
+    os.rename(path, target)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _sync_all(folder: Path) -> None:
+    """Everything in a folder: images that a camera wrote may not have reached the disk yet."""
+    if folder.is_dir():
+        for path in folder.rglob("*"):
+            _sync(path)
+        _sync(folder)

@@ -1,0 +1,108 @@
+"""The files of one generation: written aside, read back against their hashes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from lightcl_edge.bundle import BUFFER
+from lightcl_edge.durable import fsync_folder, remove_tree, write_durably
+from lightcl_edge.errors import StateError
+from lightcl_edge.files import sha256_of
+from lightcl_edge.generation import STATE_FORMAT, Generation, Meta, Tensors, meta_from
+from lightcl_edge.json_file import read_json
+from lightcl_edge.tensor_file import TensorFile
+from lightcl_edge.tensors import read_tensors, write_tensors
+
+HEAD, STRATEGY, HOLDOUT, META = "head.safetensors", "strategy.safetensors", "holdout.safetensors", "meta.json"
+#: Every file of a generation that holds tensors.
+TENSOR_FILES = (HEAD, STRATEGY, HOLDOUT, BUFFER)
+
+
+def write_generation(folder: Path, generation: Generation) -> Meta:
+    """Write and sync all files of a generation into a folder that is made new.
+
+    Args:
+        folder: where; what was there goes.
+        generation: what; its hashes are filled here.
+
+    Returns:
+        The record as written.
+    """
+    remove_tree(folder)
+    content: dict[str, Mapping[str, NDArray[Any]]] = {
+        HEAD: generation.parameters,
+        STRATEGY: generation.strategy_state,
+        HOLDOUT: generation.holdout,
+        BUFFER: generation.buffer,
+    }
+    hashes = {name: write_tensors(folder / name, tensors)[1] for name, tensors in content.items()}
+    final = replace(generation.meta, files=hashes)
+    write_durably(folder / META, json.dumps(asdict(final), indent=1, sort_keys=True, allow_nan=False).encode())
+    fsync_folder(folder)
+    return final
+
+
+def read_meta(folder: Path, number: int) -> Meta:
+    """The record of a generation.
+
+    Args:
+        folder: of the generation.
+        number: the generation it is.
+
+    Returns:
+        Its record.
+
+    Raises:
+        StateError: when it is missing or damaged.
+    """
+    path = folder / META
+    try:
+        value = read_json(path)
+        found = value.get("format") if isinstance(value, dict) else None
+        if found != STATE_FORMAT:
+            raise StateError(
+                f"{path} has format {str(found)[:20]}, expected {STATE_FORMAT}; install a newer lightcl-edge"
+            )
+        meta = meta_from(value)
+        if meta.generation != number:
+            raise ValueError(f"says that it is generation {meta.generation}")
+    except (OSError, ValueError) as error:
+        raise StateError(f"{path} is damaged ({error}); roll back to another generation") from error
+    return meta
+
+
+def read_generation(folder: Path, number: int) -> Generation:
+    """A generation, every file checked against its hash.
+
+    Args:
+        folder: of the generation.
+        number: the generation it is.
+
+    Returns:
+        The generation; the head's tensors are read from the file when they are asked for.
+
+    Raises:
+        StateError: when a file is missing or damaged.
+    """
+    meta = read_meta(folder, number)
+    tensors: dict[str, Tensors] = {}
+    for name in TENSOR_FILES:
+        if name == BUFFER and name not in meta.files:  # of a version that had no buffer
+            tensors[name] = {}
+            continue
+        try:
+            found = sha256_of(folder / name)
+        except OSError as error:
+            raise StateError(f"{folder / name} can't be read ({error}); roll back to another generation") from error
+        if found != meta.files.get(name):
+            raise StateError(f"{folder / name} is damaged (its hash differs); roll back to another generation")
+        if name != HEAD:
+            tensors[name] = read_tensors(folder / name, StateError)
+    head = TensorFile(folder / HEAD, StateError)
+    return Generation(meta, head, tensors[STRATEGY], tensors[HOLDOUT], tensors[BUFFER])

@@ -1,0 +1,212 @@
+"""Learns a spool folder as it fills. Each batch is trained in a process of its own, which gives all memory back."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lightcl_edge.console import Document, Progress
+from lightcl_edge.errors import ExitCode, LightclError
+from lightcl_edge.spool import Spool
+
+#: After these the batch itself is at fault, and would be again: a person must look at it.
+_REFUSED = (ExitCode.BAD_DATA, ExitCode.REJECTED, ExitCode.USAGE)
+_LARGEST_BATCH = 2000
+
+
+@dataclass(frozen=True)
+class WatchOptions:
+    """How to watch.
+
+    Attributes:
+        state: the state directory.
+        train_arguments: for ``lightcl-edge train``, besides state and data.
+        minimum_images: how many make a batch.
+        longest_wait_seconds: after which fewer do.
+        interval_seconds: between two looks at the folder.
+        once: learn what is there, then end.
+        delete_learned: keep no copy of learned images.
+    """
+
+    state: Path
+    train_arguments: Sequence[str] = field(default_factory=list)
+    minimum_images: int = 32
+    longest_wait_seconds: float = 300.0
+    interval_seconds: float = 5.0
+    once: bool = False
+    delete_learned: bool = False
+
+
+class ChildError(LightclError):
+    """A training process ended with an error that is not the batch's fault; its own exit code."""
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.exit_code = ExitCode(code)
+
+
+class Watcher:
+    """Looks, takes, learns, files away.
+
+    Args:
+        spool: the folder.
+        options: how.
+        progress: told of every batch.
+    """
+
+    def __init__(self, spool: Spool, options: WatchOptions, progress: Progress) -> None:
+        self._spool, self._options, self._progress = spool, options, progress
+        self.totals: dict[str, int] = {"batches": 0, "images": 0, "set_aside_images": 0, "generation": 0}
+
+    def run(self) -> Document:
+        """Watch until interrupted, or with ``once`` until nothing is left to learn.
+
+        Returns:
+            What was learned, for ``--json``.
+
+        Raises:
+            LightclError: of a training that failed for no fault of its images; they are tried again the next time.
+        """
+        while True:
+            if self._spool.has_batch():
+                self._learn_batch()
+                continue
+            images = self._due()
+            if images:
+                self._spool.take(images)
+                continue
+            if self._options.once and not self._spool.waits():
+                return {**self.totals, "spool": str(self._spool.folder)}
+            time.sleep(
+                min(0.2, self._options.interval_seconds) if self._options.once else self._options.interval_seconds
+            )
+
+    def _due(self) -> list[Path]:
+        """Images to take now: enough of them, or some that have waited long enough."""
+        ready = self._spool.ready()
+        enough = len(ready) >= self._options.minimum_images or max(ready.values(), default=0.0) >= self._patience()
+        return list(ready)[:_LARGEST_BATCH] if enough else []
+
+    def _patience(self) -> float:
+        return 0.0 if self._options.once else self._options.longest_wait_seconds
+
+    def _learn_batch(self) -> None:
+        """One batch to its end, whether it was taken now or by a process that did not live to learn it."""
+        learned_as = self._already_learned()
+        if learned_as:
+            self._filed(learned_as, len(self._spool.batch()))
+            return
+        self._set_aside_what_can_not_be_learned()
+        if not self._spool.has_batch():
+            return
+        count = len(self._spool.batch())
+        code, document = self._train()
+        if code == ExitCode.DONE:
+            self._filed(int(document["generation"]), count)
+            return
+        message = str(document.get("error", {}).get("message", f"training ended with {code}"))
+        if code == ExitCode.BAD_STATE and "being changed by another process" in message:
+            self._progress.note(f"waiting: {message}")
+            time.sleep(self._options.interval_seconds)
+        elif code in _REFUSED and not self._is_misuse(code, message):
+            self._progress.note(f"{count} images set aside: {message}")
+            self._aside(self._spool.batch(), "refused")
+        elif code < 0:
+            raise ChildError(
+                f"the training was killed by signal {-code}; its images are tried again", ExitCode.IO_ERROR
+            )
+        else:
+            raise ChildError(message, code if code in set(ExitCode) else ExitCode.IO_ERROR)
+
+    @staticmethod
+    def _is_misuse(code: int, message: str) -> bool:
+        """Whether the command line is wrong, not the images."""
+        return code == ExitCode.USAGE and "the classifier has" not in message
+
+    def _already_learned(self) -> int:
+        """The generation that was taught this very batch, or 0."""
+        from lightcl_edge.errors import DataError, StateError
+        from lightcl_edge.extraction import dataset_fingerprint
+        from lightcl_edge.images import FolderDataset
+        from lightcl_edge.state import State
+
+        state = State(self._options.state)
+        if not state.exists():
+            return 0
+        with suppress(StateError, DataError):
+            meta = state.meta(state.current_number())
+            if dataset_fingerprint(FolderDataset(self._spool.learning)) in meta.sources:
+                return meta.generation
+        return 0
+
+    def _set_aside_what_can_not_be_learned(self) -> None:
+        """Images that can't be read, and those of classes for which the classifier has no row left."""
+        from lightcl_edge.errors import DataError
+        from lightcl_edge.image_file import open_image
+
+        unreadable = []
+        for path in self._spool.batch():
+            try:
+                with open_image(path) as image:
+                    image.load()
+            except (DataError, OSError, ValueError, SyntaxError, EOFError, ArithmeticError):
+                unreadable.append(path)
+        if unreadable:
+            self._progress.note(f"{len(unreadable)} images can't be read: {unreadable[0].name} and others")
+            self._aside(unreadable, "unreadable")
+        homeless = self._without_a_row()
+        if homeless:
+            self._progress.note(f"{len(homeless)} images are of classes that the classifier has no room for")
+            self._aside(homeless, "no-room")
+
+    def _without_a_row(self) -> list[Path]:
+        from lightcl_edge.state import State
+
+        state = State(self._options.state)
+        if not state.exists():
+            return []
+        known, capacity = state.read().meta.classes, state.bundle().manifest.head.capacity
+        new = sorted({path.parent.name for path in self._spool.batch()} - set(known))
+        return [path for path in self._spool.batch() if path.parent.name in new[max(0, capacity - len(known)) :]]
+
+    def _aside(self, images: list[Path], reason: str) -> None:
+        self._spool.set_aside(images, reason)
+        self.totals["set_aside_images"] += len(images)
+
+    def _filed(self, generation: int, count: int) -> None:
+        self._spool.batch_learned(generation, delete=self._options.delete_learned)
+        self.totals["batches"] += 1
+        self.totals["images"] += count
+        self.totals["generation"] = generation
+        self._progress.note(f"generation {generation}: learned {count} images")
+
+    def _train(self) -> tuple[int, dict[str, Any]]:
+        """``lightcl-edge train`` on the batch; an interrupt is passed on and waited for, so that it keeps a checkpoint.
+
+        Returns:
+            Exit code and document.
+        """
+        command = [sys.executable, "-m", "lightcl_edge", "train", "--state", str(self._options.state)]
+        command += ["--data", str(self._spool.learning), *self._options.train_arguments, "--json", "--quiet"]
+        child = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True
+        )
+        try:
+            out, _ = child.communicate()
+        except KeyboardInterrupt:
+            child.send_signal(signal.SIGTERM)
+            child.communicate()
+            raise
+        try:
+            document = json.loads(out)
+        except ValueError:
+            document = {}
+        return child.returncode, document if isinstance(document, dict) else {}

@@ -1,0 +1,34 @@
+"""``lightcl-host keygen``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import ClassVar
+
+from lightcl_edge.console import Command, Document
+
+
+class KeygenCommand(Command):
+    """Make an Ed25519 key pair for signing bundles.
+
+    OUT.key is the secret: keep it on the host and sign with `export --sign`. OUT.pub goes to the devices, for
+    `lightcl-edge train --key` and `verify --key`. Both are PEM files as OpenSSL writes them.
+    """
+
+    name: ClassVar[str] = "keygen"
+    example: ClassVar[str] = "lightcl-host keygen --out fleet"
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """See :class:`Command`."""
+        parser.add_argument("--out", required=True, type=Path, metavar="OUT", help="path of the files without ending")
+
+    def run(self, args: argparse.Namespace) -> Document:
+        """See :class:`Command`."""
+        from lightcl_edge.signing import make_key_pair
+
+        return dict(make_key_pair(args.out))
+
+    def render(self, document: Document) -> str:
+        """See :class:`Command`."""
+        return f"secret  {document['private_key']}\npublic  {document['public_key']} ({document['key']})"

@@ -1,0 +1,137 @@
+"""After forget, nothing of the class is left in any file, and what is left works."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from lightcl_edge.durable import calls_through
+from lightcl_edge.forget import forget
+from lightcl_edge.state import State
+from power_cut import Recorder, Unsynced, fates
+from small_bundle import make_folder
+
+
+def train(edge, state, data, *more):
+    return json.loads(edge("train", "--state", state, "--data", data, "--engine", "ort", "--json", *more)[0])
+
+
+@pytest.fixture
+def taught(edge, bundle, tmp_path):
+    """Three generations: red and green, then blue and grey, then red again with other pictures."""
+    state = tmp_path / "state"
+    train(edge, state, make_folder(tmp_path / "a", ["red", "green"]), "--bundle", bundle)
+    train(edge, state, make_folder(tmp_path / "b", ["blue", "grey"]))
+    train(edge, state, make_folder(tmp_path / "c", ["red"], seed=5))
+    return State(state)
+
+
+def samples_of(state, name):
+    """The stored bytes of a class's samples in every generation."""
+    found = set()
+    for number in state.numbers():
+        read = state.read(number)
+        if name in read.meta.classes:
+            row = read.meta.classes.index(name)
+            for kept in (read.holdout, read.buffer):
+                found |= {feature.tobytes() for feature in kept["features"][kept["labels"] == row]}
+    return found
+
+
+def files_with(folder, patterns):
+    contents = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    return sorted({str(path.relative_to(folder)) for path, data in contents.items() for p in patterns if p in data})
+
+
+def test_no_file_holds_a_forgotten_sample_or_its_name(edge, taught):
+    samples, others = samples_of(taught, "red"), samples_of(taught, "green")
+    assert len(samples) > 10 and len(files_with(taught.folder, samples)) >= 3
+    assert files_with(taught.folder, [b'"red"'])
+    before = [(meta.classes, meta.parent) for meta in map(taught.meta, taught.numbers())]
+    document = json.loads(edge("forget", "--state", taught.folder, "--class", "red", "--json")[0])
+    assert document["generations_rewritten"] == 3 and document["samples_erased"] > 5
+    parts = {sample[at : at + 64] for sample in samples for at in range(0, 192, 64)}
+    of_others = {sample[at : at + 64] for sample in others for at in range(0, 256)}
+    assert files_with(taught.folder, samples) == []
+    assert files_with(taught.folder, {part for part in parts if any(part) and part not in of_others}) == []
+    assert files_with(taught.folder, [b'"red"']) == []
+    after = [(meta.classes, meta.parent) for meta in map(taught.meta, taught.numbers())]
+    assert [classes for classes, _ in after] == [[c for c in classes if c != "red"] for classes, _ in before]
+    assert [parent for _, parent in after] == [0, 4, 5] and taught.current_number() == 6
+    assert samples_of(taught, "green") == others
+
+
+def test_the_other_classes_answer_as_before(edge, taught, tmp_path):
+    from lightcl_edge.predictor import Predictor
+
+    images = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3)).astype(np.uint8)
+    before = Predictor(taught.folder)
+    probabilities = before.probabilities(images)
+    edge("forget", "--state", taught.folder, "--class", "green")
+    after = Predictor(taught.folder)
+    assert after.classes == [name for name in before.classes if name != "green"]
+    kept = probabilities[:, [before.classes.index(name) for name in after.classes]]
+    assert np.allclose(after.probabilities(images), kept / kept.sum(axis=1, keepdims=True), atol=1e-5)
+    head = taught.read().parameters
+    assert not head["classifier.weight"][-1].any() and not head["classifier.bias"][-1].any()
+
+
+@pytest.mark.parametrize("strategy", ["lightcl", "replay", "slda", "ncm", "finetune"])
+def test_the_row_is_free_again_whatever_the_strategy(edge, bundle, tmp_path, strategy):
+    state, more = tmp_path / "s", ("--strategy", strategy, "--max-forgetting", "1")
+    train(edge, state, make_folder(tmp_path / "a", ["red", "green"]), "--bundle", bundle, *more)
+    train(edge, state, make_folder(tmp_path / "b", ["blue", "grey"]), *more)
+    edge("forget", "--state", state, "--class", "red")
+    assert files_with(state, [b'"red"']) == []
+    document = train(edge, state, make_folder(tmp_path / "c", ["red", "blue"], seed=3), *more)
+    assert document["classes"] == ["green", "blue", "grey", "red"] and document["new_classes"] == ["red"]
+    test = make_folder(tmp_path / "test", ["blue", "grey", "red"], count=5, seed=9)
+    out = json.loads(edge("evaluate", "--state", state, "--data", test, "--json")[0])
+    assert strategy in ("lightcl", "finetune") or out["accuracy"] > 0.6, out
+
+
+def test_an_interrupted_tasks_features_go_too(edge, taught, tmp_path, monkeypatch):
+    data = make_folder(tmp_path / "d", ["red"], seed=8)
+    monkeypatch.setattr(
+        "lightcl_edge.training_loop.TrainingLoop.run", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
+    )
+    edge("train", "--state", taught.folder, "--data", data, "--engine", "ort", code=130)
+    store = taught.work / "features" / "features.u8"
+    features = {store.read_bytes()[at : at + 256] for at in range(0, store.stat().st_size, 256)}
+    assert len(features) == 12
+    edge("forget", "--state", taught.folder, "--class", "green")
+    assert files_with(taught.folder, features) == [] and not taught.has_interrupted_task()
+
+
+def test_an_unknown_class(edge, taught):
+    assert "no class 'violet'" in edge("forget", "--state", taught.folder, "--class", "violet", code=2)[1]
+
+
+def test_a_damaged_old_generation_is_dropped_for_it_may_hold_samples(edge, taught):
+    head = taught.place(1) / "head.safetensors"
+    head.write_bytes(head.read_bytes()[:-1])
+    edge("forget", "--state", taught.folder, "--class", "red")
+    assert len(taught.numbers()) == 2 and files_with(taught.folder, [b'"red"']) == []
+
+
+def test_a_power_cut_while_forgetting(taught, tmp_path):
+    """The class is known as before, or nothing is left of it once the state was locked again."""
+    samples, recorder = samples_of(taught, "red"), Recorder(taught.folder)
+    with calls_through(recorder), taught.lock():
+        forget(taught, "red")
+    seen, cut = {True: 0, False: 0}, tmp_path / "cut"
+    for count in range(0, len(recorder.events) + 1, 3):
+        for way in ("all kept", "all lost", "random 0"):
+            recorder.after_cut(count, fates(count)[way], cut)
+            state = State(cut)
+            known = "red" in state.read().meta.classes
+            with calls_through(Unsynced()), state.lock():
+                pass
+            assert ("red" in state.read().meta.classes) == known and len(state.numbers()) == 3
+            assert (files_with(cut, samples) != []) == known, f"call {count}, {way}"
+            seen[known] += 1
+            shutil.rmtree(cut)
+    assert min(seen.values()) > 5, seen

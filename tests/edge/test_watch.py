@@ -1,0 +1,129 @@
+"""The spool: every image is learned once, whatever happens in between."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lightcl_edge.spool import Spool
+from lightcl_edge.state import State
+from small_bundle import make_folder
+
+TRAIN = "--engine ort --epochs 2 --threads 1"
+
+
+def watch(edge, spool, state, *more, code=0):
+    common = ("--settle", "0", "--interval", "0.05", "--train", TRAIN)
+    return edge("watch", spool, "--state", state, "--once", *common, *more, code=code)
+
+
+def names(folder):
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def test_what_is_dropped_is_learned_and_filed(edge, bundle, tmp_path):
+    spool, state = make_folder(tmp_path / "spool", ["red", "green"], count=6), tmp_path / "s"
+    document = json.loads(watch(edge, spool, state, "--bundle", bundle, "--json")[0])
+    assert (document["images"], document["batches"], document["generation"]) == (12, 1, 1)
+    assert len(names(spool / ".learned" / "000001")) == 12 and names(spool / "red") == []
+    make_folder(spool, ["blue"], count=5)
+    watch(edge, spool, state)
+    assert State(state).read().meta.classes == ["green", "red", "blue"]
+    assert json.loads(watch(edge, spool, state, "--json")[0])["batches"] == 0
+
+
+def test_only_whole_files_are_taken(tmp_path):
+    spool = Spool(make_folder(tmp_path / "spool", ["red"], count=2), settle_seconds=2.0)
+    first, second = sorted((tmp_path / "spool" / "red").iterdir())
+    (tmp_path / "spool" / "red" / "link.png").symlink_to(first)
+    (tmp_path / "spool" / "red" / ".part.png").write_bytes(b"x")
+    (tmp_path / "spool" / "red" / "notes.txt").write_bytes(b"x")
+    assert spool.ready(now=10.0) == {}
+    with second.open("ab") as file:
+        file.write(b"more")
+    assert list(spool.ready(now=12.0)) == [first]
+    assert list(spool.ready(now=14.0)) == [first, second]
+    spool.take([first, second])
+    assert len(spool.batch()) == 2 and spool.waits() == 0
+    Image.new("RGB", (4, 4)).save(first)
+    assert spool.ready(now=20.0) == {} and list(spool.ready(now=22.0)) == [first]
+    spool.take([first])  # of the same name as one that is being learned
+    assert len(spool.batch()) == 3
+
+
+def test_a_batch_that_was_committed_before_a_crash_is_not_learned_again(edge, bundle, tmp_path):
+    spool, state = make_folder(tmp_path / "spool", ["red", "green"], count=6), tmp_path / "s"
+    watch(edge, spool, state, "--bundle", bundle)
+    (spool / ".learned" / "000001").rename(spool / ".learning")  # as if the power went before it was filed
+    assert json.loads(watch(edge, spool, state, "--json")[0])["generation"] == 1
+    assert State(state).numbers() == [1] and len(names(spool / ".learned" / "000001")) == 12
+    edge("rollback", "--state", state)
+    (spool / ".learned" / "000001").rename(spool / ".learning")  # somebody wants it learned again
+    assert json.loads(watch(edge, spool, state, "--json")[0])["generation"] == 2
+
+
+def test_what_can_not_be_learned_is_set_aside(edge, bundle, tmp_path):
+    spool, state = make_folder(tmp_path / "spool", ["red", "green"], count=6), tmp_path / "s"
+    (spool / "red" / "torn.png").write_bytes((spool / "red" / "0.png").read_bytes()[:-60])
+    watch(edge, spool, state, "--bundle", bundle)
+    assert names(spool / ".set-aside" / "unreadable") == ["red/torn.png"]
+    for name in ("a", "b", "c", "d", "e"):  # the tiny classifier has six rows
+        (spool / name).mkdir()
+        Image.fromarray(np.full((9, 9, 3), 77, np.uint8)).save(spool / name / "1.png")
+    watch(edge, spool, state)
+    assert State(state).read().meta.classes == ["green", "red", "a", "b", "c", "d"]
+    assert names(spool / ".set-aside" / "no-room") == ["e/1.png"]
+
+
+def test_mistakes_on_the_command_line_leave_the_images_alone(edge, bundle, tmp_path):
+    spool, state = make_folder(tmp_path / "spool", ["red", "green"], count=2), tmp_path / "s"
+    before = names(spool)
+    assert "watch itself does" in watch(edge, spool, state, "--train", "--state x", code=2)[1]
+    assert "no folder at" in watch(edge, tmp_path / "none", state, code=4)[1]
+    assert "name a --bundle" in watch(edge, spool, state, code=3)[1]
+    assert len(names(spool)) == len(before) and not (spool / ".set-aside").exists()
+    watch(edge, spool, state, "--bundle", bundle, "--delete-learned")
+    assert names(spool) == [] and State(state).current_number() == 1
+
+
+@pytest.mark.parametrize("kills", [3, pytest.param(40, marks=pytest.mark.slow)])
+def test_killed_again_and_again_it_loses_no_image_and_learns_none_twice(bundle, tmp_path, kills):
+    """Kill watcher and trainer at random instants while images keep coming; count images by generation."""
+    spool, state, rng = tmp_path / "spool", tmp_path / "s", np.random.default_rng(kills)
+    make_folder(spool, ["red", "green"], count=4)
+    command = [sys.executable, "-m", "lightcl_edge", "watch", spool, "--state", state, "--bundle", bundle]
+    command += ["--settle", "0.1", "--interval", "0.05", "--min-images", "3", "--max-wait", "0.2"]
+    command += ["--train", "--engine ort --epochs 40 --threads 1 --max-forgetting 1"]
+    dropped = 8
+    for turn in range(kills):
+        child = subprocess.Popen(list(map(str, command)), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        time.sleep(0.6 + float(rng.random()) * 3)
+        Image.fromarray(rng.integers(0, 256, (9, 9, 3)).astype(np.uint8)).save(spool / "red" / f"new-{turn}.png")
+        dropped += 1
+        running = [int(p.name) for p in Path("/proc").iterdir() if p.name.isdigit()]
+        trainers = [pid for pid in running if _child_of(pid, child.pid)]
+        for pid in [child.pid, *(trainers if rng.random() < 0.7 else [])]:  # else the trainer lives on, with the lock
+            os.kill(pid, signal.SIGKILL)
+        child.wait()
+    subprocess.run([*map(str, command), "--once", "--quiet"], check=True, timeout=300)
+    learned = names(spool / ".learned")
+    assert len(learned) == dropped and len({name.partition("/")[2] for name in learned}) == dropped
+    assert names(spool / ".learning") == [] if (spool / ".learning").exists() else True
+    metas = [State(state).meta(number) for number in State(state).numbers()]
+    assert metas[-1].tasks == len(list((spool / ".learned").iterdir())) == len(set(metas[-1].sources))
+
+
+def _child_of(pid, parent):
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]) == parent
+    except OSError:
+        return False
