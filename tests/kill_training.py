@@ -135,7 +135,6 @@ def _warm_up() -> None:
     import lightcl_edge.trunk  # noqa: F401
 
 
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--instants", type=int, default=500)

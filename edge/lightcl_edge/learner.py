@@ -13,12 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from lightcl_edge.accept import bundle_for
 from lightcl_edge.console import Progress
 from lightcl_edge.errors import DataError
 from lightcl_edge.images import Dataset
 from lightcl_edge.memory import PhaseMeter, give_back
 from lightcl_edge.predictor import Evaluation, Predictor
-from lightcl_edge.state import State, bundle_for
+from lightcl_edge.state import State
 from lightcl_edge.trainer import TrainOptions, train
 
 Images = Sequence[NDArray[np.uint8]] | NDArray[np.uint8]
@@ -77,7 +78,7 @@ class Learner:
 
     def __init__(self, bundle: Path | None, state: Path, options: dict[str, object]) -> None:
         self._bundle_path, self._state, self._options = bundle, State(state), options
-        self._bundle = bundle_for(self._state, bundle)
+        self._bundle, _ = bundle_for(self._state, bundle)
         self._predictor: Predictor | None = None
 
     @classmethod

@@ -97,9 +97,7 @@ def recover(
     optimiser = torch.optim.Adam(module.parameters(), lr=_LEARNING_RATE)
     _train_batch_norm(module)
     steps = [
-        order
-        for _ in range(epochs)
-        for order in torch.split(torch.randperm(len(images), generator=generator), _BATCH)  # type: ignore[no-untyped-call]
+        order for _ in range(epochs) for order in torch.split(torch.randperm(len(images), generator=generator), _BATCH)
     ]
     for order in progress.track(steps, "recovering from pruning"):
         batch = images[order]
@@ -157,7 +155,7 @@ def top1_agreement(module: torch.nn.Module, original: torch.nn.Module, data: Lab
 
     equal = []
     with torch.no_grad():
-        for batch in torch.split(torch.from_numpy(data.images[data.tests]), _BATCH):  # type: ignore[no-untyped-call]
+        for batch in torch.split(torch.from_numpy(data.images[data.tests]), _BATCH):
             equal += (module(batch).argmax(dim=1) == original(batch).argmax(dim=1)).tolist()
     return float(np.mean(equal))
 
@@ -171,7 +169,7 @@ def penultimate(module: torch.nn.Module, images: FloatArray) -> FloatArray:
     handle = last.register_forward_pre_hook(lambda _, inputs: kept.append(inputs[0].numpy()))
     try:
         with torch.no_grad():
-            for batch in torch.split(torch.from_numpy(images), _BATCH):  # type: ignore[no-untyped-call]
+            for batch in torch.split(torch.from_numpy(images), _BATCH):
                 module(batch)
     finally:
         handle.remove()

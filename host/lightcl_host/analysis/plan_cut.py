@@ -9,6 +9,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from lightcl_edge.engines.step_choice import ACCUMULATE, IN_PLACE
 from lightcl_edge.manifest import CostInfo, FeatureInfo, GoldenInfo, Manifest, ModelInfo, StepGraph, TrainingDefaults
 from lightcl_host.autodiff.liveness import peak_of
 from lightcl_host.cost.prediction import predict, task_multiply_adds
@@ -89,18 +90,19 @@ def plan_cut(source: Source, cut: Cut, engine: str, images: int) -> tuple[CutPla
 def _steps(split: Split, defaults: TrainingDefaults) -> list[StepGraph]:
     """Records of the step graphs a bundle would carry.
 
-    The accumulating graph is built as a bundle's would be. The large one in place is not, for at early cuts that takes
-    minutes: its peak is extended from graphs of few rows, along which it grows in a straight line.
+    The smallest accumulating graph is built as a bundle's would be. The larger ones are not, for at early cuts that
+    takes minutes: their peaks are extended from graphs of few rows, along which they grow in a straight line.
     """
-    rows, held = (math.ceil(count / MICRO_BATCHES) for count in (defaults.batch_size, defaults.buffer_samples))
+    sizes = defaults.batch_size, defaults.buffer_samples
+    rows, held = (math.ceil(count / max(MICRO_BATCHES)) for count in sizes)
     small, large = (_step_peak(split, rows * parts, held * parts) for parts in _BUILT_PARTS)
     slope = max(0.0, (large - small) / ((_BUILT_PARTS[1] - _BUILT_PARTS[0]) * (rows + held)))
-    whole = defaults.batch_size + defaults.buffer_samples
-    in_place = int(small + slope * (whole - rows - held))
-    return [
-        StepGraph("training_step/accumulate.onnx", "accumulate", rows, held, small),
-        StepGraph("training_step/in_place.onnx", "in_place", defaults.batch_size, defaults.buffer_samples, in_place),
-    ]
+    graphs = []
+    for update, parts in ((IN_PLACE, 1), *((ACCUMULATE, parts) for parts in MICRO_BATCHES)):
+        new, old = (math.ceil(count / parts) for count in sizes)
+        peak_bytes = int(small + slope * (new + old - rows - held))
+        graphs.append(StepGraph(f"training_step/{update}_{new}.onnx", update, new, old, peak_bytes))
+    return graphs
 
 
 def _step_peak(split: Split, samples: int, buffered_samples: int) -> int:
