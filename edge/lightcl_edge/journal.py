@@ -21,7 +21,7 @@ def note(folder: Path, event: str, **details: Any) -> None:
     Args:
         folder: the state directory.
         event: what happened.
-        details: whatever JSON can carry.
+        **details: whatever JSON can carry.
     """
     path = folder / NAME
     line = (json.dumps({"time": round(time.time(), 3), "event": event, **details}) + "\n").encode()
