@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 OUT ?= demo-out
+PROCESSES ?= auto
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-all check format clean
@@ -26,10 +27,10 @@ demo: $(VENV)/demo.done ## the whole product on real digits: prepare, learn 5 ta
 	$(BIN)/python -m lightcl_profiler.demo --out $(OUT)
 
 test: $(VENV)/dev.done ## the fast tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile
 
 test-all: $(VENV)/dev.done ## all tests, the slow ones too
-	$(BIN)/python -m pytest -m 'slow or not slow'
+	$(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile -m 'slow or not slow'
 
 check: $(VENV)/dev.done ## style, types, docstrings
 	$(BIN)/ruff check .
