@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import gc
 import re
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -99,7 +100,8 @@ def give_back() -> None:
     gc.collect()
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
-    drop_library_pages()
+    if "torch" not in sys.modules:  # its hundreds of mappings take longer to go through than they are worth
+        drop_library_pages()
 
 
 _MADV_DONTNEED = 4

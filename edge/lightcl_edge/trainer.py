@@ -22,7 +22,7 @@ from lightcl_edge.classifier import assign_rows
 from lightcl_edge.console import Document, Progress
 from lightcl_edge.engines.contract import Engine, FloatArray, IntArray
 from lightcl_edge.engines.select import EngineChoice, choose_engine, make_engine
-from lightcl_edge.errors import BundleError, InterruptedTaskError, LightclError, UsageError
+from lightcl_edge.errors import BundleError, InterruptedTaskError, LightclError, StateError, UsageError
 from lightcl_edge.extraction import Extracted, dataset_fingerprint, extract
 from lightcl_edge.feature_buffer import FeatureBuffer, buffer_identity
 from lightcl_edge.features import FeatureCodec, FeatureStore
@@ -81,6 +81,7 @@ class TrainOptions:
         memory_budget_bytes: refuse a plan above this; None for what the machine has.
         key: PEM file of the public key that the bundle must be signed by; None for what the state asks for.
         max_forgetting: largest allowed loss of held-out accuracy on earlier classes; 1 allows any.
+        from_generation: learn only if the state is at this generation, 0 for none yet; None for whatever it is at.
     """
 
     bundle: Path | None
@@ -101,6 +102,7 @@ class TrainOptions:
     memory_budget_bytes: int | None = None
     max_forgetting: float = DEFAULT_MAX_FORGETTING
     key: Path | None = None
+    from_generation: int | None = None
 
     def settings(self, defaults: TrainingDefaults, strategy: str) -> TrainingDefaults:
         """The defaults of bundle and strategy with what the user set.
@@ -171,6 +173,7 @@ def train(options: TrainOptions, meter: PhaseMeter, progress: Progress) -> Docum
         assign_rows(bundle.manifest.classes, dataset.classes, bundle.manifest.head.capacity)
     made = state.create()
     with state.lock():
+        _check_generation(state, options.from_generation)
         if not state.exists() or state.own_bundle().identity != bundle.identity:
             try:
                 bundle = _install(state, bundle, options.threads, meter)
@@ -190,6 +193,16 @@ def train(options: TrainOptions, meter: PhaseMeter, progress: Progress) -> Docum
         "phases": [asdict(record) for record in meter.records],
         "seconds": time.perf_counter() - started,
     }
+
+
+def _check_generation(state: State, expected: int | None) -> None:
+    """Refuse to learn on top of what the caller has not seen."""
+    found = state.current_number() if state.exists() else 0
+    if expected is not None and found != expected:
+        raise StateError(
+            f"the state at {state.folder} is at generation {found}, expected {expected}: it was changed by another "
+            "process in the meantime; look at it and start again"
+        )
 
 
 def _install(state: State, bundle: Bundle, threads: int | None, meter: PhaseMeter) -> Bundle:

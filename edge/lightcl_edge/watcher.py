@@ -100,20 +100,20 @@ class Watcher:
 
     def _learn_batch(self) -> None:
         """One batch to its end, whether it was taken now or by a process that did not live to learn it."""
-        learned_as = self._already_learned()
-        if learned_as:
-            self._filed(learned_as, len(self._spool.batch()))
+        generation, learned = self._already_learned()
+        if learned:
+            self._filed(generation, len(self._spool.batch()))
             return
         self._set_aside_what_can_not_be_learned()
         if not self._spool.has_batch():
             return
         count = len(self._spool.batch())
-        code, document = self._train()
+        code, document = self._train(generation)
         if code == ExitCode.DONE:
             self._filed(int(document["generation"]), count)
             return
         message = str(document.get("error", {}).get("message", f"training ended with {code}"))
-        if code == ExitCode.BAD_STATE and "being changed by another process" in message:
+        if code == ExitCode.BAD_STATE and "changed by another process" in message:
             self._progress.note(f"waiting: {message}")
             time.sleep(self._options.interval_seconds)
         elif code in _REFUSED and not self._is_misuse(code, message):
@@ -131,21 +131,19 @@ class Watcher:
         """Whether the command line is wrong, not the images."""
         return code == ExitCode.USAGE and "the classifier has" not in message
 
-    def _already_learned(self) -> int:
-        """The generation that was taught this very batch, or 0."""
+    def _already_learned(self) -> tuple[int, bool]:
+        """The generation in use, and whether it was taught this very batch."""
         from lightcl_edge.errors import DataError, StateError
         from lightcl_edge.extraction import dataset_fingerprint
         from lightcl_edge.images import FolderDataset
         from lightcl_edge.state import State
 
         state = State(self._options.state)
-        if not state.exists():
-            return 0
+        number = state.current_number() if state.exists() else 0
         with suppress(StateError, DataError):
-            meta = state.meta(state.current_number())
-            if dataset_fingerprint(FolderDataset(self._spool.learning)) in meta.sources:
-                return meta.generation
-        return 0
+            if number and dataset_fingerprint(FolderDataset(self._spool.learning)) in state.meta(number).sources:
+                return number, True
+        return number, False
 
     def _set_aside_what_can_not_be_learned(self) -> None:
         """Images that can't be read, and those of classes for which the classifier has no row left."""
@@ -188,14 +186,19 @@ class Watcher:
         self.totals["generation"] = generation
         self._progress.note(f"generation {generation}: learned {count} images")
 
-    def _train(self) -> tuple[int, dict[str, Any]]:
+    def _train(self, generation: int) -> tuple[int, dict[str, Any]]:
         """``lightcl-edge train`` on the batch; an interrupt is passed on and waited for, so that it keeps a checkpoint.
+
+        Args:
+            generation: that was seen not to have learned the batch; a trainer that outlived its watcher may commit
+                a later one at any moment.
 
         Returns:
             Exit code and document.
         """
         command = [sys.executable, "-m", "lightcl_edge", "train", "--state", str(self._options.state)]
-        command += ["--data", str(self._spool.learning), *self._options.train_arguments, "--json", "--quiet"]
+        command += ["--data", str(self._spool.learning), "--from-generation", str(generation)]
+        command += [*self._options.train_arguments, "--json", "--quiet"]
         child = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True
         )

@@ -35,7 +35,8 @@ def feature_info(features: FloatArray) -> FeatureInfo:
     widest = float((high - low).max()) or 1.0
     missing = np.maximum(SMALLEST_RANGE * widest - (high - low), 0.0)
     high = high + missing
-    scale = ((high - low) / 255).astype(np.float32)
+    # features so small that their scale is no normal number are stored as zero
+    scale = np.maximum(((high - low) / 255).astype(np.float32), np.finfo(np.float32).tiny)
     zero_point = np.clip(np.rint(-low / scale), 0, 255).astype(np.int64)
     return FeatureInfo(list(features.shape[1:]), [float(value) for value in scale], zero_point.tolist())
 

@@ -145,7 +145,7 @@ def check_cut(recorder, train, learned, count, choice, home):
 def test_a_power_cut_in_a_training_goes_on_to_the_same_weights(cut_training, tmp_path):
     recorder, train, learned = cut_training
     assert sum(event[0] == "rename" and event[4] == "checkpoint.json" for event in recorder.events) == 4
-    for draw, count in enumerate(range(7, len(recorder.events), len(recorder.events) // 12)):
+    for draw, count in enumerate(range(7, len(recorder.events), len(recorder.events) // 8)):
         choice = list(fates(count).values())[draw % 8]
         check_cut(recorder, train, learned, count, choice, tmp_path / "cut")
 

@@ -9,14 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from lightcl_edge.errors import BundleError
 from lightcl_edge.features import FeatureCodec
 from lightcl_host.feature_storage import RANGE_MARGIN, feature_info, signal_to_noise_db
 from lightcl_host.graph import choose_by_name, find_cuts
 from lightcl_host.inference import relative_difference
 from lightcl_host.quantize import quantize_trunk
 from lightcl_host.split import Split, split_graph
-from lightcl_host.trunk_choice import choose_trunk, trunk_features
+from lightcl_host.trunk_choice import trunk_features
 
 finite = st.floats(-1e4, 1e4, width=32)
 
@@ -66,19 +65,3 @@ def test_the_8_bit_trunk_is_close_and_standard_onnx(parts: Split) -> None:
     noise = signal_to_noise_db(trunk_features(parts.trunk, images()), trunk_features(quantised, images()))
     assert noise is not None and noise > 20
     assert quantize_trunk(parts.trunk, images()).SerializeToString() == quantised.SerializeToString()
-
-
-def test_auto_takes_integers_where_they_agree(parts: Split) -> None:
-    features = trunk_features(parts.trunk, images())
-    always_first = lambda batch: np.eye(5, dtype=np.float32)[np.zeros(len(batch), int)]  # noqa: E731
-    chosen = choose_trunk(parts, "auto", 0.0, images(), features, always_first)
-    assert chosen.dtype == "int8" and chosen.agreement is not None
-    kept = choose_trunk(parts, "auto", 1.01, images(), features, always_first)
-    assert (
-        kept.dtype == "fp32" and kept.model is parts.trunk and "float32 was taken: the 8-bit trunk agrees" in kept.note
-    )
-    with pytest.raises(BundleError, match=r"agrees on the first class for .*% of 24 images.*use --trunk-dtype fp32"):
-        choose_trunk(parts, "int8", 1.01, images(), features, always_first)
-    random = choose_trunk(parts, "auto", 1.01, images(), features, None)
-    assert random.dtype == "int8" and random.agreement is None and "random weights" in random.note
-    assert choose_trunk(parts, "fp32", 1.01, images(), features, None).signal_to_noise_db is None

@@ -41,6 +41,18 @@ class Gate(nn.Module):
         return self.fc(x.mean(dim=(2, 3)))
 
 
+class Narrow(nn.Module):
+    """Layers of 8 channels: what is left is a multiple of 8, so none can go."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, 8, 3, stride=2, padding=1), nn.ReLU())
+        self.body, self.fc = nn.Sequential(nn.Conv2d(8, 8, 3, padding=1), nn.ReLU()), nn.Linear(8, 5)
+
+    def forward(self, x):
+        return self.fc(self.body(self.stem(x)).mean(dim=(2, 3)))
+
+
 def _cut(module, size, name):
     return choose_by_name(find_cuts(export_module(module, size, size)), name)
 
@@ -98,8 +110,9 @@ def test_refusals():
     cut = _cut(module, 16, "stem")
     with pytest.raises(UsageError, match=r"above 0 and at most 0\.95"):
         remove_channels(module, cut, 0.99, 16, 16)
+    narrow = Narrow()
     with pytest.raises(UsageError, match="removes nothing"):
-        remove_channels(module, cut, 0.01, 16, 16)
+        remove_channels(narrow, _cut(narrow, 16, "stem"), 0.01, 16, 16)
 
 
 def test_onnx_sources_are_refused_with_a_reason(tmp_path, capsys):

@@ -30,9 +30,9 @@ def test_methods_do_the_same_steps(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
     methods = {entry["method"]: entry for entry in document["methods"]}
-    assert set(methods) == {"ort_in_place", "ort_accumulate", "torch_sgd"}
+    assert set(methods) == {"ort_auto", "ort_in_place", "ort_accumulate", "torch_engine", "torch_sgd"}
     losses = [entry["loss"] for entry in methods.values()]
-    assert losses == pytest.approx([losses[0]] * 3, rel=1e-5)
+    assert losses == pytest.approx([losses[0]] * 5, rel=1e-5)
     for entry in methods.values():
         assert 0 < entry["import_rss_bytes"] <= entry["load_rss_bytes"] <= entry["peak_rss_bytes"]
         assert entry["seconds_per_step"] > 0
@@ -50,7 +50,10 @@ def test_wrong_arguments(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "no training_step graph with buffered samples, expected one" in done.stderr
     done = bench(plain, "--methods", "tensorflow")
-    assert "found method 'tensorflow', expected some of ort_in_place, ort_accumulate, torch_sgd" in done.stderr
+    assert (
+        "found method 'tensorflow', expected some of ort_auto, ort_in_place, ort_accumulate, torch_engine, torch_sgd"
+        in done.stderr
+    )
 
 
 def test_tensors_of_a_file_one_by_one(tmp_path: Path) -> None:

@@ -61,6 +61,12 @@ class TrainCommand(Command):
         )
         parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same weights (default: 0)")
         parser.add_argument(
+            "--from-generation",
+            type=int,
+            metavar="N",
+            help="learn only if the state is at generation N (0: nothing learned yet), else exit 6",
+        )
+        parser.add_argument(
             "--key", type=Path, metavar="PUB", help="accept only bundles signed by this key, now and from now on"
         )
         add_threads(parser)
@@ -89,6 +95,7 @@ class TrainCommand(Command):
             memory_budget_bytes=parse_bytes(args.memory_budget) if args.memory_budget else None,
             max_forgetting=args.max_forgetting,
             key=args.key,
+            from_generation=args.from_generation,
         )
         return train(options, PhaseMeter(), args.progress)
 
