@@ -140,3 +140,9 @@ def test_pointwise_kernels_larger_than_their_activations(
 ) -> None:
     """Few pixels under a large 1x1 kernel take another way to the image's gradient than many do."""
     check(Geometry(samples, 1, channels, filters, (1, 1), (1, 1), (1, 1), (0, 0, 0, 0), image, bias=True))
+
+
+@pytest.mark.parametrize("kernel", [(1, 1), (2, 2)])
+def test_windows_that_lie_in_the_padding_alone(kernel: tuple[int, int]) -> None:
+    """An image of one pixel between the windows: the kernel has no effect, and its gradient is zero."""
+    check(Geometry(2, 1, 3, 4, kernel, (4, 4), (1, 1), (2, 2, 2, 2), (1, 1), bias=True))
