@@ -44,7 +44,7 @@ AFTER_TRUNK_BYTES = 16 * MIB
 #: of that which is still held when training is over.
 TORCH_HEAD_COPIES, TORCH_ACTIVATION_COPIES, TORCH_HELD_ACTIVATIONS = 2.0, 2.2, 0.7
 #: Rows that pass the head at once outside of training.
-FORWARD_ROWS = 64
+FORWARD_ROWS = 16
 #: Left for everything else on the board.
 RESERVE_BYTES = 16 * MIB
 

@@ -20,8 +20,8 @@ from lightcl_edge.interrupts import DeferredInterrupt
 from lightcl_edge.manifest import TrainingDefaults
 from lightcl_edge.strategies.contract import StepContext, Strategy, Task
 
-#: Features that pass the head at once outside of training.
-FORWARD_BATCH = 64
+#: Features that are read at once outside of training; as many as fit beside a step's own memory without notice.
+FORWARD_BATCH = 16
 
 
 def parts(rows: IntArray) -> Iterator[IntArray]:
@@ -139,8 +139,9 @@ class TrainingLoop:
             for step in range(start.step, steps):
                 done = (start.epoch * steps + step) / (self.settings.epochs * steps)
                 context = StepContext(self.settings.learning_rate * self.strategy.rate(done), term)
-                batch = self.strategy.compose(task, pool[step * size : (step + 1) * size], context)
-                position = Position(start.epoch, step + 1, position.loss_sum + self.engine.step(batch))
+                # without a name, so that a batch is gone before the next one is read
+                loss = self.engine.step(self.strategy.compose(task, pool[step * size : (step + 1) * size], context))
+                position = Position(start.epoch, step + 1, position.loss_sum + loss)
                 if self.checkpoints is not None and (interrupt.asked or self.checkpoints.due()):
                     self.checkpoints.save(position, self.engine.views())
                 if interrupt.asked:

@@ -77,10 +77,17 @@ class OrtEngine(Engine):
     def load(self, parameters: Parameters) -> None:
         """Take over a copy of all parameters; see :meth:`Engine.load`."""
         check_names(parameters, self._shapes)
+        self._drop_runners()
         for name, shape in self._shapes.items():
             # one by one, so that a mapping that reads its tensors from a file never holds them all
             array = check_parameters({name: parameters[name]}, {name: shape}, "parameters")[name]
             np.copyto(self._parameters.views[name], array)
+
+    def _drop_runners(self) -> None:
+        """Close the sessions of steps, whose working memory would stay beside what comes now."""
+        if self._runners:
+            self._runners = {}
+            give_back()
 
     def step(self, batch: Batch) -> float:
         """One SGD step; see :meth:`Engine.step`."""
@@ -170,9 +177,7 @@ class OrtEngine(Engine):
     def activations(self, features: FloatArray, names: Sequence[str]) -> dict[str, FloatArray]:
         """Named tensors of the head; see :meth:`Engine.activations`."""
         if self._forward is None:
-            if self._runners:
-                self._runners = {}  # their working memory would stay beside the forward graph's
-                give_back()
+            self._drop_runners()
             self._forward = self._open_forward()
         return self._forward.run(features, list(names))
 

@@ -11,7 +11,7 @@ from lightcl_edge.classifier import BIAS, WEIGHT
 from lightcl_edge.engines.contract import Engine, FloatArray, IntArray, Parameters
 
 #: Samples that pass the head at once.
-_BATCH = 64
+_BATCH = 16
 
 
 def penultimate_batches(

@@ -40,7 +40,7 @@ LARGEST_WEIGHT = 4.0
 TRUST = 0.4
 #: Samples that tell whether training was of use, and a loss beyond the start's that says that it blew up.
 PROBED, BLOWN_UP = 256, 10.0
-_BATCH = 64
+_BATCH = 16
 _MASK = "mask/"
 
 
@@ -51,8 +51,11 @@ class _Between(Mapping[str, FloatArray]):
         self._start, self._end, self._share = start, end, np.float32(share)
 
     def __getitem__(self, name: str) -> FloatArray:
-        start = self._start[name]
-        return np.asarray(start + self._share * (self._end[name] - start), np.float32)
+        start, between = self._start[name], np.array(self._end[name])
+        between -= start  # in place: a device has no room for a large kernel three times over
+        between *= self._share
+        between += start
+        return between
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._end)

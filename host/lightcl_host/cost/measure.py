@@ -1,7 +1,8 @@
 """Measure trainings on this machine: every one is `lightcl-edge train` in a fresh process.
 
-The images are seeded noise and the learning rate is tiny: the memory of a step does not depend on what is learned.
-Two tasks are learned, because patterns are held from the second task on; each is a process of its own.
+The images are seeded noise, the learning rate is tiny and patterns weigh nothing, though they are held: the memory of a
+step does not depend on what is learned. Two tasks are learned, because patterns are held from the second task on; each
+is a process of its own.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from lightcl_edge.errors import LightclError
 
 #: Classes a task and images a class: more than the largest batch once the held-out share is gone.
 _CLASSES, _TASKS, _SIDE = 2, 2, 48
-_LEARNING_RATE = 1e-7
+_LEARNING_RATE = 1e-9
 
 
 class MeasurementError(LightclError):
@@ -75,7 +76,8 @@ def measure(bundle: Path, state: Path, tasks: list[Path], engine: str, batch_siz
     Raises:
         MeasurementError: with the last words of a training that failed.
     """
-    options = ["--engine", engine, "--batch-size", str(batch_size), "--buffer-size", str(buffer_size), "--epochs", "1"]
+    options = ["--strategy", "lightcl", "--engine", engine, "--batch-size", str(batch_size)]
+    options += ["--pattern-samples", str(buffer_size), "--epochs", "1", "--beta", "0"]
     options += ["--learning-rate", str(_LEARNING_RATE), "--max-forgetting", "1", "--json", "--quiet"]
     phases: dict[str, int] = {}
     base = 0
