@@ -25,11 +25,11 @@ MIB = 2**20
 # Coefficients: measured on x86-64 with onnxruntime 1.32 and torch 2.13. `lightcl-host cost --check` prints predicted
 # against measured for each phase, and `--json` has what is needed to fit them again; docs/cost.md says how.
 #: Size of `lightcl-edge train` when it plans, for predictions made elsewhere: Python, numpy, this package.
-DEVICE_BASE_BYTES = 39 * MIB
+DEVICE_BASE_BYTES = 42 * MIB
 #: What loading and a first session add to the process as it starts, and what they add for training: the trunk's
 #: session leaves some heap behind that can't be returned.
-ONNXRUNTIME_BYTES = 36 * MIB
-ONNXRUNTIME_TRAINING_BYTES = 20 * MIB
+ONNXRUNTIME_BYTES = 30 * MIB
+ONNXRUNTIME_TRAINING_BYTES = 25 * MIB
 #: What importing torch adds, and what its first step adds to that (thread pools, kernels' own buffers).
 TORCH_IMPORT_BYTES, TORCH_STEP_BYTES = 222 * MIB, 20 * MIB
 #: Copies of the trunk's weights (file, initialisers re-laid for the processor), and of an image in preparation.
@@ -37,9 +37,9 @@ TRUNK_COPIES, PIXEL_COPIES = 2.0, 2.0
 #: Buffers of the trunk's operators beside the activations themselves.
 WORKSPACE_FACTOR = 1.2
 #: First use: onnxruntime, copies of the trunk, of the head (its session beside the trunk's), of golden activations.
-INSTALL_BYTES, INSTALL_TRUNK_COPIES, INSTALL_HEAD_COPIES, INSTALL_ACTIVATION_COPIES = 40 * MIB, 1.6, 1.15, 0.7
+INSTALL_BYTES, INSTALL_TRUNK_COPIES, INSTALL_HEAD_COPIES, INSTALL_ACTIVATION_COPIES = 16 * MIB, 1.6, 1.15, 0.7
 #: After the trunk is closed: what is left of onnxruntime.
-AFTER_TRUNK_BYTES = 16 * MIB
+AFTER_TRUNK_BYTES = 15 * MIB
 #: torch: copies of the head once it is loaded; what one sample's activations cost with their gradients, and the share
 #: of that which is still held when training is over.
 TORCH_HEAD_COPIES, TORCH_ACTIVATION_COPIES, TORCH_HELD_ACTIVATIONS = 2.0, 2.2, 0.7

@@ -47,8 +47,8 @@ CASES = (
     Case("efficientnet_lite0", 128, "blocks.5", "int8"),
     Case("torchvision:mobilenet_v2", 96, "features.13", "fp32"),
     Case("torchvision:mobilenet_v2", 96, "features.16", "int8"),
-    Case("torchvision:mobilenet_v3_small", 128, "features.8", "fp32"),
-    Case("torchvision:mobilenet_v3_small", 128, "features.10", "int8"),
+    Case("torchvision:regnet_y_400mf", 96, "trunk_output.block2", "fp32"),
+    Case("torchvision:regnet_y_400mf", 96, "trunk_output.block3", "int8"),
     Case("torchvision:resnet18", 96, "layer3", "fp32"),
     Case("torchvision:resnet18", 96, "layer4.0", "int8"),
 )
