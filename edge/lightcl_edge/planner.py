@@ -26,18 +26,23 @@ MIB = 2**20
 # against measured for each phase, and `--json` has what is needed to fit them again; docs/cost.md says how.
 #: Size of `lightcl-edge train` when it plans, for predictions made elsewhere: Python, numpy, this package.
 DEVICE_BASE_BYTES = 42 * MIB
-#: What loading and a first session add to the process as it starts, and what they add for training: the trunk's
-#: session leaves some heap behind that can't be returned.
-ONNXRUNTIME_BYTES = 30 * MIB
-ONNXRUNTIME_TRAINING_BYTES = 25 * MIB
+#: What onnxruntime adds when it turns images into features, and when it trains.
+ONNXRUNTIME_BYTES = 29 * MIB
+ONNXRUNTIME_TRAINING_BYTES = 13 * MIB
 #: What importing torch adds, and what its first step adds to that (thread pools, kernels' own buffers).
 TORCH_IMPORT_BYTES, TORCH_STEP_BYTES = 222 * MIB, 20 * MIB
-#: Copies of the trunk's weights (file, initialisers re-laid for the processor), and of an image in preparation.
-TRUNK_COPIES, PIXEL_COPIES = 2.0, 2.0
-#: Buffers of the trunk's operators beside the activations themselves.
-WORKSPACE_FACTOR = 1.2
+#: Copies of the trunk's weights while it is opened (file, initialisers, re-laid for the processor), and once it runs.
+OPENING_TRUNK_COPIES, RUNNING_TRUNK_COPIES = 3.4, 1.0
+#: Share of the counted activations that are there at once (onnxruntime fuses operators); copies of an image being read.
+WORKSPACE_FACTOR, PIXEL_COPIES = 0.35, 2.0
 #: First use: onnxruntime, copies of the trunk, of the head (its session beside the trunk's), of golden activations.
-INSTALL_BYTES, INSTALL_TRUNK_COPIES, INSTALL_HEAD_COPIES, INSTALL_ACTIVATION_COPIES = 16 * MIB, 1.6, 1.15, 0.7
+INSTALL_BYTES, INSTALL_TRUNK_COPIES, INSTALL_HEAD_COPIES, INSTALL_ACTIVATION_COPIES = 26 * MIB, 2.5, 0.5, 0.25
+#: Memory the arena takes for a step's live tensors: it grows by doubling and never fits exactly. Copies of patterns.
+ARENA_FACTOR, PATTERN_COPIES = 1.7, 0.6
+#: A step may take this much of what extraction takes, if that makes it faster.
+ACCEPTED_STEP_SHARE = 1.1
+#: Copies of the head where a strategy has no gradients.
+CLOSED_FORM_HEAD_COPIES = 1.6
 #: After the trunk is closed: what is left of onnxruntime.
 AFTER_TRUNK_BYTES = 15 * MIB
 #: torch: copies of the head once it is loaded; what one sample's activations cost with their gradients, and the share
@@ -137,10 +142,11 @@ def _install_bytes(manifest: Manifest) -> int:
 
 
 def _extract_bytes(manifest: Manifest) -> int:
-    """The trunk, and a batch of images on its way through it."""
+    """The trunk as it is opened, or a batch of images on its way through it."""
     cost, pixels = manifest.cost, 4 * 3 * manifest.input.height * manifest.input.width
     image = WORKSPACE_FACTOR * cost.trunk_peak_activation_bytes + PIXEL_COPIES * pixels
-    return int(ONNXRUNTIME_BYTES + TRUNK_COPIES * cost.trunk_parameter_bytes + extraction_batch(manifest) * image)
+    running = RUNNING_TRUNK_COPIES * cost.trunk_parameter_bytes + extraction_batch(manifest) * image
+    return int(ONNXRUNTIME_BYTES + max(OPENING_TRUNK_COPIES * cost.trunk_parameter_bytes, running))
 
 
 def _torch_bytes(manifest: Manifest, batch_size: int, buffer_samples: int) -> tuple[int, int, int]:
@@ -154,15 +160,17 @@ def _torch_bytes(manifest: Manifest, batch_size: int, buffer_samples: int) -> tu
 
 def _ort_bytes(manifest: Manifest, batch_size: int, buffer_samples: int) -> tuple[int, int, int]:
     """Added before the head is loaded, in a step, and afterwards (what a step frees is not returned at once)."""
-    step = _held_bytes(manifest, batch_size, buffer_samples) + _working_bytes(manifest, batch_size, buffer_samples)
+    working = ARENA_FACTOR * _working_bytes(manifest, batch_size, buffer_samples)
+    step = int(_held_bytes(manifest, batch_size, buffer_samples) + working)
     return AFTER_TRUNK_BYTES, step, step
 
 
-def _held_bytes(manifest: Manifest, batch_size: int, buffer_samples: int) -> int:
+def _held_bytes(manifest: Manifest, batch_size: int, buffer_samples: int) -> float:
     """What training in onnxruntime holds beside the working memory of a step."""
     cost, rows = manifest.cost, batch_size + buffer_samples
-    batch = rows * 4 * math.prod(manifest.feature.shape) + buffer_samples * cost.head_pattern_bytes
-    return ONNXRUNTIME_TRAINING_BYTES + cost.head_parameter_bytes + batch
+    batch = ARENA_FACTOR * rows * 4 * math.prod(manifest.feature.shape)
+    patterns = PATTERN_COPIES * buffer_samples * cost.head_pattern_bytes
+    return ONNXRUNTIME_TRAINING_BYTES + cost.head_parameter_bytes + batch + patterns
 
 
 def _working_bytes(manifest: Manifest, batch_size: int, buffer_samples: int) -> int:
@@ -184,7 +192,7 @@ def _working_bytes(manifest: Manifest, batch_size: int, buffer_samples: int) -> 
 
 
 def spare_step_bytes(manifest: Manifest, batch_size: int, buffer_samples: int) -> int:
-    """Working memory a training step may take without raising the run's peak, because extraction needs as much.
+    """Working memory a training step may take without raising the run's peak by much, because extraction needs as much.
 
     Args:
         manifest: of the bundle.
@@ -194,7 +202,8 @@ def spare_step_bytes(manifest: Manifest, batch_size: int, buffer_samples: int) -
     Returns:
         Bytes; 0 or less where training is the larger phase whatever it does.
     """
-    return _extract_bytes(manifest) - _held_bytes(manifest, batch_size, buffer_samples)
+    allowed = ACCEPTED_STEP_SHARE * _extract_bytes(manifest)
+    return int((allowed - _held_bytes(manifest, batch_size, buffer_samples)) / ARENA_FACTOR)
 
 
 def plan_closed_form(manifest: Manifest, engine: str, images: int) -> Plan:
@@ -212,7 +221,7 @@ def plan_closed_form(manifest: Manifest, engine: str, images: int) -> Plan:
     torch_bytes = TORCH_IMPORT_BYTES + TORCH_STEP_BYTES
     loaded = torch_bytes if engine == "torch" else ONNXRUNTIME_TRAINING_BYTES
     batch = FORWARD_ROWS * (4 * math.prod(manifest.feature.shape) + cost.head_activation_bytes)
-    train = loaded + 2 * cost.head_parameter_bytes + batch + covariance_bytes(manifest)
+    train = int(loaded + CLOSED_FORM_HEAD_COPIES * cost.head_parameter_bytes + batch + covariance_bytes(manifest))
     disk = images * (math.prod(manifest.feature.shape) + 8) + cost.head_parameter_bytes + covariance_bytes(manifest)
     base = memory.sample(with_pss=False).rss_bytes or 0
     return Plan(
