@@ -78,7 +78,7 @@ class TrainOptions:
         buffer_fill: ``reservoir`` or ``herding``.
         seed: of all random choices.
         threads: processors; None for all this process may use.
-        memory_budget_bytes: refuse a plan above this; None for what the machine has.
+        memory_budget_bytes: refuse a plan above this or above what the machine has; ``UNCHECKED_BYTES`` for none.
         key: PEM file of the public key that the bundle must be signed by; None for what the state asks for.
         max_forgetting: largest allowed loss of held-out accuracy on earlier classes; 1 allows any.
         from_generation: learn only if the state is at this generation, 0 for none yet; None for whatever it is at.
@@ -168,7 +168,7 @@ def train(options: TrainOptions, meter: PhaseMeter, progress: Progress) -> Docum
     existing = next(
         folder for folder in (options.state.absolute(), *options.state.absolute().parents) if folder.exists()
     )
-    refuse_what_does_not_fit(plan, options.memory_budget_bytes, existing)
+    allowed = refuse_what_does_not_fit(plan, options.memory_budget_bytes, existing)
     if not state.exists():
         assign_rows(bundle.manifest.classes, dataset.classes, bundle.manifest.head.capacity)
     made = state.create()
@@ -189,6 +189,7 @@ def train(options: TrainOptions, meter: PhaseMeter, progress: Progress) -> Docum
         "bytes_written": state.written().last_task_bytes,
         "strategy_reason": strategy.reason,
         "plan": plan.document(),
+        "allowed_bytes": allowed,
         "peak_rss_bytes": meter.peak_rss_bytes,
         "phases": [asdict(record) for record in meter.records],
         "seconds": time.perf_counter() - started,

@@ -28,13 +28,19 @@ class PredictCommand(Command):
     def run(self, args: argparse.Namespace) -> Document:
         """Predict all images."""
         from lightcl_edge.images import load_image
+        from lightcl_edge.memory import peak_rss_bytes
         from lightcl_edge.predictor import Predictor
 
         predictor = Predictor(args.state, args.threads)
-        images = [load_image(path, predictor.input) for path in args.images]
+        images = (load_image(path, predictor.input) for path in args.images)
         tops = predictor.top(images, args.top_k)
         named = zip(args.images, tops, strict=True)
-        return {"predictions": [{"image": str(path), "top": top} for path, top in named]}
+        return {
+            "predictions": [{"image": str(path), "top": top} for path, top in named],
+            "plan": {"peak_bytes": predictor.plan_bytes},
+            "allowed_bytes": predictor.allowed_bytes,
+            "peak_rss_bytes": peak_rss_bytes(),
+        }
 
     def render(self, document: Document) -> str:
         """One line an image."""

@@ -52,7 +52,12 @@ class TrainCommand(Command):
             default="reservoir",
             help="which samples stay in it: random ones, or those nearest to their class mean (default: reservoir)",
         )
-        parser.add_argument("--memory-budget", help="refuse to start if the plan needs more, such as 256MiB")
+        parser.add_argument(
+            "--memory-budget",
+            metavar="SIZE",
+            help="refuse to start if the plan needs more, such as 256MiB; none starts whatever the plan says "
+            "(default: what is free here, less a reserve of 16 MiB)",
+        )
         parser.add_argument(
             "--max-forgetting",
             type=float,
@@ -92,7 +97,7 @@ class TrainCommand(Command):
             buffer_fill=args.buffer_fill,
             seed=args.seed,
             threads=args.threads,
-            memory_budget_bytes=parse_bytes(args.memory_budget) if args.memory_budget else None,
+            memory_budget_bytes=_budget(args.memory_budget),
             max_forgetting=args.max_forgetting,
             key=args.key,
             from_generation=args.from_generation,
@@ -122,3 +127,12 @@ class TrainCommand(Command):
         ]
         lines += [f"  skipped: {reason}" for reason in document["skipped"][:5]]
         return "\n".join(lines)
+
+
+def _budget(text: str | None) -> int | None:
+    """``--memory-budget`` in bytes."""
+    if text == "none":
+        from lightcl_edge.planner import UNCHECKED_BYTES
+
+        return UNCHECKED_BYTES
+    return parse_bytes(text) if text else None
