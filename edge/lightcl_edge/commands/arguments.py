@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from lightcl_edge.machine import usable_cores
-
 
 def add_state(parser: argparse.ArgumentParser) -> None:
     """``--state``: the directory that holds what was learned."""
@@ -22,6 +20,8 @@ def positive(text: str) -> int:
 
 def _threads(text: str) -> int:
     """More threads than processors only wait for each other."""
+    from lightcl_edge.machine import usable_cores
+
     cores = usable_cores()
     if not text.isdecimal() or not 1 <= int(text) <= cores:
         raise argparse.ArgumentTypeError(f"found {text!r}, expected 1 to {cores}, the processors this process may use")
