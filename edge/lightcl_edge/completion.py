@@ -196,6 +196,7 @@ def _fish_quoted(text: str) -> str:
 
 def _fish(prog: str, commands: list[Entry]) -> str:
     """One ``complete`` an option."""
+    names = " ".join(each.name for each in commands)
     lines = [f"# fish completion of {prog}; made by `{prog} completion fish`", f"complete -c {prog} -f"]
     first = f"complete -c {prog} -n {_fish_quoted(f'not __fish_seen_subcommand_from {names}')}"
     lines += [f"{first} -l help -d 'show help'", f"{first} -l version -d 'show the version'"]

@@ -11,6 +11,7 @@ import numpy as np
 
 from lightcl_edge.bundle import TRUNK, Bundle
 from lightcl_edge.console import Progress
+from lightcl_edge.cooling import Cooler
 from lightcl_edge.errors import DataError
 from lightcl_edge.features import FeatureCodec, FeatureStore, FeatureStoreWriter
 from lightcl_edge.images import ByteImage, Dataset
@@ -55,7 +56,14 @@ def dataset_fingerprint(dataset: Dataset) -> str:
     return digest.hexdigest()
 
 
-def extract(bundle: Bundle, dataset: Dataset, folder: Path, threads: int | None, progress: Progress) -> Extracted:
+def extract(
+    bundle: Bundle,
+    dataset: Dataset,
+    folder: Path,
+    threads: int | None,
+    progress: Progress,
+    cooler: Cooler | None = None,
+) -> Extracted:
     """Features of all readable images, quantised; a complete store of the same images is used again.
 
     Args:
@@ -64,6 +72,7 @@ def extract(bundle: Bundle, dataset: Dataset, folder: Path, threads: int | None,
         folder: where the store is kept.
         threads: processors to use.
         progress: shows how far it is.
+        cooler: pauses between batches; None for never.
 
     Returns:
         The store and what was left out.
@@ -85,6 +94,8 @@ def extract(bundle: Bundle, dataset: Dataset, folder: Path, threads: int | None,
         size, count = extraction_batch(bundle.manifest), len(dataset)
         batches = [range(at, min(at + size, count)) for at in range(0, count, size)]
         for rows in progress.track(batches, "images to features"):
+            if cooler is not None:
+                cooler.between_steps()
             images, labels = _load(dataset, rows, bundle, skipped)
             if images:
                 features = trunk.features_of_pixels(np.stack(images))

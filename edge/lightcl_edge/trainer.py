@@ -20,6 +20,7 @@ from lightcl_edge.bundle import HEAD_PARAMETERS, TRUNK, Bundle
 from lightcl_edge.checkpoint import Checkpoints
 from lightcl_edge.classifier import assign_rows
 from lightcl_edge.console import Document, Progress
+from lightcl_edge.cooling import Cooler
 from lightcl_edge.engines.contract import Engine, FloatArray, IntArray
 from lightcl_edge.engines.select import EngineChoice, choose_engine, make_engine
 from lightcl_edge.errors import BundleError, InterruptedTaskError, LightclError, StateError, UsageError
@@ -82,6 +83,7 @@ class TrainOptions:
         key: PEM file of the public key that the bundle must be signed by; None for what the state asks for.
         max_forgetting: largest allowed loss of held-out accuracy on earlier classes; 1 allows any.
         from_generation: learn only if the state is at this generation, 0 for none yet; None for whatever it is at.
+        cool_at_celsius: pause while the board is this hot or throttled (``lightcl_edge.cooling``); None for never.
     """
 
     bundle: Path | None
@@ -103,6 +105,7 @@ class TrainOptions:
     max_forgetting: float = DEFAULT_MAX_FORGETTING
     key: Path | None = None
     from_generation: int | None = None
+    cool_at_celsius: float | None = None
 
     def settings(self, defaults: TrainingDefaults, strategy: str) -> TrainingDefaults:
         """The defaults of bundle and strategy with what the user set.
@@ -154,6 +157,7 @@ def train(options: TrainOptions, meter: PhaseMeter, progress: Progress) -> Docum
         LightclError: of the kinds that ``docs/exit-codes.md`` lists; the state is then as it was.
     """
     started = time.perf_counter()
+    cooler = Cooler(options.cool_at_celsius, progress.note)
     state = State(options.state)
     key = read_public_key(options.key) if options.key else None
     bundle, trust = bundle_for(state, options.bundle, key)
@@ -182,7 +186,7 @@ def train(options: TrainOptions, meter: PhaseMeter, progress: Progress) -> Docum
                     state.remove()
                 raise
         accept(state, bundle, options.bundle, trust)
-        run = _Run(options, settings, choice, state, bundle, dataset, meter, progress)
+        run = _Run(options, settings, choice, state, bundle, dataset, meter, progress, cooler)
         document = run.learn()
     return {
         **document,
@@ -190,6 +194,7 @@ def train(options: TrainOptions, meter: PhaseMeter, progress: Progress) -> Docum
         "strategy_reason": strategy.reason,
         "plan": plan.document(),
         "allowed_bytes": allowed,
+        "health": cooler.document(),
         "peak_rss_bytes": meter.peak_rss_bytes,
         "phases": [asdict(record) for record in meter.records],
         "seconds": time.perf_counter() - started,
@@ -232,10 +237,11 @@ class _Run:
         dataset: Dataset,
         meter: PhaseMeter,
         progress: Progress,
+        cooler: Cooler,
     ) -> None:
         self._options, self._settings, self._choice = options, settings, choice
         self._state, self._bundle, self._dataset = state, bundle, dataset
-        self._meter, self._progress = meter, progress
+        self._meter, self._progress, self._cooler = meter, progress, cooler
         self._codec = FeatureCodec(bundle.manifest.feature)
         self._old = state.read()
         self._earlier = Holdout.from_tensors(self._old.holdout, self._codec.shape)
@@ -274,6 +280,7 @@ class _Run:
                 self._state.work / "features",
                 self._options.threads,
                 self._progress,
+                self._cooler,
             )
             give_back()
         labels = np.array([self._classes.index(name) for name in self._dataset.classes])[extracted.store.labels]
@@ -301,6 +308,7 @@ class _Run:
                 self._order,
                 checkpoints,
                 self._progress,
+                self._cooler,
             )
             loss, resumed = loop.run(self._old.meta.tasks, len(self._classes))
         with self._meter.phase("gate"):

@@ -27,6 +27,7 @@ class DoctorCommand(Command):
         """Describe, try, plan."""
         from dataclasses import asdict
 
+        from lightcl_edge.board_health import look
         from lightcl_edge.bundle import Bundle
         from lightcl_edge.engines.trial import try_engine
         from lightcl_edge.machine import describe_machine
@@ -47,10 +48,16 @@ class DoctorCommand(Command):
             defaults = manifest.defaults
             plan = plan_training(manifest, name, defaults.batch_size, defaults.buffer_samples, 0)
             engines[name]["plan"] = {**plan.document(), "fits": trial.works and plan.peak_bytes <= available}
-        return {"machine": {**asdict(describe_machine()), "available_bytes": available}, "engines": engines}
+        return {
+            "machine": {**asdict(describe_machine()), "available_bytes": available},
+            "health": asdict(look()),
+            "engines": engines,
+        }
 
     def render(self, document: Document) -> str:
         """The machine in a few lines, then the engines."""
+        from lightcl_edge.cooling import health_line
+
         machine = document["machine"]
         lines = [
             f"{machine['board'] or machine['cpu_model']}, {machine['architecture']}, {machine['cores']} cores, "
@@ -58,6 +65,8 @@ class DoctorCommand(Command):
             f"  memory {format_bytes(machine['ram_bytes'])}, a training may use "
             f"{format_bytes(machine['available_bytes'])}; pages of {format_bytes(machine['page_size_bytes'])}",
         ]
+        if line := health_line(document["health"]):
+            lines.append(f"  {line}")
         for name, engine in document["engines"].items():
             cost = engine["import_peak_rss_bytes"]
             loaded = "" if cost is None else f", {format_bytes(cost)} once loaded"

@@ -20,6 +20,9 @@ class StatusCommand(Command):
 
     def run(self, args: argparse.Namespace) -> Document:
         """Read the current generation."""
+        from dataclasses import asdict
+
+        from lightcl_edge.board_health import look
         from lightcl_edge.state import State
 
         state = State(args.state)
@@ -55,10 +58,13 @@ class StatusCommand(Command):
             "bytes_written_last_task": written.last_task_bytes,
             "bytes_written_running_task": written.task_bytes,
             "interrupted_task": state.has_interrupted_task(),
+            "health": asdict(look()),
         }
 
     def render(self, document: Document) -> str:
         """A few lines for a person."""
+        from lightcl_edge.cooling import health_line
+
         classes = ", ".join(document["classes"]) or "none yet"
         bundle, buffer, held_out = document["bundle"], document["buffer"], document["holdout_accuracy"]
         lines = [
@@ -78,6 +84,8 @@ class StatusCommand(Command):
             )
         if held_out is not None:
             lines.append(f"  held-out accuracy {held_out:.1%}")
+        if line := health_line(document["health"]):
+            lines.append(f"  {line}")
         if document["interrupted_task"]:
             lines.append("  a task was interrupted; run its train command again to go on")
         return "\n".join(lines)

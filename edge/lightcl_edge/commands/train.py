@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from lightcl_edge.commands.arguments import add_state, add_threads
+from lightcl_edge.commands.arguments import add_cooling, add_state, add_threads, cooling_limit
 from lightcl_edge.console import Command, Document, count, format_bytes, parse_bytes
 
 
@@ -74,6 +74,7 @@ class TrainCommand(Command):
         parser.add_argument(
             "--key", type=Path, metavar="PUB", help="accept only bundles signed by this key, now and from now on"
         )
+        add_cooling(parser)
         add_threads(parser)
 
     def run(self, args: argparse.Namespace) -> Document:
@@ -101,6 +102,7 @@ class TrainCommand(Command):
             max_forgetting=args.max_forgetting,
             key=args.key,
             from_generation=args.from_generation,
+            cool_at_celsius=cooling_limit(args),
         )
         return train(options, PhaseMeter(), args.progress)
 
@@ -125,8 +127,23 @@ class TrainCommand(Command):
             f"    {phase['name']:<8} {phase['seconds']:6.1f} s  peak {format_bytes(phase['peak_rss_bytes'])}"
             for phase in document["phases"]
         ]
+        lines += _health_lines(document["health"])
         lines += [f"  skipped: {reason}" for reason in document["skipped"][:5]]
         return "\n".join(lines)
+
+
+def _health_lines(health: Document) -> list[str]:
+    """Pauses, and that the board was slowed down."""
+    lines = []
+    if health["pauses"]:
+        lines.append(
+            f"  paused {count(health['pauses'], 'time')} to cool down, {health['paused_seconds']:.0f} s in all"
+        )
+    if health["slowed_down"]:
+        hint = "" if health["cool_at_celsius"] is not None else "; --cool pauses when it is hot"
+        words = health["after"]["throttled"] or "processors counted it"
+        lines.append(f"  the board was slowed down while it learned ({words}){hint}")
+    return lines
 
 
 def _budget(text: str | None) -> int | None:
