@@ -69,6 +69,7 @@ class Predictor:
     Args:
         state: the state directory.
         threads: processors to use; None for all.
+        provider: of the trunk; None for what the bundle wants (``lightcl_edge.providers``).
 
     Raises:
         StateError: when there is no state, it is damaged, or it has learned no class yet.
@@ -76,7 +77,7 @@ class Predictor:
         DoesNotFitError: when there is too little memory.
     """
 
-    def __init__(self, state: Path, threads: int | None = None) -> None:
+    def __init__(self, state: Path, threads: int | None = None, provider: str | None = None) -> None:
         holder = State(state)
         bundle = holder.bundle()
         generation = holder.read()
@@ -89,7 +90,8 @@ class Predictor:
         self.batch = extraction_batch(bundle.manifest)
         self.codec = FeatureCodec(bundle.manifest.feature)
         self._bundle, self._threads = bundle, threads
-        self._trunk = Trunk(bundle, threads)
+        self._trunk = Trunk(bundle, threads, provider)
+        self.provider = self._trunk.provider
         self.use_weights(generation.parameters)
 
     def use_weights(self, parameters: Parameters) -> None:

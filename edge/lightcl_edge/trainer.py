@@ -83,6 +83,7 @@ class TrainOptions:
         key: PEM file of the public key that the bundle must be signed by; None for what the state asks for.
         max_forgetting: largest allowed loss of held-out accuracy on earlier classes; 1 allows any.
         from_generation: learn only if the state is at this generation, 0 for none yet; None for whatever it is at.
+        provider: of the trunk: ``tensorrt``, ``cuda`` or ``cpu``; None for what the bundle wants.
         cool_at_celsius: pause while the board is this hot or throttled (``lightcl_edge.cooling``); None for never.
     """
 
@@ -106,6 +107,7 @@ class TrainOptions:
     key: Path | None = None
     from_generation: int | None = None
     cool_at_celsius: float | None = None
+    provider: str | None = None
 
     def settings(self, defaults: TrainingDefaults, strategy: str) -> TrainingDefaults:
         """The defaults of bundle and strategy with what the user set.
@@ -180,7 +182,7 @@ def train(options: TrainOptions, meter: PhaseMeter, progress: Progress) -> Docum
         _check_generation(state, options.from_generation)
         if not state.exists() or state.own_bundle().identity != bundle.identity:
             try:
-                bundle = _install(state, bundle, options.threads, meter)
+                bundle = _install(state, bundle, options, meter)
             except BaseException:
                 if made:
                     state.remove()
@@ -211,12 +213,12 @@ def _check_generation(state: State, expected: int | None) -> None:
         )
 
 
-def _install(state: State, bundle: Bundle, threads: int | None, meter: PhaseMeter) -> Bundle:
+def _install(state: State, bundle: Bundle, options: TrainOptions, meter: PhaseMeter) -> Bundle:
     """First use: does this machine get the host's features? Then keep a copy."""
     from lightcl_edge.trunk import check_golden
 
     with meter.phase("install"):
-        check_golden(bundle, threads)
+        check_golden(bundle, options.threads, options.provider)
         give_back()
         bundle.head_parameters()
         state.install_bundle(bundle)
@@ -281,6 +283,7 @@ class _Run:
                 self._options.threads,
                 self._progress,
                 self._cooler,
+                self._options.provider,
             )
             give_back()
         labels = np.array([self._classes.index(name) for name in self._dataset.classes])[extracted.store.labels]
@@ -318,10 +321,15 @@ class _Run:
             buffer = self._filled(extracted.store, labels, train_rows)
         # A signal that comes now waits: the answer must say what really was committed.
         with DeferredInterrupt(), self._meter.phase("commit"):
-            facts = {"holdout_accuracy": held_out_accuracy, "row_scale": row_scale, "images": len(labels)}
+            facts = {
+                "holdout_accuracy": held_out_accuracy,
+                "row_scale": row_scale,
+                "images": len(labels),
+                "trunk_provider": extracted.provider.name if extracted.provider else None,
+            }
             meta = self._commit(engine, holdout, buffer, facts)
         engine.close()
-        document = self._document(meta, extracted, loss, resumed)
+        document = self._document(meta, engine, extracted, loss, resumed)
         memory = {"samples": len(buffer), "bytes": buffer.bytes}
         return {**document, "per_class": judgement.document(), "buffer": memory}
 
@@ -400,6 +408,7 @@ class _Run:
             strategy=self._strategy.name,
             engine=self._choice.name,
             engine_reason=self._choice.reason,
+            engine_device=engine.device,
             tasks=old.tasks + 1,
             sources=[*old.sources, self._source][-REMEMBERED_TASKS:],
             **facts,
@@ -409,7 +418,7 @@ class _Run:
         self._state.end_task()
         return final
 
-    def _document(self, meta: Meta, extracted: Extracted, loss: float, resumed: bool) -> Document:
+    def _document(self, meta: Meta, engine: Engine, extracted: Extracted, loss: float, resumed: bool) -> Document:
         known = len(self._old.meta.classes)
         return {
             "generation": meta.generation,
@@ -425,4 +434,7 @@ class _Run:
             "loss": loss,
             "holdout_accuracy": meta.holdout_accuracy,
             "resumed": resumed,
+            "trunk_provider": asdict(extracted.provider) if extracted.provider else None,
+            "engine_device": engine.device,
+            "engine_device_reason": engine.device_reason,
         }

@@ -59,6 +59,15 @@ def _celsius(text: str) -> float:
     return value
 
 
+def add_provider(parser: argparse.ArgumentParser) -> None:
+    """``--provider``: what computes the trunk."""
+    parser.add_argument(
+        "--provider",
+        choices=("tensorrt", "cuda", "cpu"),
+        help="what computes the trunk, the processor where it does not work (default: the bundle's, else cuda)",
+    )
+
+
 def add_threads(parser: argparse.ArgumentParser) -> None:
     """``--threads``: processors to use."""
     parser.add_argument("--threads", type=_threads, help="processors to use (default: all this process may use)")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from lightcl_edge.commands.arguments import add_provider
 from lightcl_edge.console import Command, Document, format_bytes
 from lightcl_edge.errors import ExitCode
 
@@ -22,6 +23,7 @@ class DoctorCommand(Command):
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare the command's own arguments."""
         parser.add_argument("--bundle", type=Path, help="also plan a training of this bundle")
+        add_provider(parser)
 
     def run(self, args: argparse.Namespace) -> Document:
         """Describe, try, plan."""
@@ -32,6 +34,7 @@ class DoctorCommand(Command):
         from lightcl_edge.engines.trial import try_engine
         from lightcl_edge.machine import describe_machine
         from lightcl_edge.planner import available_bytes, plan_training
+        from lightcl_edge.providers import foresee
 
         manifest = Bundle.open(args.bundle).manifest if args.bundle else None
         available = available_bytes()
@@ -42,6 +45,8 @@ class DoctorCommand(Command):
             engines[name] = asdict(trial)
             if manifest is None:
                 continue
+            if name == "ort":
+                engines[name]["trunk_provider"] = asdict(foresee(args.provider, manifest, trial.devices))
             if name == "ort" and not manifest.training_step:
                 engines[name]["plan"] = None
                 continue
@@ -71,8 +76,12 @@ class DoctorCommand(Command):
             cost = engine["import_peak_rss_bytes"]
             loaded = "" if cost is None else f", {format_bytes(cost)} once loaded"
             lines.append(f"  {name:<6} {'works' if engine['works'] else 'does not work'}: {engine['reason']}{loaded}")
+            if engine["devices"]:
+                lines.append(f"         computes on {', '.join(engine['devices'])}")
             if "plan" not in engine:
                 continue
+            if provider := engine.get("trunk_provider"):
+                lines.append(f"         this bundle's trunk: on {provider['name']} ({provider['reason']})")
             if engine["plan"] is None:
                 lines.append("         the bundle carries no training_step graphs for it")
             else:

@@ -44,6 +44,8 @@ class StatusCommand(Command):
             "strategy": meta.strategy,
             "engine": meta.engine,
             "engine_reason": meta.engine_reason,
+            "engine_device": meta.engine_device,
+            "trunk_provider": meta.trunk_provider,
             "tasks": meta.tasks,
             "holdout_accuracy": meta.holdout_accuracy,
             "buffer": {
@@ -80,7 +82,7 @@ class StatusCommand(Command):
             lines.insert(
                 2,
                 f"  last task: strategy {document['strategy']}, engine {document['engine']} "
-                f"({document['engine_reason']})",
+                f"({document['engine_reason']})" + _computed_by(document),
             )
         if held_out is not None:
             lines.append(f"  held-out accuracy {held_out:.1%}")
@@ -89,3 +91,9 @@ class StatusCommand(Command):
         if document["interrupted_task"]:
             lines.append("  a task was interrupted; run its train command again to go on")
         return "\n".join(lines)
+
+
+def _computed_by(document: Document) -> str:
+    """What computed the last task, where that is known."""
+    named = {"images on": document["trunk_provider"], "steps on": document["engine_device"]}
+    return "".join(f", {what} {device}" for what, device in named.items() if device)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from lightcl_edge.commands.arguments import add_cooling, add_state, add_threads, cooling_limit
+from lightcl_edge.commands.arguments import add_cooling, add_provider, add_state, add_threads, cooling_limit
 from lightcl_edge.console import Command, Document, count, format_bytes, parse_bytes
 
 
@@ -75,6 +75,7 @@ class TrainCommand(Command):
             "--key", type=Path, metavar="PUB", help="accept only bundles signed by this key, now and from now on"
         )
         add_cooling(parser)
+        add_provider(parser)
         add_threads(parser)
 
     def run(self, args: argparse.Namespace) -> Document:
@@ -103,6 +104,7 @@ class TrainCommand(Command):
             key=args.key,
             from_generation=args.from_generation,
             cool_at_celsius=cooling_limit(args),
+            provider=args.provider,
         )
         return train(options, PhaseMeter(), args.progress)
 
@@ -117,6 +119,7 @@ class TrainCommand(Command):
             + (", going on from a checkpoint" if document["resumed"] else ""),
             f"  strategy {document['strategy']} ({document['strategy_reason']}), "
             f"engine {document['engine']} ({document['engine_reason']})",
+            _computed_by(document),
             f"  memory of {count(memory['samples'], 'sample')}, {format_bytes(memory['bytes'])}",
             f"  {count(document['epochs'], 'epoch')}, last loss {document['loss']:.3g}"
             + ("" if held_out is None else f", held-out accuracy {held_out:.1%}"),
@@ -130,6 +133,13 @@ class TrainCommand(Command):
         lines += _health_lines(document["health"])
         lines += [f"  skipped: {reason}" for reason in document["skipped"][:5]]
         return "\n".join(lines)
+
+
+def _computed_by(document: Document) -> str:
+    """What computed the trunk and the head's steps, and why."""
+    trunk = document["trunk_provider"]
+    images = "read from the interrupted run" if trunk is None else f"on {trunk['name']} ({trunk['reason']})"
+    return f"  images to features {images}, steps on {document['engine_device']} ({document['engine_device_reason']})"
 
 
 def _health_lines(health: Document) -> list[str]:
