@@ -94,8 +94,8 @@ def _table(analysis: Analysis) -> str:
     table = f'<table class="cards"><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
     note = (
         f"Predicted: peak of the whole process for one task with a trunk of type {analysis.settings.trunk_dtype}, "
-        "time as multiply-adds over those of training the whole network for as many epochs, disk for one task's features, "
-        "checkpoint and generation."
+        "time as multiply-adds over those of training the whole network for as many epochs, disk for one "
+        "task's features, checkpoint and generation."
     )
     return f'<div class="scroll">{table}</div><p class="soft">{note}</p>'
 

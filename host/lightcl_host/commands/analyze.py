@@ -74,17 +74,7 @@ def command(args: argparse.Namespace, out: Path) -> str:
         if (value := getattr(args, name)) is not None:
             words += [f"--{name.replace('_', '-')}", str(value)]
     words += ["--data", args.data]
-    for name in (
-        "tasks",
-        "images",
-        "steps",
-        "learning_rate",
-        "repeats",
-        "threshold",
-        "shortlist",
-        "device",
-        "seed",
-        "trunk_dtype",
-    ):
+    numbers = ("tasks", "images", "steps", "learning_rate", "repeats", "threshold", "shortlist")
+    for name in (*numbers, "device", "seed", "trunk_dtype"):
         words += [f"--{name.replace('_', '-')}", str(getattr(args, name))]
     return shlex.join([*words, "--out", str(out)])
