@@ -47,6 +47,7 @@ class DeviceMethod(Method):
     """A strategy of the device on the benchmark's features."""
 
     strategy: ClassVar[str]
+    uses_features: ClassVar[bool] = True
 
     def begin(self, setting: Setting) -> None:
         """Load the exported head; nothing is remembered."""

@@ -60,7 +60,7 @@ def render(document: dict[str, Any]) -> str:
     Returns:
         Text.
     """
-    header = ["method", "class-incr. %", "below joint", "task-incr. %", "forgetting", "backward", "forward", "memory"]
+    header = ["method", "class-incr. %", "below joint", "task-incr. %", "forgetting", "backward", "forward", "buffer"]
     rows = [
         [
             entry["method"],
@@ -83,10 +83,51 @@ def render(document: dict[str, Any]) -> str:
         "",
         table(rows, header),
         "",
+        costs_table(document),
+        "",
         "accuracy of each class after the last task, class-incremental, in per cent",
         "",
         table(of_class, ["class", *(entry["method"] for entry in document["methods"])]),
         "",
-        f"report: {document['report']}",
+        f"report: {document['report']}, {document['page']}",
     ]
     return "\n".join(lines)
+
+
+def costs_table(document: dict[str, Any]) -> str:
+    """Operations and memory of every method; the header says where each figure comes from.
+
+    Args:
+        document: of ``lightcl-host benchmark``.
+
+    Returns:
+        Text.
+    """
+    header = ["method", "peak memory, measured", "memory, calculated", "the paper's, published"]
+    header += ["operations, calculated", "the paper's, published"]
+    rows = [_costs(entry) for entry in document["methods"]]
+    lines = [table(rows, header)]
+    if document["not_calculated"]:
+        lines.append(f"not calculated: {document['not_calculated']}")
+    ways: dict[str, list[str]] = {}
+    for entry in document["methods"]:
+        ways.setdefault(entry["measured_by"], []).append(entry["method"])
+    lines += [f"{', '.join(names)}: {way}" for way, names in ways.items()]
+    return "\n".join(lines)
+
+
+def _costs(entry: dict[str, Any]) -> list[str]:
+    published = entry["published"] or {}
+    memory, operations = published.get("memory_mib"), published.get("peta_operations")
+    return [
+        entry["method"],
+        _bytes(entry["measured_peak_bytes"]),
+        _bytes(entry["calculated_memory_bytes"]),
+        "" if memory is None else f"{memory:g} MiB",
+        "" if entry["calculated_operations"] is None else f"{entry['calculated_operations']:.3g}",
+        "" if operations is None else f"{operations * 1e15:.3g}",
+    ]
+
+
+def _bytes(value: int | None) -> str:
+    return "" if value is None else format_bytes(value)
