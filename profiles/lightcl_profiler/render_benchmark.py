@@ -234,7 +234,9 @@ def _classes(methods: Sequence[Entry]) -> str:
     rows = [
         [escape(each[_METHOD]), *(f"{100 * each['per_class'][name]['mean']:.0f}" for name in names)] for each in methods
     ]
-    return cards_table(["method", *names], rows) + f'<p class="soft">In per cent. {tag("measured")}</p>'
+    drawn = cards_table(["method", *names], rows)
+    note = f'<p class="soft">In per cent, every class seen. {tag("measured")}</p>'
+    return f"<details><summary>{len(names)} classes</summary>{drawn}{note}</details>"
 
 
 def _titles(methods: Sequence[Entry]) -> str:
@@ -246,7 +248,12 @@ def _titles(methods: Sequence[Entry]) -> str:
 
 
 def _setting_lines(setting: Entry) -> list[tuple[str, str]]:
-    return [(name.replace("_", " "), str(value)) for name, value in setting.items() if value is not None]
+    def said(value: object) -> str:
+        if isinstance(value, bool):
+            return "yes" if value else "no"
+        return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+    return [(name.replace("_", " "), said(value)) for name, value in setting.items() if value is not None]
 
 
 def _machine(document: Mapping[str, Any]) -> str:

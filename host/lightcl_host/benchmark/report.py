@@ -8,6 +8,8 @@ from typing import Any
 from lightcl_edge.console import format_bytes, table
 
 FIGURES = ("class_incremental", "task_incremental", "forgetting", "backward_transfer", "forward_transfer")
+#: More classes than this are not printed.
+_MOST_CLASSES = 40
 
 
 def summarise(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -71,10 +73,6 @@ def render(document: dict[str, Any]) -> str:
         ]
         for entry in document["methods"]
     ]
-    classes = list(document["methods"][0]["per_class"])
-    of_class = [
-        [name, *(f"{100 * entry['per_class'][name]['mean']:.1f}" for entry in document["methods"])] for name in classes
-    ]
     about = document["setting"]
     tested = "validation images (of the training set)" if about["validation"] else "test images"
     lines = [
@@ -85,13 +83,21 @@ def render(document: dict[str, Any]) -> str:
         "",
         costs_table(document),
         "",
-        "accuracy of each class after the last task, class-incremental, in per cent",
-        "",
-        table(of_class, ["class", *(entry["method"] for entry in document["methods"])]),
+        _class_table(document["methods"]),
         "",
         f"report: {document['report']}, {document['page']}",
     ]
     return "\n".join(lines)
+
+
+def _class_table(methods: list[dict[str, Any]]) -> str:
+    """Accuracy of each class, where they are few enough to be read."""
+    classes = list(methods[0]["per_class"])
+    if len(classes) > _MOST_CLASSES:
+        return f"accuracy of each of the {len(classes)} classes: in the report"
+    rows = [[name, *(f"{100 * entry['per_class'][name]['mean']:.1f}" for entry in methods)] for name in classes]
+    drawn = table(rows, ["class", *(entry["method"] for entry in methods)])
+    return f"accuracy of each class after the last task, class-incremental, in per cent\n\n{drawn}"
 
 
 def costs_table(document: dict[str, Any]) -> str:
