@@ -42,12 +42,17 @@ class FeatureCache:
         self._done: dict[str, NDArray[np.bool_]] = {}
         folder.mkdir(parents=True, exist_ok=True)
 
-    def of(self, part: Part) -> NDArray[np.uint8]:
-        """uint8 features of a part's images, shape ``(n, *feature_shape)``."""
-        features, done = self._open(part.store)
+    def extract(self, part: Part) -> None:
+        """Extract what is not there yet of a part's images."""
+        _, done = self._open(part.store)
         missing = part.positions[~done[part.positions]]
         if len(missing):
             self._extract(part.store, missing)
+
+    def of(self, part: Part) -> NDArray[np.uint8]:
+        """uint8 features of a part's images, shape ``(n, *feature_shape)``; extracted where they are missing."""
+        self.extract(part)
+        features, _ = self._open(part.store)
         return np.asarray(features[part.positions])
 
     def _open(self, store: str) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
