@@ -5,9 +5,10 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 OUT ?= demo-out
 PROCESSES ?= auto
+LIMITS := build/limits
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all check format clean
+.PHONY: help demo test test-all test-limits startup check format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -31,6 +32,22 @@ test: $(VENV)/dev.done ## the fast tests
 
 test-all: $(VENV)/dev.done ## all tests, the slow ones too
 	$(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile -m 'slow or not slow'
+
+# Weights make no difference to memory: ResNet-18 has random ones.
+$(LIMITS)/lite0-%: $(VENV)/demo.done
+	@mkdir -p $(LIMITS)
+	$(BIN)/lightcl-host export --model efficientnet_lite0 --image-size $* --out $@ --quiet
+
+$(LIMITS)/resnet18: $(VENV)/demo.done
+	@mkdir -p $(LIMITS)
+	$(BIN)/lightcl-host export --model resnet18_cifar --weights none --out $@ --quiet
+
+LIMITED := $(LIMITS)/lite0-64 $(LIMITS)/lite0-128 $(LIMITS)/lite0-224 $(LIMITS)/resnet18
+test-limits: $(LIMITED) ## train and predict under memory limits of 416, 256 and 160 MiB (root; many minutes)
+	$(BIN)/python -m lightcl_profiler.limits $(LIMITED) --out profiles/reports/limits.json
+
+startup: $(VENV)/demo.done ## how long importing and --help take, beside a bare Python
+	$(BIN)/python -m lightcl_profiler.startup
 
 check: $(VENV)/dev.done ## style, types, docstrings
 	$(BIN)/ruff check .

@@ -6,8 +6,7 @@ asked for: importing this package alone costs nothing.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+TYPE_CHECKING = False  # what type checkers take for true; the module typing costs more to import than all else here
 if TYPE_CHECKING:
     from lightcl_edge.learner import Learned, Learner, Prediction
 

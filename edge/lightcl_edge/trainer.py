@@ -20,6 +20,7 @@ from lightcl_edge.bundle import HEAD_PARAMETERS, TRUNK, Bundle
 from lightcl_edge.checkpoint import Checkpoints
 from lightcl_edge.classifier import assign_rows
 from lightcl_edge.console import Document, Progress
+from lightcl_edge.cooling import Cooler
 from lightcl_edge.engines.contract import Engine, FloatArray, IntArray
 from lightcl_edge.engines.select import EngineChoice, choose_engine, make_engine
 from lightcl_edge.errors import BundleError, InterruptedTaskError, LightclError, StateError, UsageError
@@ -78,10 +79,12 @@ class TrainOptions:
         buffer_fill: ``reservoir`` or ``herding``.
         seed: of all random choices.
         threads: processors; None for all this process may use.
-        memory_budget_bytes: refuse a plan above this; None for what the machine has.
+        memory_budget_bytes: refuse a plan above this or above what the machine has; ``UNCHECKED_BYTES`` for none.
         key: PEM file of the public key that the bundle must be signed by; None for what the state asks for.
         max_forgetting: largest allowed loss of held-out accuracy on earlier classes; 1 allows any.
         from_generation: learn only if the state is at this generation, 0 for none yet; None for whatever it is at.
+        provider: of the trunk: ``tensorrt``, ``cuda`` or ``cpu``; None for what the bundle wants.
+        cool_at_celsius: pause while the board is this hot or throttled (``lightcl_edge.cooling``); None for never.
     """
 
     bundle: Path | None
@@ -103,6 +106,8 @@ class TrainOptions:
     max_forgetting: float = DEFAULT_MAX_FORGETTING
     key: Path | None = None
     from_generation: int | None = None
+    cool_at_celsius: float | None = None
+    provider: str | None = None
 
     def settings(self, defaults: TrainingDefaults, strategy: str) -> TrainingDefaults:
         """The defaults of bundle and strategy with what the user set.
@@ -154,6 +159,7 @@ def train(options: TrainOptions, meter: PhaseMeter, progress: Progress) -> Docum
         LightclError: of the kinds that ``docs/exit-codes.md`` lists; the state is then as it was.
     """
     started = time.perf_counter()
+    cooler = Cooler(options.cool_at_celsius, progress.note)
     state = State(options.state)
     key = read_public_key(options.key) if options.key else None
     bundle, trust = bundle_for(state, options.bundle, key)
@@ -168,7 +174,7 @@ def train(options: TrainOptions, meter: PhaseMeter, progress: Progress) -> Docum
     existing = next(
         folder for folder in (options.state.absolute(), *options.state.absolute().parents) if folder.exists()
     )
-    refuse_what_does_not_fit(plan, options.memory_budget_bytes, existing)
+    allowed = refuse_what_does_not_fit(plan, options.memory_budget_bytes, existing)
     if not state.exists():
         assign_rows(bundle.manifest.classes, dataset.classes, bundle.manifest.head.capacity)
     made = state.create()
@@ -176,19 +182,21 @@ def train(options: TrainOptions, meter: PhaseMeter, progress: Progress) -> Docum
         _check_generation(state, options.from_generation)
         if not state.exists() or state.own_bundle().identity != bundle.identity:
             try:
-                bundle = _install(state, bundle, options.threads, meter)
+                bundle = _install(state, bundle, options, meter)
             except BaseException:
                 if made:
                     state.remove()
                 raise
         accept(state, bundle, options.bundle, trust)
-        run = _Run(options, settings, choice, state, bundle, dataset, meter, progress)
+        run = _Run(options, settings, choice, state, bundle, dataset, meter, progress, cooler)
         document = run.learn()
     return {
         **document,
         "bytes_written": state.written().last_task_bytes,
         "strategy_reason": strategy.reason,
         "plan": plan.document(),
+        "allowed_bytes": allowed,
+        "health": cooler.document(),
         "peak_rss_bytes": meter.peak_rss_bytes,
         "phases": [asdict(record) for record in meter.records],
         "seconds": time.perf_counter() - started,
@@ -205,12 +213,12 @@ def _check_generation(state: State, expected: int | None) -> None:
         )
 
 
-def _install(state: State, bundle: Bundle, threads: int | None, meter: PhaseMeter) -> Bundle:
+def _install(state: State, bundle: Bundle, options: TrainOptions, meter: PhaseMeter) -> Bundle:
     """First use: does this machine get the host's features? Then keep a copy."""
     from lightcl_edge.trunk import check_golden
 
     with meter.phase("install"):
-        check_golden(bundle, threads)
+        check_golden(bundle, options.threads, options.provider)
         give_back()
         bundle.head_parameters()
         state.install_bundle(bundle)
@@ -231,10 +239,11 @@ class _Run:
         dataset: Dataset,
         meter: PhaseMeter,
         progress: Progress,
+        cooler: Cooler,
     ) -> None:
         self._options, self._settings, self._choice = options, settings, choice
         self._state, self._bundle, self._dataset = state, bundle, dataset
-        self._meter, self._progress = meter, progress
+        self._meter, self._progress, self._cooler = meter, progress, cooler
         self._codec = FeatureCodec(bundle.manifest.feature)
         self._old = state.read()
         self._earlier = Holdout.from_tensors(self._old.holdout, self._codec.shape)
@@ -273,6 +282,8 @@ class _Run:
                 self._state.work / "features",
                 self._options.threads,
                 self._progress,
+                self._cooler,
+                self._options.provider,
             )
             give_back()
         labels = np.array([self._classes.index(name) for name in self._dataset.classes])[extracted.store.labels]
@@ -300,6 +311,7 @@ class _Run:
                 self._order,
                 checkpoints,
                 self._progress,
+                self._cooler,
             )
             loss, resumed = loop.run(self._old.meta.tasks, len(self._classes))
         with self._meter.phase("gate"):
@@ -309,10 +321,15 @@ class _Run:
             buffer = self._filled(extracted.store, labels, train_rows)
         # A signal that comes now waits: the answer must say what really was committed.
         with DeferredInterrupt(), self._meter.phase("commit"):
-            facts = {"holdout_accuracy": held_out_accuracy, "row_scale": row_scale, "images": len(labels)}
+            facts = {
+                "holdout_accuracy": held_out_accuracy,
+                "row_scale": row_scale,
+                "images": len(labels),
+                "trunk_provider": extracted.provider.name if extracted.provider else None,
+            }
             meta = self._commit(engine, holdout, buffer, facts)
         engine.close()
-        document = self._document(meta, extracted, loss, resumed)
+        document = self._document(meta, engine, extracted, loss, resumed)
         memory = {"samples": len(buffer), "bytes": buffer.bytes}
         return {**document, "per_class": judgement.document(), "buffer": memory}
 
@@ -391,6 +408,7 @@ class _Run:
             strategy=self._strategy.name,
             engine=self._choice.name,
             engine_reason=self._choice.reason,
+            engine_device=engine.device,
             tasks=old.tasks + 1,
             sources=[*old.sources, self._source][-REMEMBERED_TASKS:],
             **facts,
@@ -400,7 +418,7 @@ class _Run:
         self._state.end_task()
         return final
 
-    def _document(self, meta: Meta, extracted: Extracted, loss: float, resumed: bool) -> Document:
+    def _document(self, meta: Meta, engine: Engine, extracted: Extracted, loss: float, resumed: bool) -> Document:
         known = len(self._old.meta.classes)
         return {
             "generation": meta.generation,
@@ -416,4 +434,7 @@ class _Run:
             "loss": loss,
             "holdout_accuracy": meta.holdout_accuracy,
             "resumed": resumed,
+            "trunk_provider": asdict(extracted.provider) if extracted.provider else None,
+            "engine_device": engine.device,
+            "engine_device_reason": engine.device_reason,
         }
