@@ -9,9 +9,10 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-import tomllib
 from collections.abc import Iterable
 from pathlib import Path
+
+import tomllib
 
 
 def requirements(pyproject: Path, *, torch: bool) -> list[str]:
