@@ -14,7 +14,7 @@ python3 -m venv --without-pip /opt/lightcl/python
     --only-binary=:all: --requirement "$lists/requirements" --constraint "$lists/constraints"
 rm -r "$lists"
 
-# The product itself lives beside its dependencies: an update of it is a layer of a megabyte.
+# The product itself lives beside its dependencies: an update of it is a layer of 4 MiB.
 for packages in /opt/lightcl/python/lib/python3.*/site-packages; do
     version=$(basename "$(dirname "$packages")")
     echo "/opt/lightcl/app/lib/$version/site-packages" >"$packages/lightcl-app.pth"

@@ -44,7 +44,9 @@ class Run:
         scripts = CHECKOUT / "edge" / "docker"
         names = ("pyproject.toml", "constraints.txt", "constraints-arm64.txt")
         self._layers = Layers(cache, scripts, [CHECKOUT / name for name in names], say)
-        steps = [Path(__file__).with_name(f"{name}.py") for name in ("exercise", "probe", "inputs", "machines")]
+        steps = [
+            Path(__file__).with_name(f"{name}.py") for name in ("exercise", "probe", "often", "inputs", "machines")
+        ]
         self._key = digest([self._content, *steps])
         self._reference: dict[str, tuple[Document, Path]] = {}
 
@@ -135,7 +137,7 @@ def _about(machines: list[Document]) -> Document:
         "qemu": emulator.emulator_version(),
         "memory": "what the kernel counts here includes the emulator",
         "network": "EfficientNet-Lite0 (ImageNet weights) at 64 pixels, trunk in int8 and in fp32",
-        "task": f"{CLASSES} classes of handwritten digits as JPEG files, {TRAINING} images each, 3 epochs, one thread",
+        "task": f"{CLASSES} classes of handwritten digits as JPEG files, {TRAINING} images each, 2 epochs, one thread",
     }
 
 

@@ -17,7 +17,7 @@ from arm64.layers import digest
 #: The embedded network with its ImageNet weights, small enough to train under emulation.
 EXPORT = ("--model", "efficientnet_lite0", "--image-size", "64", "--calibration", "digits", "--max-classes", "16")
 TRUNKS = ("int8", "fp32")
-CLASSES, TRAINING, TEST = 4, 24, 12
+CLASSES, TRAINING, TEST = 4, 24, 8
 _SIDE = 72
 
 
@@ -70,7 +70,8 @@ def make_inputs(cache: Path, content: str, say: Callable[[str], None]) -> Path:
         out = ["--trunk-dtype", dtype, "--out", str(folder / f"bundle-{dtype}")]
         subprocess.run([str(program), "export", *EXPORT, *out, "--quiet"], check=True, stdout=subprocess.DEVNULL)
     make_pictures(folder)
-    shutil.copy2(Path(__file__).with_name("probe.py"), folder)
+    for name in ("probe.py", "often.py"):
+        shutil.copy2(Path(__file__).with_name(name), folder)
     stamp.write_text(key)
     return folder
 
