@@ -6,9 +6,10 @@ BIN := $(VENV)/bin
 OUT ?= demo-out
 PROCESSES ?= auto
 LIMITS := build/limits
+ARM64_CACHE ?= .cache/arm64
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all test-limits startup check format clean
+.PHONY: help demo test test-all test-limits test-arm64 startup check format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -49,11 +50,16 @@ test-limits: $(LIMITED) ## train and predict under memory limits of 416, 256 and
 startup: $(VENV)/demo.done ## how long importing and --help take, beside a bare Python
 	$(BIN)/python -m lightcl_profiler.startup
 
-check: $(VENV)/dev.done ## style, types, docstrings
+test-arm64: $(VENV)/dev.done ## the arm64 image, emulated as each Raspberry Pi (root; an hour at first, resumable)
+	PYTHONPATH=tests $(BIN)/python -m arm64 --cache $(ARM64_CACHE) --out profiles/reports/arm64
+
+check: $(VENV)/dev.done ## style, types, docstrings, the Dockerfile and its scripts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pydoclint --quiet edge host models profiles
+	@if [ -x $(BIN)/hadolint ]; then set -x; $(BIN)/hadolint Dockerfile.arm64 && $(BIN)/shellcheck edge/docker/*.sh; \
+	else echo "hadolint and shellcheck are packaged for x86-64 only: Dockerfile.arm64 not checked here"; fi
 
 format: $(VENV)/dev.done ## rewrite the code in the project's style
 	$(BIN)/ruff check --fix .

@@ -27,7 +27,15 @@ from lightcl_host.sources import Source, SourceOptions, open_source
 from lightcl_host.split import Split, split_graph
 from lightcl_host.tensor_bytes import tensors_to_bytes
 from lightcl_host.training_graph import step_graphs
-from lightcl_host.trunk_choice import AUTO, MINIMUM_AGREEMENT, Comparison, TrunkChoice, choose_trunk, trunk_features
+from lightcl_host.trunk_choice import (
+    AUTO,
+    MINIMUM_AGREEMENT,
+    Comparison,
+    TrunkChoice,
+    choose_trunk,
+    planned_dtype,
+    trunk_features,
+)
 from lightcl_host.verify_split import verify_in_fresh_process
 
 if TYPE_CHECKING:
@@ -119,7 +127,8 @@ def export_bundle(options: ExportOptions, progress: Progress, source: Source | N
     if source is None:
         progress.note(f"exporting {options.source.model} to ONNX")
         source = open_source(options.source)
-    choice = pick_cut(source, find_cuts(source.graph), options.cut, options.analysis, options.device)
+    planned = planned_dtype(options.trunk_dtype)
+    choice = pick_cut(source, find_cuts(source.graph), options.cut, options.analysis, options.device, planned)
     pruning = None
     if options.sparsity:
         asked = PruningOptions(options.sparsity, options.recovery_epochs, options.calibration, options.seed)

@@ -30,24 +30,27 @@ class Series:
 
 
 class _Plane:
-    """Accuracy upwards in percent, anything to the right."""
+    """Accuracy upwards in percent, anything to the right; the scale ends above the best accuracy."""
 
-    def __init__(self, width: int, right_margin: int, low: float, high: float) -> None:
-        self.left, self.right, self.top, self.bottom = 40, width - right_margin, 18, _HEIGHT - 34
+    def __init__(self, width: int, right_margin: int, low: float, high: float, series: Sequence[Series]) -> None:
+        self.left, self.right, self.top, self.bottom = 40, width - right_margin, 26, _HEIGHT - 38
         self._low, self._high = low, max(high, low + 1e-9)
+        best = 100 * max((share for each in series for share in each.shares), default=1.0)
+        self._step = nice_step(max(best, 1.0), 5)
+        self._most = self._step * -(-max(best, 1.0) // self._step)
 
     def x(self, value: float) -> float:
         return self.left + (self.right - self.left) * (value - self._low) / (self._high - self._low)
 
     def y(self, share: float) -> float:
-        return self.bottom - (self.bottom - self.top) * share
+        return self.bottom - (self.bottom - self.top) * 100 * share / self._most
 
     def frame(self, below: str) -> list[str]:
-        body = [text(0, self.top - 6, "accuracy, %", "axis"), text(self.right, _HEIGHT - 4, below, "axis", "end")]
-        for percent in range(0, 101, 20):
+        body = [text(0, self.top - 12, "accuracy, %", "axis"), text(self.right, _HEIGHT - 4, below, "axis", "end")]
+        for percent in (self._step * i for i in range(round(self._most / self._step) + 1)):
             y = self.y(percent / 100)
             body.append(f'<line x1="{self.left}" x2="{self.right}" y1="{y:.1f}" y2="{y:.1f}" class="grid"/>')
-            body.append(text(self.left - 6, y + 4, str(percent), "axis", "end"))
+            body.append(text(self.left - 6, y + 4, f"{percent:g}", "axis", "end"))
         return body
 
 
@@ -63,7 +66,7 @@ def tasks_chart(series: Sequence[Series], width: int, title: str) -> str:
         An ``<svg>`` element.
     """
     tasks = max((len(each.shares) for each in series), default=1)
-    plane = _Plane(width, 10, 1, tasks)
+    plane = _Plane(width, 10, 1, tasks, series)
     body = plane.frame("tasks learned")
     body += [text(plane.x(task), plane.bottom + 16, str(task), "axis", "middle") for task in range(1, tasks + 1)]
     for each in series:
@@ -87,7 +90,7 @@ def memory_chart(series: Sequence[Series], width: int, title: str) -> str:
         An ``<svg>`` element.
     """
     most = max((each.peak_bytes for each in series), default=_MIB) / _MIB
-    plane = _Plane(width, 12, 0, most * 1.08)
+    plane = _Plane(width, 12, 0, most * 1.08, [Series(each.label, 0, each.shares[-1:], 0) for each in series])
     body = plane.frame("peak resident memory, MiB")
     step = nice_step(most * 1.08, 8 if width > 500 else 4)
     ticks = [step * i for i in range(int(most * 1.08 / step) + 1)]
