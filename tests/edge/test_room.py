@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -120,3 +121,12 @@ def test_what_is_left_counts_pages_that_can_be_taken_back(monkeypatch):
     assert (
         10 * MIB < planner.spare_bytes() < 15 * MIB + 2**20
     )  # less the reserve of 16 MiB, whatever its libraries take
+
+
+def test_arrays_larger_than_what_is_left_are_not_read(edge, bundle, tmp_path, monkeypatch):
+    np.savez_compressed(tmp_path / "a.npz", x=np.zeros((100, 128, 128, 3), np.uint8), y=np.arange(100) % 2)
+    words = ("train", "--bundle", bundle, "--state", tmp_path / "s", "--data", tmp_path / "a.npz", "--json")
+    monkeypatch.setattr(planner, "spare_bytes", lambda: 4 * MIB)
+    out, err = edge(*words, code=5)
+    assert "unpacks to 4.7 MiB, of memory are left 4.0 MiB; use a folder" in err
+    assert json.loads(out)["error"]["plan"]["peak_bytes"] > json.loads(out)["error"]["allowed_bytes"]
