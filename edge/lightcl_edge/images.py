@@ -353,8 +353,8 @@ def _refuse_arrays_that_do_not_fit(path: Path, needed_bytes: int) -> None:
 
     if needed_bytes > SMALL_DECODING_BYTES and needed_bytes > (left := max(0, spare_bytes())):
         raise DoesNotFitError(
-            f"{path} unpacks to {format_bytes(needed_bytes)}, of memory are left {format_bytes(left)}; use a folder with "
-            "one sub-folder a class, whose images are read one at a time",
+            f"{path} unpacks to {format_bytes(needed_bytes)}, of memory are left {format_bytes(left)}; use a folder "
+            "with one sub-folder a class, whose images are read one at a time",
             {"plan": {"peak_bytes": needed_bytes}, "allowed_bytes": left},
         )
 
