@@ -94,23 +94,37 @@ def decoding_bytes(image: Image.Image) -> int:
     return 8 * pixels + coefficients
 
 
-def refuse_what_memory_can_not_hold(image: Image.Image, name: str) -> None:
+def planned_decoding_bytes(width: int, height: int) -> int:
+    """What decoding takes of any ordinary JPEG, which is reduced to less than four times the sides that are wanted.
+
+    Args:
+        width: of the trunk's input.
+        height: likewise.
+
+    Returns:
+        Bytes; the plan of a run has room for them.
+    """
+    return 8 * (4 * width) * (4 * height)
+
+
+def refuse_what_memory_can_not_hold(image: Image.Image, name: str, planned_bytes: int) -> None:
     """Judge a large image by its header, before it is decoded.
 
     Args:
         image: as :func:`decoding_bytes` takes it.
         name: for the message.
+        planned_bytes: what the plan has room for.
 
     Raises:
-        HugeImageError: when decoding needs more memory than is left; the kernel would end the process instead.
+        HugeImageError: when decoding needs more than that and more than is left; the kernel would end the process
+            instead.
     """
     needed = decoding_bytes(image)
-    if needed <= SMALL_DECODING_BYTES:
+    if needed <= max(planned_bytes, SMALL_DECODING_BYTES):
         return
-    from lightcl_edge.memory import sample
-    from lightcl_edge.planner import available_bytes
+    from lightcl_edge.planner import spare_bytes
 
-    left = max(0, available_bytes() - (sample(with_pss=False).rss_bytes or 0))
+    left = max(0, spare_bytes())
     if needed > left:
         raise HugeImageError(
             f"{name} has {image.width} x {image.height} pixels, which take {format_bytes(needed)} of memory to decode; "

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from lightcl_edge.errors import DataError
-from lightcl_edge.image_file import UNREADABLE, open_image, refuse_what_memory_can_not_hold
+from lightcl_edge.image_file import UNREADABLE, open_image, planned_decoding_bytes, refuse_what_memory_can_not_hold
 from lightcl_edge.manifest import InputInfo
 
 ByteImage = NDArray[np.uint8]
@@ -237,7 +237,8 @@ def _decode(image: Image.Image, name: str, info: InputInfo | None) -> ByteImage:
         if info is not None:
             # A JPEG decoder can halve the sides while it reads: a 12-megapixel photo then never exists in full.
             image.draft("RGB", (2 * info.width, 2 * info.height))
-        refuse_what_memory_can_not_hold(image, name)
+        planned = 0 if info is None else planned_decoding_bytes(info.width, info.height)
+        refuse_what_memory_can_not_hold(image, name, planned)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             ImageOps.exif_transpose(image, in_place=True)

@@ -18,6 +18,7 @@ from lightcl_edge.console import format_bytes
 from lightcl_edge.engines.step_choice import ACCUMULATE, IN_PLACE, choose_step
 from lightcl_edge.errors import DoesNotFitError
 from lightcl_edge.extraction import extraction_batch
+from lightcl_edge.image_file import planned_decoding_bytes
 from lightcl_edge.machine import cgroup_room_bytes
 from lightcl_edge.manifest import Manifest
 
@@ -150,6 +151,7 @@ def _extract_bytes(manifest: Manifest) -> int:
     cost, pixels = manifest.cost, 4 * 3 * manifest.input.height * manifest.input.width
     image = WORKSPACE_FACTOR * cost.trunk_peak_activation_bytes + PIXEL_COPIES * pixels
     running = RUNNING_TRUNK_COPIES * cost.trunk_parameter_bytes + extraction_batch(manifest) * image
+    running += planned_decoding_bytes(manifest.input.width, manifest.input.height)
     return int(ONNXRUNTIME_BYTES + max(OPENING_TRUNK_COPIES * cost.trunk_parameter_bytes, running))
 
 
@@ -249,6 +251,13 @@ def available_bytes() -> int:
     free = int(psutil.virtual_memory().available) + (memory.sample(with_pss=False).rss_bytes or 0)
     room = cgroup_room_bytes()
     return min(free, room if room is not None else free) - RESERVE_BYTES
+
+
+def spare_bytes() -> int:
+    """Memory that is left now, with the reserve kept: pages of files that this process has read can be taken back."""
+    room, own = cgroup_room_bytes(), memory.sample(with_pss=False).anonymous_bytes or 0
+    free = int(psutil.virtual_memory().available)
+    return min(free, room - own if room is not None else free) - RESERVE_BYTES
 
 
 def allowed_bytes(budget_bytes: int | None) -> int:

@@ -16,6 +16,8 @@ from typing import Any
 from lightcl_edge.manifest import PROVIDERS, Manifest
 
 TENSORRT, CUDA, CPU = PROVIDERS
+#: Nobody's wish in particular: that an onnxruntime for processors has no CUDA is then no news.
+DEFAULT = "the default"
 #: onnxruntime's names.
 CLASSES = {TENSORRT: "TensorrtExecutionProvider", CUDA: "CUDAExecutionProvider", CPU: "CPUExecutionProvider"}
 #: TensorRT may try kernels that need this much working memory.
@@ -49,7 +51,7 @@ def wanted(asked: str | None, manifest: Manifest) -> tuple[list[str], str]:
         return list(dict.fromkeys([asked, CPU])), "asked for"
     if manifest.providers:
         return list(dict.fromkeys([*manifest.providers, CPU])), "of the bundle's device"
-    return [CUDA, CPU], "the default"
+    return [CUDA, CPU], DEFAULT
 
 
 def passed_over(name: str, dtype: str, available: Sequence[str]) -> str | None:
@@ -132,7 +134,8 @@ def open_with(
                 if CLASSES[name] in session.get_providers():
                     return session, ProviderChoice(name, "; ".join([whose, *skipped]))
                 why = f"{name} does not load here"
-        skipped.append(why)
+        if whose != DEFAULT or CLASSES[name] in available:
+            skipped.append(why)
     return make([CLASSES[CPU]]), ProviderChoice(CPU, "; ".join(skipped) or whose)
 
 
@@ -150,5 +153,6 @@ def foresee(asked: str | None, manifest: Manifest, available: Sequence[str]) -> 
     order, whose = wanted(asked, manifest)
     skipped = [(name, passed_over(name, manifest.model.trunk_dtype, available)) for name in order]
     first = next(name for name, why in skipped if why is None or name == CPU)
-    reasons = [why for name, why in skipped if why is not None and name != CPU]
+    told = [name for name in order if whose != DEFAULT or CLASSES[name] in available]
+    reasons = [why for name, why in skipped if why is not None and name != CPU and name in told]
     return ProviderChoice(first, "; ".join(reasons if first == CPU and reasons else [whose, *reasons]))

@@ -12,12 +12,13 @@ import torch
 
 from lightcl_edge import providers
 from lightcl_edge.bundle import Bundle
+from lightcl_edge.commands.doctor import DoctorCommand
 from lightcl_edge.engines import select, torch_engine
 from lightcl_edge.engines.select import choose_engine, torch_may_use_cuda
 from lightcl_edge.engines.torch_engine import TorchEngine, choose_device
 from lightcl_edge.errors import BundleError
 from lightcl_edge.manifest import parse_manifest
-from lightcl_edge.providers import CLASSES, CPU, CUDA, TENSORRT, foresee, open_with, options_of, wanted
+from lightcl_edge.providers import CLASSES, CPU, CUDA, TENSORRT, ProviderChoice, foresee, open_with, options_of, wanted
 from small_bundle import HEAD, make_bundle, make_folder
 
 ALL = list(CLASSES.values())
@@ -55,8 +56,10 @@ def test_the_first_that_loads_computes():
     assert (choice.name, choice.reason) == ("cuda", "asked for; tensorrt does not load here")
     _, choice = open_with(order, "asked for", "fp16", ALL, lambda names: Session(names, ALL[:2]))
     assert (choice.name, choice.reason) == ("cpu", "tensorrt does not load here; cuda does not load here")
-    _, choice = open_with(order, "the default", "fp32", [CLASSES[CPU]], Session)
+    _, choice = open_with(order, "asked for", "fp32", [CLASSES[CPU]], Session)
     assert choice.reason == "tensorrt is not in this onnxruntime; cuda is not in this onnxruntime"
+    _, choice = open_with([CUDA, CPU], "the default", "fp32", [CLASSES[CPU]], Session)
+    assert choice == ProviderChoice(CPU, "the default")  # nobody asked for CUDA
 
 
 def test_a_provider_that_does_not_accept_the_graph_is_passed_over():
@@ -101,10 +104,11 @@ def test_sessions_fall_back_and_say_so(edge, bundle, tmp_path, monkeypatch):
 
 
 def test_doctor_names_providers_and_devices(edge, bundle):
-    document = json.loads(edge("doctor", "--bundle", bundle, "--json")[0])["engines"]
+    whole = json.loads(edge("doctor", "--bundle", bundle, "--json")[0])
+    document = whole["engines"]
     assert "CPUExecutionProvider" in document["ort"]["devices"] and document["ort"]["trunk_provider"]["name"] == "cpu"
     assert document["torch"]["devices"][0].startswith("cpu (this torch sees no CUDA device)")
-    assert "this bundle's trunk: on cpu (cuda is not in this onnxruntime)" in edge("doctor", "--bundle", bundle)[0]
+    assert "this bundle's trunk: on cpu (the default)" in DoctorCommand().render(whole)
 
 
 def test_older_bundles_have_no_wish_and_wrong_wishes_are_refused(manifest):

@@ -84,11 +84,11 @@ def test_an_image_too_large_for_the_memory_left_is_not_decoded(edge, bundle, tmp
     Image.new("RGB", (3000, 2000), (200, 30, 30)).save(data / "red" / "photo.jpg")
     monkeypatch.setattr(image_file, "MAX_PIXELS_PER_BYTE", 10**6)  # plain colour: honest here
     train = ("train", "--bundle", bundle, "--state", state, "--data", data, "--json", "--memory-budget", "none")
-    decoding = planner.available_bytes
-    monkeypatch.setattr(planner, "available_bytes", lambda: 0)
+    decoding = planner.spare_bytes
+    monkeypatch.setattr(planner, "spare_bytes", lambda: 0)
     document = json.loads(edge(*train)[0])
     assert document["skipped_images"] == 1 and "45.8 MiB of memory to decode" in document["skipped"][0]
-    monkeypatch.setattr(planner, "available_bytes", decoding)
+    monkeypatch.setattr(planner, "spare_bytes", decoding)
     edge("predict", "--state", state, data / "red" / "large.png")
 
 
@@ -112,3 +112,11 @@ def test_turned_photos_stand_upright(tmp_path):
     picture.save(tmp_path / "turned.png", exif=exif)
     pixels = load_image(tmp_path / "turned.png", INPUT)
     assert pixels[8, -1].tolist() == [255, 255, 255] and pixels[8, 0].tolist() == [0, 0, 0]
+
+
+def test_what_is_left_counts_pages_that_can_be_taken_back(monkeypatch):
+    own = planner.memory.sample(with_pss=False)
+    monkeypatch.setattr(planner, "cgroup_room_bytes", lambda: own.anonymous_bytes + 30 * MIB)
+    assert (
+        10 * MIB < planner.spare_bytes() < 15 * MIB + 2**20
+    )  # less the reserve of 16 MiB, whatever its libraries take

@@ -82,6 +82,8 @@ class DoctorCommand(Command):
                 continue
             if provider := engine.get("trunk_provider"):
                 lines.append(f"         this bundle's trunk: on {provider['name']} ({provider['reason']})")
+            if not engine["works"]:
+                continue
             if engine["plan"] is None:
                 lines.append("         the bundle carries no training_step graphs for it")
             else:
