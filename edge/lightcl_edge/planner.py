@@ -7,7 +7,7 @@ process's size as it is now; the other figures come from the manifest's counts.
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ DEVICE_BASE_BYTES = 42 * MIB
 ONNXRUNTIME_BYTES = 29 * MIB
 ONNXRUNTIME_TRAINING_BYTES = 13 * MIB
 #: What importing torch adds, and what its first step adds to that (thread pools, kernels' own buffers).
-TORCH_IMPORT_BYTES, TORCH_STEP_BYTES = 222 * MIB, 20 * MIB
+TORCH_IMPORT_BYTES, TORCH_STEP_BYTES = 196 * MIB, 8 * MIB
 #: Copies of the trunk's weights while it is opened (file, initialisers, re-laid for the processor), and once it runs.
 OPENING_TRUNK_COPIES, RUNNING_TRUNK_COPIES = 3.4, 1.0
 #: Share of the counted activations that are there at once (onnxruntime fuses operators); copies of an image being read.
@@ -46,9 +46,12 @@ ACCEPTED_STEP_SHARE = 1.1
 CLOSED_FORM_HEAD_COPIES = 1.6
 #: After the trunk is closed: what is left of onnxruntime.
 AFTER_TRUNK_BYTES = 15 * MIB
-#: torch: copies of the head once it is loaded; what one sample's activations cost with their gradients, and the share
-#: of that which is still held when training is over.
-TORCH_HEAD_COPIES, TORCH_ACTIVATION_COPIES, TORCH_HELD_ACTIVATIONS = 2.0, 2.2, 0.7
+#: torch: copies of the head once it is loaded; in a step, share of the activations that are saved for the way back, and
+#: copies of the largest of them (kernels lay it out anew); what is still held when training is over.
+TORCH_HEAD_COPIES, TORCH_ACTIVATION_COPIES, TORCH_LARGEST_COPIES = 1.95, 0.47, 18.5
+TORCH_HELD_BYTES, TORCH_HELD_HEAD_COPIES, TORCH_HELD_ACTIVATIONS, TORCH_HELD_LARGEST = 219 * MIB, 1.31, 0.78, 10.6
+#: What an earlier generation left (statistics, held-out and remembered samples): as it was read, and as it is used.
+KEPT_COPIES = 2.2
 #: Rows that pass the head at once outside of training.
 FORWARD_ROWS = 16
 #: Copies of the learned head beside the trunk when predicting.
@@ -159,9 +162,11 @@ def _torch_bytes(manifest: Manifest, batch_size: int, buffer_samples: int) -> tu
     """Added once torch is loaded with the head, in a step, and afterwards."""
     cost, rows = manifest.cost, batch_size + buffer_samples
     loaded = TORCH_IMPORT_BYTES + TORCH_HEAD_COPIES * cost.head_parameter_bytes
-    activations = TORCH_ACTIVATION_COPIES * rows * cost.head_activation_bytes
-    step = loaded + TORCH_STEP_BYTES
-    return int(loaded), int(step + activations), int(step + TORCH_HELD_ACTIVATIONS * activations)
+    activations, largest = rows * cost.head_activation_bytes, rows * cost.head_largest_activation_bytes
+    step = loaded + TORCH_STEP_BYTES + TORCH_ACTIVATION_COPIES * activations + TORCH_LARGEST_COPIES * largest
+    held = TORCH_HELD_BYTES + TORCH_HELD_HEAD_COPIES * cost.head_parameter_bytes
+    held += TORCH_HELD_ACTIVATIONS * activations + TORCH_HELD_LARGEST * largest
+    return int(loaded), int(max(step, held)), int(held)
 
 
 def _ort_bytes(manifest: Manifest, batch_size: int, buffer_samples: int) -> tuple[int, int, int]:
@@ -212,13 +217,14 @@ def spare_step_bytes(manifest: Manifest, batch_size: int, buffer_samples: int) -
     return int((allowed - _held_bytes(manifest, batch_size, buffer_samples)) / ARENA_FACTOR)
 
 
-def plan_closed_form(manifest: Manifest, engine: str, images: int) -> Plan:
+def plan_closed_form(manifest: Manifest, engine: str, images: int, covariance: bool = True) -> Plan:
     """Predict a run of a strategy without gradients: the head forward, a covariance, and the classifier from it.
 
     Args:
         manifest: of the bundle.
         engine: ``ort`` or ``torch``.
         images: of the task.
+        covariance: whether the strategy needs one.
 
     Returns:
         The plan.
@@ -227,8 +233,9 @@ def plan_closed_form(manifest: Manifest, engine: str, images: int) -> Plan:
     torch_bytes = TORCH_IMPORT_BYTES + TORCH_STEP_BYTES
     loaded = torch_bytes if engine == "torch" else ONNXRUNTIME_TRAINING_BYTES
     batch = FORWARD_ROWS * (4 * math.prod(manifest.feature.shape) + cost.head_activation_bytes)
-    train = int(loaded + CLOSED_FORM_HEAD_COPIES * cost.head_parameter_bytes + batch + covariance_bytes(manifest))
-    disk = images * (math.prod(manifest.feature.shape) + 8) + cost.head_parameter_bytes + covariance_bytes(manifest)
+    working = covariance_bytes(manifest) if covariance else 0
+    train = int(loaded + CLOSED_FORM_HEAD_COPIES * cost.head_parameter_bytes + batch + working)
+    disk = images * (math.prod(manifest.feature.shape) + 8) + cost.head_parameter_bytes
     base = memory.sample(with_pss=False).rss_bytes or 0
     return Plan(
         base_bytes=base,
@@ -246,6 +253,45 @@ def covariance_bytes(manifest: Manifest) -> int:
     return 16 * manifest.head.penultimate_size**2
 
 
+def stored_statistics_bytes(manifest: Manifest) -> int:
+    """What discriminant analysis keeps in a generation: half of a symmetric matrix in float32."""
+    return 2 * manifest.head.penultimate_size**2
+
+
+@dataclass(frozen=True)
+class Carried:
+    """What a run holds besides its bundle.
+
+    Attributes:
+        kept_bytes: statistics, held-out and remembered samples of the generation it starts from.
+        memory_bytes: of the long-term memory after the task, at most.
+        bundle_bytes: that are to be copied into a new state.
+    """
+
+    kept_bytes: int = 0
+    memory_bytes: int = 0
+    bundle_bytes: int = 0
+
+    def added_to(self, plan: Plan) -> Plan:
+        """The plan with that.
+
+        Args:
+            plan: of a run from nothing.
+
+        Returns:
+            The plan of this run. While the memory is filled the old one and the new one are there.
+        """
+        kept = int(KEPT_COPIES * self.kept_bytes)
+        return replace(
+            plan,
+            extract_bytes=plan.extract_bytes + kept,
+            import_bytes=plan.import_bytes + kept,
+            train_bytes=plan.train_bytes + kept,
+            gate_bytes=plan.gate_bytes + kept + 2 * self.memory_bytes,
+            disk_bytes=plan.disk_bytes + self.kept_bytes + self.memory_bytes + self.bundle_bytes,
+        )
+
+
 def available_bytes() -> int:
     """Memory this process may take, its present size included, with a reserve left for everything else."""
     free = int(psutil.virtual_memory().available) + (memory.sample(with_pss=False).rss_bytes or 0)
@@ -253,11 +299,20 @@ def available_bytes() -> int:
     return min(free, room if room is not None else free) - RESERVE_BYTES
 
 
-def spare_bytes() -> int:
-    """Memory that is left now, with the reserve kept: pages of files that this process has read can be taken back."""
-    room, own = cgroup_room_bytes(), memory.sample(with_pss=False).anonymous_bytes or 0
+def spare_bytes(limit_bytes: int | None = None) -> int:
+    """Memory that is left now, with the reserve kept: pages of files that this process has read can be taken back.
+
+    Args:
+        limit_bytes: the most this process may take, its pages of files included; None for what the machine has.
+
+    Returns:
+        The bytes; below 0 where the reserve is used up.
+    """
+    used = memory.sample(with_pss=False)
+    room, own = cgroup_room_bytes(), used.anonymous_bytes or 0
     free = int(psutil.virtual_memory().available)
-    return min(free, room - own if room is not None else free) - RESERVE_BYTES
+    spare = min(free, room - own if room is not None else free) - RESERVE_BYTES
+    return spare if limit_bytes is None else min(spare, limit_bytes - (used.rss_bytes or 0))
 
 
 def allowed_bytes(budget_bytes: int | None) -> int:

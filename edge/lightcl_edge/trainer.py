@@ -46,7 +46,7 @@ from lightcl_edge.images import Dataset, open_dataset
 from lightcl_edge.interrupts import DeferredInterrupt
 from lightcl_edge.manifest import TrainingDefaults
 from lightcl_edge.memory import PhaseMeter, give_back
-from lightcl_edge.planner import refuse_what_does_not_fit, spare_step_bytes
+from lightcl_edge.planner import Carried, refuse_what_does_not_fit, spare_step_bytes
 from lightcl_edge.signing import read_public_key
 from lightcl_edge.state import State
 from lightcl_edge.strategies import make_strategy
@@ -170,14 +170,16 @@ def train(options: TrainOptions, meter: PhaseMeter, progress: Progress) -> Docum
     choice = choose_engine(options.engine, bundle)
     defaults = bundle.manifest.defaults
     asked = options.strategy or defaults.strategy
-    strategy = choose_strategy(asked, bundle.manifest, choice.name, options.memory_budget_bytes)
+    carried = _carried(state, bundle, options, len(dataset))
+    strategy = choose_strategy(asked, bundle.manifest, choice.name, options.memory_budget_bytes, carried)
     settings = options.settings(defaults, strategy.name)
     sizes = settings.batch_size, settings.buffer_samples, len(dataset)
-    plan = plan_for(strategy.name, bundle.manifest, choice.name, *sizes)
+    plan = plan_for(strategy.name, bundle.manifest, choice.name, *sizes, carried)
     existing = next(
         folder for folder in (options.state.absolute(), *options.state.absolute().parents) if folder.exists()
     )
     allowed = refuse_what_does_not_fit(plan, options.memory_budget_bytes, existing)
+    dataset.memory_limit_bytes = allowed
     if not state.exists():
         assign_rows(bundle.manifest.classes, dataset.classes, bundle.manifest.head.capacity)
     made = state.create()
@@ -204,6 +206,15 @@ def train(options: TrainOptions, meter: PhaseMeter, progress: Progress) -> Docum
         "phases": [asdict(record) for record in meter.records],
         "seconds": time.perf_counter() - started,
     }
+
+
+def _carried(state: State, bundle: Bundle, options: TrainOptions, images: int) -> Carried:
+    """What the plan must count besides the bundle."""
+    codec = FeatureCodec(bundle.manifest.feature)
+    limit = buffer_limit(options.buffer_size, buffer_identity(codec, bundle.sha256(TRUNK)))
+    kept = state.kept_bytes() if state.exists() else 0
+    memory = min(limit * codec.bytes_per_sample, kept + images * codec.bytes_per_sample)
+    return Carried(kept, memory, 0 if state.exists() else sum(entry.bytes for entry in bundle.manifest.files))
 
 
 def _check_generation(state: State, expected: int | None) -> None:
