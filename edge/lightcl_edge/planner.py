@@ -7,18 +7,17 @@ process's size as it is now; the other figures come from the manifest's counts.
 from __future__ import annotations
 
 import math
+import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
-
-import psutil
 
 from lightcl_edge import memory
 from lightcl_edge.console import format_bytes
 from lightcl_edge.engines.step_choice import ACCUMULATE, IN_PLACE, choose_step
 from lightcl_edge.errors import DoesNotFitError
 from lightcl_edge.extraction import extraction_batch
-from lightcl_edge.machine import cgroup_limit
+from lightcl_edge.machine import cgroup_limit, machine_available_bytes
 from lightcl_edge.manifest import Manifest
 
 MIB = 2**20
@@ -242,7 +241,7 @@ def covariance_bytes(manifest: Manifest) -> int:
 
 def available_bytes() -> int:
     """Memory this process may take, its present size included, with a reserve left for everything else."""
-    free = int(psutil.virtual_memory().available) + (memory.sample(with_pss=False).rss_bytes or 0)
+    free = machine_available_bytes() + (memory.sample(with_pss=False).rss_bytes or 0)
     _, limit = cgroup_limit()
     return min(free, limit if limit is not None else free) - RESERVE_BYTES
 
@@ -267,7 +266,7 @@ def refuse_what_does_not_fit(plan: Plan, budget_bytes: int | None, folder: Path)
             f"allowed are {format_bytes(limit)}; raise --memory-budget, lower --batch-size or --pattern-samples, "
             "or export a bundle with a later cut"
         )
-    free = psutil.disk_usage(str(folder)).free
+    free = shutil.disk_usage(folder).free
     if plan.disk_bytes > free:
         raise DoesNotFitError(
             f"the plan needs {format_bytes(plan.disk_bytes)} of disk at {folder}, free are {format_bytes(free)}; "
