@@ -11,10 +11,12 @@ import numpy as np
 
 from lightcl_edge.bundle import TRUNK, Bundle
 from lightcl_edge.console import Progress
+from lightcl_edge.cooling import Cooler
 from lightcl_edge.errors import DataError
 from lightcl_edge.features import FeatureCodec, FeatureStore, FeatureStoreWriter
 from lightcl_edge.images import ByteImage, Dataset
 from lightcl_edge.manifest import Manifest
+from lightcl_edge.providers import ProviderChoice
 
 #: Images in the trunk at once: as many as their activations fit into this, and never many.
 EXTRACTION_BYTES, LARGEST_BATCH = 16 * 2**20, 8
@@ -40,10 +42,12 @@ class Extracted:
     Attributes:
         store: features, and labels that index the data set's classes.
         skipped: unreadable images: what was wrong with each.
+        provider: what computed the trunk, and why; None where the features were there already.
     """
 
     store: FeatureStore
     skipped: list[str]
+    provider: ProviderChoice | None = None
 
 
 def dataset_fingerprint(dataset: Dataset) -> str:
@@ -55,7 +59,15 @@ def dataset_fingerprint(dataset: Dataset) -> str:
     return digest.hexdigest()
 
 
-def extract(bundle: Bundle, dataset: Dataset, folder: Path, threads: int | None, progress: Progress) -> Extracted:
+def extract(
+    bundle: Bundle,
+    dataset: Dataset,
+    folder: Path,
+    threads: int | None,
+    progress: Progress,
+    cooler: Cooler | None = None,
+    provider: str | None = None,
+) -> Extracted:
     """Features of all readable images, quantised; a complete store of the same images is used again.
 
     Args:
@@ -64,6 +76,8 @@ def extract(bundle: Bundle, dataset: Dataset, folder: Path, threads: int | None,
         folder: where the store is kept.
         threads: processors to use.
         progress: shows how far it is.
+        cooler: pauses between batches; None for never.
+        provider: ``tensorrt``, ``cuda`` or ``cpu``; None for what the bundle wants.
 
     Returns:
         The store and what was left out.
@@ -78,19 +92,21 @@ def extract(bundle: Bundle, dataset: Dataset, folder: Path, threads: int | None,
         return Extracted(found, found.skipped)
     from lightcl_edge.trunk import Trunk
 
-    trunk = Trunk(bundle, threads)
+    trunk = Trunk(bundle, threads, provider)
     writer = FeatureStoreWriter(folder, codec.shape, key)
     skipped: list[str] = []
     try:
         size, count = extraction_batch(bundle.manifest), len(dataset)
         batches = [range(at, min(at + size, count)) for at in range(0, count, size)]
         for rows in progress.track(batches, "images to features"):
+            if cooler is not None:
+                cooler.between_steps()
             images, labels = _load(dataset, rows, bundle, skipped)
             if images:
                 features = trunk.features_of_pixels(np.stack(images))
                 writer.append(codec.encode(features), np.asarray(labels, np.int64))
         _check_classes(dataset, writer.labels, skipped)
-        return Extracted(writer.finish(skipped), skipped)
+        return Extracted(writer.finish(skipped), skipped, trunk.provider)
     except BaseException:
         writer.abandon()
         raise

@@ -30,6 +30,8 @@ class Meta:
         strategy: that made it.
         engine: that made it.
         engine_reason: why that one.
+        engine_device: what computed its steps, ``cpu`` or a GPU.
+        trunk_provider: what computed the trunk; None where its features were there already.
         tasks: how many tasks were learned.
         images: learned in the last task.
         holdout_accuracy: of the new head on the held-out features of all classes; None when there are none.
@@ -49,6 +51,8 @@ class Meta:
     strategy: str | None = None
     engine: str | None = None
     engine_reason: str | None = None
+    engine_device: str | None = None
+    trunk_provider: str | None = None
     tasks: int = 0
     images: int = 0
     holdout_accuracy: float | None = None

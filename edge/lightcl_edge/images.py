@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from lightcl_edge.errors import DataError
-from lightcl_edge.image_file import UNREADABLE, open_image
+from lightcl_edge.image_file import UNREADABLE, open_image, planned_decoding_bytes, refuse_what_memory_can_not_hold
 from lightcl_edge.manifest import InputInfo
 
 ByteImage = NDArray[np.uint8]
@@ -232,19 +232,22 @@ def load_image(path: Path, info: InputInfo) -> ByteImage:
 
 
 def _decode(image: Image.Image, name: str, info: InputInfo | None) -> ByteImage:
-    """Decode, turn upright, convert to RGB, and resize if ``info`` says to what."""
+    """Decode, turn upright, convert to RGB, and resize if ``info`` says to what; no copy that is not needed."""
     try:
         if info is not None:
             # A JPEG decoder can halve the sides while it reads: a 12-megapixel photo then never exists in full.
             image.draft("RGB", (2 * info.width, 2 * info.height))
+        planned = 0 if info is None else planned_decoding_bytes(info.width, info.height)
+        refuse_what_memory_can_not_hold(image, name, planned)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            upright = ImageOps.exif_transpose(image).convert("RGB")
+            ImageOps.exif_transpose(image, in_place=True)
+            upright = image if image.mode == "RGB" else image.convert("RGB")
+            return np.array(upright if info is None else _resized(upright, info))
     except UNREADABLE as error:
         raise DataError(f"{name} is damaged ({error}); expected a complete image") from error
     finally:
         image.close()
-    return np.asarray(upright if info is None else _resized(upright, info))
 
 
 def _resized(image: Image.Image, info: InputInfo) -> Image.Image:

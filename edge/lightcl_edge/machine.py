@@ -98,17 +98,30 @@ def _group_path(controller: str) -> str | None:
     return None
 
 
-def _limits(root: Path, group: str, name: str) -> list[int]:
+def _limits(root: Path, group: str, name: str) -> list[tuple[Path, int]]:
     """The limits of a group and all above it: each of them holds. Empty when none can be read."""
     found = []
     folder = root / group.strip("/")
     while True:
         with suppress(OSError, ValueError):
             text = (folder / name).read_text().strip()
-            found.append(_UNLIMITED_BYTES if text == "max" else int(text))
+            found.append((folder, _UNLIMITED_BYTES if text == "max" else int(text)))
         if folder == root or root not in folder.parents:
             return found
         folder = folder.parent
+
+
+def _group_limits() -> tuple[str, list[tuple[Path, int]]]:
+    """The kind of control group, and the folder and limit of each level that holds for this process."""
+    for kind, controller, root, name in (
+        ("v1", "memory", "/sys/fs/cgroup/memory", "memory.limit_in_bytes"),
+        ("v2", "", "/sys/fs/cgroup", "memory.max"),
+    ):
+        group = _group_path(controller)
+        limits = [] if group is None else _limits(Path(root), group, name)
+        if limits:
+            return kind, limits
+    return "unavailable", []
 
 
 def cgroup_limit() -> tuple[str, int | None]:
@@ -118,16 +131,39 @@ def cgroup_limit() -> tuple[str, int | None]:
         ``v1``, ``v2`` or ``unavailable`` (stock Raspberry Pi kernels switch it off), and the smallest limit
         in bytes that holds for this process, or None when there is none.
     """
-    for kind, controller, root, name in (
-        ("v1", "memory", "/sys/fs/cgroup/memory", "memory.limit_in_bytes"),
-        ("v2", "", "/sys/fs/cgroup", "memory.max"),
-    ):
-        group = _group_path(controller)
-        limits = [] if group is None else _limits(Path(root), group, name)
-        if limits:
-            smallest = min(limits)
-            return kind, smallest if smallest < _UNLIMITED_BYTES else None
-    return "unavailable", None
+    kind, limits = _group_limits()
+    smallest = min((limit for _, limit in limits), default=_UNLIMITED_BYTES)
+    return kind, smallest if smallest < _UNLIMITED_BYTES else None
+
+
+def cgroup_room_bytes() -> int | None:
+    """What the control group leaves to this process, its present size included; None when nothing limits it.
+
+    Others in a limited group (a watcher beside its training) count with what the kernel can't take back from them:
+    their anonymous and shared memory. Pages of files are left out: they go when memory runs short.
+    """
+    own = _kib_field("/proc/self/status", "RssAnon")
+    rooms = []
+    for folder, limit in _group_limits()[1]:
+        if limit < _UNLIMITED_BYTES:
+            rooms.append(limit - max(0, _held_bytes(folder) - own))
+    return min(rooms, default=None)
+
+
+def _held_bytes(folder: Path) -> int:
+    """Memory of a group that can't be taken back: version 1 calls it total_rss, version 2 anon."""
+    fields = dict(line.split()[:2] for line in _text(str(folder / "memory.stat")).splitlines() if " " in line)
+    if "total_rss" in fields:
+        return int(fields["total_rss"]) + int(fields.get("total_shmem", 0))
+    return int(fields.get("anon", 0)) + int(fields.get("shmem", 0))
+
+
+def _kib_field(path: str, name: str) -> int:
+    """A ``Name: N kB`` line of a file in ``/proc``, in bytes; 0 where there is none."""
+    for line in _text(path).splitlines():
+        if line.startswith(f"{name}:"):
+            return int(line.split()[1]) * 1024
+    return 0
 
 
 def describe_machine() -> Machine:

@@ -20,6 +20,7 @@ from lightcl_edge.bundle import HEAD_PARAMETERS, TRUNK, Bundle
 from lightcl_edge.checkpoint import Checkpoints
 from lightcl_edge.classifier import assign_rows
 from lightcl_edge.console import Document, Progress
+from lightcl_edge.cooling import Cooler
 from lightcl_edge.engines.contract import Engine, FloatArray, IntArray
 from lightcl_edge.engines.select import EngineChoice, choose_engine, make_engine
 from lightcl_edge.errors import BundleError, InterruptedTaskError, LightclError, StateError, UsageError
@@ -31,8 +32,10 @@ from lightcl_edge.gate import (
     Holdout,
     Judgement,
     accuracy,
+    contradictions,
     judge,
     refuse_broken,
+    refuse_contradiction,
     refuse_forgetting,
     refuse_harm,
     split_holdout,
@@ -52,7 +55,8 @@ from lightcl_edge.strategies.contract import Settings
 from lightcl_edge.strategies.kept import joined, part_of
 from lightcl_edge.strategies.recommended import recommended_for
 from lightcl_edge.tensor_file import TensorFile
-from lightcl_edge.training_loop import FORWARD_BATCH, Samples, TrainingLoop, parts
+from lightcl_edge.training_loop import FORWARD_BATCH, Samples, TrainingLoop
+from lightcl_edge.witnesses import Witnesses, earlier_witnesses, own_witnesses
 
 #: Streams of random numbers, apart from each other whatever the seed.
 _STREAM_HOLDOUT, _STREAM_ORDER, _STREAM_BUFFER = 1, 2, 3
@@ -78,10 +82,12 @@ class TrainOptions:
         buffer_fill: ``reservoir`` or ``herding``.
         seed: of all random choices.
         threads: processors; None for all this process may use.
-        memory_budget_bytes: refuse a plan above this; None for what the machine has.
+        memory_budget_bytes: refuse a plan above this or above what the machine has; ``UNCHECKED_BYTES`` for none.
         key: PEM file of the public key that the bundle must be signed by; None for what the state asks for.
         max_forgetting: largest allowed loss of held-out accuracy on earlier classes; 1 allows any.
         from_generation: learn only if the state is at this generation, 0 for none yet; None for whatever it is at.
+        provider: of the trunk: ``tensorrt``, ``cuda`` or ``cpu``; None for what the bundle wants.
+        cool_at_celsius: pause while the board is this hot or throttled (``lightcl_edge.cooling``); None for never.
     """
 
     bundle: Path | None
@@ -103,6 +109,8 @@ class TrainOptions:
     max_forgetting: float = DEFAULT_MAX_FORGETTING
     key: Path | None = None
     from_generation: int | None = None
+    cool_at_celsius: float | None = None
+    provider: str | None = None
 
     def settings(self, defaults: TrainingDefaults, strategy: str) -> TrainingDefaults:
         """The defaults of bundle and strategy with what the user set.
@@ -154,6 +162,7 @@ def train(options: TrainOptions, meter: PhaseMeter, progress: Progress) -> Docum
         LightclError: of the kinds that ``docs/exit-codes.md`` lists; the state is then as it was.
     """
     started = time.perf_counter()
+    cooler = Cooler(options.cool_at_celsius, progress.note)
     state = State(options.state)
     key = read_public_key(options.key) if options.key else None
     bundle, trust = bundle_for(state, options.bundle, key)
@@ -168,7 +177,7 @@ def train(options: TrainOptions, meter: PhaseMeter, progress: Progress) -> Docum
     existing = next(
         folder for folder in (options.state.absolute(), *options.state.absolute().parents) if folder.exists()
     )
-    refuse_what_does_not_fit(plan, options.memory_budget_bytes, existing)
+    allowed = refuse_what_does_not_fit(plan, options.memory_budget_bytes, existing)
     if not state.exists():
         assign_rows(bundle.manifest.classes, dataset.classes, bundle.manifest.head.capacity)
     made = state.create()
@@ -176,19 +185,21 @@ def train(options: TrainOptions, meter: PhaseMeter, progress: Progress) -> Docum
         _check_generation(state, options.from_generation)
         if not state.exists() or state.own_bundle().identity != bundle.identity:
             try:
-                bundle = _install(state, bundle, options.threads, meter)
+                bundle = _install(state, bundle, options, meter)
             except BaseException:
                 if made:
                     state.remove()
                 raise
         accept(state, bundle, options.bundle, trust)
-        run = _Run(options, settings, choice, state, bundle, dataset, meter, progress)
+        run = _Run(options, settings, choice, state, bundle, dataset, meter, progress, cooler)
         document = run.learn()
     return {
         **document,
         "bytes_written": state.written().last_task_bytes,
         "strategy_reason": strategy.reason,
         "plan": plan.document(),
+        "allowed_bytes": allowed,
+        "health": cooler.document(),
         "peak_rss_bytes": meter.peak_rss_bytes,
         "phases": [asdict(record) for record in meter.records],
         "seconds": time.perf_counter() - started,
@@ -205,12 +216,12 @@ def _check_generation(state: State, expected: int | None) -> None:
         )
 
 
-def _install(state: State, bundle: Bundle, threads: int | None, meter: PhaseMeter) -> Bundle:
+def _install(state: State, bundle: Bundle, options: TrainOptions, meter: PhaseMeter) -> Bundle:
     """First use: does this machine get the host's features? Then keep a copy."""
     from lightcl_edge.trunk import check_golden
 
     with meter.phase("install"):
-        check_golden(bundle, threads)
+        check_golden(bundle, options.threads, options.provider)
         give_back()
         bundle.head_parameters()
         state.install_bundle(bundle)
@@ -231,11 +242,13 @@ class _Run:
         dataset: Dataset,
         meter: PhaseMeter,
         progress: Progress,
+        cooler: Cooler,
     ) -> None:
         self._options, self._settings, self._choice = options, settings, choice
         self._state, self._bundle, self._dataset = state, bundle, dataset
-        self._meter, self._progress = meter, progress
+        self._meter, self._progress, self._cooler = meter, progress, cooler
         self._codec = FeatureCodec(bundle.manifest.feature)
+        self._capacity = bundle.manifest.head.capacity
         self._old = state.read()
         self._earlier = Holdout.from_tensors(self._old.holdout, self._codec.shape)
         self._number = state.next_number()
@@ -273,6 +286,8 @@ class _Run:
                 self._state.work / "features",
                 self._options.threads,
                 self._progress,
+                self._cooler,
+                self._options.provider,
             )
             give_back()
         labels = np.array([self._classes.index(name) for name in self._dataset.classes])[extracted.store.labels]
@@ -284,11 +299,13 @@ class _Run:
         samples = Samples(extracted.store, self._codec, labels, train_rows)
         with self._meter.phase("train"):
             engine.load(self._old.parameters)
-            before = self._logits(engine, self._earlier)
+            witnesses = earlier_witnesses(self._earlier, self._buffer, self._codec)
+            before = witnesses.logits(engine, self._capacity)
             new_rows = range(len(self._old.meta.classes), len(self._classes))
             row_scale = start_new_rows(engine, samples, new_rows, self._old.meta.row_scale)
             held_out = Holdout(extracted.store.read(held_rows), labels[held_rows])
-            untrained = accuracy(self._logits(engine, held_out), held_out.labels, len(self._classes))
+            own = own_witnesses(held_out, samples, self._codec)
+            untrained = own.logits(engine, self._capacity)
             exported = TensorFile(self._bundle.path(HEAD_PARAMETERS), BundleError)
             loop = TrainingLoop(
                 engine,
@@ -300,19 +317,26 @@ class _Run:
                 self._order,
                 checkpoints,
                 self._progress,
+                self._cooler,
             )
             loss, resumed = loop.run(self._old.meta.tasks, len(self._classes))
         with self._meter.phase("gate"):
             probe = engine.logits(samples.read(train_rows[:FORWARD_BATCH]))
-            judgement, held_out_accuracy = self._judge(engine, held_out, before, untrained, (probe, loss))
+            judged = (witnesses, before), (own, untrained)
+            judgement, held_out_accuracy = self._judge(engine, *judged, (probe, loss))
             holdout = self._earlier.extended(held_out.features, held_out.labels)
             buffer = self._filled(extracted.store, labels, train_rows)
         # A signal that comes now waits: the answer must say what really was committed.
         with DeferredInterrupt(), self._meter.phase("commit"):
-            facts = {"holdout_accuracy": held_out_accuracy, "row_scale": row_scale, "images": len(labels)}
+            facts = {
+                "holdout_accuracy": held_out_accuracy,
+                "row_scale": row_scale,
+                "images": len(labels),
+                "trunk_provider": extracted.provider.name if extracted.provider else None,
+            }
             meta = self._commit(engine, holdout, buffer, facts)
         engine.close()
-        document = self._document(meta, extracted, loss, resumed)
+        document = self._document(meta, engine, extracted, loss, resumed)
         memory = {"samples": len(buffer), "bytes": buffer.bytes}
         return {**document, "per_class": judgement.document(), "buffer": memory}
 
@@ -339,18 +363,16 @@ class _Run:
     def _judge(
         self,
         engine: Engine,
-        held_out: Holdout,
-        before: FloatArray,
-        untrained: float | None,
+        earlier: tuple[Witnesses, FloatArray],
+        own: tuple[Witnesses, FloatArray],
         signs: tuple[FloatArray, float],
     ) -> tuple[Judgement, float | None]:
-        """Compare old and new on held-out features.
+        """Compare old and new.
 
         Args:
             engine: holds the new head.
-            held_out: of this task.
-            before: the old head's logits for earlier held-out samples.
-            untrained: accuracy on this task's held-out samples before the first step.
+            earlier: samples of the classes known before, and the old head's logits for them.
+            own: samples of this task, and the logits for them before the first step.
             signs: logits of a few training samples and the last loss: whether numbers still are numbers.
 
         Returns:
@@ -359,25 +381,23 @@ class _Run:
         Raises:
             RejectedError: when the new head is not to be used.
         """
-        known, earlier = len(self._classes), self._earlier
-        own = self._logits(engine, held_out)
-        after = self._logits(engine, earlier)
-        judgement = judge(self._classes, len(self._old.meta.classes), earlier.labels, before, after)
+        known, (old, before), (new, untrained) = len(self._classes), earlier, own
+        after, learned = old.logits(engine, self._capacity), new.logits(engine, self._capacity)
+        judgement = judge(self._classes, len(self._old.meta.classes), old.labels, before, after)
         refuse_broken(engine.views(), *signs, judgement)
-        refuse_harm(untrained, accuracy(own, held_out.labels, known), len(held_out.labels), judgement)
+        first, last = (accuracy(logits, new.labels, known) for logits in (untrained, learned))
+        refuse_harm(first, last, len(new.labels), judgement)
         refuse_forgetting(judgement, self._options.max_forgetting)
-        everything = np.concatenate([after, own]), np.concatenate([earlier.labels, held_out.labels])
-        return judgement, accuracy(*everything, known)
+        contradicted = contradictions(untrained, new.labels, len(self._old.meta.classes))
+        refuse_contradiction(contradicted, old.held_out, self._options.max_forgetting, judgement)
+        logits = np.concatenate([after[: old.held_out], learned[: new.held_out]])
+        labels = np.concatenate([old.labels[: old.held_out], new.labels[: new.held_out]])
+        return judgement, accuracy(logits, labels, known)
 
     def _filled(self, store: FeatureStore, labels: IntArray, rows: IntArray) -> FeatureBuffer:
         """The long-term memory with this task's training samples."""
         rng, kind = self._rng(_STREAM_BUFFER), self._options.buffer_fill
         return fill(self._buffer, store.read, rows, labels[rows], self._buffer_limit, rng, kind)
-
-    def _logits(self, engine: Engine, holdout: Holdout) -> FloatArray:
-        rows = np.arange(len(holdout.labels))
-        logits = [engine.logits(self._codec.decode(holdout.features[part])) for part in parts(rows)]
-        return np.concatenate(logits) if logits else np.empty((0, self._bundle.manifest.head.capacity), np.float32)
 
     def _commit(self, engine: Engine, holdout: Holdout, buffer: FeatureBuffer, facts: Mapping[str, Any]) -> Meta:
         """Write the new generation; the running task is then over."""
@@ -391,6 +411,7 @@ class _Run:
             strategy=self._strategy.name,
             engine=self._choice.name,
             engine_reason=self._choice.reason,
+            engine_device=engine.device,
             tasks=old.tasks + 1,
             sources=[*old.sources, self._source][-REMEMBERED_TASKS:],
             **facts,
@@ -400,7 +421,7 @@ class _Run:
         self._state.end_task()
         return final
 
-    def _document(self, meta: Meta, extracted: Extracted, loss: float, resumed: bool) -> Document:
+    def _document(self, meta: Meta, engine: Engine, extracted: Extracted, loss: float, resumed: bool) -> Document:
         known = len(self._old.meta.classes)
         return {
             "generation": meta.generation,
@@ -416,4 +437,7 @@ class _Run:
             "loss": loss,
             "holdout_accuracy": meta.holdout_accuracy,
             "resumed": resumed,
+            "trunk_provider": asdict(extracted.provider) if extracted.provider else None,
+            "engine_device": engine.device,
+            "engine_device_reason": engine.device_reason,
         }

@@ -12,6 +12,7 @@ from lightcl_edge.console import format_bytes
 from lightcl_edge.errors import DoesNotFitError, UsageError
 from lightcl_host.automatic_cut import RULE, choose_automatically
 from lightcl_host.graph import Cut, choose_by_name
+from lightcl_host.trunk_choice import FP32
 
 if TYPE_CHECKING:
     from lightcl_host.analysis.record import Analysis
@@ -42,7 +43,14 @@ class CutChoice:
         return {"choice": self.figures} if self.figures else {}
 
 
-def pick_cut(source: Source, cuts: Sequence[Cut], wanted: str, analysis: Path | None, device: str | None) -> CutChoice:
+def pick_cut(
+    source: Source,
+    cuts: Sequence[Cut],
+    wanted: str,
+    analysis: Path | None,
+    device: str | None,
+    trunk_dtype: str = FP32,
+) -> CutChoice:
     """Choose a cut.
 
     Args:
@@ -51,6 +59,7 @@ def pick_cut(source: Source, cuts: Sequence[Cut], wanted: str, analysis: Path | 
         wanted: a cut's name, or ``auto``.
         analysis: folder of ``lightcl-host analyze``, or None.
         device: name of a device profile, or None; with an analysis None takes the one it was made for.
+        trunk_dtype: that memory is predicted for where there is no analysis; ``fp32`` is the most.
 
     Returns:
         The choice.
@@ -63,11 +72,11 @@ def pick_cut(source: Source, cuts: Sequence[Cut], wanted: str, analysis: Path | 
         if analysis is not None:
             raise UsageError(f"--cut {wanted} with --analysis: give one of both, or --cut auto")
         cut = choose_by_name(list(cuts), wanted)
-        return CutChoice(cut, "its name", {} if device is None else _named_for(source, cut, device))
+        return CutChoice(cut, "its name", {} if device is None else _named_for(source, cut, device, trunk_dtype))
     if analysis is not None:
         return _by_analysis(source, list(cuts), analysis, device)
     if device is not None:
-        return _by_plan(source, list(cuts), device)
+        return _by_plan(source, list(cuts), device, trunk_dtype)
     return CutChoice(choose_automatically(list(cuts)), RULE)
 
 
@@ -115,12 +124,12 @@ def _check_network(source: Source, analysis: Analysis, folder: Path) -> None:
         )
 
 
-def _named_for(source: Source, cut: Cut, device: str) -> dict[str, Any]:
+def _named_for(source: Source, cut: Cut, device: str, trunk_dtype: str) -> dict[str, Any]:
     """Figures of a cut that a person named for a device; refused where it does not fit."""
     from lightcl_profiler.device_profile import load_profile
 
     profile = load_profile(device)
-    usable, peak = profile.usable_memory.bytes, _planned_peak(source, cut, profile)
+    usable, peak = profile.usable_memory.bytes, _planned_peak(source, cut, profile, trunk_dtype)
     if peak > usable:
         raise DoesNotFitError(
             f"after cut {cut.name} {format_bytes(peak)} are predicted, usable on {profile.name} are "
@@ -129,7 +138,7 @@ def _named_for(source: Source, cut: Cut, device: str) -> dict[str, Any]:
     return {"rule": "name", "device": profile.name, "usable_bytes": usable, "predicted_peak_bytes": peak}
 
 
-def _by_plan(source: Source, cuts: list[Cut], device: str) -> CutChoice:
+def _by_plan(source: Source, cuts: list[Cut], device: str, trunk_dtype: str) -> CutChoice:
     """Nothing was measured: the rule of thumb, among the cuts that are predicted to fit."""
     from lightcl_profiler.device_profile import load_profile
 
@@ -139,7 +148,7 @@ def _by_plan(source: Source, cuts: list[Cut], device: str) -> CutChoice:
     left, least = list(cuts), None
     while any(cut.trainable for cut in left):
         cut = choose_automatically(left)
-        peak = _planned_peak(source, cut, profile)
+        peak = _planned_peak(source, cut, profile, trunk_dtype)
         if peak <= usable:
             figures = {"rule": "fits", "device": profile.name, "usable_bytes": usable, "predicted_peak_bytes": peak}
             why = f"{RULE}; predicted to need {format_bytes(peak)} of {format_bytes(usable)} on {profile.name}"
@@ -152,7 +161,24 @@ def _by_plan(source: Source, cuts: list[Cut], device: str) -> CutChoice:
     )
 
 
-def _planned_peak(source: Source, cut: Cut, profile: DeviceProfile) -> int:
+def _planned_peak(source: Source, cut: Cut, profile: DeviceProfile, trunk_dtype: str) -> int:
     from lightcl_host.analysis.plan_cut import plan_cut
 
-    return plan_cut(source, cut, "ort" if profile.engines.ort else "torch", _PLANNED_IMAGES)[0].peak_bytes
+    engine = "ort" if profile.engines.ort else "torch"
+    return plan_cut(source, cut, engine, _PLANNED_IMAGES, trunk_dtype)[0].peak_bytes
+
+
+def providers_of(device: str | None) -> list[str]:
+    """What is to compute the trunk on a device, for the bundle's manifest.
+
+    Args:
+        device: a device profile's name or path; None for no device.
+
+    Returns:
+        Names in order; empty where no device is known, or for a profile that names none.
+    """
+    from lightcl_profiler.device_profile import THIS_MACHINE, load_profile, profile_names
+
+    if device is None or device == THIS_MACHINE or not (device in profile_names() or device.endswith(".toml")):
+        return []
+    return load_profile(device).accelerators.providers

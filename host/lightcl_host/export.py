@@ -13,7 +13,7 @@ from lightcl_edge.features import FeatureCodec
 from lightcl_edge.manifest import Manifest, ModelInfo, TrainingDefaults
 from lightcl_host.calibration import CALIBRATION_IMAGES, Calibration, calibration_images, divide
 from lightcl_host.class_names import check_capacity, read_class_names
-from lightcl_host.cut_choice import AUTOMATIC, CutChoice, pick_cut
+from lightcl_host.cut_choice import AUTOMATIC, CutChoice, pick_cut, providers_of
 from lightcl_host.feature_storage import feature_info, signal_to_noise_db
 from lightcl_host.golden import GOLDEN_IMAGES, golden_info, golden_values
 from lightcl_host.graph import choose_by_name, find_cuts
@@ -27,7 +27,15 @@ from lightcl_host.sources import Source, SourceOptions, open_source
 from lightcl_host.split import Split, split_graph
 from lightcl_host.tensor_bytes import tensors_to_bytes
 from lightcl_host.training_graph import step_graphs
-from lightcl_host.trunk_choice import AUTO, MINIMUM_AGREEMENT, Comparison, TrunkChoice, choose_trunk, trunk_features
+from lightcl_host.trunk_choice import (
+    AUTO,
+    MINIMUM_AGREEMENT,
+    Comparison,
+    TrunkChoice,
+    choose_trunk,
+    planned_dtype,
+    trunk_features,
+)
 from lightcl_host.verify_split import verify_in_fresh_process
 
 if TYPE_CHECKING:
@@ -119,7 +127,8 @@ def export_bundle(options: ExportOptions, progress: Progress, source: Source | N
     if source is None:
         progress.note(f"exporting {options.source.model} to ONNX")
         source = open_source(options.source)
-    choice = pick_cut(source, find_cuts(source.graph), options.cut, options.analysis, options.device)
+    planned = planned_dtype(options.trunk_dtype)
+    choice = pick_cut(source, find_cuts(source.graph), options.cut, options.analysis, options.device, planned)
     pruning = None
     if options.sparsity:
         asked = PruningOptions(options.sparsity, options.recovery_epochs, options.calibration, options.seed)
@@ -174,6 +183,7 @@ def _make(
             options.seed, calibration, trunk, difference, random_weights=source.random_weights, pruning=pruning
         )
         | choice.provenance(),
+        providers=providers_of(options.device or choice.figures.get("device")),
     )
     files = {
         "trunk.onnx": trunk_bytes,

@@ -33,6 +33,11 @@ MINIMUM_CHANNEL_DB = 10.0
 FLOAT_CONVOLUTIONS = (0, 3, 8)
 
 
+def planned_dtype(wanted: str) -> str:
+    """What memory is predicted for before the trunk is there: ``auto`` may end as float32, which takes the most."""
+    return FP32 if wanted == AUTO else wanted
+
+
 @dataclass(frozen=True)
 class TrunkChoice:
     """The trunk that goes into the bundle.

@@ -17,6 +17,7 @@ from lightcl_edge.errors import DataError, LightclError, UsageError
 from lightcl_host.benchmark.baseline_methods import Sgd
 from lightcl_host.benchmark.calculated import calculate, count_bundle
 from lightcl_host.benchmark.data import BenchmarkData, DataOptions
+from lightcl_host.benchmark.feature_cache import FeatureCache
 from lightcl_host.benchmark.methods import METHODS, make_method, parse_methods
 from lightcl_host.benchmark.metrics import forward_transfer, measure, transfers
 from lightcl_host.benchmark.options import BenchmarkOptions
@@ -192,6 +193,18 @@ def test_features_are_extracted_once_and_an_interrupted_extraction_goes_on(optio
     lost = seen[-1]
     benchmark(few)
     assert sum(seen) - lost == 40 + 16, "each of 40 training and 16 test images once"
+
+
+def test_features_stored_on_another_scale_are_not_taken_up(options, tmp_path):
+    bundle, data = Bundle.open(options.bundle), BenchmarkData(options.data)
+
+    def features():
+        return FeatureCache(tmp_path / "f", bundle, data.datasets, None, Progress(quiet=True)).of(data.test()).copy()
+
+    first, feature = features(), bundle.manifest.feature
+    wider = replace(feature, scale=[2 * scale for scale in feature.scale])
+    bundle.manifest = replace(bundle.manifest, feature=wider)
+    assert np.ptp(features().astype(int)) < np.ptp(first.astype(int)), "the same trunk, twice the scale"
 
 
 def test_the_command_prints_tables_and_json(options, tmp_path):

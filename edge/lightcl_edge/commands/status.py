@@ -20,6 +20,9 @@ class StatusCommand(Command):
 
     def run(self, args: argparse.Namespace) -> Document:
         """Read the current generation."""
+        from dataclasses import asdict
+
+        from lightcl_edge.board_health import look
         from lightcl_edge.state import State
 
         state = State(args.state)
@@ -41,6 +44,8 @@ class StatusCommand(Command):
             "strategy": meta.strategy,
             "engine": meta.engine,
             "engine_reason": meta.engine_reason,
+            "engine_device": meta.engine_device,
+            "trunk_provider": meta.trunk_provider,
             "tasks": meta.tasks,
             "holdout_accuracy": meta.holdout_accuracy,
             "buffer": {
@@ -55,10 +60,13 @@ class StatusCommand(Command):
             "bytes_written_last_task": written.last_task_bytes,
             "bytes_written_running_task": written.task_bytes,
             "interrupted_task": state.has_interrupted_task(),
+            "health": asdict(look()),
         }
 
     def render(self, document: Document) -> str:
         """A few lines for a person."""
+        from lightcl_edge.cooling import health_line
+
         classes = ", ".join(document["classes"]) or "none yet"
         bundle, buffer, held_out = document["bundle"], document["buffer"], document["holdout_accuracy"]
         lines = [
@@ -74,10 +82,18 @@ class StatusCommand(Command):
             lines.insert(
                 2,
                 f"  last task: strategy {document['strategy']}, engine {document['engine']} "
-                f"({document['engine_reason']})",
+                f"({document['engine_reason']})" + _computed_by(document),
             )
         if held_out is not None:
             lines.append(f"  held-out accuracy {held_out:.1%}")
+        if line := health_line(document["health"]):
+            lines.append(f"  {line}")
         if document["interrupted_task"]:
             lines.append("  a task was interrupted; run its train command again to go on")
         return "\n".join(lines)
+
+
+def _computed_by(document: Document) -> str:
+    """What computed the last task, where that is known."""
+    named = {"images on": document["trunk_provider"], "steps on": document["engine_device"]}
+    return "".join(f", {what} {device}" for what, device in named.items() if device)

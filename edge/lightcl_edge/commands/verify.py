@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from lightcl_edge.commands.arguments import add_threads
+from lightcl_edge.commands.arguments import add_provider, add_threads
 from lightcl_edge.console import Command, Document, format_bytes
 from lightcl_edge.errors import BundleError, ExitCode
 
@@ -26,6 +26,7 @@ class VerifyCommand(Command):
         """Declare the command's own arguments."""
         parser.add_argument("bundle", type=Path, help="bundle folder or .lclb file")
         parser.add_argument("--key", type=Path, metavar="PUB", help="the public key the bundle must be signed by (PEM)")
+        add_provider(parser)
         add_threads(parser)
 
     def run(self, args: argparse.Namespace) -> Document:
@@ -50,7 +51,7 @@ class VerifyCommand(Command):
         _note(problems, bundle.head_parameters)
         errors: dict[str, float] = {}
         if not problems:
-            _note(problems, lambda: errors.update(check_golden(bundle, args.threads)))
+            _note(problems, lambda: errors.update(check_golden(bundle, args.threads, args.provider)))
         for problem in problems:
             args.progress.note(f"error: {problem}")
         return {

@@ -6,7 +6,7 @@ import argparse
 import shlex
 from pathlib import Path
 
-from lightcl_edge.commands.arguments import add_state, positive
+from lightcl_edge.commands.arguments import add_cooling, add_state, cooling_limit, positive
 from lightcl_edge.console import Command, Document, count
 from lightcl_edge.errors import UsageError
 
@@ -40,6 +40,7 @@ class WatchCommand(Command):
         )
         parser.add_argument("--once", action="store_true", help="learn what is there, then end")
         parser.add_argument("--delete-learned", action="store_true", help="keep no copy of learned images")
+        add_cooling(parser)
         parser.add_argument("--train", default="", metavar="OPTIONS", help="options for lightcl-edge train, in quotes")
 
     def run(self, args: argparse.Namespace) -> Document:
@@ -54,6 +55,8 @@ class WatchCommand(Command):
         for word in more:
             if word.split("=")[0] in ("--state", "--data", "--bundle", "--json", "--quiet"):
                 raise UsageError(f"--train sets {word}, which watch itself does; expected other options")
+        if (limit := cooling_limit(args)) is not None:
+            more += ["--cool-at", str(limit)]
         if args.bundle:
             more += ["--bundle", str(args.bundle)]
         options = WatchOptions(

@@ -65,6 +65,9 @@ class Engine(ABC):
     """Holds the head's parameters and changes them by steps. Inputs are never modified."""
 
     name: str
+    #: What computes a step, and why.
+    device: str = "cpu"
+    device_reason: str = "this engine runs on the processor"
 
     @abstractmethod
     def load(self, parameters: Parameters) -> None:

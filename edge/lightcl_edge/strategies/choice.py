@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from lightcl_edge.console import format_bytes
 from lightcl_edge.errors import UsageError
 from lightcl_edge.manifest import Manifest
-from lightcl_edge.planner import Plan, available_bytes, plan_closed_form, plan_training
+from lightcl_edge.planner import Plan, allowed_bytes, plan_closed_form, plan_training
 from lightcl_edge.strategies import STRATEGIES
 from lightcl_edge.strategies.recommended import recommended_for
 from lightcl_edge.strategies.slda import Slda
@@ -75,7 +75,7 @@ def choose_strategy(asked: str, manifest: Manifest, engine: str, budget_bytes: i
         if asked not in STRATEGIES:
             raise UsageError(f"no strategy {asked!r}; expected one of {', '.join(sorted(NAMES))}")
         return StrategyChoice(asked, "asked for")
-    limit = available_bytes() if budget_bytes is None else budget_bytes
+    limit = allowed_bytes(budget_bytes)
     defaults = recommended_for(manifest.defaults, "replay")
     needed = plan_for("replay", manifest, engine, defaults.batch_size, 0, 0).peak_bytes
     if needed <= limit:

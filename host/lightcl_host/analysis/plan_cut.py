@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from lightcl_edge.engines.step_choice import ACCUMULATE, IN_PLACE
 from lightcl_edge.manifest import CostInfo, FeatureInfo, GoldenInfo, Manifest, ModelInfo, StepGraph, TrainingDefaults
 from lightcl_host.autodiff.liveness import peak_of
+from lightcl_host.cost.cut_figures import narrowed
 from lightcl_host.cost.prediction import predict, task_multiply_adds
 from lightcl_host.golden import GOLDEN_IMAGES
 from lightcl_host.graph_cost import count_cost
@@ -34,7 +35,7 @@ class CutPlan:
     """Predicted cost of one task after a cut.
 
     Attributes:
-        extract_bytes: peak of the whole process while images become features, with a float32 trunk.
+        extract_bytes: peak of the whole process while images become features.
         train_bytes: peak of the whole process while the head is trained.
         peak_bytes: the largest phase.
         disk_bytes: feature store, checkpoint and one generation.
@@ -48,7 +49,7 @@ class CutPlan:
     relative_time: float
 
 
-def plan_cut(source: Source, cut: Cut, engine: str, images: int) -> tuple[CutPlan, CostInfo]:
+def plan_cut(source: Source, cut: Cut, engine: str, images: int, trunk_dtype: str) -> tuple[CutPlan, CostInfo]:
     """Predict a task.
 
     Args:
@@ -56,6 +57,7 @@ def plan_cut(source: Source, cut: Cut, engine: str, images: int) -> tuple[CutPla
         cut: a trainable cut of it.
         engine: ``ort`` or ``torch``.
         images: of the task.
+        trunk_dtype: ``fp32``, ``fp16`` or ``int8``.
 
     Returns:
         The prediction and the counts it was made from.
@@ -63,12 +65,12 @@ def plan_cut(source: Source, cut: Cut, engine: str, images: int) -> tuple[CutPla
     defaults = TrainingDefaults()
     split = split_graph(source.graph, cut, CAPACITY, False, 0)
     manifest = Manifest(
-        model=ModelInfo(source.name, source.weights, cut.name, "fp32", OPSET, MINIMUM_ONNXRUNTIME),
+        model=ModelInfo(source.name, source.weights, cut.name, trunk_dtype, OPSET, MINIMUM_ONNXRUNTIME),
         input=source.input_info,
         feature=FeatureInfo(list(cut.shape), [1.0], [0]),
         head=split.head_info,
         golden=GoldenInfo(GOLDEN_IMAGES, 1.0, 1.0),
-        cost=count_cost(split.trunk, split.trunk, split.head, split.head_info.patterns),
+        cost=narrowed(count_cost(split.trunk, split.trunk, split.head, split.head_info.patterns), trunk_dtype),
         defaults=defaults,
         training_step=_steps(split, defaults) if engine == "ort" else [],
     )

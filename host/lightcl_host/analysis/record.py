@@ -105,6 +105,7 @@ class Settings:
         engine: that the predictions are for.
         head_epochs: of the trained heads.
         threads: of the fine-tuning; another number rounds differently.
+        trunk_dtype: that the predictions are for.
     """
 
     tasks: int
@@ -121,6 +122,7 @@ class Settings:
     engine: str
     head_epochs: int
     threads: int
+    trunk_dtype: str
 
 
 @dataclass(frozen=True)

@@ -93,8 +93,9 @@ def _table(analysis: Analysis) -> str:
         rows.append(f"<tr{kind}>{''.join(cells)}</tr>")
     table = f'<table class="cards"><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
     note = (
-        "Predicted: peak of the whole process for one task with a float32 trunk, time as multiply-adds over those of "
-        "training the whole network for as many epochs, disk for one task's features, checkpoint and generation."
+        f"Predicted: peak of the whole process for one task with a trunk of type {analysis.settings.trunk_dtype}, "
+        "time as multiply-adds over those of training the whole network for as many epochs, disk for one "
+        "task's features, checkpoint and generation."
     )
     return f'<div class="scroll">{table}</div><p class="soft">{note}</p>'
 

@@ -28,6 +28,7 @@ from lightcl_host.analysis.probe import PROBE_CELLS, RIDGE
 from lightcl_host.analysis.record import Analysis, Settings
 from lightcl_host.analysis.tasks import Sequence, load_sequence
 from lightcl_host.automatic_cut import choose_automatically
+from lightcl_host.cost.cut_figures import BYTES_OF_FLOAT
 from lightcl_host.graph import Cut, find_cuts
 from lightcl_host.graph_cost import multiply_adds
 from lightcl_host.sources import Source, SourceOptions, open_source
@@ -54,6 +55,7 @@ class AnalyzeOptions:
         threshold: of generalizability.
         shortlist: how many heads to train at most.
         seed: of everything random.
+        trunk_dtype: ``fp32``, ``fp16`` or ``int8``: what memory is predicted for.
         command: that is being run, for the record.
     """
 
@@ -69,6 +71,7 @@ class AnalyzeOptions:
     threshold: float = DEFAULT_THRESHOLD
     shortlist: int = 4
     seed: int = 0
+    trunk_dtype: str = "fp32"
     command: str = ""
 
 
@@ -107,6 +110,7 @@ def _check(options: AnalyzeOptions) -> None:
         "learning-rate": (0 < options.learning_rate < float("inf"), options.learning_rate, "a number above 0"),
         "threshold": (0 <= options.threshold <= 1, options.threshold, "0 to 1"),
     }
+    allowed["trunk-dtype"] = (options.trunk_dtype in BYTES_OF_FLOAT, options.trunk_dtype, ", ".join(BYTES_OF_FLOAT))
     for name, (fine, found, expected) in allowed.items():
         if not fine:
             raise UsageError(f"--{name} {found}; expected {expected}")
@@ -134,7 +138,7 @@ class _Run:
             "version": __version__,
             "graph": self._graph_hash,
             "pixels": _fingerprint(self._sequence),
-            "settings": asdict(replace(self._settings(), threshold=0.0, shortlist=0, repeats=0)),
+            "settings": asdict(replace(self._settings(), threshold=0.0, shortlist=0, repeats=0, trunk_dtype="")),
             "seed": seed,
         }
         self._parts = FinishedParts(options.out / WORK_FOLDER, about)
@@ -163,6 +167,7 @@ class _Run:
             engine=self._engine,
             head_epochs=TrainingDefaults().epochs,
             threads=usable_cores(),
+            trunk_dtype=options.trunk_dtype,
         )
 
     def analysis(self) -> Analysis:
@@ -197,14 +202,15 @@ class _Run:
         )
 
     def _plan(self, cut: Cut) -> tuple[CutPlan, CostInfo]:
+        dtype = self._options.trunk_dtype
         images = max(len(task.train) + len(task.held) for task in self._sequence.tasks)
 
         def make() -> dict[str, Any]:
             self._bar.doing(f"predicting {cut.name}")
-            plan, cost = plan_cut(self._source, cut, self._engine, images)
+            plan, cost = plan_cut(self._source, cut, self._engine, images, dtype)
             return {"plan": asdict(plan), "cost": asdict(cost)}
 
-        part = self._parts.get(f"plan {self._engine} {cut.name}", make)
+        part = self._parts.get(f"plan {self._engine} {dtype} {cut.name}", make)
         return CutPlan(**part["plan"]), CostInfo(**part["cost"])
 
     def _repeat(self, number: int) -> dict[str, Any]:

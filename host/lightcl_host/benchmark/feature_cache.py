@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -72,9 +73,10 @@ class FeatureCache:
         return self._maps[store], self._done[store]
 
     def _key(self, store: str) -> str:
-        """Equal for the same trunk over the same images."""
+        """Equal for the same trunk over the same images, stored on the same scale."""
         dataset = self._datasets[store]
-        digest = hashlib.sha256(f"{self._bundle.sha256(TRUNK)} {len(dataset)} {dataset.classes}".encode())
+        feature = asdict(self._bundle.manifest.feature)
+        digest = hashlib.sha256(f"{self._bundle.sha256(TRUNK)} {feature} {len(dataset)} {dataset.classes}".encode())
         digest.update(np.ascontiguousarray(dataset.labels, "<i8").tobytes())
         for index in range(0, len(dataset), max(1, len(dataset) // 1000)):
             digest.update(dataset.version(index))

@@ -37,6 +37,12 @@ class AnalyzeCommand(Command):
         )
         parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder of the results")
         add_analysis_arguments(parser)
+        parser.add_argument(
+            "--trunk-dtype",
+            default="fp32",
+            metavar="TYPE",
+            help="what memory is predicted for: fp32 (default, the most), fp16 or int8",
+        )
 
     def run(self, args: argparse.Namespace) -> Document:
         """See :class:`Command`."""
@@ -68,6 +74,7 @@ def command(args: argparse.Namespace, out: Path) -> str:
         if (value := getattr(args, name)) is not None:
             words += [f"--{name.replace('_', '-')}", str(value)]
     words += ["--data", args.data]
-    for name in ("tasks", "images", "steps", "learning_rate", "repeats", "threshold", "shortlist", "device", "seed"):
+    numbers = ("tasks", "images", "steps", "learning_rate", "repeats", "threshold", "shortlist")
+    for name in (*numbers, "device", "seed", "trunk_dtype"):
         words += [f"--{name.replace('_', '-')}", str(getattr(args, name))]
     return shlex.join([*words, "--out", str(out)])

@@ -13,7 +13,7 @@ from lightcl_host.export import DEFAULT_CAPACITY, ExportOptions
 from lightcl_host.prune import LARGEST_SPARSITY
 from lightcl_host.pruning import RECOVERY_EPOCHS
 from lightcl_host.sources import SourceOptions
-from lightcl_host.trunk_choice import DTYPES, MINIMUM_AGREEMENT
+from lightcl_host.trunk_choice import DTYPES, MINIMUM_AGREEMENT, planned_dtype
 
 if TYPE_CHECKING:
     from lightcl_host.analysis.run import AnalyzeOptions
@@ -119,5 +119,6 @@ def analyze_options(args: argparse.Namespace, out: Path, command: str) -> Analyz
         threshold=args.threshold,
         shortlist=args.shortlist,
         seed=args.seed,
+        trunk_dtype=planned_dtype(args.trunk_dtype),
         command=command,
     )

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import onnx
 
 #: Bytes a trunk weight, and an activation on its way through the trunk, take beside float32.
-_BYTES_OF_FLOAT = {"fp32": 1.0, "fp16": 0.5, "int8": 0.25}
+BYTES_OF_FLOAT = {"fp32": 1.0, "fp16": 0.5, "int8": 0.25}
 
 
 def cut_manifest(
@@ -71,14 +71,23 @@ def split_manifest(
         feature=FeatureInfo(list(cut.shape), [1.0], [0]),
         head=split.head_info,
         golden=GoldenInfo(GOLDEN_IMAGES, 1.0, 1.0),
-        cost=_narrowed(count_cost(split.trunk, split.trunk, split.head, split.head_info.patterns), trunk_dtype),
+        cost=narrowed(count_cost(split.trunk, split.trunk, split.head, split.head_info.patterns), trunk_dtype),
         defaults=defaults,
         training_step=[record for record, _ in steps],
     )
 
 
-def _narrowed(cost: CostInfo, trunk_dtype: str) -> CostInfo:
-    share = _BYTES_OF_FLOAT[trunk_dtype]
+def narrowed(cost: CostInfo, trunk_dtype: str) -> CostInfo:
+    """The counts of a float32 trunk as they are with weights and activations of another type.
+
+    Args:
+        cost: with a float32 trunk.
+        trunk_dtype: ``fp32``, ``fp16`` or ``int8``.
+
+    Returns:
+        The counts.
+    """
+    share = BYTES_OF_FLOAT[trunk_dtype]
     return replace(
         cost,
         trunk_parameter_bytes=int(share * cost.trunk_parameter_bytes),
