@@ -7,11 +7,10 @@ process's size as it is now; the other figures come from the manifest's counts.
 from __future__ import annotations
 
 import math
+import shutil
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
-
-import psutil
 
 from lightcl_edge import memory
 from lightcl_edge.console import format_bytes
@@ -19,7 +18,7 @@ from lightcl_edge.engines.step_choice import ACCUMULATE, IN_PLACE, choose_step
 from lightcl_edge.errors import DoesNotFitError
 from lightcl_edge.extraction import extraction_batch
 from lightcl_edge.image_file import planned_decoding_bytes
-from lightcl_edge.machine import cgroup_room_bytes
+from lightcl_edge.machine import cgroup_room_bytes, machine_available_bytes
 from lightcl_edge.manifest import Manifest
 
 MIB = 2**20
@@ -294,7 +293,7 @@ class Carried:
 
 def available_bytes() -> int:
     """Memory this process may take, its present size included, with a reserve left for everything else."""
-    free = int(psutil.virtual_memory().available) + (memory.sample(with_pss=False).rss_bytes or 0)
+    free = machine_available_bytes() + (memory.sample(with_pss=False).rss_bytes or 0)
     room = cgroup_room_bytes()
     return min(free, room if room is not None else free) - RESERVE_BYTES
 
@@ -310,7 +309,7 @@ def spare_bytes(limit_bytes: int | None = None) -> int:
     """
     used = memory.sample(with_pss=False)
     room, own = cgroup_room_bytes(), used.anonymous_bytes or 0
-    free = int(psutil.virtual_memory().available)
+    free = machine_available_bytes()
     spare = min(free, room - own if room is not None else free) - RESERVE_BYTES
     return spare if limit_bytes is None else min(spare, limit_bytes - (used.rss_bytes or 0))
 
@@ -355,7 +354,7 @@ def refuse_what_does_not_fit(plan: Plan, budget_bytes: int | None, folder: Path)
             "lower --batch-size or --pattern-samples, or export a bundle with a later cut",
             {"plan": plan.document(), "allowed_bytes": limit},
         )
-    free = psutil.disk_usage(str(folder)).free
+    free = shutil.disk_usage(folder).free
     if plan.disk_bytes > free:
         raise DoesNotFitError(
             f"the plan needs {format_bytes(plan.disk_bytes)} of disk at {folder}, free are {format_bytes(free)}; "
