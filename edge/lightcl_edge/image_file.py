@@ -125,7 +125,7 @@ def refuse_what_memory_can_not_hold(
     needed = decoding_bytes(image)
     if needed <= max(planned_bytes, SMALL_DECODING_BYTES):
         return
-    from lightcl_edge.planner import spare_bytes
+    from lightcl_edge.allowance import spare_bytes
 
     left = max(0, spare_bytes(limit_bytes))
     if needed > left:

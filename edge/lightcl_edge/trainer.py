@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from lightcl_edge.accept import accept, bundle_for
+from lightcl_edge.allowance import refuse_what_does_not_fit
 from lightcl_edge.buffer_fill import fill
 from lightcl_edge.buffer_size import buffer_limit
 from lightcl_edge.bundle import HEAD_PARAMETERS, TRUNK, Bundle
@@ -46,7 +47,7 @@ from lightcl_edge.images import Dataset, open_dataset
 from lightcl_edge.interrupts import DeferredInterrupt
 from lightcl_edge.manifest import TrainingDefaults
 from lightcl_edge.memory import PhaseMeter, give_back
-from lightcl_edge.planner import Carried, refuse_what_does_not_fit, spare_step_bytes
+from lightcl_edge.planner import Carried, spare_step_bytes
 from lightcl_edge.signing import read_public_key
 from lightcl_edge.state import State
 from lightcl_edge.strategies import make_strategy

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from lightcl_edge.allowance import allowed_bytes
 from lightcl_edge.console import format_bytes
 from lightcl_edge.errors import UsageError
 from lightcl_edge.manifest import Manifest
 from lightcl_edge.planner import (
     Carried,
     Plan,
-    allowed_bytes,
     plan_closed_form,
     plan_training,
     stored_statistics_bytes,
@@ -61,7 +61,7 @@ def plan_for(
         The plan.
     """
     kind = STRATEGIES[strategy]
-    analysis = issubclass(kind, Slda)
+    analysis = issubclass(kind, Slda) and kind.whitened
     closed_form = plan_closed_form(manifest, engine, images, covariance=analysis)
     plan = plan_training(manifest, engine, batch_size, patterns, images) if kind.trains_head else closed_form
     if analysis:  # first the covariance, then the steps if there are any: the larger of both
