@@ -48,10 +48,12 @@ class Dataset(ABC):
     Attributes:
         classes: the class names of this selection, in order.
         labels: index into ``classes`` of each image, shape ``(n,)``.
+        memory_limit_bytes: the most this process may take while it decodes one; None for what the machine has.
     """
 
     classes: list[str]
     labels: NDArray[np.int64]
+    memory_limit_bytes: int | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -90,7 +92,7 @@ class Dataset(ABC):
         Raises:
             DataError: when it is not a readable image.
         """
-        return _decode(self.open(index), self.name(index), None)
+        return _decode(self.open(index), self.name(index), None, self.memory_limit_bytes)
 
     def load(self, index: int, info: InputInfo) -> ByteImage:
         """The image at the trunk's input size, shape ``(info.height, info.width, 3)``.
@@ -105,7 +107,7 @@ class Dataset(ABC):
         Raises:
             DataError: when it is not a readable image.
         """
-        return _decode(self.open(index), self.name(index), info)
+        return _decode(self.open(index), self.name(index), info, self.memory_limit_bytes)
 
     def subset(self, indices: Sequence[int] | NDArray[np.int64], classes: Sequence[str]) -> Dataset:
         """The images at ``indices``; their labels are renumbered to ``classes``, which names all of theirs."""
@@ -238,23 +240,35 @@ def load_image(path: Path, info: InputInfo) -> ByteImage:
     return _decode(open_image(path), str(path), info)
 
 
-def _decode(image: Image.Image, name: str, info: InputInfo | None) -> ByteImage:
+def _decode(image: Image.Image, name: str, info: InputInfo | None, limit_bytes: int | None = None) -> ByteImage:
     """Decode, turn upright, convert to RGB, and resize if ``info`` says to what; no copy that is not needed."""
     try:
         if info is not None:
             # A JPEG decoder can halve the sides while it reads: a 12-megapixel photo then never exists in full.
             image.draft("RGB", (2 * info.width, 2 * info.height))
         planned = 0 if info is None else planned_decoding_bytes(info.width, info.height)
-        refuse_what_memory_can_not_hold(image, name, planned)
+        refuse_what_memory_can_not_hold(image, name, planned, limit_bytes)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             ImageOps.exif_transpose(image, in_place=True)
-            upright = image if image.mode == "RGB" else image.convert("RGB")
+            upright = image if image.mode == "RGB" else _of_eight_bits(image, name).convert("RGB")
             return np.array(upright if info is None else _resized(upright, info))
     except UNREADABLE as error:
         raise DataError(f"{name} is damaged ({error}); expected a complete image") from error
     finally:
         image.close()
+
+
+def _of_eight_bits(image: Image.Image, name: str) -> Image.Image:
+    """Grey of 16 bits as its upper 8; Pillow would cut everything above 255 off and leave a white image."""
+    if image.mode == "F":
+        raise DataError(f"{name} holds numbers without a range (mode F); expected pixels of 8 or 16 bits")
+    if image.mode != "I" and not image.mode.startswith("I;16"):
+        return image
+    pixels = np.asarray(image)
+    if pixels.min() < 0 or pixels.max() >= 2**16:
+        raise DataError(f"{name} has pixels of {pixels.min()} to {pixels.max()}; expected 8 or 16 bits")
+    return Image.fromarray((pixels >> 8).astype(np.uint8))
 
 
 def _resized(image: Image.Image, info: InputInfo) -> Image.Image:
@@ -349,7 +363,7 @@ def _refuse_arrays_that_do_not_fit(path: Path, needed_bytes: int) -> None:
     Raises:
         DoesNotFitError: when that is more than is left.
     """
-    from lightcl_edge.planner import spare_bytes
+    from lightcl_edge.allowance import spare_bytes
 
     if needed_bytes > SMALL_DECODING_BYTES and needed_bytes > (left := max(0, spare_bytes())):
         raise DoesNotFitError(

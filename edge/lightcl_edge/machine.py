@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 PACKAGES = ("lightcl-edge", "numpy", "onnxruntime", "torch", "onnx", "timm", "Pillow", "safetensors")
 #: A version-1 group without a limit says a number close to 2**63.
 _UNLIMITED_BYTES = 2**60
+_MEMINFO = Path("/proc/meminfo")
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,26 @@ def _cpu_model() -> str:
 def usable_cores() -> int:
     """The cores this process may use; onnxruntime does not ask (it ignores affinity and cgroup limits)."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def machine_available_bytes(meminfo: Path = _MEMINFO) -> int:
+    """Memory that the whole machine could still give out.
+
+    Read from the kernel where it tells: importing psutil costs 2 MiB, which a training would carry to its end.
+
+    Args:
+        meminfo: the kernel's file.
+
+    Returns:
+        Bytes.
+    """
+    with suppress(OSError):
+        found = re.search(r"^MemAvailable:\s*(\d+) kB", meminfo.read_text(), re.MULTILINE)
+        if found:
+            return int(found[1]) * 1024
+    import psutil
+
+    return int(psutil.virtual_memory().available)
 
 
 def _group_path(controller: str) -> str | None:

@@ -26,7 +26,7 @@ from lightcl_edge.generation import Generation, Meta
 from lightcl_edge.json_file import read_limited
 from lightcl_edge.odometer import Odometer, Written, read_written
 from lightcl_edge.pointer import Pointer, read_pointer, write_pointer
-from lightcl_edge.state_files import read_generation, read_meta, write_generation
+from lightcl_edge.state_files import HOLDOUT, STRATEGY, read_generation, read_meta, write_generation
 from lightcl_edge.state_lock import StateLock, raise_unwritable
 from lightcl_edge.tensor_file import TensorFile
 from lightcl_edge.tensors import read_tensors
@@ -214,6 +214,14 @@ class State:
                 "state, or begin anew with another --state"
             )
         return 0
+
+    def kept_bytes(self) -> int:
+        """Size of what the current generation keeps besides the head: statistics, held-out and remembered samples."""
+        place, found = self.place(self.current_number()), 0
+        for name in (STRATEGY, HOLDOUT, BUFFER):
+            with suppress(OSError):  # generation 0 has no files
+                found += (place / name).stat().st_size
+        return found
 
     def is_whole(self, number: int) -> bool:
         """Whether a generation's files are all there and have their hashes."""

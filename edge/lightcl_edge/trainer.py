@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from lightcl_edge.accept import accept, bundle_for
+from lightcl_edge.allowance import refuse_what_does_not_fit
 from lightcl_edge.buffer_fill import fill
 from lightcl_edge.buffer_size import buffer_limit
 from lightcl_edge.bundle import HEAD_PARAMETERS, TRUNK, Bundle
@@ -32,8 +33,10 @@ from lightcl_edge.gate import (
     Holdout,
     Judgement,
     accuracy,
+    contradictions,
     judge,
     refuse_broken,
+    refuse_contradiction,
     refuse_forgetting,
     refuse_harm,
     split_holdout,
@@ -44,7 +47,7 @@ from lightcl_edge.images import Dataset, open_dataset
 from lightcl_edge.interrupts import DeferredInterrupt
 from lightcl_edge.manifest import TrainingDefaults
 from lightcl_edge.memory import PhaseMeter, give_back
-from lightcl_edge.planner import refuse_what_does_not_fit, spare_step_bytes
+from lightcl_edge.planner import Carried, spare_step_bytes
 from lightcl_edge.signing import read_public_key
 from lightcl_edge.state import State
 from lightcl_edge.strategies import make_strategy
@@ -53,7 +56,8 @@ from lightcl_edge.strategies.contract import Settings
 from lightcl_edge.strategies.kept import joined, part_of
 from lightcl_edge.strategies.recommended import recommended_for
 from lightcl_edge.tensor_file import TensorFile
-from lightcl_edge.training_loop import FORWARD_BATCH, Samples, TrainingLoop, parts
+from lightcl_edge.training_loop import FORWARD_BATCH, Samples, TrainingLoop
+from lightcl_edge.witnesses import Witnesses, earlier_witnesses, own_witnesses
 
 #: Streams of random numbers, apart from each other whatever the seed.
 _STREAM_HOLDOUT, _STREAM_ORDER, _STREAM_BUFFER = 1, 2, 3
@@ -167,14 +171,16 @@ def train(options: TrainOptions, meter: PhaseMeter, progress: Progress) -> Docum
     choice = choose_engine(options.engine, bundle)
     defaults = bundle.manifest.defaults
     asked = options.strategy or defaults.strategy
-    strategy = choose_strategy(asked, bundle.manifest, choice.name, options.memory_budget_bytes)
+    carried = _carried(state, bundle, options, len(dataset))
+    strategy = choose_strategy(asked, bundle.manifest, choice.name, options.memory_budget_bytes, carried)
     settings = options.settings(defaults, strategy.name)
     sizes = settings.batch_size, settings.buffer_samples, len(dataset)
-    plan = plan_for(strategy.name, bundle.manifest, choice.name, *sizes)
+    plan = plan_for(strategy.name, bundle.manifest, choice.name, *sizes, carried)
     existing = next(
         folder for folder in (options.state.absolute(), *options.state.absolute().parents) if folder.exists()
     )
     allowed = refuse_what_does_not_fit(plan, options.memory_budget_bytes, existing)
+    dataset.memory_limit_bytes = allowed
     if not state.exists():
         assign_rows(bundle.manifest.classes, dataset.classes, bundle.manifest.head.capacity)
     made = state.create()
@@ -201,6 +207,15 @@ def train(options: TrainOptions, meter: PhaseMeter, progress: Progress) -> Docum
         "phases": [asdict(record) for record in meter.records],
         "seconds": time.perf_counter() - started,
     }
+
+
+def _carried(state: State, bundle: Bundle, options: TrainOptions, images: int) -> Carried:
+    """What the plan must count besides the bundle."""
+    codec = FeatureCodec(bundle.manifest.feature)
+    limit = buffer_limit(options.buffer_size, buffer_identity(codec, bundle.sha256(TRUNK)))
+    kept = state.kept_bytes() if state.exists() else 0
+    memory = min(limit * codec.bytes_per_sample, kept + images * codec.bytes_per_sample)
+    return Carried(kept, memory, 0 if state.exists() else sum(entry.bytes for entry in bundle.manifest.files))
 
 
 def _check_generation(state: State, expected: int | None) -> None:
@@ -245,6 +260,7 @@ class _Run:
         self._state, self._bundle, self._dataset = state, bundle, dataset
         self._meter, self._progress, self._cooler = meter, progress, cooler
         self._codec = FeatureCodec(bundle.manifest.feature)
+        self._capacity = bundle.manifest.head.capacity
         self._old = state.read()
         self._earlier = Holdout.from_tensors(self._old.holdout, self._codec.shape)
         self._number = state.next_number()
@@ -295,11 +311,13 @@ class _Run:
         samples = Samples(extracted.store, self._codec, labels, train_rows)
         with self._meter.phase("train"):
             engine.load(self._old.parameters)
-            before = self._logits(engine, self._earlier)
+            witnesses = earlier_witnesses(self._earlier, self._buffer, self._codec)
+            before = witnesses.logits(engine, self._capacity)
             new_rows = range(len(self._old.meta.classes), len(self._classes))
             row_scale = start_new_rows(engine, samples, new_rows, self._old.meta.row_scale)
             held_out = Holdout(extracted.store.read(held_rows), labels[held_rows])
-            untrained = accuracy(self._logits(engine, held_out), held_out.labels, len(self._classes))
+            own = own_witnesses(held_out, samples, self._codec)
+            untrained = own.logits(engine, self._capacity)
             exported = TensorFile(self._bundle.path(HEAD_PARAMETERS), BundleError)
             loop = TrainingLoop(
                 engine,
@@ -316,7 +334,8 @@ class _Run:
             loss, resumed = loop.run(self._old.meta.tasks, len(self._classes))
         with self._meter.phase("gate"):
             probe = engine.logits(samples.read(train_rows[:FORWARD_BATCH]))
-            judgement, held_out_accuracy = self._judge(engine, held_out, before, untrained, (probe, loss))
+            judged = (witnesses, before), (own, untrained)
+            judgement, held_out_accuracy = self._judge(engine, *judged, (probe, loss))
             holdout = self._earlier.extended(held_out.features, held_out.labels)
             buffer = self._filled(extracted.store, labels, train_rows)
         # A signal that comes now waits: the answer must say what really was committed.
@@ -356,18 +375,16 @@ class _Run:
     def _judge(
         self,
         engine: Engine,
-        held_out: Holdout,
-        before: FloatArray,
-        untrained: float | None,
+        earlier: tuple[Witnesses, FloatArray],
+        own: tuple[Witnesses, FloatArray],
         signs: tuple[FloatArray, float],
     ) -> tuple[Judgement, float | None]:
-        """Compare old and new on held-out features.
+        """Compare old and new.
 
         Args:
             engine: holds the new head.
-            held_out: of this task.
-            before: the old head's logits for earlier held-out samples.
-            untrained: accuracy on this task's held-out samples before the first step.
+            earlier: samples of the classes known before, and the old head's logits for them.
+            own: samples of this task, and the logits for them before the first step.
             signs: logits of a few training samples and the last loss: whether numbers still are numbers.
 
         Returns:
@@ -376,25 +393,23 @@ class _Run:
         Raises:
             RejectedError: when the new head is not to be used.
         """
-        known, earlier = len(self._classes), self._earlier
-        own = self._logits(engine, held_out)
-        after = self._logits(engine, earlier)
-        judgement = judge(self._classes, len(self._old.meta.classes), earlier.labels, before, after)
+        known, (old, before), (new, untrained) = len(self._classes), earlier, own
+        after, learned = old.logits(engine, self._capacity), new.logits(engine, self._capacity)
+        judgement = judge(self._classes, len(self._old.meta.classes), old.labels, before, after)
         refuse_broken(engine.views(), *signs, judgement)
-        refuse_harm(untrained, accuracy(own, held_out.labels, known), len(held_out.labels), judgement)
+        first, last = (accuracy(logits, new.labels, known) for logits in (untrained, learned))
+        refuse_harm(first, last, len(new.labels), judgement)
         refuse_forgetting(judgement, self._options.max_forgetting)
-        everything = np.concatenate([after, own]), np.concatenate([earlier.labels, held_out.labels])
-        return judgement, accuracy(*everything, known)
+        contradicted = contradictions(untrained, new.labels, len(self._old.meta.classes))
+        refuse_contradiction(contradicted, old.held_out, self._options.max_forgetting, judgement)
+        logits = np.concatenate([after[: old.held_out], learned[: new.held_out]])
+        labels = np.concatenate([old.labels[: old.held_out], new.labels[: new.held_out]])
+        return judgement, accuracy(logits, labels, known)
 
     def _filled(self, store: FeatureStore, labels: IntArray, rows: IntArray) -> FeatureBuffer:
         """The long-term memory with this task's training samples."""
         rng, kind = self._rng(_STREAM_BUFFER), self._options.buffer_fill
         return fill(self._buffer, store.read, rows, labels[rows], self._buffer_limit, rng, kind)
-
-    def _logits(self, engine: Engine, holdout: Holdout) -> FloatArray:
-        rows = np.arange(len(holdout.labels))
-        logits = [engine.logits(self._codec.decode(holdout.features[part])) for part in parts(rows)]
-        return np.concatenate(logits) if logits else np.empty((0, self._bundle.manifest.head.capacity), np.float32)
 
     def _commit(self, engine: Engine, holdout: Holdout, buffer: FeatureBuffer, facts: Mapping[str, Any]) -> Meta:
         """Write the new generation; the running task is then over."""

@@ -9,6 +9,7 @@ from lightcl_edge.bundle import HEAD, TRUNK, Bundle
 from lightcl_edge.errors import BundleError
 from lightcl_edge.head_session import HeadSession
 from lightcl_edge.images import normalise
+from lightcl_edge.memory import give_back
 from lightcl_edge.providers import ProviderChoice, wanted
 from lightcl_edge.refusals import MixedBundleError
 from lightcl_edge.sessions import inference_session
@@ -96,7 +97,9 @@ def check_golden(bundle: Bundle, threads: int | None = None, provider: str | Non
     if images.dtype != np.uint8 or images.shape != wanted:
         raise BundleError(f"golden.safetensors: images are {images.dtype} {images.shape}, expected uint8 {wanted}")
     features = Trunk(bundle, threads, provider).features_of_pixels(images.astype(np.uint8, copy=False))
+    give_back()  # what one session leaves behind must not stand beside the next
     logits = inference_session(bundle.path(HEAD), threads).run(["logits"], {"features": features})[0]
+    give_back()
     learned = HeadSession(bundle, bundle.head_parameters(), threads).logits(features)
     if learned.shape != logits.shape or not relative_error(learned, logits) <= info.golden.logit_tolerance:
         raise MixedBundleError(

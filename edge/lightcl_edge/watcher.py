@@ -20,6 +20,8 @@ from lightcl_edge.spool import Spool
 #: After these the batch itself is at fault, and would be again: a person must look at it.
 _REFUSED = (ExitCode.BAD_DATA, ExitCode.REJECTED, ExitCode.USAGE)
 _LARGEST_BATCH = 2000
+#: Sides to which a JPEG is reduced when it is looked at, and the most the watcher itself may take for that.
+_LOOKED_AT, _WATCHER_BYTES = 64, 160 * 2**20
 
 
 @dataclass(frozen=True)
@@ -148,12 +150,14 @@ class Watcher:
     def _set_aside_what_can_not_be_learned(self) -> None:
         """Images that can't be read, and those of classes for which the classifier has no row left."""
         from lightcl_edge.errors import DataError
-        from lightcl_edge.image_file import open_image
+        from lightcl_edge.image_file import open_image, refuse_what_memory_can_not_hold
 
         unreadable = []
         for path in self._spool.batch():
             try:
                 with open_image(path) as image:
+                    image.draft(None, (_LOOKED_AT, _LOOKED_AT))  # of a JPEG, the watcher need not see every pixel
+                    refuse_what_memory_can_not_hold(image, str(path), 0, _WATCHER_BYTES)
                     image.load()
             except (DataError, OSError, ValueError, SyntaxError, EOFError, ArithmeticError):
                 unreadable.append(path)

@@ -10,6 +10,8 @@ from lightcl_profiler.svg import COLOURS, nice_step, picture, text
 _MIB = 2**20
 _HEIGHT = 320
 _LABEL_HEIGHT = 13.0
+#: The chart's title is above this; a label further away than ``_NEAR`` gets a line to its point.
+_LABELS_BELOW, _NEAR = 20, 12
 
 
 @dataclass(frozen=True)
@@ -95,15 +97,18 @@ def memory_chart(series: Sequence[Series], width: int, title: str) -> str:
     step = nice_step(most * 1.08, 8 if width > 500 else 4)
     ticks = [step * i for i in range(int(most * 1.08 / step) + 1)]
     body += [text(plane.x(value), plane.bottom + 16, f"{value:g}", "axis", "middle") for value in ticks]
-    taken: list[tuple[float, float, float]] = []
-    for each in sorted(series, key=lambda each: -each.shares[-1]):
-        x, y = plane.x(each.peak_bytes / _MIB), plane.y(each.shares[-1])
+    places = [(plane.x(each.peak_bytes / _MIB), plane.y(each.shares[-1])) for each in series]
+    taken = [Box(x - 5, y - 5, x + 5, y + 5) for x, y in places]
+    for each, (x, y) in sorted(zip(series, places, strict=True), key=lambda pair: -pair[0].shares[-1]):
         body.append(_dot(x, y, each.colour))
-        wide = 6.6 * len(each.label) + 10
-        start = x + 8 if x + 8 + wide < width else x - 8 - wide
-        line = _free_line(start, wide, y, taken)
-        taken.append((start, wide, line))
-        body.append(text(start, line + 4, each.label, "value"))
+        label = place_label(x, y, 6.4 * len(each.label), taken, width)
+        taken.append(label)
+        if abs((label.top + label.bottom) / 2 - y) > _NEAR:
+            start = min(max(x, label.left), label.right)
+            edge = label.top if label.top > y else label.bottom
+            ends = f'x1="{x:.1f}" y1="{y:.1f}" x2="{start:.1f}" y2="{edge:.1f}"'
+            body.append(f'<line {ends} class="leader c{each.colour % COLOURS}"/>')
+        body.append(text(label.left, label.bottom - 3, each.label, "value"))
     return picture(width, _HEIGHT, title, body, "timeline")
 
 
@@ -111,9 +116,40 @@ def _dot(x: float, y: float, colour: int) -> str:
     return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" class="fill c{colour % COLOURS}"/>'
 
 
-def _free_line(start: float, wide: float, y: float, taken: Sequence[tuple[float, float, float]]) -> float:
-    """The height nearest below ``y`` where a label meets no other."""
-    line = y
-    while any(start < s + w and s < start + wide and abs(line - at) < _LABEL_HEIGHT for s, w, at in taken):
-        line += 2
-    return line
+@dataclass(frozen=True)
+class Box:
+    """A rectangle in a picture."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+    def meets(self, other: Box) -> bool:
+        """Whether both have a point in common."""
+        beside = self.right <= other.left or other.right <= self.left
+        return not beside and self.top < other.bottom and other.top < self.bottom
+
+
+def place_label(x: float, y: float, wide: float, taken: Sequence[Box], width: int) -> Box:
+    """A free place for a point's label: beside it, else ever further above or below.
+
+    Args:
+        x: of the point.
+        y: of the point.
+        wide: of the label.
+        taken: labels and points so far.
+        width: of the picture.
+
+    Returns:
+        Where the label goes; right of the point if all places within reach are taken.
+    """
+    half = _LABEL_HEIGHT / 2
+    fallback = Box(x + 8, y - half, x + 8 + wide, y + half)
+    for away in (0, *(sign * step for step in range(4, 160, 4) for sign in (1, -1))):
+        for start in (x + 8, x - 8 - wide, x - wide / 2):
+            box = Box(start, y + away - half, start + wide, y + away + half)
+            inside = box.left >= 0 and box.right <= width and box.top >= _LABELS_BELOW and box.bottom <= _HEIGHT - 38
+            if inside and not any(box.meets(other) for other in taken):
+                return box
+    return fallback

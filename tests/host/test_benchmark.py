@@ -15,6 +15,7 @@ from lightcl_edge.bundle import Bundle
 from lightcl_edge.console import Progress
 from lightcl_edge.errors import DataError, LightclError, UsageError
 from lightcl_host.benchmark.baseline_methods import Sgd
+from lightcl_host.benchmark.calculated import calculate, count_bundle
 from lightcl_host.benchmark.data import BenchmarkData, DataOptions
 from lightcl_host.benchmark.feature_cache import FeatureCache
 from lightcl_host.benchmark.methods import METHODS, make_method, parse_methods
@@ -26,6 +27,7 @@ from lightcl_host.benchmark.runner import run_benchmark
 from lightcl_host.benchmark.single_run import run_single
 from lightcl_host.cli import main
 from lightcl_host.sources import SourceOptions
+from lightcl_profiler.paper_formula import NetworkCount
 from small_bundle import make_bundle, make_folder
 
 NAMES = ["blue", "green", "grey", "red"]
@@ -122,6 +124,19 @@ def test_a_mistake_in_a_process_is_told_and_ends_the_others(options):
     broken = RunJob(replace(options, seeds=[]), options.bundle, "finetune", "x")
     with pytest.raises(LightclError, match=r"ended with exit status 1 and no result; last output: .*Error"):
         list(run_all([broken], 1, print))
+
+
+def test_calculated_figures_are_those_of_the_work_that_was_done(options):
+    net = NetworkCount(4000, 400, 3600, 80, 16, 32, 10, 4)
+    record = {"method": "er", "settings": {"epochs": 2}, "task_images": [6, 3], "per_class": dict.fromkeys(NAMES)}
+    bundle, held = Bundle.open(options.bundle), 4000 // (16 * 16 * 3 + 4)
+    found = calculate(options, bundle, net, record)
+    assert found["calculated_memory_bytes"] == 2 * 4000 + (8 + held) * 80
+    assert found["calculated_operations"] == 2 * 3 * 10 * 18 * (8 + held) // 8
+    slda = {**record, "method": "slda", "settings": {"strategy": "slda"}}
+    assert calculate(options, bundle, net, slda)["calculated_operations"] == 2 * 10 * 9
+    assert set(calculate(options, bundle, "no network", record).values()) == {None}
+    assert "export it --with-baselines" in str(count_bundle(replace(options, methods=["slda"]), bundle, 4))
 
 
 def test_jobs_run_side_by_side_and_one_failure_cancels_what_waits(options):

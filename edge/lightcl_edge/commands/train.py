@@ -159,7 +159,7 @@ def _health_lines(health: Document) -> list[str]:
 def _budget(text: str | None) -> int | None:
     """``--memory-budget`` in bytes."""
     if text == "none":
-        from lightcl_edge.planner import UNCHECKED_BYTES
+        from lightcl_edge.allowance import UNCHECKED_BYTES
 
         return UNCHECKED_BYTES
     return parse_bytes(text) if text else None

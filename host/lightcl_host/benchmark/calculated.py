@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from lightcl_edge.bundle import Bundle
+from lightcl_edge.bundle import WHOLE_NETWORK, Bundle
 from lightcl_edge.errors import LightclError
 from lightcl_edge.strategies.recommended import recommended_for
 from lightcl_host.benchmark.baseline_methods import graph_file, remembered
@@ -24,8 +24,12 @@ def count_bundle(options: BenchmarkOptions, bundle: Bundle, classes: int) -> Net
         classes: of the data.
 
     Returns:
-        The counts, or why there are none.
+        The counts, or why there are none: a bundle that was brought along without its whole network is not rebuilt only
+        to be counted.
     """
+    trains_whole = any(not make_method(name).uses_features for name in options.methods)
+    if not (bundle.has(WHOLE_NETWORK) or options.bundle is None or trains_whole):
+        return "the bundle does not carry the whole network; export it --with-baselines"
     import torch
 
     from lightcl_profiler.new_classifier import network_from_graph

@@ -22,7 +22,8 @@ def summarise(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
         An entry a method, in the order of the records.
     """
     names = list(dict.fromkeys(record["method"] for record in records))
-    joint = [record["class_incremental"] for record in records if record["method"] == "joint"]
+    bound = next((name for name in ("joint", "joint_torch") if name in names), None)
+    joint = [record["class_incremental"] for record in records if record["method"] == bound]
     entries = []
     for name in names:
         runs = [record for record in records if record["method"] == name]
