@@ -57,7 +57,7 @@ def forget(state: State, name: str) -> Document:
         classes = state.read().meta.classes
         raise UsageError(f"no class {name!r} in any generation of {state.folder}; the current one knows {classes}")
     state.end_task()  # features of an interrupted task may be of this class
-    first = state.newest() + 1
+    first = state.next_number()
     renamed = {0: 0, **{number: first + place for place, number in enumerate(numbers)}}
     erased = 0
     for number in numbers:

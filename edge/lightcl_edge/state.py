@@ -25,7 +25,7 @@ from lightcl_edge.errors import BundleError, StateError
 from lightcl_edge.generation import Generation, Meta
 from lightcl_edge.json_file import read_limited
 from lightcl_edge.odometer import Odometer, Written, read_written
-from lightcl_edge.pointer import Pointer, read_pointer, write_pointer
+from lightcl_edge.pointer import MAX_NUMBER, Pointer, read_pointer, write_pointer
 from lightcl_edge.state_files import read_generation, read_meta, write_generation
 from lightcl_edge.state_lock import StateLock, raise_unwritable
 from lightcl_edge.tensor_file import TensorFile
@@ -100,6 +100,8 @@ class State:
             with odometer.running():
                 odometer.add(len(str(os.getpid())))  # the lock's owner
                 recover(self)
+                if odometer.lost:
+                    self.note("the count of bytes was damaged and starts anew", counted=odometer.written.total_bytes)
                 self._odometer = odometer
                 try:
                     yield
@@ -285,6 +287,8 @@ class State:
             rename(aside, self.place(number))
             fsync_folder(self.generations)
             write_pointer(self.folder, Pointer(number, number))
+            if read_pointer(self.folder) != Pointer(number, number) or number not in self.numbers():
+                raise StateError(f"{self.folder}: CURRENT does not read back as generation {number}; check the disk")
         except BaseException:
             self._take_back(before, aside)
             raise
@@ -339,14 +343,25 @@ class State:
             remove_tree(self.place(number).with_suffix(".old"))
 
     def newest(self) -> int:
-        """The highest number that was ever committed."""
-        pointer = read_pointer(self.folder)
-        on_disk = max([0, *self.numbers()])
-        return on_disk if pointer is None else max(on_disk, pointer.newest or 0, pointer.current)
+        """The highest number of a committed generation: what lies on the disk counts, not what ``CURRENT`` may claim.
+
+        The newest generation is never dropped without a newer one, so that no number is given twice.
+        """
+        return max([0, *self.numbers()])
 
     def next_number(self) -> int:
-        """A number that no committed generation ever had."""
-        return self.newest() + 1
+        """A number that no committed generation ever had.
+
+        Returns:
+            The number.
+
+        Raises:
+            StateError: when all numbers are used up.
+        """
+        number = self.newest() + 1
+        if number > MAX_NUMBER:
+            raise StateError(f"{self.folder} is at generation {number - 1}, the last there can be; begin a new state")
+        return number
 
     def make_current(self, number: int) -> None:
         """Point ``CURRENT`` at a generation that is whole.

@@ -18,6 +18,7 @@ from lightcl_edge.buffer_fill import fill
 from lightcl_edge.buffer_size import buffer_limit
 from lightcl_edge.bundle import HEAD_PARAMETERS, TRUNK, Bundle
 from lightcl_edge.checkpoint import Checkpoints
+from lightcl_edge.class_names import check_class_names
 from lightcl_edge.classifier import assign_rows
 from lightcl_edge.console import Document, Progress
 from lightcl_edge.cooling import Cooler
@@ -164,6 +165,7 @@ def train(options: TrainOptions, meter: PhaseMeter, progress: Progress) -> Docum
     key = read_public_key(options.key) if options.key else None
     bundle, trust = bundle_for(state, options.bundle, key)
     dataset = open_dataset(options.data) if isinstance(options.data, str) else options.data
+    check_class_names(dataset.classes)
     choice = choose_engine(options.engine, bundle)
     defaults = bundle.manifest.defaults
     asked = options.strategy or defaults.strategy
@@ -284,6 +286,7 @@ class _Run:
                 self._progress,
                 self._cooler,
                 self._options.provider,
+                self._source,
             )
             give_back()
         labels = np.array([self._classes.index(name) for name in self._dataset.classes])[extracted.store.labels]
