@@ -140,15 +140,18 @@ class FeatureBuffer:
             raise StateError(f"buffer.safetensors holds {sorted(tensors)}, expected {sorted(_TENSORS)}")
         _check_identity(tensors, identity)
         features, labels, ranks, seen = (tensors[name] for name in ("features", "labels", "ranks", "seen"))
-        count = len(labels)
+        count = labels.size
         fits = features.dtype == np.uint8 and features.shape == (count, *identity.shape)
         fits = fits and ranks.shape == labels.shape == (count,) and seen.ndim == 1
+        fits = fits and labels.dtype == seen.dtype == np.int64 and ranks.dtype == np.float64
         if not fits or (count and not 0 <= int(labels.min()) <= int(labels.max()) < len(seen)):
             raise StateError(
-                f"buffer.safetensors: features {features.dtype} {features.shape}, labels {labels.shape}, ranks "
-                f"{ranks.shape}, seen {seen.shape} do not fit; expected uint8 "
-                f"(n, *{identity.shape}), a label and a rank each"
+                f"buffer.safetensors: features {features.dtype} {features.shape}, labels {labels.dtype} "
+                f"{labels.shape}, ranks {ranks.dtype} {ranks.shape}, seen {seen.dtype} {seen.shape} do not fit; "
+                f"expected uint8 (n, *{identity.shape}), a label below the length of seen and a rank each"
             )
+        if not (np.isfinite(ranks.astype(np.float64)).all() and _are_counts(seen.astype(np.int64))):
+            raise StateError("buffer.safetensors: ranks or seen hold NaN, infinity or no counts; expected numbers")
         return cls(
             identity,
             features.astype(np.uint8, copy=False),
@@ -158,7 +161,13 @@ class FeatureBuffer:
         )
 
 
+def _are_counts(seen: IntArray) -> bool:
+    return bool(((seen >= 0) & (seen < 2**53)).all())
+
+
 def _check_identity(tensors: Tensors, identity: BufferIdentity) -> None:
+    if tensors["trunk"].dtype != np.uint8 or tensors["trunk"].shape != (32,):
+        raise StateError(f"buffer.safetensors: trunk is {tensors['trunk'].dtype} {tensors['trunk'].shape}, no SHA-256")
     found = bytes(tensors["trunk"].astype(np.uint8)).hex()
     if found != identity.trunk_sha256:
         raise StateError(

@@ -199,7 +199,7 @@ class ArrayDataset(Dataset):
             raise DataError(f"{origin} holds no images; expected at least one")
         if labels.dtype.kind == "S":
             try:
-                labels = np.char.decode(labels, "utf-8")
+                labels = np.char.decode(labels.astype(np.bytes_), "utf-8")
             except UnicodeDecodeError as error:
                 raise DataError(f"{origin}: y holds bytes that are no UTF-8 ({error}); expected text") from error
         values, rows = np.unique(labels, return_inverse=True)

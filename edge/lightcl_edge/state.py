@@ -220,7 +220,7 @@ class State:
     def is_whole(self, number: int) -> bool:
         """Whether a generation's files are all there and have their hashes."""
         try:
-            read_generation(self.place(number), number)
+            read_generation(self.place(number), number, self.own_bundle())
         except StateError:
             return False
         return True
@@ -264,7 +264,7 @@ class State:
             meta = Meta(0, 0.0, bundle.identity, list(bundle.manifest.classes))
             seed = read_tensors(bundle.path(BUFFER), BundleError) if bundle.has(BUFFER) else {}
             return Generation(meta, TensorFile(bundle.path(HEAD_PARAMETERS), BundleError), {}, {}, seed)
-        return read_generation(self.place(number), number)
+        return read_generation(self.place(number), number, self.own_bundle())
 
     def commit(self, generation: Generation) -> Meta:
         """Write a generation and make it the current one: after a crash it is there whole, or not at all.

@@ -169,7 +169,7 @@ class Watcher:
                 with open_image(path) as image:
                     refuse_what_memory_can_not_hold(image, str(path))
                     image.load()
-            except (DataError, *UNREADABLE):
+            except (DataError, UNREADABLE):
                 unreadable.append(path)
         if unreadable:
             self._progress.note(f"{len(unreadable)} images can't be read: {unreadable[0].name} and others")
