@@ -19,17 +19,16 @@ from pathlib import Path
 from typing import Any
 
 from lightcl_edge import journal
-from lightcl_edge.bundle import BUFFER, HEAD_PARAMETERS, Bundle
+from lightcl_edge.base_classes import base_generation, drop_forgotten
+from lightcl_edge.bundle import BUFFER, Bundle
 from lightcl_edge.durable import copy_durably, fsync_folder, make_folders, remove_tree, rename, replace_durably
-from lightcl_edge.errors import BundleError, StateError
+from lightcl_edge.errors import StateError
 from lightcl_edge.generation import Generation, Meta
 from lightcl_edge.json_file import read_limited
 from lightcl_edge.odometer import Odometer, Written, read_written
 from lightcl_edge.pointer import MAX_NUMBER, Pointer, read_pointer, write_pointer
 from lightcl_edge.state_files import read_generation, read_meta, write_generation
 from lightcl_edge.state_lock import StateLock, raise_unwritable
-from lightcl_edge.tensor_file import TensorFile
-from lightcl_edge.tensors import read_tensors
 from lightcl_edge.trust import read_trust
 
 #: How many generations stay for ``rollback``.
@@ -153,7 +152,7 @@ class State:
 
     def own_bundle(self) -> Bundle:
         """As :meth:`bundle`, whether it was accepted or not."""
-        return Bundle.open(self.folder / "bundle")
+        return Bundle.open(self.folder / "bundle", may_lack=(BUFFER,))
 
     def install_bundle(self, bundle: Bundle) -> int:
         """Keep a checked copy of the bundle, so that the state needs nothing outside itself.
@@ -176,6 +175,7 @@ class State:
         write_pointer(self.folder, Pointer(0, self.newest()))  # its sync makes the new name durable too
         fsync_folder(self.folder.absolute().parent)
         remove_tree(old)
+        drop_forgotten(self.folder)
         self.note("bundle installed", identity=bundle.identity, model=bundle.manifest.model.name)
         return written
 
@@ -260,10 +260,7 @@ class State:
                 if self.current_number() == chosen:
                     raise
         if number == 0:
-            bundle = self.bundle()
-            meta = Meta(0, 0.0, bundle.identity, list(bundle.manifest.classes))
-            seed = read_tensors(bundle.path(BUFFER), BundleError) if bundle.has(BUFFER) else {}
-            return Generation(meta, TensorFile(bundle.path(HEAD_PARAMETERS), BundleError), {}, {}, seed)
+            return base_generation(self.folder, self.bundle())
         return read_generation(self.place(number), number, self.own_bundle())
 
     def commit(self, generation: Generation) -> Meta:

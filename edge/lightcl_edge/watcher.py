@@ -163,13 +163,14 @@ class Watcher:
         from lightcl_edge.errors import DataError
         from lightcl_edge.image_file import UNREADABLE, open_image, refuse_what_memory_can_not_hold
 
+        faults: tuple[type[Exception], ...] = (DataError, *UNREADABLE)
         unreadable = []
         for path in self._spool.batch():
             try:
                 with open_image(path) as image:
                     refuse_what_memory_can_not_hold(image, str(path))
                     image.load()
-            except (DataError, UNREADABLE):
+            except faults:
                 unreadable.append(path)
         if unreadable:
             self._progress.note(f"{len(unreadable)} images can't be read: {unreadable[0].name} and others")
