@@ -1,9 +1,9 @@
 """Generation 0: what the bundle brought, without the classes that were forgotten since.
 
-The state's copy of the bundle is covered by the manifest's hashes, and may be signed. So no file of it is changed: where
-a class of a seeded buffer (``export --seed-buffer``) is forgotten, ``STATE/forgotten.json`` names it, a buffer without
-its samples takes the place of ``bundle/buffer.safetensors``, under its own hash in the record, and the original is
-removed. The record belongs to one bundle; for any other it says nothing.
+The state's copy of the bundle is covered by the manifest's hashes, and may be signed. So no file of it is changed:
+where a class of a seeded buffer (``export --seed-buffer``) is forgotten, ``STATE/forgotten.json`` names it, a buffer
+without its samples takes the place of ``bundle/buffer.safetensors``, under its own hash in the record, and the original
+is removed. The record belongs to one bundle; for any other it says nothing.
 """
 
 from __future__ import annotations

@@ -30,6 +30,7 @@ ByteArray = NDArray[np.uint8]
 Tensors = Mapping[str, NDArray[np.generic]]
 
 FILLS = ("reservoir", "herding")
+_SAMPLES = ("features", "labels", "ranks", "seen")
 #: Tensors of ``buffer.safetensors``; see ``docs/bundle.md``.
 _TENSORS = {"features", "labels", "ranks", "seen", "trunk", "scale", "zero_point"}
 
@@ -90,7 +91,12 @@ class FeatureBuffer:
     @property
     def bytes(self) -> int:
         """Size of all that it holds."""
-        return int(self.features.nbytes + self.labels.nbytes + self.ranks.nbytes + self.seen.nbytes)
+        return self.bytes_of({name: getattr(self, name) for name in _SAMPLES})
+
+    @staticmethod
+    def bytes_of(tensors: Tensors) -> int:
+        """The same of what a generation holds: samples with their labels, ranks and counts."""
+        return sum(int(tensors[name].nbytes) for name in _SAMPLES if name in tensors)
 
     def forget(self, row: int) -> FeatureBuffer:
         """Without a class: its samples and counts go, the rows above it move one down.

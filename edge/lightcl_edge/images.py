@@ -236,8 +236,10 @@ def load_image(path: Path, info: InputInfo) -> ByteImage:
         Its pixels at that size.
 
     Raises:
-        DataError: when it is not a readable image.
+        DataError: when it is not a readable image, or no plain file: reading a pipe or a device may never end.
     """
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise DataError(f"{path} is a pipe, socket or device; expected an image file")
     return _decode(open_image(path), str(path), info)
 
 

@@ -48,7 +48,7 @@ from lightcl_edge.memory import PhaseMeter, give_back
 from lightcl_edge.planner import refuse_what_does_not_fit, spare_step_bytes
 from lightcl_edge.signing import read_public_key
 from lightcl_edge.state import State
-from lightcl_edge.strategies import make_strategy
+from lightcl_edge.strategies import STRATEGIES, make_strategy
 from lightcl_edge.strategies.choice import choose_strategy, plan_for
 from lightcl_edge.strategies.contract import Settings
 from lightcl_edge.strategies.kept import joined, part_of
@@ -58,6 +58,9 @@ from lightcl_edge.training_loop import FORWARD_BATCH, Samples, TrainingLoop, par
 
 #: Streams of random numbers, apart from each other whatever the seed.
 _STREAM_HOLDOUT, _STREAM_ORDER, _STREAM_BUFFER = 1, 2, 3
+
+#: What a user may set of a strategy's training.
+_SETTINGS = ("epochs", "batch_size", "learning_rate", "beta", "ratio", "pattern_samples")
 
 
 @dataclass(frozen=True)
@@ -110,6 +113,11 @@ class TrainOptions:
     cool_at_celsius: float | None = None
     provider: str | None = None
 
+    def ignored(self, strategy: str) -> list[str]:
+        """What the user set and the strategy does not use, as options of the command line."""
+        unused = [name for name in _SETTINGS if name not in STRATEGIES[strategy].uses]
+        return [f"--{name.replace('_', '-')}" for name in unused if getattr(self, name) is not None]
+
     def settings(self, defaults: TrainingDefaults, strategy: str) -> TrainingDefaults:
         """The defaults of bundle and strategy with what the user set.
 
@@ -123,7 +131,7 @@ class TrainOptions:
         Raises:
             UsageError: when a number is out of its range.
         """
-        names = ("epochs", "batch_size", "learning_rate", "beta", "ratio")
+        names = [name for name in _SETTINGS if name != "pattern_samples"]
         chosen = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
         if self.pattern_samples is not None:
             chosen["buffer_samples"] = self.pattern_samples
@@ -171,6 +179,8 @@ def train(options: TrainOptions, meter: PhaseMeter, progress: Progress) -> Docum
     asked = options.strategy or defaults.strategy
     strategy = choose_strategy(asked, bundle.manifest, choice.name, options.memory_budget_bytes)
     settings = options.settings(defaults, strategy.name)
+    if ignored := options.ignored(strategy.name):
+        progress.note(f"strategy {strategy.name} does not use {', '.join(ignored)}")
     sizes = settings.batch_size, settings.buffer_samples, len(dataset)
     plan = plan_for(strategy.name, bundle.manifest, choice.name, *sizes)
     existing = next(
@@ -196,6 +206,7 @@ def train(options: TrainOptions, meter: PhaseMeter, progress: Progress) -> Docum
         **document,
         "bytes_written": state.written().last_task_bytes,
         "strategy_reason": strategy.reason,
+        "ignored": ignored,
         "plan": plan.document(),
         "allowed_bytes": allowed,
         "health": cooler.document(),

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from lightcl_edge.commands.arguments import add_provider, add_threads
-from lightcl_edge.console import Command, Document, format_bytes
+from lightcl_edge.console import Command, Document, count, format_bytes
 from lightcl_edge.errors import BundleError, ExitCode
 
 
@@ -52,7 +52,7 @@ class VerifyCommand(Command):
         errors: dict[str, float] = {}
         if not problems:
             _note(problems, lambda: errors.update(check_golden(bundle, args.threads, args.provider)))
-        for problem in problems:
+        for problem in problems if args.json else ():  # otherwise render names them
             args.progress.note(f"error: {problem}")
         return {
             "ok": not problems,
@@ -71,7 +71,10 @@ class VerifyCommand(Command):
         """The result in two lines."""
         size = f"{document['files']} files, {format_bytes(document['bytes'])}"
         if not document["ok"]:
-            return f"{document['bundle']}: {len(document['problems'])} problems ({size})"
+            problems = document["problems"]
+            return "\n".join(
+                [f"{document['bundle']}: {count(len(problems), 'problem')} ({size})", *(f"  {p}" for p in problems)]
+            )
         signature = "not asked for (--key)" if document["signed"] else "none"
         if document["signature_checked"]:
             signature = f"good, release {document['release']}"

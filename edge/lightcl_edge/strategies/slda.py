@@ -10,6 +10,8 @@ they were when a sample came), and it is shrunk by a share of its own mean varia
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -34,6 +36,7 @@ class Slda(Strategy):
     name = "slda"
     part = "slda"
     trains_head = False
+    uses: ClassVar[tuple[str, ...]] = ()
     #: Whether the covariance is used; without it the nearest class mean decides.
     whitened = True
 
