@@ -67,6 +67,8 @@ class State:
             StateError: when it can't be made or written.
         """
         made = not self.folder.exists()
+        if not str(self.folder).isascii() and str(self.folder) != os.fsencode(self.folder).decode(errors="replace"):
+            raise StateError(f"the path {self.folder} is no UTF-8, expected one: onnxruntime opens no other")
         try:
             if not made and not self.generations.is_dir() and any(p.name not in _OWN for p in self.folder.iterdir()):
                 raise StateError(

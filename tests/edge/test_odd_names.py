@@ -61,6 +61,12 @@ def test_such_names_end_in_exit_code_4(edge, bundle, tmp_path):
     check_class_names(["red", "0", "katze 2", "Größe", "猫", "a'b", "."])
 
 
+def test_a_state_under_such_a_name_is_refused_before_it_is_made(edge, bundle, tmp_path):
+    data, state = make_folder(tmp_path / "d", ["red"], count=2), tmp_path / os.fsdecode(b"s\xff")
+    assert "no UTF-8" in edge("train", "--bundle", bundle, "--state", state, "--data", data, code=6)[1]
+    assert not state.exists()
+
+
 def test_text_for_a_terminal():
     assert printable("a\x1b[31m\udcff\r\n\tb é") == "a\\x1b[31m\\udcff\\r\n\tb é"
 

@@ -41,19 +41,19 @@ def test_a_signed_bundle_is_verified(edge, keys, tmp_path, name):
 
 
 def test_what_is_not_signed_by_the_key_is_refused(edge, bundle, keys, tmp_path):
-    assert "is not signed" in edge("verify", bundle, "--key", keys[1], code=3)[0]
+    assert "is not signed" in edge("verify", bundle, "--key", keys[1], code=3)[1]
     make_key_pair(tmp_path / "other")
     mine = signed(tmp_path / "b", keys[0], 1)
-    assert "signed by key" in edge("verify", mine, "--key", tmp_path / "other.pub", code=3)[0]
+    assert "signed by key" in edge("verify", mine, "--key", tmp_path / "other.pub", code=3)[1]
     manifest = mine / "manifest.json"
     manifest.write_bytes(manifest.read_bytes() + b"\n")
-    assert "changed after it was signed" in edge("verify", mine, "--key", keys[1], code=3)[0]
+    assert "changed after it was signed" in edge("verify", mine, "--key", keys[1], code=3)[1]
     again = signed(tmp_path / "c", keys[0], 1)
     value = json.loads((again / "manifest.sig").read_text())
     (again / "manifest.sig").write_text(json.dumps({**value, "release": 2}))
-    assert "changed after it was signed" in edge("verify", again, "--key", keys[1], code=3)[0]
+    assert "changed after it was signed" in edge("verify", again, "--key", keys[1], code=3)[1]
     (again / "manifest.sig").write_text("{}")
-    assert "manifest.sig is damaged" in edge("verify", again, "--key", keys[1], code=3)[0]
+    assert "manifest.sig is damaged" in edge("verify", again, "--key", keys[1], code=3)[1]
 
 
 def test_a_state_keeps_its_key(edge, bundle, keys, tmp_path):

@@ -57,5 +57,5 @@ def test_verify_says_which_problems_there_are(edge, bundle):
     head = bundle / "head.safetensors"
     head.write_bytes(head.read_bytes()[:-4] + b"abcd")
     for more in ((), ("--quiet",)):
-        out, _ = edge("verify", bundle, *more, code=3)
-        assert "1 problem (" in out and "head.safetensors is damaged" in out
+        out, err = edge("verify", bundle, *more, code=3)
+        assert "1 problem (" in out and "head.safetensors is damaged" in err
