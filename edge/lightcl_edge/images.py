@@ -20,9 +20,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from lightcl_edge.errors import DataError
+from lightcl_edge.console import format_bytes
+from lightcl_edge.errors import DataError, DoesNotFitError
 from lightcl_edge.files import content_digest
-from lightcl_edge.image_file import UNREADABLE, open_image, planned_decoding_bytes, refuse_what_memory_can_not_hold
+from lightcl_edge.image_file import (
+    SMALL_DECODING_BYTES,
+    UNREADABLE,
+    open_image,
+    planned_decoding_bytes,
+    refuse_what_memory_can_not_hold,
+)
 from lightcl_edge.manifest import InputInfo
 
 ByteImage = NDArray[np.uint8]
@@ -358,6 +365,26 @@ def _open_base(spec: str) -> Dataset:
     return FolderDataset(path)
 
 
+def _refuse_arrays_that_do_not_fit(path: Path, needed_bytes: int) -> None:
+    """Arrays are read whole, before there is a plan.
+
+    Args:
+        path: of the file.
+        needed_bytes: unpacked.
+
+    Raises:
+        DoesNotFitError: when that is more than is left.
+    """
+    from lightcl_edge.allowance import spare_bytes
+
+    if needed_bytes > SMALL_DECODING_BYTES and needed_bytes > (left := max(0, spare_bytes())):
+        raise DoesNotFitError(
+            f"{path} unpacks to {format_bytes(needed_bytes)}, of memory are left {format_bytes(left)}; use a folder "
+            "with one sub-folder a class, whose images are read one at a time",
+            {"plan": {"peak_bytes": needed_bytes}, "allowed_bytes": left},
+        )
+
+
 def _open_npz(path: Path) -> Dataset:
     if not path.is_file():
         raise DataError(f"no data at {path}; expected an .npz file with x (images) and y (classes)")
@@ -368,9 +395,11 @@ def _open_npz(path: Path) -> Dataset:
             missing = {"x", "y"} - set(arrays.files)
             if missing:
                 raise DataError(f"{path} lacks {sorted(missing)}; expected arrays x (images) and y (classes)")
-            largest = max((info.file_size for info in arrays.zip.infolist()), default=0) if arrays.zip else 0
+            sizes = [info.file_size for info in arrays.zip.infolist()] if arrays.zip else []
+            largest = max(sizes, default=0)
             if largest > MAX_ARRAY_BYTES:
                 raise DataError(f"{path} unpacks to {largest} bytes, expected at most {MAX_ARRAY_BYTES} an array")
+            _refuse_arrays_that_do_not_fit(path, sum(sizes))
             return ArrayDataset(arrays["x"], arrays["y"], str(path))
     except UNREADABLE as error:
         raise DataError(f"{path} can't be read as .npz ({error}); expected arrays x and y without objects") from error

@@ -127,6 +127,15 @@ def test_what_is_left_counts_pages_that_can_be_taken_back(monkeypatch):
     )  # less the reserve of 16 MiB, whatever its libraries take
 
 
+def test_arrays_larger_than_what_is_left_are_not_read(edge, bundle, tmp_path, monkeypatch):
+    np.savez_compressed(tmp_path / "a.npz", x=np.zeros((100, 128, 128, 3), np.uint8), y=np.arange(100) % 2)
+    words = ("train", "--bundle", bundle, "--state", tmp_path / "s", "--data", tmp_path / "a.npz", "--json")
+    monkeypatch.setattr(allowance, "spare_bytes", lambda: 4 * MIB)
+    out, err = edge(*words, code=5)
+    assert "unpacks to 4.7 MiB, of memory are left 4.0 MiB; use a folder" in err
+    assert json.loads(out)["error"]["plan"]["peak_bytes"] > json.loads(out)["error"]["allowed_bytes"]
+
+
 def test_a_large_image_keeps_to_the_budget(edge, bundle, tmp_path):
     """A PNG can't be reduced while it is read: what does not fit beside the process is left out, not decoded."""
     data = make_folder(tmp_path / "d", ["red", "green"])
