@@ -346,6 +346,7 @@ class _Run:
                 self._cooler,
             )
             loss, resumed = loop.run(self._old.meta.tasks, len(self._classes))
+        engine.rest()  # before samples are read to be judged by
         with self._meter.phase("gate"):
             probe = engine.logits(samples.read(train_rows[:FORWARD_BATCH]))
             judged = (witnesses, before), (own, untrained)
