@@ -8,10 +8,12 @@ five runs), ``@1-3/5`` the first three together.
 
 from __future__ import annotations
 
+import os
 import re
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +22,7 @@ from PIL import Image, ImageOps
 
 from lightcl_edge.console import format_bytes
 from lightcl_edge.errors import DataError, DoesNotFitError
+from lightcl_edge.files import content_digest
 from lightcl_edge.image_file import (
     SMALL_DECODING_BYTES,
     UNREADABLE,
@@ -78,7 +81,7 @@ class Dataset(ABC):
 
     @abstractmethod
     def version(self, index: int) -> bytes:
-        """Bytes that change when the image does (a file's name, size and time; an array's content)."""
+        """Bytes that change when the image does (a file's name and content; an array's content)."""
 
     def image(self, index: int) -> ByteImage:
         """The whole image, RGB, shape ``(height, width, 3)``.
@@ -173,9 +176,11 @@ class FolderDataset(Dataset):
         return open_image(self.paths[index])
 
     def version(self, index: int) -> bytes:
-        """Name, size and time of the file."""
-        about = self.paths[index].stat()
-        return f"{self.paths[index].name}\0{about.st_size}\0{about.st_mtime_ns}\0".encode()
+        """Name and content of the file; one that can't be read is told apart by its name alone."""
+        path = self.paths[index]
+        with suppress(OSError):
+            return os.fsencode(path.name) + b"\0" + content_digest(path)
+        return os.fsencode(path.name) + b"\0unreadable"
 
 
 class ArrayDataset(Dataset):
@@ -201,6 +206,11 @@ class ArrayDataset(Dataset):
             raise DataError(f"{origin}: x has shape {images.shape}, expected images of at least one pixel")
         if not len(images):
             raise DataError(f"{origin} holds no images; expected at least one")
+        if labels.dtype.kind == "S":
+            try:
+                labels = np.char.decode(labels.astype(np.bytes_), "utf-8")
+            except UnicodeDecodeError as error:
+                raise DataError(f"{origin}: y holds bytes that are no UTF-8 ({error}); expected text") from error
         values, rows = np.unique(labels, return_inverse=True)
         self.classes = [str(value) for value in values.tolist()]
         self.labels = rows.astype(np.int64)
@@ -235,8 +245,10 @@ def load_image(path: Path, info: InputInfo) -> ByteImage:
         Its pixels at that size.
 
     Raises:
-        DataError: when it is not a readable image.
+        DataError: when it is not a readable image, or no plain file: reading a pipe or a device may never end.
     """
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise DataError(f"{path} is a pipe, socket or device; expected an image file")
     return _decode(open_image(path), str(path), info)
 
 

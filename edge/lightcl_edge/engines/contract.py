@@ -107,6 +107,10 @@ class Engine(ABC):
         """The parameters themselves, to be read only, valid until the next step or load."""
         return self.parameters()
 
+    def rest(self) -> None:
+        """Give back what only a step needs, where that is much; the next step opens it again."""
+        return
+
     def close(self) -> None:
         """Give back what the engine holds; it is not used afterwards."""
         return
