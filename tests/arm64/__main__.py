@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -50,10 +51,18 @@ class Run:
         self._key = digest([self._content, *steps])
         self._reference: dict[str, tuple[Document, Path]] = {}
 
-    def machines(self) -> list[Document]:
-        """All emulated machines, one after the other."""
-        found = []
-        for torch in (True, False) if self._torch else (False,):  # what is most likely to fail comes first
+    @property
+    def total(self) -> int:
+        """How many machines there are."""
+        return len(PROCESSORS) * (2 if self._torch else 1)
+
+    def machines(self) -> Iterator[Document]:
+        """All emulated machines, one after the other.
+
+        Yields:
+            What each did and how far that is from this machine.
+        """
+        for torch in (False, True) if self._torch else (False,):
             image, key = self._image(torch=torch)
             for processor in PROCESSORS.values():
                 name = f"{processor.name}{'-torch' if torch else ''}"
@@ -62,11 +71,10 @@ class Run:
                 machine = EmulatedMachine(self._inputs, work, image, processor)
                 about = {"processor": processor.name, "boards": processor.boards, "image": f"TORCH={int(torch)}"}
                 if torch and processor.name != _TORCH_ON:
-                    found.append({**about, "steps": report.public({"doctor": look(machine, record)})})
+                    yield {**about, "steps": report.public({"doctor": look(machine, record)})}
                     continue
                 engine = "torch" if torch else "ort"
-                found.append({**about, "engine": engine, **self._compared(machine, record, engine)})
-        return sorted(found, key=lambda machine: str(machine["image"]))
+                yield {**about, "engine": engine, **self._compared(machine, record, engine)}
 
     def reference(self) -> dict[str, Document]:
         """This machine's results by engine."""
@@ -106,24 +114,23 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True, help="where the report goes")
     parser.add_argument("--without-torch", action="store_true", help="test only the image without torch")
     args = parser.parse_args()
+    machines: list[Document] = []
+    document: Document = {}
     try:
         emulator.require()
         args.cache.mkdir(parents=True, exist_ok=True)
         run = Run(args.cache.resolve(), torch=not args.without_torch)
-        machines = run.machines()
+        for machine in run.machines():
+            machines.append(machine)
+            document = {"command": report.COMMAND, "total": run.total, "about": _about(machines)}
+            document |= {"reference": run.reference(), "machines": machines}
+            report.write(document, args.out)
     except emulator.CantEmulateError as error:
         say(f"error: {error}")
         return 2
     except (StepFailedError, MachineFailedError, NotPinnedError, subprocess.CalledProcessError) as error:
         say(f"error: {error}")
         return 1
-    document = {
-        "command": report.COMMAND,
-        "about": _about(machines),
-        "reference": run.reference(),
-        "machines": machines,
-    }
-    report.write(document, args.out)
     say(f"report: {args.out / 'report.md'}")
     return 0 if report.passes(document) else 1
 
