@@ -5,10 +5,11 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 OUT ?= demo-out
 PROCESSES ?= auto
+LIMITS := build/limits
 ARM64_CACHE ?= .cache/arm64
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all test-arm64 check format clean
+.PHONY: help demo test test-all test-limits test-arm64 startup check format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -32,6 +33,22 @@ test: $(VENV)/dev.done ## the fast tests
 
 test-all: $(VENV)/dev.done ## all tests, the slow ones too
 	$(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile -m 'slow or not slow'
+
+# Weights make no difference to memory: ResNet-18 has random ones.
+$(LIMITS)/lite0-%: $(VENV)/demo.done
+	@mkdir -p $(LIMITS)
+	$(BIN)/lightcl-host export --model efficientnet_lite0 --image-size $* --out $@ --quiet
+
+$(LIMITS)/resnet18: $(VENV)/demo.done
+	@mkdir -p $(LIMITS)
+	$(BIN)/lightcl-host export --model resnet18_cifar --weights none --out $@ --quiet
+
+LIMITED := $(LIMITS)/lite0-64 $(LIMITS)/lite0-128 $(LIMITS)/lite0-224 $(LIMITS)/resnet18
+test-limits: $(LIMITED) ## train and predict under memory limits of 416, 256 and 160 MiB (root; many minutes)
+	$(BIN)/python -m lightcl_profiler.limits $(LIMITED) --out profiles/reports/limits.json
+
+startup: $(VENV)/demo.done ## how long importing and --help take, beside a bare Python
+	$(BIN)/python -m lightcl_profiler.startup
 
 test-arm64: $(VENV)/dev.done ## the arm64 image, emulated as each Raspberry Pi (root; an hour at first, resumable)
 	PYTHONPATH=tests $(BIN)/python -m arm64 --cache $(ARM64_CACHE) --out profiles/reports/arm64

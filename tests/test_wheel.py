@@ -81,3 +81,12 @@ def test_nothing_in_the_wheel_loads_code_or_pickles(wheel):
 )  # fmt: skip
 def test_the_search_finds(source):
     assert findings("m", source)
+
+
+def test_the_wheel_needs_only_what_a_device_needs(wheel):
+    with zipfile.ZipFile(wheel) as packed:
+        name = next(each for each in packed.namelist() if each.endswith(".dist-info/METADATA"))
+        lines = packed.read(name).decode().splitlines()
+    needed = [line.removeprefix("Requires-Dist: ") for line in lines if line.startswith("Requires-Dist: ")]
+    base = {line.split(">")[0].split("=")[0].lower() for line in needed if "extra ==" not in line}
+    assert base == {"numpy", "onnxruntime", "psutil", "pillow", "safetensors"}

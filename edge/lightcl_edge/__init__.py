@@ -11,8 +11,8 @@ wants them sets ``ORT_DISABLE_TELEMETRY=0``.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False  # what type checkers take for true; the module typing costs more to import than all else here
 if TYPE_CHECKING:
     from lightcl_edge.learner import Learned, Learner, Prediction
 

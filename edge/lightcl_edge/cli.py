@@ -20,24 +20,28 @@ _COMMANDS = {
     "watch": "WatchCommand",
     "verify": "VerifyCommand",
     "doctor": "DoctorCommand",
+    "completion": "CompletionCommand",
 }
+ABOUT = "Teach a device new classes where it is: train a light head on the outputs of a frozen trunk."
 
 
 def _load_commands(argv: Sequence[str]) -> Iterable[Command]:
     """All commands, or only the one that is called: starting fast matters on a small board."""
     called = [argument for argument in argv if not argument.startswith("-")][:1]
-    plugins = {}
+    plugins: dict[str, str] = {}
     if not called or called[0] not in _COMMANDS:
-        from importlib.metadata import entry_points  # 4 MiB, which a training would carry to its end
+        from lightcl_edge.plugins import entry_points
 
-        plugins = {entry.name: entry for entry in entry_points(group="lightcl_edge.commands")}
-    known = [*_COMMANDS, *plugins]
-    for name in called if called and called[0] in known else known:
-        if name in _COMMANDS:
-            kind = getattr(import_module(f"lightcl_edge.commands.{name}"), _COMMANDS[name])
-        else:
-            kind = plugins[name].load()
-        yield kind()
+        plugins = entry_points("lightcl_edge.commands")
+    places = {name: f"lightcl_edge.commands.{name}:{kind}" for name, kind in _COMMANDS.items()} | plugins
+    for name in called if called and called[0] in places else places:
+        module, _, kind = places[name].partition(":")
+        yield getattr(import_module(module), kind)()
+
+
+def all_commands() -> Iterable[Command]:
+    """Every command, those of other rooms too."""
+    return _load_commands([])
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -50,8 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code.
     """
     arguments = sys.argv[1:] if argv is None else list(argv)
-    about = "Teach a device new classes where it is: train a light head on the outputs of a frozen trunk."
-    return run_program("lightcl-edge", about, lambda: _load_commands(arguments), arguments)
+    return run_program("lightcl-edge", ABOUT, lambda: _load_commands(arguments), arguments)
 
 
 if __name__ == "__main__":

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import argparse
 import errno
-import inspect
+import io
 import json
 import os
+import re
 import signal
 import sys
+import textwrap
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -24,7 +26,14 @@ from lightcl_edge import __version__
 from lightcl_edge.errors import ExitCode, InterruptedTaskError, LightclError, StorageError, UsageError
 
 Document = dict[str, Any]
+#: What a terminal would act on, and bytes of file names that are no UTF-8.
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 T = TypeVar("T")
+
+
+def printable(text: str) -> str:
+    """Text for a terminal: control characters but line ends and tabs, and bytes that are no UTF-8, as escapes."""
+    return _UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 class Command(ABC):
@@ -72,7 +81,7 @@ class Progress:
     def note(self, message: str) -> None:
         """A line for the person who waits, on stderr."""
         if not self.quiet:
-            print(message, file=sys.stderr, flush=True)
+            print(printable(message), file=sys.stderr, flush=True)
 
     def track(self, items: Iterable[T], label: str, total: int | None = None) -> Iterator[T]:
         """Pass items through while a bar shows how far it is and how long is left."""
@@ -112,28 +121,50 @@ class _Parser(argparse.ArgumentParser):
         raise UsageError(f"{message}\nTry: {self.prog} --help")
 
 
-def _sub_parser(subparsers: Any, command: Command, prog: str) -> None:
-    doc = inspect.cleandoc(command.__doc__ or command.name)
+def _help_text(command: Command) -> str:
+    """The docstring without its indentation (the module inspect, which does this too, takes 10 ms to import)."""
+    first, _, rest = (command.__doc__ or command.name).strip().partition("\n")
+    return f"{first}\n{textwrap.dedent(rest)}".rstrip()
+
+
+def _sub_parser(subparsers: Any, command: Command, prog: str, *, declare: bool) -> None:
+    doc = _help_text(command)
     parser = subparsers.add_parser(
         command.name,
         help=doc.splitlines()[0],
         description=doc,
         epilog=f"example:\n  {command.example}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     parser.prog = f"{prog} {command.name}"
+    if not declare:
+        return
     command.add_arguments(parser)
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout, nothing else there")
     parser.add_argument("--quiet", action="store_true", help="no progress and no notes on stderr")
     parser.set_defaults(command=command)
 
 
-def _build_parser(prog: str, description: str, commands: Iterable[Command]) -> _Parser:
-    parser = _Parser(prog=prog, description=description)
+def build_parser(
+    prog: str, description: str, commands: Iterable[Command], argv: Sequence[str] | None = None
+) -> argparse.ArgumentParser:
+    """The parser of a program.
+
+    Args:
+        prog: the program's name.
+        description: one line for ``--help``.
+        commands: of the program.
+        argv: what will be parsed: only the commands named in it get their arguments; None for all.
+
+    Returns:
+        The parser; what it parses has ``command``.
+    """
+    parser = _Parser(prog=prog, description=description, allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"{prog} {__version__}")
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
     for command in commands:
-        _sub_parser(subparsers, command, prog)
+        _sub_parser(subparsers, command, prog, declare=argv is None or command.name in argv)
     return parser
 
 
@@ -149,7 +180,7 @@ def _report_error(error: LightclError, as_json: bool) -> int:
     if as_json:
         body = {"code": int(error.exit_code), "kind": error.kind, "message": str(error), **error.details}
         print(json.dumps({"error": body}))
-    print(f"error: {error}", file=sys.stderr)
+    print(f"error: {printable(str(error))}", file=sys.stderr)
     return int(error.exit_code)
 
 
@@ -176,17 +207,21 @@ def run_program(
     Returns:
         The exit code.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # what the terminal's encoding lacks is shown as an escape
+            stream.reconfigure(errors="backslashreplace")
     arguments = list(sys.argv[1:] if argv is None else argv)
     as_json = "--json" in arguments
     try:
-        args = _build_parser(prog, description, commands()).parse_args(arguments)
+        args = build_parser(prog, description, commands(), arguments).parse_args(arguments)
         args.progress = Progress(quiet=args.quiet)
         previous = signal.signal(signal.SIGTERM, _raise_interrupt)
         try:
             document = args.command.run(args)
         finally:
             signal.signal(signal.SIGTERM, previous)
-        print(json.dumps(document, allow_nan=False) if args.json else args.command.render(document), flush=True)
+        shown = json.dumps(document, allow_nan=False) if args.json else printable(args.command.render(document))
+        print(shown, flush=True)
         return int(args.command.exit_code(document))
     except LightclError as error:
         return _report_error(error, as_json)

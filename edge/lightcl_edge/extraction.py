@@ -11,10 +11,12 @@ import numpy as np
 
 from lightcl_edge.bundle import TRUNK, Bundle
 from lightcl_edge.console import Progress
+from lightcl_edge.cooling import Cooler
 from lightcl_edge.errors import DataError
 from lightcl_edge.features import FeatureCodec, FeatureStore, FeatureStoreWriter
 from lightcl_edge.images import ByteImage, Dataset
 from lightcl_edge.manifest import Manifest
+from lightcl_edge.providers import ProviderChoice
 
 #: Images in the trunk at once: as many as their activations fit into this, and never many.
 EXTRACTION_BYTES, LARGEST_BATCH = 16 * 2**20, 8
@@ -40,14 +42,16 @@ class Extracted:
     Attributes:
         store: features, and labels that index the data set's classes.
         skipped: unreadable images: what was wrong with each.
+        provider: what computed the trunk, and why; None where the features were there already.
     """
 
     store: FeatureStore
     skipped: list[str]
+    provider: ProviderChoice | None = None
 
 
 def dataset_fingerprint(dataset: Dataset) -> str:
-    """A hash of what the data set would give: names, sizes and times of files, or pixels."""
+    """A hash of what the data set would give: names and contents of files, or pixels."""
     digest = hashlib.sha256(json.dumps(dataset.classes).encode())
     digest.update(np.ascontiguousarray(dataset.labels, "<i8").tobytes())
     for index in range(len(dataset)):
@@ -55,7 +59,16 @@ def dataset_fingerprint(dataset: Dataset) -> str:
     return digest.hexdigest()
 
 
-def extract(bundle: Bundle, dataset: Dataset, folder: Path, threads: int | None, progress: Progress) -> Extracted:
+def extract(
+    bundle: Bundle,
+    dataset: Dataset,
+    folder: Path,
+    threads: int | None,
+    progress: Progress,
+    cooler: Cooler | None = None,
+    provider: str | None = None,
+    fingerprint: str | None = None,
+) -> Extracted:
     """Features of all readable images, quantised; a complete store of the same images is used again.
 
     Args:
@@ -64,6 +77,9 @@ def extract(bundle: Bundle, dataset: Dataset, folder: Path, threads: int | None,
         folder: where the store is kept.
         threads: processors to use.
         progress: shows how far it is.
+        cooler: pauses between batches; None for never.
+        provider: ``tensorrt``, ``cuda`` or ``cpu``; None for what the bundle wants.
+        fingerprint: of the data set, where it is known; None to compute it.
 
     Returns:
         The store and what was left out.
@@ -72,25 +88,27 @@ def extract(bundle: Bundle, dataset: Dataset, folder: Path, threads: int | None,
         DataError: when a class has no readable image.
     """
     codec = FeatureCodec(bundle.manifest.feature)
-    key = f"{bundle.sha256(TRUNK)}:{dataset_fingerprint(dataset)}"
+    key = f"{bundle.sha256(TRUNK)}:{fingerprint or dataset_fingerprint(dataset)}"
     found = FeatureStore.open(folder, codec.shape, key)
-    if found is not None:
+    if found is not None and found.labels.min() >= 0 and found.labels.max() < len(dataset.classes):
         return Extracted(found, found.skipped)
     from lightcl_edge.trunk import Trunk
 
-    trunk = Trunk(bundle, threads)
+    trunk = Trunk(bundle, threads, provider)
     writer = FeatureStoreWriter(folder, codec.shape, key)
     skipped: list[str] = []
     try:
         size, count = extraction_batch(bundle.manifest), len(dataset)
         batches = [range(at, min(at + size, count)) for at in range(0, count, size)]
         for rows in progress.track(batches, "images to features"):
+            if cooler is not None:
+                cooler.between_steps()
             images, labels = _load(dataset, rows, bundle, skipped)
             if images:
                 features = trunk.features_of_pixels(np.stack(images))
                 writer.append(codec.encode(features), np.asarray(labels, np.int64))
         _check_classes(dataset, writer.labels, skipped)
-        return Extracted(writer.finish(skipped), skipped)
+        return Extracted(writer.finish(skipped), skipped, trunk.provider)
     except BaseException:
         writer.abandon()
         raise

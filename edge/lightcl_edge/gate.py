@@ -1,4 +1,4 @@
-"""Whether a new head may replace the old one, judged on features kept out of training."""
+"""Whether a new head may replace the old one, judged on the samples of :mod:`lightcl_edge.witnesses`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,11 @@ DEFAULT_MAX_FORGETTING = 0.2
 LARGER_CHOICE = 0.3
 #: Training may not lower the task's own held-out accuracy by more than this, whatever else is allowed.
 HARM_LIMIT = 0.25
-#: No head is refused for this few held-out samples that turned wrong.
+#: A sample contradicts its label where the old head is this sure of another class that it knows. A task is refused
+#: when more than this share of its samples of known classes do, these are at least so many, and fewer than so many
+#: samples of earlier classes were held out to tell whether it did harm.
+CONTRADICTION_CERTAINTY, CONTRADICTION_SHARE, CONTRADICTION_SAMPLES, ENOUGH_HELD_OUT = 0.9, 0.5, 5, 10
+#: No head is refused for this few samples that turned wrong, unless no loss at all is allowed.
 CHANCE_SAMPLES = 2
 
 
@@ -105,11 +109,11 @@ def refuse_broken(
 
 @dataclass(frozen=True)
 class Judgement:
-    """Held-out accuracies of the old and the new head.
+    """Accuracies of the old and the new head.
 
     Attributes:
         classes: names in row order, new ones last.
-        images: held-out samples of each class, shape ``(classes,)``.
+        images: samples of each class that it is judged on, shape ``(classes,)``.
         before: accuracy of each class under the old head, NaN where it did not know the class, shape ``(classes,)``.
         after: under the new head, among all classes.
         among_earlier: under the new head, among the classes that the old head knew; NaN for new ones.
@@ -151,7 +155,7 @@ class Judgement:
             for row, name in enumerate(self.classes)
             if self.images[row]
         ]
-        return table(rows, ["class", "held out", "before", "after", "among earlier classes"])
+        return table(rows, ["class", "judged on", "before", "after", "among earlier classes"])
 
 
 def _number(value: np.float32) -> float | None:
@@ -166,7 +170,7 @@ def judge(
     Args:
         classes: names in row order.
         earlier: how many of them the old head knew.
-        labels: rows of the held-out samples, shape ``(n,)``.
+        labels: rows of the samples, shape ``(n,)``.
         before: the old head's logits, shape ``(n, capacity)``; None where it knew nothing.
         after: the new head's.
 
@@ -197,14 +201,15 @@ def _fell(before: float | None, after: float | None, samples: int, limit: float)
     """Whether more than ``limit`` was lost, by more samples than chance may turn."""
     if before is None or after is None:
         return False
-    return before - after > limit and (before - after) * samples > CHANCE_SAMPLES
+    lost = (before - after) * samples
+    return before - after > limit and lost > (CHANCE_SAMPLES + 0.5 if limit > 0 else 0.5)  # of whole samples
 
 
 def refuse_harm(before: float | None, after: float | None, samples: int, judgement: Judgement | None = None) -> None:
     """Keep the old head when training made the task's own classes harder to tell than they were without it.
 
     Args:
-        before: accuracy on the task's held-out samples with rows at the class means, before the first step.
+        before: accuracy on the task's own samples with rows at the class means, before the first step.
         after: the same under the new head.
         samples: how many there are.
         judgement: class by class, for the message.
@@ -214,7 +219,7 @@ def refuse_harm(before: float | None, after: float | None, samples: int, judgeme
     """
     if before is not None and after is not None and _fell(before, after, samples, HARM_LIMIT):
         raise _rejected(
-            f"held-out accuracy on this task's own classes fell from {before:.1%} before training to {after:.1%}; "
+            f"accuracy on this task's own classes fell from {before:.1%} before training to {after:.1%}; "
             "the old head stays. Check the labels, or try a smaller --learning-rate",
             judgement,
         )
@@ -246,11 +251,59 @@ def refuse_forgetting(judgement: Judgement, limit: float) -> None:
         after = float(np.average(values[known], weights=weights))
         if _fell(before, after, samples, allowed):
             raise _rejected(
-                f"held-out accuracy on earlier classes fell from {before:.1%} to {after:.1%} {where}, "
+                f"accuracy on earlier classes fell from {before:.1%} to {after:.1%} {where}, "
                 f"allowed is a loss of {allowed:.1%} (--max-forgetting {limit:g}); the old head stays. "
                 "Check the labels, or allow more",
                 judgement,
             )
+
+
+def contradictions(logits: FloatArray, labels: IntArray, known: int) -> tuple[int, int]:
+    """How often the old head surely says something else than the labels.
+
+    Args:
+        logits: of the old head for the task's samples, shape ``(n, capacity)``.
+        labels: rows of the classifier, shape ``(n,)``.
+        known: rows that the old head knew.
+
+    Returns:
+        Samples that contradict their label, of how many that have a known class.
+    """
+    mine = labels < known
+    if known == 0 or not mine.any():
+        return 0, 0
+    among = logits[mine, :known].astype(np.float64)
+    among -= among.max(axis=1, keepdims=True)
+    certainty = 1.0 / np.exp(among).sum(axis=1)
+    sure = (among.argmax(axis=1) != labels[mine]) & (certainty >= CONTRADICTION_CERTAINTY)
+    return int(sure.sum()), int(mine.sum())
+
+
+def refuse_contradiction(found: tuple[int, int], held_out: int, limit: float, judgement: Judgement) -> None:
+    """Keep the old head when the labels say the opposite of what it learned, and too little is there to weigh it.
+
+    A head that remembers its samples by heart gets them right even where everything else about it is ruined. With
+    enough held-out samples of earlier classes these decide, and a person may correct a head that was surely wrong.
+
+    Args:
+        found: of :func:`contradictions`.
+        held_out: samples of earlier classes that were never trained on.
+        limit: the largest allowed loss; 1 allows anything.
+        judgement: class by class, for the message.
+
+    Raises:
+        RejectedError: with the figures.
+    """
+    surely_wrong, samples = found
+    if limit >= 1 or held_out >= ENOUGH_HELD_OUT or samples < CONTRADICTION_SAMPLES:
+        return
+    if surely_wrong > CONTRADICTION_SHARE * samples:
+        raise _rejected(
+            f"the labels contradict what was learned: {surely_wrong} of {samples} samples of known classes are, to the "
+            f"old head, surely another class, and only {held_out} held-out samples could tell who is right; the old "
+            "head stays. Check the labels; if they are right, accept them with --max-forgetting 1",
+            judgement,
+        )
 
 
 def _rejected(message: str, judgement: Judgement | None) -> RejectedError:

@@ -238,21 +238,25 @@ class GraphModule(torch.nn.Module):
             train = name in trained if trained is not None else floating and name not in statistics
             tensor = torch.from_numpy(np.array(array))
             self._tensors[name] = torch.nn.Parameter(tensor) if train else tensor
-        self._statistics: dict[str, str] = {}
+        self._registered: dict[str, str] = {}
         for number, (name, tensor) in enumerate(self._tensors.items()):
             if isinstance(tensor, torch.nn.Parameter):
                 self.register_parameter(f"p{number}", tensor)
+                self._registered[name] = f"p{number}"
             elif name in statistics:
                 self.register_buffer(f"s{number}", tensor)
-                self._statistics[name] = f"s{number}"
+                self._registered[name] = f"s{number}"
         # The arrays live on as tensors: both at once would hold the weights twice.
         self.graph = Graph(graph.nodes, {}, graph.inputs, graph.outputs)
         self._last_use = {name: at for at, node in enumerate(graph.nodes) for name in node.inputs}
 
     def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> GraphModule:
-        """What ``to(device)`` calls: buffers become other tensors, which the graph must then use."""
+        """What ``to(device)`` calls: what is registered may become other tensors, which the graph must then use."""
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        self._tensors.update({name: getattr(self, buffer) for name, buffer in self._statistics.items()})
+        for name, tensor in self._tensors.items():
+            if name not in self._registered and tensor.is_floating_point():  # weights that are not trained
+                self._tensors[name] = fn(tensor)
+        self._tensors.update({name: getattr(self, buffer) for name, buffer in self._registered.items()})
         return self
 
     def named_tensors(self) -> dict[str, torch.nn.Parameter]:

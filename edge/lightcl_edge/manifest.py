@@ -14,13 +14,17 @@ from lightcl_edge.refusals import DuplicateNameError, HugeHeaderError
 
 MANIFEST = "manifest.json"
 FORMAT = "lightcl-bundle"
-FORMAT_VERSION = (1, 0)
+FORMAT_VERSION = (1, 1)
 MAX_MANIFEST_BYTES = 4 * 2**20
 MAX_FILES = 256
 MAX_CLASSES = 4096
 MAX_NAME_LENGTH = 200
 
 _LARGEST = 1e300
+
+#: Fields that bundles of an earlier minor version lack.
+_LATER = {"may be missing": True}
+PROVIDERS = ("tensorrt", "cuda", "cpu")
 
 RecordT = TypeVar("RecordT")
 
@@ -236,6 +240,8 @@ class Manifest:
         training_step: graphs of the ``ort`` engine.
         provenance: who made it from what (free keys, text or numbers).
         files: every other file of the bundle.
+        providers: what is to compute the trunk on the device it was exported for, in this order (``tensorrt``,
+            ``cuda``, ``cpu``); empty for no wish. Since format 1.1.
         format: always ``lightcl-bundle``.
         format_version: major and minor; a newer major is refused.
     """
@@ -251,6 +257,7 @@ class Manifest:
     training_step: list[StepGraph] = field(default_factory=list)
     provenance: dict[str, Any] = field(default_factory=dict)
     files: list[FileInfo] = field(default_factory=list)
+    providers: list[str] = field(default_factory=list, metadata=_LATER)
     format: str = FORMAT
     format_version: list[int] = field(default_factory=lambda: list(FORMAT_VERSION))
 
@@ -298,6 +305,8 @@ def _read_record(kind: type[RecordT], value: Any, where: str) -> RecordT:
     hints = get_type_hints(kind)
     read: dict[str, Any] = {}
     for entry in fields(kind):  # type: ignore[arg-type]  # RecordT is always one of the dataclasses above
+        if entry.name not in value and entry.metadata == _LATER:
+            continue
         if entry.name not in value:
             raise BundleError(f"manifest.json: {where} lacks {entry.name!r}; the bundle is not complete")
         read[entry.name] = _read_value(hints[entry.name], value[entry.name], f"{where}.{entry.name}")
@@ -363,5 +372,7 @@ def _check(manifest: Manifest) -> None:
         raise _wrong("input", sizes, "sides of 1 to 4096 pixels")
     if len(manifest.input.mean) != 3 or len(manifest.input.std) != 3 or min(manifest.input.std) <= 0:
         raise _wrong("input.mean and input.std", manifest.input.std, "three numbers each, std above 0")
+    if len(manifest.providers) > len(PROVIDERS) or not set(manifest.providers) <= set(PROVIDERS):
+        raise _wrong("providers", manifest.providers, f"some of {', '.join(PROVIDERS)}")
     if len(manifest.files) > MAX_FILES:
         raise _wrong("files", len(manifest.files), f"at most {MAX_FILES}")

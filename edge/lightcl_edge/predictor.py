@@ -9,17 +9,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from lightcl_edge.allowance import refuse_prediction
 from lightcl_edge.console import Document, Progress
 from lightcl_edge.engines.contract import Parameters
 from lightcl_edge.errors import DataError, StateError
+from lightcl_edge.extraction import extraction_batch
 from lightcl_edge.features import FeatureCodec
 from lightcl_edge.head_session import HeadSession
 from lightcl_edge.images import ByteImage, Dataset
 from lightcl_edge.state import State
 from lightcl_edge.trunk import Trunk
-
-#: Images at once: few, for memory.
-PREDICTION_BATCH = 8
 
 
 @dataclass(frozen=True)
@@ -70,13 +69,15 @@ class Predictor:
     Args:
         state: the state directory.
         threads: processors to use; None for all.
+        provider: of the trunk; None for what the bundle wants (``lightcl_edge.providers``).
 
     Raises:
         StateError: when there is no state, it is damaged, or it has learned no class yet.
         BundleError: when its bundle is damaged.
+        DoesNotFitError: when there is too little memory.
     """
 
-    def __init__(self, state: Path, threads: int | None = None) -> None:
+    def __init__(self, state: Path, threads: int | None = None, provider: str | None = None) -> None:
         holder = State(state)
         bundle = holder.bundle()
         generation = holder.read()
@@ -84,10 +85,13 @@ class Predictor:
         self.classes = generation.meta.classes
         if not self.classes:
             raise StateError(f"the state at {state} knows no classes yet; teach it some with lightcl-edge train")
+        self.plan_bytes, self.allowed_bytes = refuse_prediction(bundle.manifest)
         self.input = bundle.manifest.input
+        self.batch = extraction_batch(bundle.manifest)
         self.codec = FeatureCodec(bundle.manifest.feature)
         self._bundle, self._threads = bundle, threads
-        self._trunk = Trunk(bundle, threads)
+        self._trunk = Trunk(bundle, threads, provider)
+        self.provider = self._trunk.provider
         self.use_weights(generation.parameters)
 
     def use_weights(self, parameters: Parameters) -> None:
@@ -120,7 +124,7 @@ class Predictor:
     def top(self, images: Iterable[ByteImage], count: int) -> list[list[Document]]:
         """The ``count`` most probable classes of each image at input size."""
         results: list[list[Document]] = []
-        for batch in _batches(images):
+        for batch in _batches(images, self.batch):
             for row in self.probabilities(np.stack(batch)):
                 best = np.argsort(-row, kind="stable")[:count]
                 results.append([{"class": self.classes[at], "probability": float(row[at])} for at in best])
@@ -160,18 +164,22 @@ class Predictor:
                 labels.append(rows[dataset.labels[index]])
                 yield image
 
-        found = [at for batch in _batches(readable()) for at in self.probabilities(np.stack(batch)).argmax(axis=1)]
+        found = [
+            at
+            for batch in _batches(readable(), self.batch)
+            for at in self.probabilities(np.stack(batch)).argmax(axis=1)
+        ]
         if not found:
             raise DataError(f"none of the {len(dataset)} images can be read; the first fault: {skipped[0]}")
         np.add.at(confusion, (labels, found), 1)
         return Evaluation(self.classes, confusion, skipped)
 
 
-def _batches(images: Iterable[ByteImage]) -> Iterable[list[ByteImage]]:
+def _batches(images: Iterable[ByteImage], size: int) -> Iterable[list[ByteImage]]:
     batch: list[ByteImage] = []
     for image in images:
         batch.append(image)
-        if len(batch) == PREDICTION_BATCH:
+        if len(batch) == size:
             yield batch
             batch = []
     if batch:

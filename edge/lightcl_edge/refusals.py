@@ -47,3 +47,7 @@ class DowngradeError(SignatureError):
 
 class ImageBombError(DataError):
     """An image that would unpack to far more than its file can honestly hold."""
+
+
+class HugeImageError(DataError):
+    """An image that takes more memory to decode than is left."""

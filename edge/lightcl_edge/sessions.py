@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from lightcl_edge.errors import BundleError, NoEngineError
 from lightcl_edge.machine import usable_cores
 from lightcl_edge.memory import give_back
+from lightcl_edge.providers import CPU, ProviderChoice, open_with
 
 #: x86 processors without VNNI add products of bytes in 16 bits, which saturate: an 8-bit trunk would give other
 #: features there. With this option onnxruntime takes kernels that do not; other processors are not affected.
@@ -35,7 +36,13 @@ def import_onnxruntime() -> Any:
 
 
 def inference_session(
-    path: Path, threads: int | None, *, weights: Mapping[str, NDArray[np.float32]] | None = None, fast: bool = False
+    path: Path,
+    threads: int | None,
+    *,
+    weights: Mapping[str, NDArray[np.float32]] | None = None,
+    fast: bool = False,
+    providers: tuple[Sequence[str], str] = ((CPU,), "the default"),
+    dtype: str = "fp32",
 ) -> InferenceSession:
     """A session that holds little memory, or one that runs many equal batches fast.
 
@@ -47,6 +54,8 @@ def inference_session(
             largest batch's for good, but where all batches are alike that is less than what the C library's own heaps
             waste: extracting with EfficientNet-Lite0 at 128 pixels, batch 8, peaks at 124 MiB with the arena and at
             340 MiB without.
+        providers: what may compute it, in order, and whose wish that is (``lightcl_edge.providers.wanted``).
+        dtype: of the graph's weights, which decides what a provider can do.
 
     Returns:
         The session.
@@ -70,12 +79,15 @@ def inference_session(
         options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
     for name, value in values.items():
         options.add_initializer(name, value)
+    available = runtime.get_available_providers()
     try:
-        session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        session, choice = open_with(
+            *providers, dtype, available, lambda names: runtime.InferenceSession(str(path), options, providers=names)
+        )
     except Exception as error:  # onnxruntime's exception classes share no public base
         raise BundleError(f"{path.name} is not accepted by onnxruntime {runtime.__version__}: {error}") from error
     give_back()  # opening needs more than running
-    return InferenceSession(session, values)
+    return InferenceSession(session, values, choice)
 
 
 class InferenceSession:
@@ -84,10 +96,11 @@ class InferenceSession:
     Args:
         session: the onnxruntime session.
         values: weights that replaced initialisers.
+        provider: what computes it, and why.
     """
 
-    def __init__(self, session: Any, values: Mapping[str, Any]) -> None:
-        self._session, self._values = session, values
+    def __init__(self, session: Any, values: Mapping[str, Any], provider: ProviderChoice) -> None:
+        self._session, self._values, self.provider = session, values, provider
 
     def run(self, outputs: list[str], inputs: Mapping[str, NDArray[np.generic]]) -> list[NDArray[np.float32]]:
         """The named outputs for the named inputs.

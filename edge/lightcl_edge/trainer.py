@@ -14,12 +14,15 @@ from typing import Any
 import numpy as np
 
 from lightcl_edge.accept import accept, bundle_for
+from lightcl_edge.allowance import refuse_what_does_not_fit
 from lightcl_edge.buffer_fill import fill
 from lightcl_edge.buffer_size import buffer_limit
 from lightcl_edge.bundle import HEAD_PARAMETERS, TRUNK, Bundle
 from lightcl_edge.checkpoint import Checkpoints
+from lightcl_edge.class_names import check_class_names
 from lightcl_edge.classifier import assign_rows
 from lightcl_edge.console import Document, Progress
+from lightcl_edge.cooling import Cooler
 from lightcl_edge.engines.contract import Engine, FloatArray, IntArray
 from lightcl_edge.engines.select import EngineChoice, choose_engine, make_engine
 from lightcl_edge.errors import BundleError, InterruptedTaskError, LightclError, StateError, UsageError
@@ -31,8 +34,10 @@ from lightcl_edge.gate import (
     Holdout,
     Judgement,
     accuracy,
+    contradictions,
     judge,
     refuse_broken,
+    refuse_contradiction,
     refuse_forgetting,
     refuse_harm,
     split_holdout,
@@ -43,19 +48,23 @@ from lightcl_edge.images import Dataset, open_dataset
 from lightcl_edge.interrupts import DeferredInterrupt
 from lightcl_edge.manifest import TrainingDefaults
 from lightcl_edge.memory import PhaseMeter, give_back
-from lightcl_edge.planner import refuse_what_does_not_fit, spare_step_bytes
+from lightcl_edge.planner import Carried, spare_step_bytes
 from lightcl_edge.signing import read_public_key
 from lightcl_edge.state import State
-from lightcl_edge.strategies import make_strategy
+from lightcl_edge.strategies import STRATEGIES, make_strategy
 from lightcl_edge.strategies.choice import choose_strategy, plan_for
 from lightcl_edge.strategies.contract import Settings
 from lightcl_edge.strategies.kept import joined, part_of
 from lightcl_edge.strategies.recommended import recommended_for
 from lightcl_edge.tensor_file import TensorFile
-from lightcl_edge.training_loop import FORWARD_BATCH, Samples, TrainingLoop, parts
+from lightcl_edge.training_loop import FORWARD_BATCH, Samples, TrainingLoop
+from lightcl_edge.witnesses import Witnesses, earlier_witnesses, own_witnesses
 
 #: Streams of random numbers, apart from each other whatever the seed.
 _STREAM_HOLDOUT, _STREAM_ORDER, _STREAM_BUFFER = 1, 2, 3
+
+#: What a user may set of a strategy's training.
+_SETTINGS = ("epochs", "batch_size", "learning_rate", "beta", "ratio", "pattern_samples")
 
 
 @dataclass(frozen=True)
@@ -78,10 +87,12 @@ class TrainOptions:
         buffer_fill: ``reservoir`` or ``herding``.
         seed: of all random choices.
         threads: processors; None for all this process may use.
-        memory_budget_bytes: refuse a plan above this; None for what the machine has.
+        memory_budget_bytes: refuse a plan above this or above what the machine has; ``UNCHECKED_BYTES`` for none.
         key: PEM file of the public key that the bundle must be signed by; None for what the state asks for.
         max_forgetting: largest allowed loss of held-out accuracy on earlier classes; 1 allows any.
         from_generation: learn only if the state is at this generation, 0 for none yet; None for whatever it is at.
+        provider: of the trunk: ``tensorrt``, ``cuda`` or ``cpu``; None for what the bundle wants.
+        cool_at_celsius: pause while the board is this hot or throttled (``lightcl_edge.cooling``); None for never.
     """
 
     bundle: Path | None
@@ -103,6 +114,13 @@ class TrainOptions:
     max_forgetting: float = DEFAULT_MAX_FORGETTING
     key: Path | None = None
     from_generation: int | None = None
+    cool_at_celsius: float | None = None
+    provider: str | None = None
+
+    def ignored(self, strategy: str) -> list[str]:
+        """What the user set and the strategy does not use, as options of the command line."""
+        unused = [name for name in _SETTINGS if name not in STRATEGIES[strategy].uses]
+        return [f"--{name.replace('_', '-')}" for name in unused if getattr(self, name) is not None]
 
     def settings(self, defaults: TrainingDefaults, strategy: str) -> TrainingDefaults:
         """The defaults of bundle and strategy with what the user set.
@@ -117,7 +135,7 @@ class TrainOptions:
         Raises:
             UsageError: when a number is out of its range.
         """
-        names = ("epochs", "batch_size", "learning_rate", "beta", "ratio")
+        names = [name for name in _SETTINGS if name != "pattern_samples"]
         chosen = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
         if self.pattern_samples is not None:
             chosen["buffer_samples"] = self.pattern_samples
@@ -154,21 +172,27 @@ def train(options: TrainOptions, meter: PhaseMeter, progress: Progress) -> Docum
         LightclError: of the kinds that ``docs/exit-codes.md`` lists; the state is then as it was.
     """
     started = time.perf_counter()
+    cooler = Cooler(options.cool_at_celsius, progress.note)
     state = State(options.state)
     key = read_public_key(options.key) if options.key else None
     bundle, trust = bundle_for(state, options.bundle, key)
     dataset = open_dataset(options.data) if isinstance(options.data, str) else options.data
+    check_class_names(dataset.classes)
     choice = choose_engine(options.engine, bundle)
     defaults = bundle.manifest.defaults
     asked = options.strategy or defaults.strategy
-    strategy = choose_strategy(asked, bundle.manifest, choice.name, options.memory_budget_bytes)
+    carried = _carried(state, bundle, options, len(dataset))
+    strategy = choose_strategy(asked, bundle.manifest, choice.name, options.memory_budget_bytes, carried)
     settings = options.settings(defaults, strategy.name)
+    if ignored := options.ignored(strategy.name):
+        progress.note(f"strategy {strategy.name} does not use {', '.join(ignored)}")
     sizes = settings.batch_size, settings.buffer_samples, len(dataset)
-    plan = plan_for(strategy.name, bundle.manifest, choice.name, *sizes)
+    plan = plan_for(strategy.name, bundle.manifest, choice.name, *sizes, carried)
     existing = next(
         folder for folder in (options.state.absolute(), *options.state.absolute().parents) if folder.exists()
     )
-    refuse_what_does_not_fit(plan, options.memory_budget_bytes, existing)
+    allowed = refuse_what_does_not_fit(plan, options.memory_budget_bytes, existing)
+    dataset.memory_limit_bytes = allowed
     if not state.exists():
         assign_rows(bundle.manifest.classes, dataset.classes, bundle.manifest.head.capacity)
     made = state.create()
@@ -176,23 +200,35 @@ def train(options: TrainOptions, meter: PhaseMeter, progress: Progress) -> Docum
         _check_generation(state, options.from_generation)
         if not state.exists() or state.own_bundle().identity != bundle.identity:
             try:
-                bundle = _install(state, bundle, options.threads, meter)
+                bundle = _install(state, bundle, options, meter)
             except BaseException:
                 if made:
                     state.remove()
                 raise
         accept(state, bundle, options.bundle, trust)
-        run = _Run(options, settings, choice, state, bundle, dataset, meter, progress)
+        run = _Run(options, settings, choice, state, bundle, dataset, meter, progress, cooler)
         document = run.learn()
     return {
         **document,
         "bytes_written": state.written().last_task_bytes,
         "strategy_reason": strategy.reason,
+        "ignored": ignored,
         "plan": plan.document(),
+        "allowed_bytes": allowed,
+        "health": cooler.document(),
         "peak_rss_bytes": meter.peak_rss_bytes,
         "phases": [asdict(record) for record in meter.records],
         "seconds": time.perf_counter() - started,
     }
+
+
+def _carried(state: State, bundle: Bundle, options: TrainOptions, images: int) -> Carried:
+    """What the plan must count besides the bundle."""
+    codec = FeatureCodec(bundle.manifest.feature)
+    limit = buffer_limit(options.buffer_size, buffer_identity(codec, bundle.sha256(TRUNK)))
+    kept = state.kept_bytes() if state.exists() else 0
+    memory = min(limit * codec.bytes_per_sample, kept + images * codec.bytes_per_sample)
+    return Carried(kept, memory, 0 if state.exists() else sum(entry.bytes for entry in bundle.manifest.files))
 
 
 def _check_generation(state: State, expected: int | None) -> None:
@@ -205,12 +241,12 @@ def _check_generation(state: State, expected: int | None) -> None:
         )
 
 
-def _install(state: State, bundle: Bundle, threads: int | None, meter: PhaseMeter) -> Bundle:
+def _install(state: State, bundle: Bundle, options: TrainOptions, meter: PhaseMeter) -> Bundle:
     """First use: does this machine get the host's features? Then keep a copy."""
     from lightcl_edge.trunk import check_golden
 
     with meter.phase("install"):
-        check_golden(bundle, threads)
+        check_golden(bundle, options.threads, options.provider)
         give_back()
         bundle.head_parameters()
         state.install_bundle(bundle)
@@ -231,11 +267,13 @@ class _Run:
         dataset: Dataset,
         meter: PhaseMeter,
         progress: Progress,
+        cooler: Cooler,
     ) -> None:
         self._options, self._settings, self._choice = options, settings, choice
         self._state, self._bundle, self._dataset = state, bundle, dataset
-        self._meter, self._progress = meter, progress
+        self._meter, self._progress, self._cooler = meter, progress, cooler
         self._codec = FeatureCodec(bundle.manifest.feature)
+        self._capacity = bundle.manifest.head.capacity
         self._old = state.read()
         self._earlier = Holdout.from_tensors(self._old.holdout, self._codec.shape)
         self._number = state.next_number()
@@ -273,6 +311,9 @@ class _Run:
                 self._state.work / "features",
                 self._options.threads,
                 self._progress,
+                self._cooler,
+                self._options.provider,
+                self._source,
             )
             give_back()
         labels = np.array([self._classes.index(name) for name in self._dataset.classes])[extracted.store.labels]
@@ -284,11 +325,13 @@ class _Run:
         samples = Samples(extracted.store, self._codec, labels, train_rows)
         with self._meter.phase("train"):
             engine.load(self._old.parameters)
-            before = self._logits(engine, self._earlier)
+            witnesses = earlier_witnesses(self._earlier, self._buffer, self._codec)
+            before = witnesses.logits(engine, self._capacity)
             new_rows = range(len(self._old.meta.classes), len(self._classes))
             row_scale = start_new_rows(engine, samples, new_rows, self._old.meta.row_scale)
             held_out = Holdout(extracted.store.read(held_rows), labels[held_rows])
-            untrained = accuracy(self._logits(engine, held_out), held_out.labels, len(self._classes))
+            own = own_witnesses(held_out, samples, self._codec)
+            untrained = own.logits(engine, self._capacity)
             exported = TensorFile(self._bundle.path(HEAD_PARAMETERS), BundleError)
             loop = TrainingLoop(
                 engine,
@@ -300,19 +343,27 @@ class _Run:
                 self._order,
                 checkpoints,
                 self._progress,
+                self._cooler,
             )
             loss, resumed = loop.run(self._old.meta.tasks, len(self._classes))
+        engine.rest()  # before samples are read to be judged by
         with self._meter.phase("gate"):
             probe = engine.logits(samples.read(train_rows[:FORWARD_BATCH]))
-            judgement, held_out_accuracy = self._judge(engine, held_out, before, untrained, (probe, loss))
+            judged = (witnesses, before), (own, untrained)
+            judgement, held_out_accuracy = self._judge(engine, *judged, (probe, loss))
             holdout = self._earlier.extended(held_out.features, held_out.labels)
             buffer = self._filled(extracted.store, labels, train_rows)
         # A signal that comes now waits: the answer must say what really was committed.
         with DeferredInterrupt(), self._meter.phase("commit"):
-            facts = {"holdout_accuracy": held_out_accuracy, "row_scale": row_scale, "images": len(labels)}
+            facts = {
+                "holdout_accuracy": held_out_accuracy,
+                "row_scale": row_scale,
+                "images": len(labels),
+                "trunk_provider": extracted.provider.name if extracted.provider else None,
+            }
             meta = self._commit(engine, holdout, buffer, facts)
         engine.close()
-        document = self._document(meta, extracted, loss, resumed)
+        document = self._document(meta, engine, extracted, loss, resumed)
         memory = {"samples": len(buffer), "bytes": buffer.bytes}
         return {**document, "per_class": judgement.document(), "buffer": memory}
 
@@ -339,18 +390,16 @@ class _Run:
     def _judge(
         self,
         engine: Engine,
-        held_out: Holdout,
-        before: FloatArray,
-        untrained: float | None,
+        earlier: tuple[Witnesses, FloatArray],
+        own: tuple[Witnesses, FloatArray],
         signs: tuple[FloatArray, float],
     ) -> tuple[Judgement, float | None]:
-        """Compare old and new on held-out features.
+        """Compare old and new.
 
         Args:
             engine: holds the new head.
-            held_out: of this task.
-            before: the old head's logits for earlier held-out samples.
-            untrained: accuracy on this task's held-out samples before the first step.
+            earlier: samples of the classes known before, and the old head's logits for them.
+            own: samples of this task, and the logits for them before the first step.
             signs: logits of a few training samples and the last loss: whether numbers still are numbers.
 
         Returns:
@@ -359,25 +408,23 @@ class _Run:
         Raises:
             RejectedError: when the new head is not to be used.
         """
-        known, earlier = len(self._classes), self._earlier
-        own = self._logits(engine, held_out)
-        after = self._logits(engine, earlier)
-        judgement = judge(self._classes, len(self._old.meta.classes), earlier.labels, before, after)
+        known, (old, before), (new, untrained) = len(self._classes), earlier, own
+        after, learned = old.logits(engine, self._capacity), new.logits(engine, self._capacity)
+        judgement = judge(self._classes, len(self._old.meta.classes), old.labels, before, after)
         refuse_broken(engine.views(), *signs, judgement)
-        refuse_harm(untrained, accuracy(own, held_out.labels, known), len(held_out.labels), judgement)
+        first, last = (accuracy(logits, new.labels, known) for logits in (untrained, learned))
+        refuse_harm(first, last, len(new.labels), judgement)
         refuse_forgetting(judgement, self._options.max_forgetting)
-        everything = np.concatenate([after, own]), np.concatenate([earlier.labels, held_out.labels])
-        return judgement, accuracy(*everything, known)
+        contradicted = contradictions(untrained, new.labels, len(self._old.meta.classes))
+        refuse_contradiction(contradicted, old.held_out, self._options.max_forgetting, judgement)
+        logits = np.concatenate([after[: old.held_out], learned[: new.held_out]])
+        labels = np.concatenate([old.labels[: old.held_out], new.labels[: new.held_out]])
+        return judgement, accuracy(logits, labels, known)
 
     def _filled(self, store: FeatureStore, labels: IntArray, rows: IntArray) -> FeatureBuffer:
         """The long-term memory with this task's training samples."""
         rng, kind = self._rng(_STREAM_BUFFER), self._options.buffer_fill
         return fill(self._buffer, store.read, rows, labels[rows], self._buffer_limit, rng, kind)
-
-    def _logits(self, engine: Engine, holdout: Holdout) -> FloatArray:
-        rows = np.arange(len(holdout.labels))
-        logits = [engine.logits(self._codec.decode(holdout.features[part])) for part in parts(rows)]
-        return np.concatenate(logits) if logits else np.empty((0, self._bundle.manifest.head.capacity), np.float32)
 
     def _commit(self, engine: Engine, holdout: Holdout, buffer: FeatureBuffer, facts: Mapping[str, Any]) -> Meta:
         """Write the new generation; the running task is then over."""
@@ -391,6 +438,7 @@ class _Run:
             strategy=self._strategy.name,
             engine=self._choice.name,
             engine_reason=self._choice.reason,
+            engine_device=engine.device,
             tasks=old.tasks + 1,
             sources=[*old.sources, self._source][-REMEMBERED_TASKS:],
             **facts,
@@ -400,7 +448,7 @@ class _Run:
         self._state.end_task()
         return final
 
-    def _document(self, meta: Meta, extracted: Extracted, loss: float, resumed: bool) -> Document:
+    def _document(self, meta: Meta, engine: Engine, extracted: Extracted, loss: float, resumed: bool) -> Document:
         known = len(self._old.meta.classes)
         return {
             "generation": meta.generation,
@@ -416,4 +464,7 @@ class _Run:
             "loss": loss,
             "holdout_accuracy": meta.holdout_accuracy,
             "resumed": resumed,
+            "trunk_provider": asdict(extracted.provider) if extracted.provider else None,
+            "engine_device": engine.device,
+            "engine_device_reason": engine.device_reason,
         }

@@ -13,6 +13,7 @@ import numpy as np
 
 from lightcl_edge.checkpoint import Checkpoints, Position
 from lightcl_edge.console import Progress
+from lightcl_edge.cooling import Cooler
 from lightcl_edge.engines.contract import Engine, FloatArray, IntArray, Parameters, PatternTerm
 from lightcl_edge.feature_buffer import ByteArray, FeatureBuffer
 from lightcl_edge.features import FeatureCodec
@@ -78,6 +79,7 @@ class TrainingLoop:
         order: random numbers of an epoch, the same whenever they are asked for.
         checkpoints: where to go on from, and where to write; None to keep none.
         progress: shows how far it is.
+        cooler: pauses between steps; None for never.
     """
 
     engine: Engine
@@ -89,6 +91,7 @@ class TrainingLoop:
     order: Callable[[int], np.random.Generator]
     checkpoints: Checkpoints | None
     progress: Progress
+    cooler: Cooler | None = None
 
     def run(self, task_number: int, known_classes: int) -> tuple[float, bool]:
         """Train to the end.
@@ -120,7 +123,8 @@ class TrainingLoop:
 
     def _epochs(self, task: Task, term: PatternTerm | None) -> tuple[float, bool]:
         position, resumed = Position(0, 0, 0.0), False
-        if self.checkpoints is not None and (found := self.checkpoints.load()) is not None:
+        found = None if self.checkpoints is None else self.checkpoints.load(self.engine.views())
+        if found is not None and found[0].epoch < self.settings.epochs:
             position, resumed = found[0], True
             self.engine.load(found[1])
         loss = 0.0
@@ -137,6 +141,8 @@ class TrainingLoop:
         position = start
         with DeferredInterrupt() as interrupt:
             for step in range(start.step, steps):
+                if self.cooler is not None:
+                    self.cooler.between_steps(lambda: interrupt.asked)
                 done = (start.epoch * steps + step) / (self.settings.epochs * steps)
                 context = StepContext(self.settings.learning_rate * self.strategy.rate(done), term)
                 # without a name, so that a batch is gone before the next one is read

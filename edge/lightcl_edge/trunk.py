@@ -9,6 +9,8 @@ from lightcl_edge.bundle import HEAD, TRUNK, Bundle
 from lightcl_edge.errors import BundleError
 from lightcl_edge.head_session import HeadSession
 from lightcl_edge.images import normalise
+from lightcl_edge.memory import give_back
+from lightcl_edge.providers import ProviderChoice, wanted
 from lightcl_edge.refusals import MixedBundleError
 from lightcl_edge.sessions import inference_session
 
@@ -21,15 +23,27 @@ class Trunk:
     Args:
         bundle: where its graph is.
         threads: processors to use; None for all.
+        provider: ``tensorrt``, ``cuda`` or ``cpu``; None for what the bundle wants (``lightcl_edge.providers``).
 
     Raises:
         BundleError: when the graph is damaged.
     """
 
-    def __init__(self, bundle: Bundle, threads: int | None = None) -> None:
+    def __init__(self, bundle: Bundle, threads: int | None = None, provider: str | None = None) -> None:
         self._input = bundle.manifest.input
         self._shape = tuple(bundle.manifest.feature.shape)
-        self._session = inference_session(bundle.path(TRUNK), threads, fast=True)
+        self._session = inference_session(
+            bundle.path(TRUNK),
+            threads,
+            fast=True,
+            providers=wanted(provider, bundle.manifest),
+            dtype=bundle.manifest.model.trunk_dtype,
+        )
+
+    @property
+    def provider(self) -> ProviderChoice:
+        """What computes it, and why."""
+        return self._session.provider
 
     def features(self, images: FloatArray) -> FloatArray:
         """Features of normalised images.
@@ -62,12 +76,13 @@ def relative_error(found: FloatArray, expected: FloatArray) -> float:
     return error / scale if scale > 0 else error
 
 
-def check_golden(bundle: Bundle, threads: int | None = None) -> dict[str, float]:
+def check_golden(bundle: Bundle, threads: int | None = None, provider: str | None = None) -> dict[str, float]:
     """Run the bundle's golden images here and compare with what the host got.
 
     Args:
         bundle: the bundle.
         threads: processors to use.
+        provider: as :class:`Trunk` takes it.
 
     Returns:
         ``feature_error`` and ``logit_error``, as :func:`relative_error`.
@@ -81,8 +96,10 @@ def check_golden(bundle: Bundle, threads: int | None = None) -> dict[str, float]
     wanted = (info.golden.count, info.input.height, info.input.width, 3)
     if images.dtype != np.uint8 or images.shape != wanted:
         raise BundleError(f"golden.safetensors: images are {images.dtype} {images.shape}, expected uint8 {wanted}")
-    features = Trunk(bundle, threads).features_of_pixels(images.astype(np.uint8, copy=False))
+    features = Trunk(bundle, threads, provider).features_of_pixels(images.astype(np.uint8, copy=False))
+    give_back()  # what one session leaves behind must not stand beside the next
     logits = inference_session(bundle.path(HEAD), threads).run(["logits"], {"features": features})[0]
+    give_back()
     learned = HeadSession(bundle, bundle.head_parameters(), threads).logits(features)
     if learned.shape != logits.shape or not relative_error(learned, logits) <= info.golden.logit_tolerance:
         raise MixedBundleError(

@@ -6,12 +6,14 @@ from collections.abc import Iterable, Sequence
 
 from lightcl_edge.console import Command, run_program
 
-_DESCRIPTION = "Makes bundles for devices that keep learning: finds where to cut a network, parts and checks it."
+DESCRIPTION = "Makes bundles for devices that keep learning: finds where to cut a network, parts and checks it."
 
 
-def _commands() -> Iterable[Command]:
+def all_commands() -> Iterable[Command]:
+    """Every command of the program."""
     from lightcl_host.commands.analyze import AnalyzeCommand
     from lightcl_host.commands.benchmark import BenchmarkCommand
+    from lightcl_host.commands.completion import HostCompletionCommand
     from lightcl_host.commands.cost import CostCommand
     from lightcl_host.commands.cuts import CutsCommand
     from lightcl_host.commands.export import ExportCommand
@@ -30,6 +32,7 @@ def _commands() -> Iterable[Command]:
         PretrainCommand(),
         ReportCommand(),
         KeygenCommand(),
+        HostCompletionCommand(),
     )
 
 
@@ -42,4 +45,4 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
-    return run_program("lightcl-host", _DESCRIPTION, _commands, argv)
+    return run_program("lightcl-host", DESCRIPTION, all_commands, argv)

@@ -166,3 +166,19 @@ def _planned_peak(source: Source, cut: Cut, profile: DeviceProfile, trunk_dtype:
 
     engine = "ort" if profile.engines.ort else "torch"
     return plan_cut(source, cut, engine, _PLANNED_IMAGES, trunk_dtype)[0].peak_bytes
+
+
+def providers_of(device: str | None) -> list[str]:
+    """What is to compute the trunk on a device, for the bundle's manifest.
+
+    Args:
+        device: a device profile's name or path; None for no device.
+
+    Returns:
+        Names in order; empty where no device is known, or for a profile that names none.
+    """
+    from lightcl_profiler.device_profile import THIS_MACHINE, load_profile, profile_names
+
+    if device is None or device == THIS_MACHINE or not (device in profile_names() or device.endswith(".toml")):
+        return []
+    return load_profile(device).accelerators.providers

@@ -13,7 +13,7 @@ from lightcl_edge.features import FeatureCodec
 from lightcl_edge.manifest import Manifest, ModelInfo, TrainingDefaults
 from lightcl_host.calibration import CALIBRATION_IMAGES, Calibration, calibration_images, divide
 from lightcl_host.class_names import check_capacity, read_class_names
-from lightcl_host.cut_choice import AUTOMATIC, CutChoice, pick_cut
+from lightcl_host.cut_choice import AUTOMATIC, CutChoice, pick_cut, providers_of
 from lightcl_host.feature_storage import feature_info, signal_to_noise_db
 from lightcl_host.golden import GOLDEN_IMAGES, golden_info, golden_values
 from lightcl_host.graph import choose_by_name, find_cuts
@@ -183,6 +183,7 @@ def _make(
             options.seed, calibration, trunk, difference, random_weights=source.random_weights, pruning=pruning
         )
         | choice.provenance(),
+        providers=providers_of(options.device or choice.figures.get("device")),
     )
     files = {
         "trunk.onnx": trunk_bytes,

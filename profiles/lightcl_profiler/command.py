@@ -5,9 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import shlex
-import tempfile
-from datetime import datetime, timezone
 from pathlib import Path
 
 from lightcl_edge.console import Command, Document, Progress, parse_bytes
@@ -65,6 +62,9 @@ class ProfileCommand(Command):
 
     def run(self, args: argparse.Namespace) -> Document:
         """Profile, write both reports, return the JSON one."""
+        import tempfile
+        from datetime import datetime, timezone
+
         from lightcl_profiler.methods import parse_methods
         from lightcl_profiler.render_html import render_html
         from lightcl_profiler.session import Settings, profile
@@ -140,4 +140,6 @@ def command_line(args: argparse.Namespace) -> str:
         value = getattr(args, name)
         if value is not None:
             words += [f"--{name.replace('_', '-')}", str(value)]
-    return shlex.join(words)
+    from shlex import join
+
+    return join(words)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import os
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,6 +19,7 @@ import psutil
 
 from lightcl_edge.errors import UsageError
 from lightcl_edge.machine import describe_machine
+from lightcl_edge.manifest import PROVIDERS
 from lightcl_profiler.record_reader import read_record
 
 THIS_MACHINE = "this-machine"
@@ -94,10 +95,13 @@ class Accelerators:
     Attributes:
         names: of each.
         source: where this comes from, and whether it is used.
+        providers: what may compute the trunk there, in the order to try (``tensorrt``, ``cuda``, ``cpu``); written into
+            bundles made for this device.
     """
 
     names: list[str]
     source: str
+    providers: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -230,6 +234,11 @@ def _check(profile: DeviceProfile, where: str) -> None:
         raise UsageError(f"device profile {where}: usable_memory.kind is {usable.kind!r}, expected one of {_KINDS}")
     if profile.cores.count < 1 or profile.page_size.bytes < 1:
         raise UsageError(f"device profile {where}: cores and page_size are counts, expected 1 or more")
+    if not set(profile.accelerators.providers) <= set(PROVIDERS):
+        raise UsageError(
+            f"device profile {where}: accelerators.providers is {profile.accelerators.providers}, "
+            f"expected some of {', '.join(PROVIDERS)}"
+        )
     if not (profile.engines.ort or profile.engines.torch):
         raise UsageError(f"device profile {where}: no engine runs there; expected engines.ort or engines.torch = true")
 

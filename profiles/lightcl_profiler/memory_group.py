@@ -82,6 +82,16 @@ class MemoryGroup:
             return int((self.folder / name).read_text())
         return None
 
+    def kills(self) -> int | None:
+        """How many processes of the group the kernel ended for want of memory; None where it keeps no such count."""
+        name = "memory.oom_control" if self.version == "v1" else "memory.events"
+        with suppress(OSError, ValueError):
+            for line in (self.folder / name).read_text().splitlines():
+                words = line.split()
+                if words[:1] == ["oom_kill"]:
+                    return int(words[1])
+        return None
+
     def close(self) -> None:
         """Remove the group; its process has ended."""
         for _ in range(50):

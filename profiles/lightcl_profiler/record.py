@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from lightcl_edge.board_health import Health
 from lightcl_edge.machine import Machine
-from lightcl_profiler.health import Health
 from lightcl_profiler.record_reader import read_record
 
 #: Seconds since the start, RSS bytes, PSS bytes.

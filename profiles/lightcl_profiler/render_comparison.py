@@ -14,6 +14,9 @@ from lightcl_profiler.paper_table import Published, published_for
 from lightcl_profiler.record import Report
 from lightcl_profiler.summary import typical_run
 
+#: The product trains without torch and counts no network: the paper's LightCL is one and the same.
+_SAME_FORMULA = {"lightcl": "lightcl_torch"}
+
 
 def comparison(reports: Sequence[Report], accuracy: AccuracyRun | None) -> str:
     """A row a method: memory as published, calculated and measured on each board; accuracy likewise.
@@ -65,7 +68,8 @@ def _published(row: Published | None, figure: Callable[[Published], float | None
 
 
 def _calculated(reports: Sequence[Report], method: str) -> str:
-    found = [run.calculated_bytes for report in reports for run in report.runs if run.method == method]
+    same = (method, _SAME_FORMULA.get(method))
+    found = [run.calculated_bytes for report in reports for run in report.runs if run.method in same]
     known = next((value for value in found if value is not None), None)
     return "none" if known is None else format_bytes(known) + tag("calculated")
 

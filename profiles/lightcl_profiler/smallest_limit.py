@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
+from lightcl_edge.allowance import UNCHECKED_BYTES
 from lightcl_edge.console import format_bytes
 from lightcl_edge.errors import DoesNotFitError
 from lightcl_profiler.launcher import KilledError, run_method
@@ -20,8 +21,6 @@ _PRECISION = 0.02
 _LEAST_STEP_BYTES = 2**20
 #: A run that pages its own libraries in and out for this many times its usual time has not completed.
 SLOWDOWN_LIMIT, _LEAST_TIMEOUT_SECONDS = 8.0, 60.0
-#: The trainer's own plan must not refuse what the kernel is asked about.
-_NO_PLAN_LIMIT = 2**60
 
 
 def bisect(method: str, highest_bytes: int, attempt: Callable[[int], Trial]) -> SmallestLimit:
@@ -84,6 +83,7 @@ def find_smallest_limit(
 def _run_limited(job: Job, limit_bytes: int, timeout: float | None) -> None:
     group = MemoryGroup(limit_bytes)
     try:
-        run_method(replace(job, memory_budget_bytes=_NO_PLAN_LIMIT), 1, group, timeout)
+        unplanned = replace(job, memory_budget_bytes=UNCHECKED_BYTES)  # the kernel is asked, not the plan
+        run_method(unplanned, 1, group, timeout)
     finally:
         group.close()

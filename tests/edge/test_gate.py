@@ -53,13 +53,25 @@ def test_limits():
     gate.refuse_forgetting(judged((1.0, 0.8), (0.8, 0.7)), 0.2)
     gate.refuse_forgetting(judged((1.0, 1.0), (0.0, 0.0)), 1.0)
     gate.refuse_forgetting(judged((np.nan, np.nan), (0.0, 0.0)), 0.0)
-    gate.refuse_forgetting(judged((1.0, 1.0), (0.0, 1.0), images=2), 0.0)  # two samples may turn by chance
+    gate.refuse_forgetting(judged((1.0, 1.0), (0.0, 1.0), images=2), 0.2)  # two samples may turn by chance
     gate.refuse_harm(0.9, 0.7, 20)
     gate.refuse_harm(1.0, 0.0, 2)
     with pytest.raises(RejectedError, match=r"from 90\.0% to 60\.0% among themselves"):
         gate.refuse_forgetting(judged((1.0, 0.8), (0.5, 0.7)), 0.2)
     with pytest.raises(RejectedError, match="own classes fell"):
         gate.refuse_harm(0.9, 0.5, 20)
+
+
+def test_labels_that_contradict_the_old_head():
+    sure, unsure = np.array([[8, 0, 9]], np.float32), np.array([[1, 0, 9]], np.float32)
+    logits, labels = np.concatenate([sure] * 5 + [unsure] * 3), np.array([1, 1, 1, 1, 0, 1, 1, 2])
+    assert gate.contradictions(logits, labels, 2) == (4, 7), "unsure ones, right ones and new classes do not count"
+    assert gate.contradictions(logits, labels, 0) == (0, 0)
+    judgement = judged((1.0, 1.0), (1.0, 1.0))
+    for allowed in (((4, 8), 4, 0.2), ((5, 8), 10, 0.2), ((4, 4), 0, 0.2), ((8, 8), 0, 1.0)):
+        gate.refuse_contradiction(*allowed, judgement)
+    with pytest.raises(RejectedError, match="5 of 8 samples of known classes"):
+        gate.refuse_contradiction((5, 8), 9, 0.2, judgement)
 
 
 def test_a_larger_choice_may_cost_more_but_not_everything():
@@ -69,7 +81,7 @@ def test_a_larger_choice_may_cost_more_but_not_everything():
     table = caught.value.details["per_class"]
     assert table["a"] == pytest.approx({"images": 20, "before": 1, "after": 0.4, "after_among_earlier_classes": 1})
     assert table["new"]["before"] is None
-    assert all(words in str(caught.value) for words in ("class", "held out", "among earlier classes", "40.0%"))
+    assert all(words in str(caught.value) for words in ("class", "judged on", "among earlier classes", "40.0%"))
 
 
 def test_judging_class_by_class():

@@ -50,7 +50,7 @@ def test_poisoned_labels(taught, tmp_path, strategy):
     error = refused(poison, "--strategy", strategy, *more)
     assert set(error["per_class"]) == set(NAMES)
     assert all(row["images"] > 0 and row["before"] is not None for row in error["per_class"].values())
-    assert "held out" in error["message"] and "among earlier classes" in error["message"]
+    assert "judged on" in error["message"] and "among earlier classes" in error["message"]
 
 
 @pytest.mark.parametrize(("strategy", "rate"), [("replay", "1e9"), ("finetune", "50")])
@@ -58,6 +58,39 @@ def test_a_huge_learning_rate(taught, tmp_path, strategy, rate):
     _, refused = taught
     mixed = make_folder(tmp_path / "more", NAMES, count=30, seed=4)
     refused(mixed, "--strategy", strategy, "--learning-rate", rate)
+
+
+@pytest.mark.parametrize("strategy", ["replay", "slda", "lightcl"])
+def test_poison_after_few_good_images(edge, bundle, tmp_path, strategy):
+    """Eight images of a class leave one held out: what is remembered of them bears witness too."""
+    state, good = tmp_path / "state", make_folder(tmp_path / "good", NAMES[:2], count=8)
+    edge("train", "--bundle", bundle, "--state", state, "--data", good, "--quiet")
+    poison = swapped(tmp_path / "poison", NAMES[:2])
+    more = ("--learning-rate", "0.05", "--epochs", "20") if strategy == "lightcl" else ()
+    out, _ = edge("train", "--state", state, "--data", poison, "--strategy", strategy, *more, "--json", code=7)
+    table = json.loads(out)["error"]["per_class"]
+    assert all(8 <= row["images"] <= 10 for row in table.values())
+
+
+def test_no_forgetting_at_all(edge, bundle, tmp_path):
+    """With a limit of 0 a single sample that turned wrong is one too many."""
+    state, good = tmp_path / "state", make_folder(tmp_path / "good", NAMES[:2], count=8)
+    edge("train", "--bundle", bundle, "--state", state, "--data", good, "--quiet")
+    wrong = make_folder(tmp_path / "wrong", NAMES[:1], count=20, seed=4)
+    os.rename(wrong / NAMES[0], wrong / NAMES[1])
+    more = ("--state", state, "--data", wrong, "--strategy", "slda", "--max-forgetting", "0")
+    assert "a loss of 0.0%" in edge("train", *more, code=7)[1]
+
+
+@pytest.mark.parametrize(("strategy", "rate"), [("replay", "1e9"), ("replay", "1e5")])
+def test_a_huge_learning_rate_on_the_first_task(edge, bundle, tmp_path, strategy, rate):
+    """There is no old head to compare with; but what the head was trained on has to be told apart."""
+    data = make_folder(tmp_path / "data", NAMES, count=20)
+    edge(
+        *("train", "--bundle", bundle, "--state", tmp_path / "state", "--data", data),
+        *("--strategy", strategy, "--learning-rate", rate),
+        code=7,
+    )
 
 
 def test_replay_goes_back_to_its_start_where_training_did_harm(taught, edge, tmp_path):

@@ -5,9 +5,11 @@ from __future__ import annotations
 from itertools import pairwise
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lightcl_edge.strategies.cholesky import solve_in_place
 from lightcl_edge.strategies.statistics import SEPARATION, ClassStatistics, discriminant_rows, soften
 
 SIZE, ROWS = 7, 5
@@ -78,7 +80,7 @@ def test_rows_are_log_posteriors_of_gaussians():
     statistics = ClassStatistics(ROWS, SIZE)
     statistics.add(values, labels)
     covariance = statistics.covariance(0.2)
-    weights, biases = discriminant_rows(statistics.means, covariance)
+    weights, biases = discriminant_rows(statistics.means, covariance.copy())
     logits = values.astype(np.float64) @ weights.T + biases
     shift = values[:, None].astype(np.float64) - statistics.means[None]
     density = -0.5 * np.einsum("nkd,de,nke->nk", shift, np.linalg.inv(covariance.astype(np.float64)), shift)
@@ -119,3 +121,12 @@ def test_softening_sets_the_distance_and_keeps_the_order():
 def _mean_square(statistics):
     lengths = np.square(statistics.means).sum(axis=1)
     return (lengths * statistics.counts).sum() / 80 + np.trace(statistics.scatter) / 80
+
+
+@pytest.mark.parametrize("size", [1, 127, 128, 300])
+def test_a_system_is_solved_in_the_memory_of_its_matrix(size):
+    rng = np.random.default_rng(size)
+    samples = rng.normal(size=(size + 5, size))
+    matrix, right = samples.T @ samples + 0.1 * np.eye(size), rng.normal(size=(size, 3))
+    expected = np.linalg.solve(matrix, right)
+    assert np.allclose(solve_in_place(matrix, right), expected, rtol=1e-8, atol=1e-10)

@@ -5,21 +5,29 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from lightcl_edge.bundle import Bundle
 from lightcl_edge.console import Progress
 from lightcl_edge.errors import DataError, LightclError, UsageError
-from lightcl_host.benchmark import runner as runner_module
+from lightcl_host.benchmark.baseline_methods import Sgd
+from lightcl_host.benchmark.calculated import calculate, count_bundle
 from lightcl_host.benchmark.data import BenchmarkData, DataOptions
+from lightcl_host.benchmark.feature_cache import FeatureCache
 from lightcl_host.benchmark.methods import METHODS, make_method, parse_methods
 from lightcl_host.benchmark.metrics import forward_transfer, measure, transfers
+from lightcl_host.benchmark.options import BenchmarkOptions
+from lightcl_host.benchmark.processes import RunJob, run_all
 from lightcl_host.benchmark.report import render, summarise
-from lightcl_host.benchmark.runner import BenchmarkOptions, run_benchmark
+from lightcl_host.benchmark.runner import run_benchmark
+from lightcl_host.benchmark.single_run import run_single
 from lightcl_host.cli import main
 from lightcl_host.sources import SourceOptions
+from lightcl_profiler.paper_formula import NetworkCount
 from small_bundle import make_bundle, make_folder
 
 NAMES = ["blue", "green", "grey", "red"]
@@ -56,7 +64,7 @@ def options(tmp_path):
         cut="auto",
         trunk_dtype="auto",
         data=DataOptions(str(data), tasks=2, images_per_class=10),
-        methods=["joint", "auto", "slda", "ncm", "lightcl", "finetune"],
+        methods=["joint", "auto", "slda", "ncm", "lightcl"],
         seeds=[0, 1],
         buffer_bytes=4000,
         epochs=None,
@@ -68,8 +76,17 @@ def options(tmp_path):
     )
 
 
-def test_all_methods_run_and_what_is_done_is_not_done_again(options, monkeypatch):
-    records = run_benchmark(options, Progress(quiet=True))
+def here(job, note):
+    """Run in this process: faster where processes are not the point."""
+    return run_single(job.options, job.bundle, job.method, job.seed, note)
+
+
+def benchmark(options, launch=here):
+    return run_benchmark(options, Bundle.open(options.bundle), Progress(quiet=True), launch)
+
+
+def test_all_methods_run_and_what_is_done_is_not_done_again(options):
+    records = benchmark(options)
     assert [(r["method"], r["seed"]) for r in records] == [(m, s) for m in options.methods for s in (0, 1)]
     entries = {entry["method"]: entry for entry in summarise(records)}
     assert entries["joint"]["forgetting"] is None and entries["joint"]["below_joint"] == 0
@@ -81,14 +98,76 @@ def test_all_methods_run_and_what_is_done_is_not_done_again(options, monkeypatch
     assert all(record["settings"]["buffer_bytes"] <= 4000 for record in records)
     assert entries["slda"]["class_incremental"]["deviation"] >= 0
 
-    def never(name):
-        raise AssertionError(f"{name} was run again")
+    def never(job, note):
+        raise AssertionError(f"{job.method} was run again")
 
-    monkeypatch.setattr(runner_module, "make_method", never)
-    again = run_benchmark(options, Progress(quiet=True))
+    again = benchmark(options, never)
     assert json.loads(json.dumps(again)) == json.loads(json.dumps(records))
     with pytest.raises(AssertionError, match="slda was run again"):
-        run_benchmark(replace(options, methods=["slda"], buffer_bytes=8000), Progress(quiet=True))
+        benchmark(replace(options, methods=["slda"], buffer_bytes=8000), never)
+
+
+def test_runs_in_processes_of_their_own_say_the_same_and_how_much_memory_they_took(options):
+    few = replace(options, methods=["slda", "finetune"], seeds=[0], jobs=2)
+    alone = benchmark(replace(few, out=few.out / "alone"))
+    apart = benchmark(few, None)
+    for one, other in zip(alone, apart, strict=True):
+        assert one["class_incremental_matrix"] == other["class_incremental_matrix"]
+        assert other["peak_rss_bytes"] > 20_000_000 and other["peak_rss_bytes"] >= max(r for _, r in other["timeline"])
+    assert not (few.out / "scratch").exists()
+
+
+def test_a_mistake_in_a_process_is_told_and_ends_the_others(options):
+    bad = replace(options, torch_device="cuda", methods=["sgd"], seeds=[0])
+    with pytest.raises(LightclError, match=r"sgd, seed 0, failed: .*--torch-device cpu"):
+        benchmark(bad, None)
+    broken = RunJob(replace(options, seeds=[]), options.bundle, "finetune", "x")
+    with pytest.raises(LightclError, match=r"ended with exit status 1 and no result; last output: .*Error"):
+        list(run_all([broken], 1, print))
+
+
+def test_calculated_figures_are_those_of_the_work_that_was_done(options):
+    net = NetworkCount(4000, 400, 3600, 80, 16, 32, 10, 4)
+    record = {"method": "er", "settings": {"epochs": 2}, "task_images": [6, 3], "per_class": dict.fromkeys(NAMES)}
+    bundle, held = Bundle.open(options.bundle), 4000 // (16 * 16 * 3 + 4)
+    found = calculate(options, bundle, net, record)
+    assert found["calculated_memory_bytes"] == 2 * 4000 + (8 + held) * 80
+    assert found["calculated_operations"] == 2 * 3 * 10 * 18 * (8 + held) // 8
+    slda = {**record, "method": "slda", "settings": {"strategy": "slda"}}
+    assert calculate(options, bundle, net, slda)["calculated_operations"] == 2 * 10 * 9
+    assert set(calculate(options, bundle, "no network", record).values()) == {None}
+    assert "export it --with-baselines" in str(count_bundle(replace(options, methods=["slda"]), bundle, 4))
+
+
+def test_jobs_run_side_by_side_and_one_failure_cancels_what_waits(options):
+    import threading
+
+    both, started = threading.Barrier(2, timeout=20), []
+
+    def launch(job, note):
+        started.append(job.seed)
+        if job.seed < 2:
+            both.wait()
+            raise UsageError("no")
+        return {}
+
+    jobs = [RunJob(options, options.bundle, "slda", seed) for seed in range(40)]
+    with pytest.raises(UsageError):
+        list(run_all(jobs, 2, lambda text: None, launch))
+    assert {0, 1} <= set(started) and len(started) < 40
+
+
+def test_cuda_is_taken_where_torch_sees_it(options, monkeypatch):
+    import torch
+
+    from lightcl_profiler.torch_device import torch_device
+
+    assert Sgd.formula == "sgd"
+    for seen, asked, expected in ((True, "auto", "cuda"), (True, "cpu", "cpu"), (False, "auto", "cpu")):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda seen=seen: seen)
+        assert torch_device(asked) == expected
+    with pytest.raises(UsageError, match="found --torch-device cuda, but this torch sees no CUDA device"):
+        torch_device("cuda", "--torch-device")
 
 
 def test_features_are_extracted_once_and_an_interrupted_extraction_goes_on(options, monkeypatch):
@@ -110,10 +189,22 @@ def test_features_are_extracted_once_and_an_interrupted_extraction_goes_on(optio
     monkeypatch.setattr(feature_cache, "_SAVED_EVERY", 8)
     few = replace(options, methods=["ncm", "slda"], seeds=[0])
     with pytest.raises(KeyboardInterrupt):
-        run_benchmark(few, Progress(quiet=True))
+        benchmark(few)
     lost = seen[-1]
-    run_benchmark(few, Progress(quiet=True))
+    benchmark(few)
     assert sum(seen) - lost == 40 + 16, "each of 40 training and 16 test images once"
+
+
+def test_features_stored_on_another_scale_are_not_taken_up(options, tmp_path):
+    bundle, data = Bundle.open(options.bundle), BenchmarkData(options.data)
+
+    def features():
+        return FeatureCache(tmp_path / "f", bundle, data.datasets, None, Progress(quiet=True)).of(data.test()).copy()
+
+    first, feature = features(), bundle.manifest.feature
+    wider = replace(feature, scale=[2 * scale for scale in feature.scale])
+    bundle.manifest = replace(bundle.manifest, feature=wider)
+    assert np.ptp(features().astype(int)) < np.ptp(first.astype(int)), "the same trunk, twice the scale"
 
 
 def test_the_command_prints_tables_and_json(options, tmp_path):
@@ -125,13 +216,22 @@ def test_the_command_prints_tables_and_json(options, tmp_path):
             code = main([*arguments, *more])
         return code, out.getvalue()
 
-    code, text = run("--methods", "slda,ncm", "--seeds", "0,1", "--validation")
+    code, text = run("--methods", "slda,ncm", "--seeds", "0,1", "--validation", "--jobs", "2")
     assert code == 0 and all(words in text for words in ("slda", "ncm", "class-incr.", "validation images", "grey"))
+    assert "peak memory, measured" in text and "lightcl-edge train on" in text and "not calculated: " in text
     code, text = run("--methods", "slda,ncm", "--seeds", "0,1", "--validation", "--json")
     document = json.loads(text)
     assert render(document) and document["setting"]["seeds"] == [0, 1]
     assert json.loads((tmp_path / "o" / "benchmark.json").read_text()) == document
-    for wrong in (("--methods", "magic"), ("--seeds", "x"), ("--tasks", "9"), ("--learning-rate", "0")):
+    assert all(entry["measured_peak_bytes"] > 30_000_000 for entry in document["methods"])
+    assert "--validation" in document["command"] and document["machine"]["cores"]
+    page = (tmp_path / "o" / "report.html").read_text()
+    assert 'MiB<span class="tag measured">' in page and "Accuracy after each task" in page
+    assert not re.search(r"https?:|url\(|@import|<script|<link|<img", page)
+    assert main(["report", "--benchmark", str(tmp_path / "o/benchmark.json"), "--out", str(tmp_path / "p.html")]) == 0
+    assert (tmp_path / "p.html").read_text() == page
+    assert main(["report", "--out", str(tmp_path / "p.html")]) == 2
+    for wrong in (("--methods", "magic"), ("--jobs", "0"), ("--tasks", "9"), ("--learning-rate", "0")):
         assert run(*wrong)[0] == 2
 
 
@@ -161,4 +261,4 @@ def test_mistakes(options, tmp_path):
         (many / f"x{index}").mkdir()
         (many / f"x{index}" / "a.png").write_bytes((many / "red" / "0.png").read_bytes())
     with pytest.raises(LightclError, match="room for 6 classes, the data have 8"):
-        run_benchmark(replace(options, bundle=small, data=DataOptions(str(many))), Progress(quiet=True))
+        benchmark(replace(options, bundle=small, data=DataOptions(str(many))))

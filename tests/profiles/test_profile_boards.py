@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from profile_samples import MIB, make_run
 from lightcl_edge.errors import DataError
 from lightcl_host.cli import main
 from lightcl_profiler.accuracy import read_benchmark
-from lightcl_profiler.charts import Series, memory_chart
+from lightcl_profiler.charts import Box, Series, memory_chart
 from lightcl_profiler.record import Report, SmallestLimit, Trial
 from lightcl_profiler.render_boards import render_boards
 from lightcl_profiler.render_html import render_html
@@ -103,9 +104,10 @@ def test_limits_are_shown_or_explained(report: Report) -> None:
 def test_labels_of_near_points_do_not_meet() -> None:
     series = [Series(f"method{i}", i, [0.5], 600 * MIB) for i in range(6)]
     picture = memory_chart(series, 960, "t")
-    lines = [float(y) for y in re.findall(r'y="([\d.]+)" class="value"', picture)]
-    assert len(lines) == 6
-    assert min(b - a for a, b in zip(sorted(lines), sorted(lines)[1:], strict=False)) >= 12
+    places = [(float(x), float(y)) for x, y in re.findall(r'x="([\d.]+)" y="([\d.]+)" class="value"', picture)]
+    boxes = [Box(x, y - 10, x + 6 * len("method0"), y + 2) for x, y in places]
+    assert len(boxes) == 6
+    assert not any(one.meets(other) for one, other in combinations(boxes, 2))
 
 
 def test_the_page_without_a_benchmark(report: Report) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from lightcl_edge.commands.arguments import add_provider
 from lightcl_edge.console import Command, Document, format_bytes
 from lightcl_edge.errors import ExitCode
 
@@ -22,15 +23,19 @@ class DoctorCommand(Command):
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare the command's own arguments."""
         parser.add_argument("--bundle", type=Path, help="also plan a training of this bundle")
+        add_provider(parser)
 
     def run(self, args: argparse.Namespace) -> Document:
         """Describe, try, plan."""
         from dataclasses import asdict
 
+        from lightcl_edge.allowance import available_bytes
+        from lightcl_edge.board_health import look
         from lightcl_edge.bundle import Bundle
         from lightcl_edge.engines.trial import try_engine
         from lightcl_edge.machine import describe_machine
-        from lightcl_edge.planner import available_bytes, plan_training
+        from lightcl_edge.planner import plan_training
+        from lightcl_edge.providers import foresee
 
         manifest = Bundle.open(args.bundle).manifest if args.bundle else None
         available = available_bytes()
@@ -41,16 +46,24 @@ class DoctorCommand(Command):
             engines[name] = asdict(trial)
             if manifest is None:
                 continue
+            if name == "ort":
+                engines[name]["trunk_provider"] = asdict(foresee(args.provider, manifest, trial.devices))
             if name == "ort" and not manifest.training_step:
                 engines[name]["plan"] = None
                 continue
             defaults = manifest.defaults
             plan = plan_training(manifest, name, defaults.batch_size, defaults.buffer_samples, 0)
             engines[name]["plan"] = {**plan.document(), "fits": trial.works and plan.peak_bytes <= available}
-        return {"machine": {**asdict(describe_machine()), "available_bytes": available}, "engines": engines}
+        return {
+            "machine": {**asdict(describe_machine()), "available_bytes": available},
+            "health": asdict(look()),
+            "engines": engines,
+        }
 
     def render(self, document: Document) -> str:
         """The machine in a few lines, then the engines."""
+        from lightcl_edge.cooling import health_line
+
         machine = document["machine"]
         lines = [
             f"{machine['board'] or machine['cpu_model']}, {machine['architecture']}, {machine['cores']} cores, "
@@ -58,11 +71,19 @@ class DoctorCommand(Command):
             f"  memory {format_bytes(machine['ram_bytes'])}, a training may use "
             f"{format_bytes(machine['available_bytes'])}; pages of {format_bytes(machine['page_size_bytes'])}",
         ]
+        if line := health_line(document["health"]):
+            lines.append(f"  {line}")
         for name, engine in document["engines"].items():
             cost = engine["import_peak_rss_bytes"]
             loaded = "" if cost is None else f", {format_bytes(cost)} once loaded"
             lines.append(f"  {name:<6} {'works' if engine['works'] else 'does not work'}: {engine['reason']}{loaded}")
+            if engine["devices"]:
+                lines.append(f"         computes on {', '.join(engine['devices'])}")
             if "plan" not in engine:
+                continue
+            if provider := engine.get("trunk_provider"):
+                lines.append(f"         this bundle's trunk: on {provider['name']} ({provider['reason']})")
+            if not engine["works"]:
                 continue
             if engine["plan"] is None:
                 lines.append("         the bundle carries no training_step graphs for it")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from lightcl_edge.commands.arguments import add_state, add_threads
+from lightcl_edge.commands.arguments import add_provider, add_state, add_threads
 from lightcl_edge.console import Command, Document, count, table
 
 
@@ -21,6 +21,7 @@ class EvaluateCommand(Command):
         """Declare the command's own arguments."""
         add_state(parser)
         parser.add_argument("--data", required=True, help="folder with one sub-folder a class, .npz, or a named source")
+        add_provider(parser)
         add_threads(parser)
 
     def run(self, args: argparse.Namespace) -> Document:
@@ -28,7 +29,7 @@ class EvaluateCommand(Command):
         from lightcl_edge.images import open_dataset
         from lightcl_edge.predictor import Predictor
 
-        predictor = Predictor(args.state, args.threads)
+        predictor = Predictor(args.state, args.threads, args.provider)
         return predictor.evaluate(open_dataset(args.data), args.progress).document()
 
     def render(self, document: Document) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from lightcl_edge.commands.arguments import add_state, add_threads, positive
+from lightcl_edge.commands.arguments import add_provider, add_state, add_threads, positive
 from lightcl_edge.console import Command, Document
 
 
@@ -23,18 +23,28 @@ class PredictCommand(Command):
         add_state(parser)
         parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="image files")
         parser.add_argument("--top-k", type=positive, default=5, help="how many classes to name (default: 5)")
+        add_provider(parser)
         add_threads(parser)
 
     def run(self, args: argparse.Namespace) -> Document:
         """Predict all images."""
+        from dataclasses import asdict
+
         from lightcl_edge.images import load_image
+        from lightcl_edge.memory import peak_rss_bytes
         from lightcl_edge.predictor import Predictor
 
-        predictor = Predictor(args.state, args.threads)
-        images = [load_image(path, predictor.input) for path in args.images]
+        predictor = Predictor(args.state, args.threads, args.provider)
+        images = (load_image(path, predictor.input) for path in args.images)
         tops = predictor.top(images, args.top_k)
         named = zip(args.images, tops, strict=True)
-        return {"predictions": [{"image": str(path), "top": top} for path, top in named]}
+        return {
+            "predictions": [{"image": str(path), "top": top} for path, top in named],
+            "plan": {"peak_bytes": predictor.plan_bytes},
+            "allowed_bytes": predictor.allowed_bytes,
+            "peak_rss_bytes": peak_rss_bytes(),
+            "trunk_provider": asdict(predictor.provider),
+        }
 
     def render(self, document: Document) -> str:
         """One line an image."""

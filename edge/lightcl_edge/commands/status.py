@@ -20,6 +20,10 @@ class StatusCommand(Command):
 
     def run(self, args: argparse.Namespace) -> Document:
         """Read the current generation."""
+        from dataclasses import asdict
+
+        from lightcl_edge.board_health import look
+        from lightcl_edge.feature_buffer import FeatureBuffer
         from lightcl_edge.state import State
 
         state = State(args.state)
@@ -41,24 +45,29 @@ class StatusCommand(Command):
             "strategy": meta.strategy,
             "engine": meta.engine,
             "engine_reason": meta.engine_reason,
+            "engine_device": meta.engine_device,
+            "trunk_provider": meta.trunk_provider,
             "tasks": meta.tasks,
             "holdout_accuracy": meta.holdout_accuracy,
             "buffer": {
                 "samples": 0 if features is None else len(features),
-                "bytes": 0 if features is None else int(features.nbytes),
+                "bytes": FeatureBuffer.bytes_of(generation.buffer),
             },
             "held_out": {
                 "samples": 0 if held_out is None else len(held_out),
-                "bytes": 0 if held_out is None else int(held_out.nbytes),
+                "bytes": sum(int(tensor.nbytes) for tensor in generation.holdout.values()),
             },
             "bytes_written_total": written.total_bytes,
             "bytes_written_last_task": written.last_task_bytes,
             "bytes_written_running_task": written.task_bytes,
             "interrupted_task": state.has_interrupted_task(),
+            "health": asdict(look()),
         }
 
     def render(self, document: Document) -> str:
         """A few lines for a person."""
+        from lightcl_edge.cooling import health_line
+
         classes = ", ".join(document["classes"]) or "none yet"
         bundle, buffer, held_out = document["bundle"], document["buffer"], document["holdout_accuracy"]
         lines = [
@@ -74,10 +83,18 @@ class StatusCommand(Command):
             lines.insert(
                 2,
                 f"  last task: strategy {document['strategy']}, engine {document['engine']} "
-                f"({document['engine_reason']})",
+                f"({document['engine_reason']})" + _computed_by(document),
             )
         if held_out is not None:
             lines.append(f"  held-out accuracy {held_out:.1%}")
+        if line := health_line(document["health"]):
+            lines.append(f"  {line}")
         if document["interrupted_task"]:
             lines.append("  a task was interrupted; run its train command again to go on")
         return "\n".join(lines)
+
+
+def _computed_by(document: Document) -> str:
+    """What computed the last task, where that is known."""
+    named = {"images on": document["trunk_provider"], "steps on": document["engine_device"]}
+    return "".join(f", {what} {device}" for what, device in named.items() if device)

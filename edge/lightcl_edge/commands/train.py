@@ -5,7 +5,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from lightcl_edge.commands.arguments import add_state, add_threads
+from lightcl_edge.commands.arguments import (
+    add_cooling,
+    add_provider,
+    add_state,
+    add_threads,
+    cooling_limit,
+    not_negative,
+)
 from lightcl_edge.console import Command, Document, count, format_bytes, parse_bytes
 
 
@@ -52,7 +59,12 @@ class TrainCommand(Command):
             default="reservoir",
             help="which samples stay in it: random ones, or those nearest to their class mean (default: reservoir)",
         )
-        parser.add_argument("--memory-budget", help="refuse to start if the plan needs more, such as 256MiB")
+        parser.add_argument(
+            "--memory-budget",
+            metavar="SIZE",
+            help="refuse to start if the plan needs more, such as 256MiB; none starts whatever the plan says "
+            "(default: what is free here, less a reserve of 16 MiB)",
+        )
         parser.add_argument(
             "--max-forgetting",
             type=float,
@@ -62,13 +74,15 @@ class TrainCommand(Command):
         parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same weights (default: 0)")
         parser.add_argument(
             "--from-generation",
-            type=int,
+            type=not_negative,
             metavar="N",
             help="learn only if the state is at generation N (0: nothing learned yet), else exit 6",
         )
         parser.add_argument(
             "--key", type=Path, metavar="PUB", help="accept only bundles signed by this key, now and from now on"
         )
+        add_cooling(parser)
+        add_provider(parser)
         add_threads(parser)
 
     def run(self, args: argparse.Namespace) -> Document:
@@ -92,10 +106,12 @@ class TrainCommand(Command):
             buffer_fill=args.buffer_fill,
             seed=args.seed,
             threads=args.threads,
-            memory_budget_bytes=parse_bytes(args.memory_budget) if args.memory_budget else None,
+            memory_budget_bytes=_budget(args.memory_budget),
             max_forgetting=args.max_forgetting,
             key=args.key,
             from_generation=args.from_generation,
+            cool_at_celsius=cooling_limit(args),
+            provider=args.provider,
         )
         return train(options, PhaseMeter(), args.progress)
 
@@ -110,6 +126,7 @@ class TrainCommand(Command):
             + (", going on from a checkpoint" if document["resumed"] else ""),
             f"  strategy {document['strategy']} ({document['strategy_reason']}), "
             f"engine {document['engine']} ({document['engine_reason']})",
+            _computed_by(document),
             f"  memory of {count(memory['samples'], 'sample')}, {format_bytes(memory['bytes'])}",
             f"  {count(document['epochs'], 'epoch')}, last loss {document['loss']:.3g}"
             + ("" if held_out is None else f", held-out accuracy {held_out:.1%}"),
@@ -120,5 +137,38 @@ class TrainCommand(Command):
             f"    {phase['name']:<8} {phase['seconds']:6.1f} s  peak {format_bytes(phase['peak_rss_bytes'])}"
             for phase in document["phases"]
         ]
+        if document["ignored"]:
+            lines.append(f"  not used by {document['strategy']}: {', '.join(document['ignored'])}")
+        lines += _health_lines(document["health"])
         lines += [f"  skipped: {reason}" for reason in document["skipped"][:5]]
         return "\n".join(lines)
+
+
+def _computed_by(document: Document) -> str:
+    """What computed the trunk and the head's steps, and why."""
+    trunk = document["trunk_provider"]
+    images = "read from the interrupted run" if trunk is None else f"on {trunk['name']} ({trunk['reason']})"
+    return f"  images to features {images}, steps on {document['engine_device']} ({document['engine_device_reason']})"
+
+
+def _health_lines(health: Document) -> list[str]:
+    """Pauses, and that the board was slowed down."""
+    lines = []
+    if health["pauses"]:
+        lines.append(
+            f"  paused {count(health['pauses'], 'time')} to cool down, {health['paused_seconds']:.0f} s in all"
+        )
+    if health["slowed_down"]:
+        hint = "" if health["cool_at_celsius"] is not None else "; --cool pauses when it is hot"
+        words = health["after"]["throttled"] or "processors counted it"
+        lines.append(f"  the board was slowed down while it learned ({words}){hint}")
+    return lines
+
+
+def _budget(text: str | None) -> int | None:
+    """``--memory-budget`` in bytes."""
+    if text == "none":
+        from lightcl_edge.allowance import UNCHECKED_BYTES
+
+        return UNCHECKED_BYTES
+    return parse_bytes(text) if text else None

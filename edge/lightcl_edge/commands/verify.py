@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from lightcl_edge.commands.arguments import add_threads
-from lightcl_edge.console import Command, Document, format_bytes
+from lightcl_edge.commands.arguments import add_provider, add_threads
+from lightcl_edge.console import Command, Document, count, format_bytes, printable
 from lightcl_edge.errors import BundleError, ExitCode
 
 
@@ -26,6 +27,7 @@ class VerifyCommand(Command):
         """Declare the command's own arguments."""
         parser.add_argument("bundle", type=Path, help="bundle folder or .lclb file")
         parser.add_argument("--key", type=Path, metavar="PUB", help="the public key the bundle must be signed by (PEM)")
+        add_provider(parser)
         add_threads(parser)
 
     def run(self, args: argparse.Namespace) -> Document:
@@ -50,9 +52,9 @@ class VerifyCommand(Command):
         _note(problems, bundle.head_parameters)
         errors: dict[str, float] = {}
         if not problems:
-            _note(problems, lambda: errors.update(check_golden(bundle, args.threads)))
-        for problem in problems:
-            args.progress.note(f"error: {problem}")
+            _note(problems, lambda: errors.update(check_golden(bundle, args.threads, args.provider)))
+        for problem in problems:  # errors are told however quiet
+            print(f"error: {printable(problem)}", file=sys.stderr)
         return {
             "ok": not problems,
             "problems": problems,
@@ -70,7 +72,7 @@ class VerifyCommand(Command):
         """The result in two lines."""
         size = f"{document['files']} files, {format_bytes(document['bytes'])}"
         if not document["ok"]:
-            return f"{document['bundle']}: {len(document['problems'])} problems ({size})"
+            return f"{document['bundle']}: {count(len(document['problems']), 'problem')} ({size})"
         signature = "not asked for (--key)" if document["signed"] else "none"
         if document["signature_checked"]:
             signature = f"good, release {document['release']}"

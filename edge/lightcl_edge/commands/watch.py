@@ -6,8 +6,8 @@ import argparse
 import shlex
 from pathlib import Path
 
-from lightcl_edge.commands.arguments import add_state, positive
-from lightcl_edge.console import Command, Document, count
+from lightcl_edge.commands.arguments import add_cooling, add_state, cooling_limit, positive
+from lightcl_edge.console import Command, Document, build_parser, count
 from lightcl_edge.errors import UsageError
 
 
@@ -40,6 +40,7 @@ class WatchCommand(Command):
         )
         parser.add_argument("--once", action="store_true", help="learn what is there, then end")
         parser.add_argument("--delete-learned", action="store_true", help="keep no copy of learned images")
+        add_cooling(parser)
         parser.add_argument("--train", default="", metavar="OPTIONS", help="options for lightcl-edge train, in quotes")
 
     def run(self, args: argparse.Namespace) -> Document:
@@ -54,6 +55,9 @@ class WatchCommand(Command):
         for word in more:
             if word.split("=")[0] in ("--state", "--data", "--bundle", "--json", "--quiet"):
                 raise UsageError(f"--train sets {word}, which watch itself does; expected other options")
+        _check_train_options(more)
+        if (limit := cooling_limit(args)) is not None:
+            more += ["--cool-at", str(limit)]
         if args.bundle:
             more += ["--bundle", str(args.bundle)]
         options = WatchOptions(
@@ -71,6 +75,19 @@ class WatchCommand(Command):
         """One line."""
         learned = count(document["images"], "image")
         return f"{learned} learned in {document['batches']} rounds, {document['set_aside_images']} set aside"
+
+
+def _check_train_options(options: list[str]) -> None:
+    """Refuse what ``lightcl-edge train`` would refuse, before any image is touched."""
+    from lightcl_edge.commands.train import TrainCommand
+
+    parser = build_parser("lightcl-edge", "", [TrainCommand()])
+    try:
+        parser.parse_args(["train", "--state", "state", "--data", "data", *options])
+    except UsageError as error:
+        raise UsageError(f"--train: {error}") from error
+    except SystemExit as error:  # --help and --version print and end
+        raise UsageError(f"--train {shlex.join(options)!r} asks for help; expected options of a training") from error
 
 
 def _seconds(text: str) -> float:

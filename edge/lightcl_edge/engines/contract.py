@@ -65,6 +65,9 @@ class Engine(ABC):
     """Holds the head's parameters and changes them by steps. Inputs are never modified."""
 
     name: str
+    #: What computes a step, and why.
+    device: str = "cpu"
+    device_reason: str = "this engine runs on the processor"
 
     @abstractmethod
     def load(self, parameters: Parameters) -> None:
@@ -103,6 +106,10 @@ class Engine(ABC):
     def views(self) -> Parameters:
         """The parameters themselves, to be read only, valid until the next step or load."""
         return self.parameters()
+
+    def rest(self) -> None:
+        """Give back what only a step needs, where that is much; the next step opens it again."""
+        return
 
     def close(self) -> None:
         """Give back what the engine holds; it is not used afterwards."""

@@ -77,13 +77,13 @@ class OrtEngine(Engine):
     def load(self, parameters: Parameters) -> None:
         """Take over a copy of all parameters; see :meth:`Engine.load`."""
         check_names(parameters, self._shapes)
-        self._drop_runners()
+        self.rest()
         for name, shape in self._shapes.items():
             # one by one, so that a mapping that reads its tensors from a file never holds them all
             array = check_parameters({name: parameters[name]}, {name: shape}, "parameters")[name]
             np.copyto(self._parameters.views[name], array)
 
-    def _drop_runners(self) -> None:
+    def rest(self) -> None:
         """Close the sessions of steps, whose working memory would stay beside what comes now."""
         if self._runners:
             self._runners = {}
@@ -177,7 +177,7 @@ class OrtEngine(Engine):
     def activations(self, features: FloatArray, names: Sequence[str]) -> dict[str, FloatArray]:
         """Named tensors of the head; see :meth:`Engine.activations`."""
         if self._forward is None:
-            self._drop_runners()
+            self.rest()
             self._forward = self._open_forward()
         return self._forward.run(features, list(names))
 

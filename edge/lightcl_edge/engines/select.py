@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from lightcl_edge.bundle import HEAD, Bundle
 from lightcl_edge.engines.contract import Engine
 from lightcl_edge.errors import NoEngineError
 
 ENGINES = ("auto", "ort", "torch")
+#: What NVIDIA's drivers make: on a desktop, on a Jetson with JetPack 5 and 6.
+GPU_DEVICES = (Path("/dev/nvidia0"), Path("/dev/nvhost-gpu"), Path("/dev/nvgpu"))
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,8 @@ def choose_engine(asked: str, bundle: Bundle) -> EngineChoice:
     """
     has_torch = importlib.util.find_spec("torch") is not None
     has_steps = bool(bundle.manifest.training_step)
+    if asked == "auto" and has_torch and torch_may_use_cuda():
+        return EngineChoice("torch", "this board has a GPU and torch was built for it")
     if asked == "ort" or (asked == "auto" and has_steps):
         if not has_steps:
             raise NoEngineError("the bundle has no training_step graphs, which the ort engine needs; export it again")
@@ -49,6 +55,22 @@ def choose_engine(asked: str, bundle: Bundle) -> EngineChoice:
         return EngineChoice("torch", "asked for" if asked == "torch" else "the bundle has no training_step graphs")
     raise NoEngineError(
         "torch is not installed; pip install 'lightcl-edge[torch]', or export a bundle with training_step graphs"
+    )
+
+
+def torch_may_use_cuda(devices: Sequence[Path] = GPU_DEVICES) -> bool:
+    """Whether there is a GPU of NVIDIA's and the installed torch has kernels for it, found without importing torch.
+
+    Args:
+        devices: files that NVIDIA's drivers make.
+
+    Returns:
+        True even where the driver is too old for this torch: the engine then falls back to the CPU and says so.
+    """
+    found = importlib.util.find_spec("torch")
+    folders = [] if found is None else found.submodule_search_locations or []
+    return any(device.exists() for device in devices) and any(
+        (Path(folder) / "lib" / "libtorch_cuda.so").exists() for folder in folders
     )
 
 

@@ -1,4 +1,4 @@
-"""The ``torch`` engine: the head as a torch module, SGD inside the backward pass.
+"""The ``torch`` engine: the head as a torch module, SGD inside the backward pass, on CUDA where that works.
 
 A hook that runs after a parameter's gradient is accumulated updates the parameter and frees the gradient, so
 that gradients never all exist at once.
@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own customary name
+from numpy.typing import NDArray
 
 from lightcl_edge.bundle import check_parameters
 from lightcl_edge.engines.contract import MASKED_LOGIT, Batch, Engine, FloatArray, Parameters, PatternTerm
@@ -21,12 +22,13 @@ from lightcl_edge.manifest import HeadInfo
 
 
 class TorchEngine(Engine):
-    """Trains a head in PyTorch on the CPU.
+    """Trains a head in PyTorch.
 
     Args:
         head: ``head.onnx``.
         info: its names and shapes.
         threads: processors to use; None for all.
+        device: ``cpu`` or ``cuda`` to insist on one; None for CUDA where it computes, else the CPU.
 
     Raises:
         BundleError: when the graph holds an operator outside the list.
@@ -34,10 +36,12 @@ class TorchEngine(Engine):
 
     name = "torch"
 
-    def __init__(self, head: Path, info: HeadInfo, threads: int | None = None) -> None:
+    def __init__(self, head: Path, info: HeadInfo, threads: int | None = None, device: str | None = None) -> None:
+        self.device, self.device_reason = (device, "asked for") if device else choose_device()
         torch.set_num_threads(threads or usable_cores())
         self._shapes = {parameter.name: tuple(parameter.shape) for parameter in info.parameters}
         self._module: GraphModule = load_module(head, list(self._shapes))
+        self._module.to(self.device)
         self._learning_rate = 0.0
         for tensor in self._module.named_tensors().values():
             tensor.register_post_accumulate_grad_hook(self._update)  # type: ignore[no-untyped-call]
@@ -61,12 +65,12 @@ class TorchEngine(Engine):
         if batch.patterns is not None:
             rows = np.concatenate([rows, batch.patterns.features])
             outputs = list(dict.fromkeys([*outputs, *batch.patterns.targets]))
-        values = self._module(torch.from_numpy(np.ascontiguousarray(rows)), outputs)
-        masked = values["logits"][:count] + (1.0 - torch.from_numpy(batch.logit_mask)) * float(MASKED_LOGIT)
-        entropy = F.cross_entropy(masked, torch.from_numpy(batch.labels), reduction="none")
-        loss = (entropy * torch.from_numpy(batch.weights)).sum()
+        values = self._module(self._tensor(rows), outputs)
+        masked = values["logits"][:count] + (1.0 - self._tensor(batch.logit_mask)) * float(MASKED_LOGIT)
+        entropy = F.cross_entropy(masked, self._tensor(batch.labels), reduction="none")
+        loss = (entropy * self._tensor(batch.weights)).sum()
         if batch.patterns is not None:
-            loss = loss + _pattern_loss(values, batch.patterns, count)
+            loss = loss + self._pattern_loss(values, batch.patterns, count)
         loss.backward()  # type: ignore[no-untyped-call]
         return float(loss.detach())
 
@@ -77,22 +81,43 @@ class TorchEngine(Engine):
     def activations(self, features: FloatArray, names: Sequence[str]) -> dict[str, FloatArray]:
         """Named tensors of the head; see :meth:`Engine.activations`."""
         with torch.no_grad():
-            values = self._module(torch.from_numpy(np.ascontiguousarray(features)), list(names))
-        return {name: np.array(values[name].numpy()) for name in names}
+            values = self._module(self._tensor(features), list(names))
+        return {name: np.array(values[name].cpu().numpy()) for name in names}
 
     def views(self) -> Parameters:
-        """The parameters' own memory; see :meth:`Engine.views`."""
-        return {name: tensor.detach().numpy() for name, tensor in self._module.named_tensors().items()}
+        """The parameters' own memory, on CUDA a copy of it; see :meth:`Engine.views`."""
+        return {name: tensor.detach().cpu().numpy() for name, tensor in self._module.named_tensors().items()}
 
     def parameters(self) -> dict[str, FloatArray]:
         """A copy of all parameters."""
-        return {name: np.array(tensor.detach().numpy()) for name, tensor in self._module.named_tensors().items()}
+        return {name: np.array(tensor.detach().cpu().numpy()) for name, tensor in self._module.named_tensors().items()}
+
+    def _tensor(self, array: NDArray[np.generic]) -> torch.Tensor:
+        """An array where the engine computes; on the CPU without a copy."""
+        return torch.from_numpy(np.ascontiguousarray(array)).to(self.device)
+
+    def _pattern_loss(self, values: dict[str, torch.Tensor], term: PatternTerm, start: int) -> torch.Tensor:
+        """``beta * sum over tensors of sum(mask * (activation - target)**2)`` for the rows from ``start`` on."""
+        total = torch.zeros((), device=self.device)
+        for name, target in term.targets.items():
+            mask = self._tensor(term.masks[name]).reshape(1, -1, *[1] * (target.ndim - 2))
+            total = total + (mask * (values[name][start:] - self._tensor(target)) ** 2).sum()
+        return total * term.beta
 
 
-def _pattern_loss(values: dict[str, torch.Tensor], term: PatternTerm, start: int) -> torch.Tensor:
-    """``beta * sum over tensors of sum(mask * (activation - target)**2)`` for the rows from ``start`` on."""
-    total = torch.zeros(())
-    for name, target in term.targets.items():
-        mask = torch.from_numpy(term.masks[name]).reshape(1, -1, *[1] * (target.ndim - 2))
-        total = total + (mask * (values[name][start:] - torch.from_numpy(target)) ** 2).sum()
-    return total * term.beta
+def choose_device() -> tuple[str, str]:
+    """CUDA, if a small computation on it comes out right; else the CPU.
+
+    Returns:
+        ``cuda`` or ``cpu``, and the reason.
+    """
+    if not torch.cuda.is_available():
+        return "cpu", "this torch sees no CUDA device"
+    try:
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+        product = (torch.ones(2, 2, device="cuda") @ torch.ones(2, 2, device="cuda")).sum().item()
+        if product != 8.0:
+            return "cpu", f"CUDA computes wrongly here (a product gave {product}, expected 8)"
+        return "cuda", torch.cuda.get_device_name()
+    except (RuntimeError, AssertionError) as error:  # no kernel for this GPU, no memory, no driver
+        return "cpu", f"CUDA does not work here: {str(error).splitlines()[0][:150]}"

@@ -10,7 +10,7 @@ import json
 import signal
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from lightcl_edge.memory import peak_rss_bytes
 
@@ -29,11 +29,13 @@ class Trial:
         works: whether it loaded and computed.
         reason: its version, or why it does not work.
         import_peak_rss_bytes: peak of a process that only loaded it; None when it did not load.
+        devices: what it can compute on, as far as it says itself.
     """
 
     works: bool
     reason: str
     import_peak_rss_bytes: int | None
+    devices: list[str] = field(default_factory=list)
 
 
 def try_engine(name: str) -> Trial:
@@ -56,13 +58,14 @@ def try_engine(name: str) -> Trial:
         return Trial(False, f"died of {name_of_signal} ({meaning.get(name_of_signal, 'crashed')})", None)
     try:
         document = json.loads(done.stdout)
-        return Trial(bool(document["works"]), str(document["reason"]), document["import_peak_rss_bytes"])
+        devices = [str(each) for each in document["devices"]]
+        return Trial(bool(document["works"]), str(document["reason"]), document["import_peak_rss_bytes"], devices)
     except (ValueError, KeyError, TypeError):
         last = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
         return Trial(False, last[0][:300], None)
 
 
-def _run_ort() -> tuple[str, int]:
+def _run_ort() -> tuple[str, int, list[str]]:
     import numpy as np
     import onnxruntime
 
@@ -71,10 +74,10 @@ def _run_ort() -> tuple[str, int]:
     result = session.run(None, {"x": np.array([-1.0, 2.0], np.float32)})[0].tolist()
     if result != [0.0, 2.0]:
         raise ArithmeticError(f"Relu of (-1, 2) gave {result}, expected (0, 2)")
-    return f"onnxruntime {onnxruntime.__version__}", loaded
+    return f"onnxruntime {onnxruntime.__version__}", loaded, onnxruntime.get_available_providers()
 
 
-def _run_torch() -> tuple[str, int]:
+def _run_torch() -> tuple[str, int, list[str]]:
     import torch
 
     loaded = peak_rss_bytes()
@@ -82,16 +85,20 @@ def _run_torch() -> tuple[str, int]:
     torch.nn.functional.conv2d(torch.ones(1, 1, 4, 4), weight).sum().backward()  # type: ignore[no-untyped-call]
     if weight.grad is None or weight.grad.sum().item() != 36.0:
         raise ArithmeticError(f"a convolution's gradient gave {weight.grad}, expected 4 everywhere")
-    return f"torch {torch.__version__}", loaded
+    from lightcl_edge.engines.torch_engine import choose_device
+
+    device, why = choose_device()
+    return f"torch {torch.__version__}", loaded, [f"{device} ({why})"]
 
 
 def main(name: str) -> None:
     """Run one trial in this process and print its document."""
     try:
-        reason, loaded = {"ort": _run_ort, "torch": _run_torch}[name]()
-        document = {"works": True, "reason": reason, "import_peak_rss_bytes": loaded}
+        reason, loaded, devices = {"ort": _run_ort, "torch": _run_torch}[name]()
+        document = {"works": True, "reason": reason, "import_peak_rss_bytes": loaded, "devices": devices}
     except (ImportError, OSError, ArithmeticError, RuntimeError) as error:
         document = {"works": False, "reason": f"{type(error).__name__}: {error}", "import_peak_rss_bytes": None}
+        document["devices"] = []
     print(json.dumps(document))
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightcl_edge.engines.contract import FloatArray, IntArray
+from lightcl_edge.strategies.cholesky import solve_in_place
 
 DoubleArray = NDArray[np.float64]
 
@@ -128,7 +129,7 @@ class ClassStatistics:
         length = float(np.square(used).sum(axis=1).mean()) / size if len(used) else 1.0
         return found if found > 1e-6 * length else max(0.1 * length, 1e-12)
 
-    def covariance(self, shrinkage: float = SHRINKAGE) -> FloatArray:
+    def covariance(self, shrinkage: float = SHRINKAGE) -> DoubleArray:
         """The shared covariance, drawn towards a multiple of the identity.
 
         Args:
@@ -137,24 +138,24 @@ class ClassStatistics:
         Returns:
             ``(1 - shrinkage) S + shrinkage v I`` with the mean variance ``v``, shape ``(size, size)``.
         """
-        shrunk = self.scatter.astype(np.float32)
+        shrunk = self.scatter.copy()
         shrunk *= (1.0 - shrinkage) / max(1, self.scattered)
         shrunk.flat[:: len(shrunk) + 1] += shrinkage * self.variance()
         return shrunk
 
 
-def discriminant_rows(means: DoubleArray, covariance: FloatArray) -> tuple[FloatArray, FloatArray]:
+def discriminant_rows(means: DoubleArray, covariance: DoubleArray) -> tuple[FloatArray, FloatArray]:
     """Linear discriminant analysis (Fisher 1936): rows whose logits are the classes' log posteriors, equal priors.
 
     Args:
         means: of the classes, shape ``(k, d)``.
-        covariance: shared, positive definite, shape ``(d, d)``.
+        covariance: shared, positive definite, shape ``(d, d)``; overwritten.
 
     Returns:
         ``w_c = S^-1 mu_c``, shape ``(k, d)``, and ``b_c = -mu_c . w_c / 2``, shape ``(k,)``.
     """
-    weights = np.linalg.solve(covariance, means.T.astype(np.float32)).T
-    return np.ascontiguousarray(weights), (-0.5 * (weights * means).sum(axis=1)).astype(np.float32)
+    weights = np.ascontiguousarray(solve_in_place(covariance, means.T).T, np.float32)
+    return weights, (-0.5 * (weights * means).sum(axis=1)).astype(np.float32)
 
 
 def soften(weights: FloatArray, biases: FloatArray, means: DoubleArray) -> tuple[FloatArray, FloatArray]:

@@ -1,7 +1,8 @@
 """The paper's baselines as benchmark methods: the whole network in PyTorch, on images.
 
 What they remember are images, counted as they would be stored: a byte a pixel and channel, four bytes a label or logit.
-Images are read once and kept as bytes, so that epochs after the first cost no decoding; none is augmented.
+Images are decoded once and kept in a file, so that epochs after the first cost neither decoding nor memory; none is
+augmented.
 """
 
 from __future__ import annotations
@@ -10,12 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
-from lightcl_edge.bundle import WHOLE_NETWORK
-from lightcl_edge.images import Dataset, normalise
+from lightcl_edge.bundle import WHOLE_NETWORK, Bundle
 from lightcl_edge.manifest import InputInfo
 from lightcl_host.benchmark.contract import Facts, FloatArray, Method, Part, Setting, TaskPart
+from lightcl_host.benchmark.pixel_file import PixelFile
+from lightcl_host.sources import SourceOptions
 from lightcl_profiler.baselines import BASELINES
 
 if TYPE_CHECKING:
@@ -28,31 +29,14 @@ _LABEL_BYTES, _LOGIT_BYTES = 4, 4
 _TEST_BATCH = 64
 
 
-class _Pixels:
-    """Images at the network's input size, each decoded once.
-
-    Args:
-        dataset: where they are.
-        info: how they are prepared.
-    """
-
-    def __init__(self, dataset: Dataset, info: InputInfo) -> None:
-        self._dataset, self._info = dataset, info
-        self._bytes: dict[int, NDArray[np.uint8]] = {}
-
-    def __call__(self, rows: NDArray[np.int64]) -> torch.Tensor:
-        import torch
-
-        for row in rows.tolist():
-            if row not in self._bytes:
-                self._bytes[row] = self._dataset.load(row, self._info)
-        return torch.from_numpy(normalise(np.stack([self._bytes[row] for row in rows.tolist()]), self._info))
-
-
 class BaselineMethod(Method):
     """A baseline of :mod:`lightcl_profiler.baselines`."""
 
     baseline: ClassVar[str]
+
+    def __init_subclass__(cls) -> None:
+        """The paper's formula has the baseline's name."""
+        cls.formula = cls.baseline
 
     def begin(self, setting: Setting) -> None:
         """Make the network with a classifier for all classes."""
@@ -60,26 +44,25 @@ class BaselineMethod(Method):
 
         from lightcl_profiler.baselines import load_baseline
         from lightcl_profiler.baselines.contract import Settings
+        from lightcl_profiler.torch_device import torch_device
 
         torch.manual_seed(setting.seed)
         if setting.threads is not None:
             torch.set_num_threads(setting.threads)
         self._setting, self._info = setting, setting.bundle.manifest.input
-        self._device = "cuda" if torch.cuda.is_available() else "cpu"
-        self._graph = _graph_file(setting)
-        self._sample_bytes = self._info.height * self._info.width * 3 + _LABEL_BYTES
-        if self.baseline in ("fdr", "derpp", "sparcl_derpp"):
-            self._sample_bytes += _LOGIT_BYTES * len(setting.classes)
+        self._device = torch_device(setting.torch_device, "--torch-device")
+        self._graph = graph_file(setting.bundle, setting.source, setting.scratch)
+        self._sample_bytes = sample_bytes(self.baseline, self._info, len(setting.classes))
         settings = Settings(
             learning_rate=setting.learning_rate or _LEARNING_RATE,
-            buffer_samples=setting.buffer_bytes // self._sample_bytes,
+            buffer_samples=remembered(self.baseline, self._info, len(setting.classes), setting.buffer_bytes),
             epochs=setting.epochs or _EPOCHS,
             seed=setting.seed,
         )
         self._baseline: Baseline = load_baseline(self.baseline)(self._build, settings)
         self._tasks: list[tuple[int, ...]] = []
         self._random = np.random.default_rng(setting.seed)
-        self._test: dict[str, _Pixels] = {}
+        self._test: dict[str, PixelFile] = {}
 
     def _build(self) -> torch.nn.Module:
         from lightcl_profiler.new_classifier import network_from_graph
@@ -92,14 +75,17 @@ class BaselineMethod(Method):
         """Train on a task's images."""
         from lightcl_profiler.baselines.learning import Images, learn_task
 
-        pixels = _Pixels(task.images.dataset, self._info)
+        pixels = PixelFile(task.images.dataset, self._info, self._setting.scratch)
         images = Images(task.images.labels, pixels, self._device)
         learn_task(self._baseline, images, len(self._tasks), self._setting.batch_size, self._random)
+        pixels.close()
         self._tasks.append(task.classes)
 
     def scores(self, part: Part) -> FloatArray:
         """Logits; of a method with a column a task, each column's for its own classes."""
-        pixels = self._test.setdefault(part.store, _Pixels(part.dataset, self._info))
+        pixels = self._test.get(part.store)
+        if pixels is None:
+            pixels = self._test[part.store] = PixelFile(part.dataset, self._info, self._setting.scratch)
         found = []
         for start in range(0, len(part), _TEST_BATCH):
             images = pixels(np.arange(start, min(start + _TEST_BATCH, len(part)))).to(self._device)
@@ -127,15 +113,36 @@ class BaselineMethod(Method):
         return Facts(samples * self._sample_bytes, {**about, "buffer_samples": samples})
 
 
-def _graph_file(setting: Setting) -> Path:
-    """The whole network with BatchNorm: the bundle's, else exported again."""
-    if setting.bundle.has(WHOLE_NETWORK):
-        return setting.bundle.path(WHOLE_NETWORK)
-    from lightcl_host.sources import open_source
-    from lightcl_host.whole_network import whole_network
+def sample_bytes(baseline: str, info: InputInfo, classes: int) -> int:
+    """What an image that is remembered takes on a disk."""
+    logits = _LOGIT_BYTES * classes if baseline in ("fdr", "derpp", "sparcl_derpp") else 0
+    return info.height * info.width * 3 + _LABEL_BYTES + logits
 
-    path = setting.scratch / WHOLE_NETWORK
-    path.write_bytes(whole_network(open_source(setting.source)).SerializeToString())
+
+def remembered(baseline: str, info: InputInfo, classes: int, buffer_bytes: int) -> int:
+    """How many images fit a buffer; as many are replayed, or hold patterns, a step."""
+    return buffer_bytes // sample_bytes(baseline, info, classes)
+
+
+def graph_file(bundle: Bundle, source: SourceOptions, folder: Path) -> Path:
+    """The whole network with BatchNorm: the bundle's, else exported again into a folder.
+
+    Args:
+        bundle: of the network.
+        source: the network, where the bundle does not carry it whole.
+        folder: to export into.
+
+    Returns:
+        An ONNX file.
+    """
+    if bundle.has(WHOLE_NETWORK):
+        return bundle.path(WHOLE_NETWORK)
+    path = folder / WHOLE_NETWORK
+    if not path.is_file():
+        from lightcl_host.sources import open_source
+        from lightcl_host.whole_network import whole_network
+
+        path.write_bytes(whole_network(open_source(source)).SerializeToString())
     return path
 
 

@@ -75,7 +75,7 @@ class FeatureSource(Protocol):
     """Features of the benchmark's images under the bundle's trunk, as a device would store them."""
 
     def of(self, part: Part) -> NDArray[np.uint8]:
-        """uint8 features of a part's images, shape ``(n, *feature_shape)``; extracted on first use."""
+        """uint8 features of a part's images, shape ``(n, *feature_shape)``."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +95,7 @@ class Setting:
         seed: of everything random.
         threads: of each library; None for all processors.
         engine: of ``lightcl-edge train``.
+        torch_device: of methods in PyTorch: ``auto``, ``cpu`` or ``cuda``.
         scratch: an empty folder of this run's own.
         note: tells the person who waits.
     """
@@ -111,6 +112,7 @@ class Setting:
     seed: int
     threads: int | None
     engine: str
+    torch_device: str
     scratch: Path
     note: Callable[[str], None]
 
@@ -134,10 +136,15 @@ class Method(ABC):
     Attributes:
         title: one line that says what it is and which paper it comes from.
         all_at_once: it is given all tasks as one: an upper bound, not continual learning.
+        uses_features: it learns from the trunk's features, which are extracted before its process starts.
+        formula: name of the paper's formula for it (:mod:`lightcl_profiler.paper_formula`); of a strategy of the device
+            ``device:NAME``.
     """
 
     title: ClassVar[str]
     all_at_once: ClassVar[bool] = False
+    uses_features: ClassVar[bool] = False
+    formula: ClassVar[str | None] = None
 
     @abstractmethod
     def begin(self, setting: Setting) -> None:

@@ -47,6 +47,7 @@ class DeviceMethod(Method):
     """A strategy of the device on the benchmark's features."""
 
     strategy: ClassVar[str]
+    uses_features: ClassVar[bool] = True
 
     def begin(self, setting: Setting) -> None:
         """Load the exported head; nothing is remembered."""
@@ -126,7 +127,7 @@ class DeviceMethod(Method):
 
 def _settings(defaults: TrainingDefaults, strategy: str, setting: Setting) -> TrainingDefaults:
     """The strategy's own numbers with what the benchmark was asked for."""
-    asked = {"epochs": setting.epochs, "learning_rate": setting.learning_rate}
+    asked = {"epochs": setting.epochs, "learning_rate": setting.learning_rate, "batch_size": setting.batch_size}
     chosen = {name: value for name, value in asked.items() if value is not None}
     return replace(recommended_for(defaults, strategy), **chosen)  # type: ignore[arg-type]  # names and types are these
 

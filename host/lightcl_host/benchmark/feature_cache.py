@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -42,12 +43,17 @@ class FeatureCache:
         self._done: dict[str, NDArray[np.bool_]] = {}
         folder.mkdir(parents=True, exist_ok=True)
 
-    def of(self, part: Part) -> NDArray[np.uint8]:
-        """uint8 features of a part's images, shape ``(n, *feature_shape)``."""
-        features, done = self._open(part.store)
+    def extract(self, part: Part) -> None:
+        """Extract what is not there yet of a part's images."""
+        _, done = self._open(part.store)
         missing = part.positions[~done[part.positions]]
         if len(missing):
             self._extract(part.store, missing)
+
+    def of(self, part: Part) -> NDArray[np.uint8]:
+        """uint8 features of a part's images, shape ``(n, *feature_shape)``; extracted where they are missing."""
+        self.extract(part)
+        features, _ = self._open(part.store)
         return np.asarray(features[part.positions])
 
     def _open(self, store: str) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
@@ -67,9 +73,10 @@ class FeatureCache:
         return self._maps[store], self._done[store]
 
     def _key(self, store: str) -> str:
-        """Equal for the same trunk over the same images."""
+        """Equal for the same trunk over the same images, stored on the same scale."""
         dataset = self._datasets[store]
-        digest = hashlib.sha256(f"{self._bundle.sha256(TRUNK)} {len(dataset)} {dataset.classes}".encode())
+        feature = asdict(self._bundle.manifest.feature)
+        digest = hashlib.sha256(f"{self._bundle.sha256(TRUNK)} {feature} {len(dataset)} {dataset.classes}".encode())
         digest.update(np.ascontiguousarray(dataset.labels, "<i8").tobytes())
         for index in range(0, len(dataset), max(1, len(dataset) // 1000)):
             digest.update(dataset.version(index))

@@ -8,6 +8,8 @@ from typing import Any
 from lightcl_edge.console import format_bytes, table
 
 FIGURES = ("class_incremental", "task_incremental", "forgetting", "backward_transfer", "forward_transfer")
+#: More classes than this are not printed.
+_MOST_CLASSES = 40
 
 
 def summarise(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -20,7 +22,8 @@ def summarise(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
         An entry a method, in the order of the records.
     """
     names = list(dict.fromkeys(record["method"] for record in records))
-    joint = [record["class_incremental"] for record in records if record["method"] == "joint"]
+    bound = next((name for name in ("joint", "joint_torch") if name in names), None)
+    joint = [record["class_incremental"] for record in records if record["method"] == bound]
     entries = []
     for name in names:
         runs = [record for record in records if record["method"] == name]
@@ -60,7 +63,7 @@ def render(document: dict[str, Any]) -> str:
     Returns:
         Text.
     """
-    header = ["method", "class-incr. %", "below joint", "task-incr. %", "forgetting", "backward", "forward", "memory"]
+    header = ["method", "class-incr. %", "below joint", "task-incr. %", "forgetting", "backward", "forward", "buffer"]
     rows = [
         [
             entry["method"],
@@ -71,10 +74,6 @@ def render(document: dict[str, Any]) -> str:
         ]
         for entry in document["methods"]
     ]
-    classes = list(document["methods"][0]["per_class"])
-    of_class = [
-        [name, *(f"{100 * entry['per_class'][name]['mean']:.1f}" for entry in document["methods"])] for name in classes
-    ]
     about = document["setting"]
     tested = "validation images (of the training set)" if about["validation"] else "test images"
     lines = [
@@ -83,10 +82,59 @@ def render(document: dict[str, Any]) -> str:
         "",
         table(rows, header),
         "",
-        "accuracy of each class after the last task, class-incremental, in per cent",
+        costs_table(document),
         "",
-        table(of_class, ["class", *(entry["method"] for entry in document["methods"])]),
+        _class_table(document["methods"]),
         "",
-        f"report: {document['report']}",
+        f"report: {document['report']}, {document['page']}",
     ]
     return "\n".join(lines)
+
+
+def _class_table(methods: list[dict[str, Any]]) -> str:
+    """Accuracy of each class, where they are few enough to be read."""
+    classes = list(methods[0]["per_class"])
+    if len(classes) > _MOST_CLASSES:
+        return f"accuracy of each of the {len(classes)} classes: in the report"
+    rows = [[name, *(f"{100 * entry['per_class'][name]['mean']:.1f}" for entry in methods)] for name in classes]
+    drawn = table(rows, ["class", *(entry["method"] for entry in methods)])
+    return f"accuracy of each class after the last task, class-incremental, in per cent\n\n{drawn}"
+
+
+def costs_table(document: dict[str, Any]) -> str:
+    """Operations and memory of every method; the header says where each figure comes from.
+
+    Args:
+        document: of ``lightcl-host benchmark``.
+
+    Returns:
+        Text.
+    """
+    header = ["method", "peak memory, measured", "memory, calculated", "the paper's, published"]
+    header += ["operations, calculated", "the paper's, published"]
+    rows = [_costs(entry) for entry in document["methods"]]
+    lines = [table(rows, header)]
+    if document["not_calculated"]:
+        lines.append(f"not calculated: {document['not_calculated']}")
+    ways: dict[str, list[str]] = {}
+    for entry in document["methods"]:
+        ways.setdefault(entry["measured_by"], []).append(entry["method"])
+    lines += [f"{', '.join(names)}: {way}" for way, names in ways.items()]
+    return "\n".join(lines)
+
+
+def _costs(entry: dict[str, Any]) -> list[str]:
+    published = entry["published"] or {}
+    memory, operations = published.get("memory_mib"), published.get("peta_operations")
+    return [
+        entry["method"],
+        _bytes(entry["measured_peak_bytes"]),
+        _bytes(entry["calculated_memory_bytes"]),
+        "" if memory is None else f"{memory:g} MiB",
+        "" if entry["calculated_operations"] is None else f"{entry['calculated_operations']:.3g}",
+        "" if operations is None else f"{operations * 1e15:.3g}",
+    ]
+
+
+def _bytes(value: int | None) -> str:
+    return "" if value is None else format_bytes(value)

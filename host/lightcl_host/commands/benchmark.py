@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -11,7 +12,7 @@ from lightcl_edge.errors import UsageError
 from lightcl_host.commands.arguments import add_model_arguments
 
 if TYPE_CHECKING:
-    from lightcl_host.benchmark.runner import BenchmarkOptions
+    from lightcl_host.benchmark.options import BenchmarkOptions
 
 
 class BenchmarkCommand(Command):
@@ -21,6 +22,12 @@ class BenchmarkCommand(Command):
     after each task all test images are classified, among all classes seen so far (class-incremental) and among those
     of their own task (task-incremental). joint is given all tasks at once: the upper bound. Features are extracted
     once; a run that is there already is not repeated, so that the same command goes on after an interruption.
+
+    Each run is a process of its own, --jobs of them at a time. Beside accuracies there are the operations and the
+    memory that the LightCL paper's formulas give (calculated), its own figures where the data are the paper's
+    (published), and the peak of the whole process (measured): of a baseline's run itself; of the device's strategies
+    that of lightcl-edge train on images of the same tasks. Writes benchmark.json and report.html, one file that needs
+    nothing else.
 
     Test images are the source's own test split (cifar10:FOLDER, tinyimagenet:FOLDER, digits) or --test-data; of other
     data, every fifth image of a class. --validation tests on every fifth training image instead: use it to choose
@@ -59,32 +66,35 @@ class BenchmarkCommand(Command):
         parser.add_argument("--trunk-dtype", default="auto", metavar="TYPE", help="of the bundle that is exported")
         parser.add_argument("--engine", choices=("auto", "ort", "torch"), default="auto", help="default: auto")
         parser.add_argument("--threads", type=int, metavar="N", help="processors to use (default: all)")
+        parser.add_argument(
+            "--torch-device",
+            choices=("auto", "cpu", "cuda"),
+            default="auto",
+            help="of the methods in PyTorch (default auto: CUDA where torch sees it)",
+        )
+        parser.add_argument("--jobs", type=int, default=1, metavar="N", help="runs at a time (default 1)")
+        parser.add_argument(
+            "--no-memory",
+            action="store_true",
+            help="leave out measuring the device's strategies with lightcl-edge train",
+        )
         parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of results")
 
     def run(self, args: argparse.Namespace) -> Document:
         """See :class:`Command`."""
         import json
-        from dataclasses import asdict
 
-        from lightcl_host.benchmark.report import summarise
-        from lightcl_host.benchmark.runner import run_benchmark
+        from lightcl_edge.durable import replace_durably
+        from lightcl_host.benchmark.document import make_document
+        from lightcl_host.benchmark.runner import benchmark_bundle, run_benchmark
+        from lightcl_profiler.render_benchmark import render_benchmark
 
         options = _options(args)
-        records = run_benchmark(options, args.progress)
-        setting = {
-            **asdict(options.data),
-            "model": options.source.model,
-            "weights": options.source.weights,
-            "image_size": options.source.image_size,
-            "training_images": records[0]["training_images"],
-            "test_images": records[0]["test_images"],
-            "buffer_bytes": options.buffer_bytes,
-            "seeds": options.seeds,
-            "engine": options.engine,
-        }
-        path = options.out / "benchmark.json"
-        document = {"methods": summarise(records), "setting": setting, "report": str(path)}
-        path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        bundle = benchmark_bundle(options, args.progress)
+        records = run_benchmark(options, bundle, args.progress)
+        document = make_document(options, bundle, records, command_line(args), args.progress)
+        replace_durably(options.out / "benchmark.json", (json.dumps(document, indent=1) + "\n").encode())
+        replace_durably(options.out / "report.html", render_benchmark(document).encode())
         return document
 
     def render(self, document: Document) -> str:
@@ -108,10 +118,10 @@ def _options(args: argparse.Namespace) -> BenchmarkOptions:
     """
     from lightcl_host.benchmark.data import DataOptions
     from lightcl_host.benchmark.methods import parse_methods
-    from lightcl_host.benchmark.runner import BenchmarkOptions
+    from lightcl_host.benchmark.options import BenchmarkOptions
     from lightcl_host.commands.options import source_options
 
-    for name in ("tasks", "images_per_class", "test_images_per_class", "epochs", "batch_size", "threads"):
+    for name in ("tasks", "images_per_class", "test_images_per_class", "epochs", "batch_size", "threads", "jobs"):
         value = getattr(args, name)
         if value is not None and value < 1:
             raise UsageError(f"--{name.replace('_', '-')} {value}; expected 1 or more")
@@ -135,7 +145,32 @@ def _options(args: argparse.Namespace) -> BenchmarkOptions:
         threads=args.threads,
         engine=args.engine,
         out=args.out,
+        torch_device=args.torch_device,
+        jobs=args.jobs,
+        measure_memory=not args.no_memory,
     )
+
+
+def command_line(args: argparse.Namespace) -> str:
+    """The command that repeats this benchmark, every option spelt out.
+
+    Args:
+        args: parsed arguments.
+
+    Returns:
+        For a shell.
+    """
+    options = "model weights image_size mean std seed methods data test_data validation tasks images_per_class "
+    options += "test_images_per_class buffer epochs learning_rate batch_size seeds bundle cut trunk_dtype engine "
+    options += "threads torch_device jobs no_memory out"
+    words = ["lightcl-host", "benchmark"]
+    for name in options.split():
+        value, option = getattr(args, name), f"--{name.replace('_', '-')}"
+        if value is True:
+            words.append(option)
+        elif value is not None and value is not False:
+            words += [option, str(value)]
+    return shlex.join(words)
 
 
 def _seeds(text: str) -> list[int]:

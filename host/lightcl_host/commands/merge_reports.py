@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from lightcl_edge.console import Command, Document, format_bytes, table
 from lightcl_edge.durable import replace_durably
-from lightcl_edge.errors import DataError
+from lightcl_edge.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from lightcl_profiler.record import Report
@@ -20,7 +20,7 @@ class ReportCommand(Command):
 
     REPORT is a report.json of lightcl-edge profile, or the folder it is in. The page has the paper's table beside what
     every board measured, memory over time, and with --benchmark the accuracy after each task and against peak memory.
-    It is one file that refers to nothing outside itself.
+    --benchmark alone draws the benchmark's own page again. It is one file that refers to nothing outside itself.
     """
 
     name: ClassVar[str] = "report"
@@ -29,7 +29,7 @@ class ReportCommand(Command):
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """See :class:`Command`."""
         parser.add_argument(
-            "reports", nargs="+", type=Path, metavar="REPORT", help="report.json of a board, or its folder"
+            "reports", nargs="*", type=Path, metavar="REPORT", help="report.json of a board, or its folder"
         )
         parser.add_argument("--benchmark", type=Path, metavar="FILE", help="benchmark.json of lightcl-host benchmark")
         parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the page to write")
@@ -39,6 +39,8 @@ class ReportCommand(Command):
         from lightcl_profiler.accuracy import read_benchmark
         from lightcl_profiler.render_boards import render_boards
 
+        if not args.reports:
+            return _benchmark_alone(args.benchmark, args.out)
         reports = [_read(path) for path in args.reports]
         models = list(dict.fromkeys(report.work.model for report in reports))
         if len(models) > 1:
@@ -57,12 +59,31 @@ class ReportCommand(Command):
     def render(self, document: Document) -> str:
         """See :class:`Command`."""
         boards = document["boards"]
+        if not boards:
+            return f"wrote {document['out']}"
         methods = list(dict.fromkeys(method for board in boards for method in board["peaks"]))
         rows = [
             [method, *(format_bytes(b["peaks"][method]) if method in b["peaks"] else "not run" for b in boards)]
             for method in methods
         ]
         return f"{table(rows, ['peak memory', *(board['board'] for board in boards)])}\n\nwrote {document['out']}"
+
+
+def _benchmark_alone(path: Path | None, out: Path) -> Document:
+    """The page of a benchmark without any board."""
+    from lightcl_profiler.accuracy import read_benchmark
+    from lightcl_profiler.render_benchmark import render_benchmark
+
+    if path is None:
+        raise UsageError("found neither a REPORT nor --benchmark; expected at least one of them")
+    read_benchmark(path)
+    document = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        drawn = render_benchmark(document)
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{path} is no benchmark ({error!r}); expected benchmark.json of this version") from error
+    replace_durably(out, drawn.encode())
+    return {"out": str(out), "model": document["setting"]["model"], "boards": []}
 
 
 def _read(path: Path) -> Report:

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from lightcl_edge.errors import NoEngineError, UsageError
+from lightcl_edge.errors import NoEngineError
 from lightcl_edge.memory import PhaseMeter
 from lightcl_profiler.baselines import BASELINES
 from lightcl_profiler.methods.contract import Job, Method, Outcome, outcome
+from lightcl_profiler.torch_device import torch_device
 
 if TYPE_CHECKING:
     import torch
@@ -58,7 +59,7 @@ class BaselineMethod(Method):
         from lightcl_profiler.baselines.learning import learn_task
 
         torch.manual_seed(job.seed)
-        device = _device(job.device)
+        device = torch_device(job.device)
         kind = load_baseline(job.method)
         with meter.phase("load"):
             images, classes, info = load_tasks(job, device, together=kind.joint)
@@ -72,16 +73,6 @@ class BaselineMethod(Method):
         notes = [origin, f"on {device}", f"{info.height} x {info.width} pixels"]
         found = outcome(sum(len(task.labels) for task in images), loss, notes)
         return replace(found, calculated_bytes=calculated)
-
-
-def _device(asked: str) -> str:
-    """Where torch works: CUDA when it is there, unless the job says otherwise."""
-    import torch
-
-    available = torch.cuda.is_available()
-    if asked == "cuda" and not available:
-        raise UsageError("found --device cuda, but this torch sees no CUDA device; use --device cpu")
-    return "cuda" if available and asked != "cpu" else "cpu"
 
 
 def _calculated(job: Job, baseline: Baseline, images: Images) -> int | None:

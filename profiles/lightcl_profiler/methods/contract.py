@@ -31,6 +31,8 @@ class Job:
         buffer_samples: images a method may remember.
         device: ``auto``, ``cpu`` or ``cuda``, of the baselines.
         memory_budget_bytes: of the trainer's own plan; None for what the machine has.
+        strategy: of ``lightcl-edge train``.
+        buffer_bytes: the most its feature buffer may hold; None for the default.
     """
 
     method: str
@@ -47,6 +49,8 @@ class Job:
     buffer_samples: int = 15
     device: str = "auto"
     memory_budget_bytes: int | None = None
+    strategy: str = "lightcl"
+    buffer_bytes: int | None = None
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from lightcl_edge.memory import PhaseMeter
 from lightcl_profiler.methods.contract import Job, Method, Outcome, outcome
+
+if TYPE_CHECKING:
+    from lightcl_edge.trainer import TrainOptions
 
 
 class LightClMethod(Method):
@@ -27,26 +31,52 @@ class LightClMethod(Method):
     def run(self, job: Job, meter: PhaseMeter) -> Outcome:
         """Train the tasks into a fresh state."""
         from lightcl_edge.console import Progress
-        from lightcl_edge.trainer import TrainOptions, train
+        from lightcl_edge.trainer import train
 
         images, loss, engines = 0, 0.0, set()
         for data in job.tasks:
-            options = TrainOptions(
-                bundle=Path(job.bundle),
-                state=Path(job.scratch) / "state",
-                data=data,
-                strategy="lightcl",
-                engine=job.engine,
-                epochs=job.epochs,
-                batch_size=job.batch_size,
-                learning_rate=job.learning_rate,
-                pattern_samples=job.buffer_samples,
-                seed=job.seed,
-                threads=job.threads,
-                memory_budget_bytes=job.memory_budget_bytes,
-            )
-            document = train(options, meter, Progress(quiet=True))
+            document = train(self.options(job, data), meter, Progress(quiet=True))
             images += int(document["images"])
-            loss = float(document["loss"])
+            loss = float(document["loss"] or 0.0)
             engines.add(str(document["engine"]))
         return outcome(images, loss, [f"engine {' and '.join(sorted(engines))}"])
+
+    def options(self, job: Job, data: str) -> TrainOptions:
+        """What ``lightcl-edge train`` is asked for; whatever it forgets is committed, for memory is what is measured.
+
+        Args:
+            job: what to learn, and how.
+            data: of one task.
+
+        Returns:
+            The trainer's options.
+        """
+        from lightcl_edge.trainer import TrainOptions
+
+        return TrainOptions(
+            bundle=Path(job.bundle),
+            state=Path(job.scratch) / "state",
+            data=data,
+            strategy=job.strategy,
+            engine=job.engine,
+            epochs=job.epochs,
+            batch_size=job.batch_size,
+            learning_rate=job.learning_rate,
+            pattern_samples=job.buffer_samples,
+            seed=job.seed,
+            threads=job.threads,
+            memory_budget_bytes=job.memory_budget_bytes,
+            max_forgetting=1.0,
+        )
+
+
+class StrategyMethod(LightClMethod):
+    """``lightcl-edge train`` with any strategy and that strategy's own numbers."""
+
+    title: ClassVar[str] = "lightcl-edge train with a strategy of the device"
+
+    def options(self, job: Job, data: str) -> TrainOptions:
+        """See :meth:`LightClMethod.options`; rate and patterns are the strategy's own."""
+        buffer = None if job.buffer_bytes is None else f"{job.buffer_bytes}B"
+        asked = super().options(job, data)
+        return replace(asked, learning_rate=None, pattern_samples=None, buffer_size=buffer)

@@ -1,8 +1,9 @@
-"""Was the machine itself when it was measured? Clock, temperature and throttling, as far as the kernel tells."""
+"""Is the board too hot, or short of power? Clock, temperature and throttling, as far as kernel and firmware tell."""
 
 from __future__ import annotations
 
 import re
+import subprocess
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,13 @@ _PI_FLAGS = {
 }
 
 
+#: Of these, what heat does; a pause helps.
+_HEAT = (_PI_FLAGS[1], _PI_FLAGS[2], _PI_FLAGS[3])
+#: A cooling device of the kernel that lowers the processors' clock (Jetson and others), while it does.
+_KERNEL_COOLING = "clock lowered by the kernel now"
+_VCGENCMD_SECONDS = 2.0
+
+
 @dataclass(frozen=True)
 class Health:
     """One look.
@@ -28,13 +36,24 @@ class Health:
         clock_hz: of the fastest processor right now.
         temperature_celsius: of the hottest sensor.
         throttle_events: how often processors were slowed down since the start of the machine (x86).
-        throttled: what a Raspberry Pi's firmware says, ``no`` when all is well.
+        throttled: what a Raspberry Pi's firmware says, and whether the kernel's thermal governor holds the clock down;
+            ``no`` when all is well, None where nobody tells.
     """
 
     clock_hz: int | None
     temperature_celsius: float | None
     throttle_events: int | None
     throttled: str | None
+
+    @property
+    def known(self) -> bool:
+        """Whether anything here tells of heat."""
+        return any(each is not None for each in (self.temperature_celsius, self.throttle_events, self.throttled))
+
+    @property
+    def held_back(self) -> bool:
+        """Whether heat slows the board at this moment."""
+        return any(words in (self.throttled or "") for words in (*_HEAT, _KERNEL_COOLING))
 
 
 def look(root: Path = Path("/")) -> Health:
@@ -50,12 +69,11 @@ def look(root: Path = Path("/")) -> Health:
     clocks = [1000 * value for value in _numbers(cpus, "cpu[0-9]*/cpufreq/scaling_cur_freq")] or _cpuinfo_clocks(root)
     degrees = [value / 1000 for value in _numbers(root / "sys/class/thermal", "thermal_zone*/temp")]
     events = _numbers(cpus, "cpu[0-9]*/thermal_throttle/core_throttle_count")
-    words = _texts(root / "sys/devices/platform", "soc*/soc*firmware/get_throttled")
     return Health(
         clock_hz=max(clocks, default=None),
         temperature_celsius=round(max(degrees), 1) if degrees else None,
         throttle_events=sum(events) if events else None,
-        throttled=_pi_words(words[0]) if words else None,
+        throttled=_throttled(root),
     )
 
 
@@ -73,6 +91,39 @@ def slowed_down(before: Health | None, after: Health | None) -> bool:
         return False
     counted = (after.throttle_events or 0) > (before.throttle_events or 0)
     return counted or after.throttled not in (None, "no", before.throttled)
+
+
+def _throttled(root: Path) -> str | None:
+    """Firmware (its file, else the program that asks it) and kernel."""
+    files = _texts(root / "sys/devices/platform", "soc*/soc*firmware/get_throttled")
+    word = files[0] if files else _ask_firmware(root)
+    found = [] if word is None else [_pi_words(word)]
+    states = _cooling_states(root / "sys/class/thermal")
+    if states:
+        found.append(_KERNEL_COOLING if any(states) else "no")
+    said = [words for words in found if words != "no"]
+    return ", ".join(said) or ("no" if found else None)
+
+
+def _ask_firmware(root: Path) -> str | None:
+    """``vcgencmd get_throttled``, on Raspberry Pis whose kernel has no file for it; it needs the group video."""
+    if "Raspberry Pi" not in "".join(_texts(root / "proc/device-tree", "model")):
+        return None
+    with suppress(OSError, subprocess.SubprocessError):
+        done = subprocess.run(
+            ["vcgencmd", "get_throttled"], capture_output=True, text=True, timeout=_VCGENCMD_SECONDS, check=True
+        )
+        return done.stdout.strip().partition("=")[2] or None
+    return None
+
+
+def _cooling_states(folder: Path) -> list[int]:
+    """How far each cooling device that lowers processors' clocks does so; 0: not at all."""
+    states = []
+    for device in sorted(folder.glob("cooling_device*")):
+        if any("cpufreq" in text for text in _texts(device, "type")):
+            states += _numbers(device, "cur_state")
+    return states
 
 
 def _texts(folder: Path, pattern: str) -> list[str]:

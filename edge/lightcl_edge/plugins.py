@@ -1,0 +1,44 @@
+"""Entry points of installed packages, read without ``importlib.metadata``, which costs 20 ms and 4 MiB."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+
+def entry_points(group: str) -> dict[str, str]:
+    """What installed packages offer under a name.
+
+    Args:
+        group: of the entry points.
+
+    Returns:
+        Name -> ``module:object``. The first package on the path counts. Packages in zip files are found by
+        ``importlib.metadata``, which is asked when no folder has any.
+    """
+    found: dict[str, str] = {}
+    for place in dict.fromkeys(sys.path):
+        for path in sorted(Path(place or ".").glob("*.dist-info/entry_points.txt")):
+            for name, target in _read(path, group).items():
+                found.setdefault(name, target)
+    if not found:
+        from importlib import metadata
+
+        return {entry.name: entry.value for entry in metadata.entry_points(group=group)}
+    return found
+
+
+def _read(path: Path, group: str) -> dict[str, str]:
+    """One file: sections in brackets, ``name = module:object`` lines."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return {}
+    found, inside = {}, False
+    for line in map(str.strip, lines):
+        if line.startswith("["):
+            inside = line == f"[{group}]"
+        elif inside and "=" in line and not line.startswith("#"):
+            name, _, target = line.partition("=")
+            found[name.strip()] = target.split("[")[0].strip()
+    return found

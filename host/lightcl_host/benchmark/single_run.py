@@ -1,0 +1,105 @@
+"""One method with one seed: all tasks, each followed by a look at all test images."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from lightcl_edge.bundle import Bundle
+from lightcl_edge.console import Progress
+from lightcl_host.benchmark.contract import Method, Setting
+from lightcl_host.benchmark.data import BenchmarkData
+from lightcl_host.benchmark.feature_cache import FeatureCache
+from lightcl_host.benchmark.methods import make_method
+from lightcl_host.benchmark.metrics import Matrix, forward_transfer, measure, transfers
+from lightcl_host.benchmark.options import BenchmarkOptions
+
+
+def run_single(options: BenchmarkOptions, bundle_path: Path, name: str, seed: int, note: Callable[[str], None]) -> Any:
+    """Run a method.
+
+    Args:
+        options: of the benchmark.
+        bundle_path: the bundle to use.
+        name: of the method.
+        seed: of everything random.
+        note: tells the person who waits.
+
+    Returns:
+        The run's record, ready for JSON.
+    """
+    data, bundle = BenchmarkData(options.data), Bundle.open(bundle_path)
+    features = FeatureCache(options.features, bundle, data.datasets, options.threads, Progress(quiet=True))
+    scratch = options.out / "scratch" / f"{name}-{seed}"
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(parents=True)
+    method = make_method(name)
+    setting = Setting(
+        source=options.source,
+        bundle=bundle,
+        classes=data.classes,
+        tasks=options.data.tasks,
+        features=features,
+        buffer_bytes=options.buffer_bytes,
+        epochs=options.epochs,
+        batch_size=options.batch_size,
+        learning_rate=options.learning_rate,
+        seed=seed,
+        threads=options.threads,
+        engine=options.engine,
+        torch_device=options.torch_device,
+        scratch=scratch,
+        note=note,
+    )
+    try:
+        method.begin(setting)
+        return {"method": name, "title": method.title, "seed": seed, **_learn(method, data, seed)}
+    finally:
+        method.close()
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _learn(method: Method, data: BenchmarkData, seed: int) -> dict[str, Any]:
+    """All tasks, each followed by a look at all test images."""
+    test, tasks = data.test(), data.tasks(seed)
+    parts = [data.everything(seed)] if method.all_at_once else tasks
+    class_matrix: Matrix = []
+    task_matrix: Matrix = []
+    per_class: list[float] = []
+    seconds = 0.0
+    for place, part in enumerate(parts):
+        started = time.monotonic()
+        method.learn(part)
+        seconds += time.monotonic() - started
+        seen = len(tasks) if method.all_at_once else place + 1
+        found = measure(method.scores(test), test.labels, data.task_classes, seen)
+        class_matrix.append(found.class_incremental)
+        task_matrix.append(found.task_incremental)
+        per_class = found.per_class
+    forgetting, backward = transfers(class_matrix)
+    chance = [1 / len(rows) for rows in data.task_classes]
+    return {
+        "class_incremental": _mean(class_matrix[-1], data, test.labels),
+        "task_incremental": _mean(task_matrix[-1], data, test.labels),
+        "forgetting": forgetting,
+        "backward_transfer": backward,
+        "forward_transfer": None if method.all_at_once else forward_transfer(task_matrix, chance),
+        "class_incremental_matrix": class_matrix,
+        "task_incremental_matrix": task_matrix,
+        "per_class": dict(zip(data.classes, per_class, strict=True)),
+        "training_images": sum(len(part.images) for part in parts),
+        "task_images": [len(part.images) for part in parts],
+        "test_images": len(test),
+        "learning_seconds": seconds,
+        **asdict(method.facts()),
+    }
+
+
+def _mean(accuracies: Sequence[float], data: BenchmarkData, labels: Any) -> float:
+    """Over all test images: tasks count by their images."""
+    counts = [sum(int((labels == row).sum()) for row in rows) for rows in data.task_classes]
+    return sum(share * count for share, count in zip(accuracies, counts, strict=True)) / sum(counts)

@@ -1,0 +1,128 @@
+"""One command of ``lightcl-edge`` inside a memory control group, and how it ended."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lightcl_edge.allowance import RESERVE_BYTES
+from lightcl_edge.console import format_bytes
+from lightcl_edge.errors import ExitCode
+from lightcl_profiler.memory_group import MemoryGroup
+
+COMPLETED, REFUSED, KILLED, FAILED = "completed", "refused", "killed", "failed"
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A run under a limit.
+
+    Attributes:
+        bundle: its name.
+        run: what was run.
+        engine: that trained.
+        limit_bytes: of the control group, swap off.
+        allowed_bytes: the most its plan was allowed to need, as it was told there; None when it never came to that.
+        plan_bytes: predicted peak; None when it never came to a plan.
+        outcome: ``completed``, ``refused``, ``killed`` or ``failed``.
+        exit_code: of the process; negative: the signal.
+        message: of the error.
+        kills: processes of the group that the kernel ended; None where it keeps no count.
+        group_peak_bytes: the most the group held, file pages included: it may reach the limit without harm.
+        peak_rss_bytes: as ``train`` itself measured it; None for others.
+        seconds: from start to end.
+    """
+
+    bundle: str
+    run: str
+    engine: str
+    limit_bytes: int
+    allowed_bytes: int | None
+    plan_bytes: int | None
+    outcome: str
+    exit_code: int
+    message: str | None
+    kills: int | None
+    group_peak_bytes: int | None
+    peak_rss_bytes: int | None
+    seconds: float
+
+    @property
+    def as_planned(self) -> bool:
+        """It completed where the plan is within the limit, or was refused where it is not, with both figures."""
+        if self.kills or self.plan_bytes is None or self.allowed_bytes is None:
+            return False
+        reserved = self.allowed_bytes <= self.limit_bytes - RESERVE_BYTES
+        return reserved and self.outcome == (COMPLETED if self.plan_bytes <= self.allowed_bytes else REFUSED)
+
+    def line(self) -> str:
+        """For the person who waits."""
+        plan = "" if self.plan_bytes is None else f", plan {format_bytes(self.plan_bytes)}"
+        about = f"{self.bundle} {self.run} {self.engine} in {format_bytes(self.limit_bytes)}{plan}"
+        return f"{about}: {self.outcome}" + ("" if self.as_planned else f" (not as planned: {self.message})")
+
+
+def run_limited(words: Sequence[str], limit_bytes: int, bundle: str, run: str, engine: str) -> Attempt:
+    """Run ``lightcl-edge`` with these words.
+
+    Args:
+        words: command and options; ``--json`` is added.
+        limit_bytes: of the group.
+        bundle: its name, for the record.
+        run: what it is, for the record.
+        engine: for the record.
+
+    Returns:
+        How it ended.
+
+    Raises:
+        NoGroupError: when no group can be made.
+    """
+    group = MemoryGroup(limit_bytes)
+    started = time.monotonic()
+    try:
+        command = group.command([sys.executable, "-m", "lightcl_edge", *words, "--json", "--quiet"])
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        seconds = round(time.monotonic() - started, 2)
+        kills, peak = group.kills(), group.peak_bytes()
+    finally:
+        group.close()
+    document = _document(done.stdout)
+    error = document.get("error", {})
+    told = error or document
+    return Attempt(
+        bundle=bundle,
+        run=run,
+        engine=engine,
+        limit_bytes=limit_bytes,
+        allowed_bytes=told.get("allowed_bytes"),
+        plan_bytes=told.get("plan", {}).get("peak_bytes"),
+        outcome=_outcome(done.returncode, bool(kills), told),
+        exit_code=done.returncode,
+        message=error.get("message") or (done.stderr.strip()[-300:] or None if done.returncode else None),
+        kills=kills,
+        group_peak_bytes=peak,
+        peak_rss_bytes=document.get("peak_rss_bytes"),
+        seconds=seconds,
+    )
+
+
+def _document(text: str) -> dict[str, Any]:
+    try:
+        document = json.loads(text)
+    except ValueError:
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def _outcome(status: int, killed: bool, told: dict[str, Any]) -> str:
+    if killed or status < 0:
+        return KILLED
+    if status == ExitCode.DONE:
+        return COMPLETED
+    return REFUSED if status == ExitCode.DOES_NOT_FIT and "plan" in told else FAILED

@@ -1,0 +1,180 @@
+"""``python -m lightcl_profiler.limits BUNDLE...``: training and predicting under limits that the kernel enforces.
+
+For every bundle, engine and limit: what the plan says fits must complete, what does not must be refused before it
+starts with exit code 5, and nothing may be killed. ``make test-limits`` runs it for four bundles.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from lightcl_edge.allowance import RESERVE_BYTES
+from lightcl_edge.console import Command, Document, format_bytes, parse_bytes, run_program, table
+from lightcl_edge.errors import ExitCode, UsageError
+from lightcl_edge.machine import describe_machine
+from lightcl_profiler.limited_run import Attempt, run_limited
+from lightcl_profiler.memory_group import MemoryGroup, NoGroupError
+from lightcl_profiler.photos import make_photos
+
+LIMITS = ("416MiB", "256MiB", "160MiB")
+ENGINES = ("ort", "torch")
+#: Two tasks: the second has a memory of the first, and patterns to hold.
+TASKS = (("apple", "bolt"), ("cup", "die"))
+STRATEGIES = ("replay", "lightcl")
+_PHOTOS, _PREDICTED = 12, 16
+#: A process is not of the same size each time it plans.
+_JITTER_BYTES = 2 * 2**20
+
+
+class LimitsCommand(Command):
+    """Train two tasks and predict inside memory control groups, and compare with what the plan said.
+
+    Images are 12-megapixel JPEG files, as a camera writes them. Each run is a process of its own in a group of its own,
+    swap off. After the limits given, each is tried under the tightest one that its plan allows. The exit code is 0 when
+    every run that the plan allows completed, every other one was refused with exit code 5, and none was killed; else 5.
+    """
+
+    name = "limits"
+    example = "python -m lightcl_profiler.limits bundle --limit 160MiB --out limits.json"
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Bundles, limits, engines."""
+        parser.add_argument("bundles", nargs="+", type=Path, metavar="BUNDLE", help="folder or .lclb file")
+        parser.add_argument(
+            "--limit",
+            action="append",
+            metavar="SIZE",
+            help=f"may be given several times (default: {', '.join(LIMITS)})",
+        )
+        parser.add_argument("--engine", choices=(*ENGINES, "all"), default="all", help="default: all")
+        parser.add_argument("--strategy", choices=STRATEGIES, action="append", help="default: both")
+        parser.add_argument("--out", type=Path, metavar="FILE", help="also write the result here")
+
+    def run(self, args: argparse.Namespace) -> Document:
+        """Try everything."""
+        limits = [parse_bytes(text) for text in args.limit or LIMITS]
+        engines = ENGINES if args.engine == "all" else (args.engine,)
+        _refuse_without_groups()
+        attempts: list[Attempt] = []
+        with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:  # a disk: memory of a tmpfs would be charged too
+            scratch = Path(folder)
+            photos = [make_photos(scratch / f"task-{at}", names, _PHOTOS, at) for at, names in enumerate(TASKS)]
+            for bundle in args.bundles:
+                runs = _Runs(bundle, limits, photos, scratch)
+                each = [runs.train(engine, strategy) for engine in engines for strategy in args.strategy or STRATEGIES]
+                for found in itertools.chain(*each, runs.predict()):
+                    args.progress.note(found.line())
+                    attempts.append(found)
+        document: Document = {
+            "attempts": [asdict(each) for each in attempts],
+            "wrong": sum(not each.as_planned for each in attempts),
+            "killed": sum(each.kills or each.exit_code < 0 for each in attempts),
+            "reserve_bytes": RESERVE_BYTES,
+            "machine": asdict(describe_machine()),
+            "command": "make test-limits",
+        }
+        if args.out:
+            args.out.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        return document
+
+    def render(self, document: Document) -> str:
+        """A table, then the verdict."""
+        rows = [_row(Attempt(**each)) for each in document["attempts"]]
+        header = ["bundle", "run", "engine", "limit", "plan", "outcome", "group's peak", "RSS peak", "seconds"]
+        verdict = (
+            f"{len(rows)} runs, {document['killed']} killed, {document['wrong']} not as planned; the plan keeps "
+            f"{format_bytes(document['reserve_bytes'])} of every limit free"
+        )
+        return f"{table(rows, header)}\n\n{verdict}"
+
+    def exit_code(self, document: Document) -> ExitCode:
+        """5 when a run ended otherwise than planned."""
+        return ExitCode.DOES_NOT_FIT if document["wrong"] or document["killed"] else ExitCode.DONE
+
+
+def _refuse_without_groups() -> None:
+    """Nothing can be tried where no group can be made; say so before an hour of work."""
+    try:
+        MemoryGroup(2**30).close()
+    except NoGroupError as error:
+        raise UsageError(f"limits can't be tried here: {error}") from error
+
+
+class _Runs:
+    """All runs of a bundle.
+
+    Args:
+        bundle: where it is.
+        limits: of the control groups.
+        photos: a folder a task.
+        scratch: for states, on a disk.
+    """
+
+    def __init__(self, bundle: Path, limits: Sequence[int], photos: Sequence[Path], scratch: Path) -> None:
+        self._bundle, self._limits, self._photos, self._scratch = bundle, limits, photos, scratch
+        self._learned: Path | None = None
+
+    def train(self, engine: str, strategy: str) -> Iterator[Attempt]:
+        """Two tasks under each limit, then under the tightest that the plan allows."""
+        plans: list[int] = []
+        for limit in self._limits:
+            for found in self._tasks(engine, strategy, limit):
+                plans += [found.plan_bytes] if found.plan_bytes else []
+                yield found
+        if plans:
+            yield from self._tasks(engine, strategy, max(plans) + RESERVE_BYTES + _JITTER_BYTES)
+
+    def _tasks(self, engine: str, strategy: str, limit: int) -> Iterator[Attempt]:
+        state = self._scratch / f"{self._bundle.name}-{engine}-{strategy}-{limit}"
+        for number, data in enumerate(self._photos, 1):
+            words = ["train", "--bundle", str(self._bundle), "--state", str(state), "--data", str(data)]
+            words += ["--engine", engine, "--strategy", strategy, "--epochs", "1"]
+            found = run_limited(words, limit, self._bundle.name, f"{strategy}, task {number}", engine)
+            yield found
+            if found.exit_code:
+                return
+        self._learned = state
+
+    def predict(self) -> Iterator[Attempt]:
+        """A few photos under each limit, then under the tightest."""
+        if self._learned is None:
+            raise UsageError(
+                f"{self._bundle} can't be trained under any limit, so nothing can predict; give a larger one"
+            )
+        images = [str(path) for path in sorted(self._photos[0].rglob("*.jpg"))[:_PREDICTED]]
+        words, plans = ["predict", "--state", str(self._learned), *images], []
+        for limit in self._limits:
+            found = run_limited(words, limit, self._bundle.name, "predict", "ort")
+            plans += [found.plan_bytes] if found.plan_bytes else []
+            yield found
+        if plans:
+            tightest = max(plans) + RESERVE_BYTES + _JITTER_BYTES
+            yield run_limited(words, tightest, self._bundle.name, "predict", "ort")
+
+
+def _row(found: Attempt) -> list[str]:
+    peaks = [found.group_peak_bytes, found.peak_rss_bytes]
+    return [
+        *(found.bundle, found.run, found.engine, format_bytes(found.limit_bytes)),
+        format_bytes(found.plan_bytes) if found.plan_bytes else "",
+        found.outcome + ("" if found.as_planned else " (not as planned)"),
+        *("" if each is None else format_bytes(each) for each in peaks),
+        f"{found.seconds:.1f}",
+    ]
+
+
+def main() -> int:
+    """Run as a program of one command."""
+    about = "Training and predicting under memory limits that the kernel enforces."
+    return run_program("lightcl-limits", about, lambda: [LimitsCommand()], ["limits", *sys.argv[1:]])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

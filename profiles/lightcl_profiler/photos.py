@@ -1,0 +1,35 @@
+"""Pictures as a camera writes them: 12 megapixels, JPEG. Their content is made up; their size is what matters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+#: What the cameras of these boards write.
+WIDTH, HEIGHT = 4056, 3040
+
+
+def make_photos(folder: Path, names: Sequence[str], count: int, seed: int) -> Path:
+    """Write class folders.
+
+    Args:
+        folder: where to.
+        names: of the classes.
+        count: photos a class.
+        seed: of their content.
+
+    Returns:
+        The folder.
+    """
+    rng = np.random.default_rng(seed)
+    for name in names:
+        (folder / name).mkdir(parents=True)
+        tone = rng.integers(40, 215, 3)
+        for number in range(count):
+            coarse = rng.normal(tone, 30, (HEIGHT // 40, WIDTH // 40, 3)).clip(0, 255).astype(np.uint8)
+            whole = Image.fromarray(coarse).resize((WIDTH, HEIGHT), Image.Resampling.BILINEAR)
+            whole.save(folder / name / f"{number:03}.jpg", quality=90)
+    return folder

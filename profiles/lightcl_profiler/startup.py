@@ -1,0 +1,98 @@
+"""``python -m lightcl_profiler.startup``: how long importing and ``--help`` take, beside a bare Python."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+
+from lightcl_edge.console import Command, Document, run_program, table
+from lightcl_edge.errors import ExitCode
+
+_PYTHON = [sys.executable, "-s", "-c"]
+_HELP = "import sys; sys.argv = ['lightcl-edge', '--help']; from lightcl_edge.cli import main; sys.exit(main())"
+#: What is measured, and the most milliseconds it may take (all but the interpreter's own start).
+CASES = {
+    "python": ([*_PYTHON, "pass"], None),
+    "import lightcl_edge": ([*_PYTHON, "import lightcl_edge"], 50.0),
+    "lightcl-edge --help": ([*_PYTHON, _HELP], 150.0),
+}
+
+
+class StartupCommand(Command):
+    """Time starting, the median of several processes that take turns.
+
+    ``import lightcl_edge`` is the time it adds to a bare Python; ``--help`` is from start to end. The exit code is 5
+    where one takes longer than it may (50 and 150 ms).
+    """
+
+    name = "startup"
+    example = "python -m lightcl_profiler.startup --runs 21"
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """How often."""
+        parser.add_argument("--runs", type=int, default=21, help="processes of each kind (default: 21)")
+
+    def run(self, args: argparse.Namespace) -> Document:
+        """Start them in turn."""
+        times: dict[str, list[float]] = {name: [] for name in CASES}
+        for _ in range(args.runs):
+            for name, (command, _) in CASES.items():
+                times[name].append(_milliseconds(command))
+        bare = _median(times["python"])
+        rows = []
+        for name, (_, most) in CASES.items():
+            found = _median(times[name])
+            counted = found - bare if name.startswith("import") else found
+            rows.append(
+                {
+                    "what": name,
+                    "milliseconds": round(found, 1),
+                    "ratio_to_python": round(found / bare, 2),
+                    "counted_milliseconds": round(counted, 1),
+                    "most_milliseconds": most,
+                    "within": most is None or counted <= most,
+                }
+            )
+        return {"startup": rows, "runs": args.runs}
+
+    def render(self, document: Document) -> str:
+        """A table."""
+        rows = [
+            [
+                each["what"],
+                f"{each['milliseconds']:.1f} ms",
+                f"{each['ratio_to_python']:.2f}",
+                "" if each["most_milliseconds"] is None else f"{each['counted_milliseconds']:.1f} ms",
+                "" if each["most_milliseconds"] is None else f"{each['most_milliseconds']:.0f} ms",
+            ]
+            for each in document["startup"]
+        ]
+        return table(rows, ["what", "median", "ratio to Python", "counted", "at most"])
+
+    def exit_code(self, document: Document) -> ExitCode:
+        """5 where something takes too long."""
+        return ExitCode.DONE if all(each["within"] for each in document["startup"]) else ExitCode.DOES_NOT_FIT
+
+
+def _milliseconds(command: Sequence[str]) -> float:
+    started = time.perf_counter()
+    subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
+    return 1000 * (time.perf_counter() - started)
+
+
+def _median(values: list[float]) -> float:
+    return sorted(values)[len(values) // 2]
+
+
+def main() -> int:
+    """Run as a program of one command."""
+    return run_program(
+        "lightcl-startup", "How long starting takes.", lambda: [StartupCommand()], ["startup", *sys.argv[1:]]
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,28 @@
+"""Where torch works."""
+
+from __future__ import annotations
+
+from lightcl_edge.errors import UsageError
+
+CHOICES = ("auto", "cpu", "cuda")
+
+
+def torch_device(asked: str, option: str = "--device") -> str:
+    """CUDA when it is there, unless the user says otherwise.
+
+    Args:
+        asked: ``auto``, ``cpu`` or ``cuda``.
+        option: its name for the message.
+
+    Returns:
+        ``cpu`` or ``cuda``.
+
+    Raises:
+        UsageError: when CUDA is asked for and not there.
+    """
+    import torch
+
+    available = torch.cuda.is_available()
+    if asked == "cuda" and not available:
+        raise UsageError(f"found {option} cuda, but this torch sees no CUDA device; use {option} cpu")
+    return "cuda" if available and asked != "cpu" else "cpu"

@@ -1,0 +1,78 @@
+"""Starting is fast because nothing heavy is imported before it is needed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+import lightcl_edge
+import lightcl_profiler
+from lightcl_edge import plugins
+from lightcl_profiler import startup
+
+ROOMS = [str(Path(package.__file__).parents[1]) for package in (lightcl_edge, lightcl_profiler)]
+HEAVY = ("numpy", "onnxruntime", "PIL", "psutil", "safetensors", "torch", "onnx", "importlib.metadata", "inspect")
+
+
+@pytest.mark.parametrize(
+    ("statement", "spared"),
+    [
+        ("import lightcl_edge", (*HEAVY, "typing", "argparse")),
+        ("main(['--help'])", HEAVY),
+        ("main(['--version'])", HEAVY),
+    ],
+)
+def test_help_imports_nothing_heavy(statement, spared):
+    prepare = "" if statement.startswith("import") else "from lightcl_edge.cli import main\n"
+    # -S: a development environment's own start imports half of the standard library
+    code = f"""
+import sys
+sys.path[:0] = {ROOMS!r}
+sys.path += {sys.path!r}
+before = set(sys.modules)
+{prepare}try: {statement}
+except SystemExit: pass
+print([name for name in {spared} if name in sys.modules and name not in before])
+"""
+    done = subprocess.run([sys.executable, "-S", "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_help_knows_the_commands_of_other_rooms():
+    command = [sys.executable, "-m", "lightcl_edge", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "profile" in done.stdout and "completion" in done.stdout
+
+
+@pytest.mark.parametrize("group", ["lightcl_edge.commands", "lightcl_edge.datasets", "console_scripts"])
+def test_entry_points_are_those_of_importlib(group):
+    known = {entry.name: entry.value for entry in metadata.entry_points(group=group)}
+    found = plugins.entry_points(group)
+    assert known and set(found) == set(known)
+    if group.startswith("lightcl"):
+        assert found == known
+
+
+def test_entry_points_survive_odd_files(tmp_path, monkeypatch):
+    for name, content in {
+        "a": b"[lightcl_edge.commands]\n# x = y:z\none = mod:One\n\n[other]\ntwo = m:T\n",
+        "b": b"\xff\xfe",
+        "c": b"[lightcl_edge.commands]\none = later:One\nthree = m.n:Three [extra]\nnothing\n",
+    }.items():
+        (tmp_path / f"{name}.dist-info").mkdir()
+        (tmp_path / f"{name}.dist-info" / "entry_points.txt").write_bytes(content)
+    monkeypatch.setattr(plugins.sys, "path", [str(tmp_path), str(tmp_path / "none")])
+    assert plugins.entry_points("lightcl_edge.commands") == {"one": "mod:One", "three": "m.n:Three"}
+
+
+def test_the_benchmark_prints_ratios(monkeypatch, capsys):
+    monkeypatch.setattr(startup.sys, "argv", ["startup", "--runs", "1", "--json"])
+    assert startup.main() in (0, 5)  # whether it is fast enough is for a machine that does nothing else
+    rows = json.loads(capsys.readouterr().out)["startup"]
+    assert [row["what"] for row in rows] == ["python", "import lightcl_edge", "lightcl-edge --help"]
+    assert rows[0]["ratio_to_python"] == 1.0 and rows[2]["milliseconds"] > 0

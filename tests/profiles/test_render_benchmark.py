@@ -1,0 +1,103 @@
+"""The page of a benchmark: every figure with where it comes from, and what is missing said."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from profile_samples import MIB
+
+from lightcl_host.cli import main
+from lightcl_profiler.charts import Box, Series, memory_chart, place_label
+from lightcl_profiler.render_benchmark import render_benchmark
+
+MATRIX = [[0.9, 0.0], [0.25, 0.75]]
+
+
+def entry(method: str, **more: Any) -> dict[str, Any]:
+    spread = {"mean": 0.5, "deviation": 0.02}
+    figures = ("class_incremental", "task_incremental", "forgetting", "backward_transfer", "forward_transfer")
+    return {
+        "method": method,
+        "title": f"the <{method}>",
+        "seeds": [0, 1],
+        **dict.fromkeys(figures, spread),
+        "per_class": {"cat": spread, "dog": spread},
+        "class_incremental_matrix": MATRIX,
+        "task_incremental_matrix": MATRIX,
+        "settings": {"epochs": 2, "paper": None},
+        **more,
+    }
+
+
+@pytest.fixture
+def document() -> dict[str, Any]:
+    published = {"memory_mib": 153.4, "class_incremental_percent": 34.21, "task_incremental_percent": None}
+    measured = {
+        "measured_peak_bytes": 520 * MIB,
+        "measured_by": "whole process",
+        "timeline": [[0.0, MIB], [1.5, 9 * MIB]],
+    }
+    calculated = {"calculated_memory_bytes": 153 * MIB, "calculated_operations": 123_000_000_000}
+    methods = [
+        entry("sgd", **measured, **calculated, published={**published, "peta_operations": 7.5}),
+        entry("joint", forgetting=None, class_incremental_matrix=[[0.6, 0.6]], task_incremental_matrix=[[0.6, 0.6]]),
+    ]
+    setting = {"model": "net", "tasks": 2, "data": "cifar10:d", "training_images": 8, "test_images": 4, "seeds": [0, 1]}
+    return {"methods": methods, "setting": setting, "published_data": "Split CIFAR-10", "command": "lightcl-host <x>"}
+
+
+def test_every_figure_says_where_it_comes_from(document: dict[str, Any]) -> None:
+    page = render_benchmark(document)
+    for shown in (
+        '50.0 %<span class="tag measured">',
+        '34.21 %<span class="tag published">',
+        '520.0 MiB<span class="tag measured">',
+        '153.0 MiB<span class="tag calculated">',
+        '153.4 MiB<span class="tag published">',
+        '1.23 &times; 10<sup>11</sup><span class="tag calculated">',
+        '7.50 &times; 10<sup>15</sup><span class="tag published">',
+        "not measured",
+        "the &lt;sgd&gt;",
+        "lightcl-host &lt;x&gt;",
+        "Memory over time",
+        "<th>after</th><th>1</th><th>2</th>",
+        '<td class="figure">25.0</td>',
+    ):
+        assert shown in page, shown
+    assert not re.search(r"https?:|url\(|@import|<script|<link|<img|<sgd>", page)
+
+
+def test_a_page_without_the_newer_figures(document: dict[str, Any], tmp_path: Path) -> None:
+    """What earlier versions wrote has neither peaks nor machine."""
+    for each in document["methods"]:
+        for name in ("measured_peak_bytes", "measured_by", "timeline", "published", "calculated_memory_bytes"):
+            each.pop(name, None)
+    page = render_benchmark(document)
+    assert "Memory over time" not in page
+    assert "Accuracy against peak memory" not in page
+    (tmp_path / "b.json").write_text(json.dumps(document))
+    assert main(["report", "--benchmark", str(tmp_path / "b.json"), "--out", str(tmp_path / "p.html")]) == 0
+    assert (tmp_path / "p.html").read_text() == page
+    del document["methods"][0]["task_incremental_matrix"]
+    (tmp_path / "b.json").write_text(json.dumps(document))
+    assert main(["report", "--benchmark", str(tmp_path / "b.json"), "--out", str(tmp_path / "q.html")]) == 4
+
+
+def test_a_label_finds_a_free_place_or_stays_beside_its_point() -> None:
+    taken = [Box(100, 100, 110, 110)]
+    first = place_label(105, 105, 60, taken, 400)
+    assert first == Box(113, 98.5, 173, 111.5)
+    second = place_label(105, 105, 60, [*taken, first], 400)
+    assert not any(second.meets(box) for box in [*taken, first])
+    assert place_label(395, 105, 60, taken, 400).right <= 400
+    assert place_label(105, 105, 60, [Box(-1e3, -1e3, 1e3, 1e3)], 400) == first
+
+
+def test_the_scale_fits_low_accuracies() -> None:
+    picture = memory_chart([Series("a", 0, [0.031], 600 * MIB)], 960, "t")
+    ticks = re.findall(r'text-anchor="end">([\d.]+)</text>', picture)
+    assert ticks == ["0", "1", "2", "3", "4"]
