@@ -40,15 +40,15 @@ class Run:
     def __init__(self, cache: Path, *, torch: bool) -> None:
         self._cache, self._torch = cache, torch
         wheel = build_wheel(CHECKOUT, cache)
-        self._content, self._wheel = content_of(wheel), wheel
-        self._inputs = make_inputs(cache, self._content, say)
+        self.content, self._wheel = content_of(wheel), wheel
+        self._inputs = make_inputs(cache, self.content, say)
         scripts = CHECKOUT / "edge" / "docker"
         names = ("pyproject.toml", "constraints.txt", "constraints-arm64.txt")
         self._layers = Layers(cache, scripts, [CHECKOUT / name for name in names], say)
         steps = [
             Path(__file__).with_name(f"{name}.py") for name in ("exercise", "probe", "often", "inputs", "machines")
         ]
-        self._key = digest([self._content, *steps])
+        self._key = digest([self.content, *steps])
         self._reference: dict[str, tuple[Document, Path]] = {}
 
     @property
@@ -88,7 +88,7 @@ class Run:
         joined = pins.join([CHECKOUT / "constraints.txt", CHECKOUT / "constraints-arm64.txt"])
         packages = fetch(needed, joined, self._cache / "wheels")
         layer = self._layers.dependencies(self._cache / "wheels", packages, torch=torch)
-        return self._layers.image(layer, self._wheel, self._content, torch=torch)
+        return self._layers.image(layer, self._wheel, self.content, torch=torch)
 
     def _record(self, name: str, key: str) -> tuple[Record, Path]:
         work = self._cache / "machines" / name
@@ -122,7 +122,7 @@ def main() -> int:
         run = Run(args.cache.resolve(), torch=not args.without_torch)
         for machine in run.machines():
             machines.append(machine)
-            document = {"command": report.COMMAND, "total": run.total, "about": _about(machines)}
+            document = {"command": report.COMMAND, "total": run.total, "about": _about(machines, run.content)}
             document |= {"reference": run.reference(), "machines": machines}
             report.write(document, args.out)
     except emulator.CantEmulateError as error:
@@ -135,10 +135,11 @@ def main() -> int:
     return 0 if report.passes(document) else 1
 
 
-def _about(machines: list[Document]) -> Document:
+def _about(machines: list[Document], content: str) -> Document:
     look_at = machines[0]["steps"]["doctor"]
     return {
         "lightcl-edge": look_at["packages"]["lightcl-edge"],
+        "wheel": content,
         "debian": SUITE,
         "python": look_at["python"],
         "qemu": emulator.emulator_version(),

@@ -24,7 +24,7 @@ STEPS = {
     "predict int8": {"images": 2, "accuracy": 0.5, "predictions": [{"top": []}]},
     "health check": {"before_learning": 0},
 }
-ABOUT = dict.fromkeys(("debian", "python", "qemu", "network", "task"), "x") | {
+ABOUT = dict.fromkeys(("wheel", "debian", "python", "qemu", "network", "task"), "x") | {
     "lightcl-edge": "1",
     "memory": "includes",
 }
