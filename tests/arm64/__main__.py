@@ -46,7 +46,8 @@ class Run:
         names = ("pyproject.toml", "constraints.txt", "constraints-arm64.txt")
         self._layers = Layers(cache, scripts, [CHECKOUT / name for name in names], say)
         steps = [
-            Path(__file__).with_name(f"{name}.py") for name in ("exercise", "probe", "often", "inputs", "machines")
+            Path(__file__).with_name(f"{name}.py")
+            for name in ("exercise", "probe", "often", "inputs", "machines", "processors")
         ]
         self._key = digest([self.content, *steps])
         self._reference: dict[str, tuple[Document, Path]] = {}

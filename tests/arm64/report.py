@@ -42,7 +42,8 @@ def render(document: Mapping[str, Any]) -> str:
         "",
         f"`{document['command']}`: {_verdict(document)}.",
         "",
-        f"lightcl-edge {about['lightcl-edge']} (files of the wheel: {about['wheel']}) in Debian {about['debian']}, Python {about['python']}, run by qemu-user "
+        f"lightcl-edge {about['lightcl-edge']} (hash of its files {about['wheel']}) in "
+        f"Debian {about['debian']}, Python {about['python']}, run by qemu-user "
         f"{about['qemu']} as an ordinary user in a read-only container with one volume. The emulator executes each "
         "processor's instructions and dies of those it lacks; the processor's description is that of the board. Speed "
         f"and memory of the boards are not measured: {about['memory']}.",
