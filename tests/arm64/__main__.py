@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -39,21 +40,30 @@ class Run:
     def __init__(self, cache: Path, *, torch: bool) -> None:
         self._cache, self._torch = cache, torch
         wheel = build_wheel(CHECKOUT, cache)
-        self._content, self._wheel = content_of(wheel), wheel
-        self._inputs = make_inputs(cache, self._content, say)
+        self.content, self._wheel = content_of(wheel), wheel
+        self._inputs = make_inputs(cache, self.content, say)
         scripts = CHECKOUT / "edge" / "docker"
         names = ("pyproject.toml", "constraints.txt", "constraints-arm64.txt")
         self._layers = Layers(cache, scripts, [CHECKOUT / name for name in names], say)
         steps = [
-            Path(__file__).with_name(f"{name}.py") for name in ("exercise", "probe", "often", "inputs", "machines")
+            Path(__file__).with_name(f"{name}.py")
+            for name in ("exercise", "probe", "often", "inputs", "machines", "processors")
         ]
-        self._key = digest([self._content, *steps])
+        self._key = digest([self.content, *steps])
         self._reference: dict[str, tuple[Document, Path]] = {}
 
-    def machines(self) -> list[Document]:
-        """All emulated machines, one after the other."""
-        found = []
-        for torch in (True, False) if self._torch else (False,):  # what is most likely to fail comes first
+    @property
+    def total(self) -> int:
+        """How many machines there are."""
+        return len(PROCESSORS) * (2 if self._torch else 1)
+
+    def machines(self) -> Iterator[Document]:
+        """All emulated machines, one after the other.
+
+        Yields:
+            What each did and how far that is from this machine.
+        """
+        for torch in (False, True) if self._torch else (False,):
             image, key = self._image(torch=torch)
             for processor in PROCESSORS.values():
                 name = f"{processor.name}{'-torch' if torch else ''}"
@@ -62,11 +72,10 @@ class Run:
                 machine = EmulatedMachine(self._inputs, work, image, processor)
                 about = {"processor": processor.name, "boards": processor.boards, "image": f"TORCH={int(torch)}"}
                 if torch and processor.name != _TORCH_ON:
-                    found.append({**about, "steps": report.public({"doctor": look(machine, record)})})
+                    yield {**about, "steps": report.public({"doctor": look(machine, record)})}
                     continue
                 engine = "torch" if torch else "ort"
-                found.append({**about, "engine": engine, **self._compared(machine, record, engine)})
-        return sorted(found, key=lambda machine: str(machine["image"]))
+                yield {**about, "engine": engine, **self._compared(machine, record, engine)}
 
     def reference(self) -> dict[str, Document]:
         """This machine's results by engine."""
@@ -80,7 +89,7 @@ class Run:
         joined = pins.join([CHECKOUT / "constraints.txt", CHECKOUT / "constraints-arm64.txt"])
         packages = fetch(needed, joined, self._cache / "wheels")
         layer = self._layers.dependencies(self._cache / "wheels", packages, torch=torch)
-        return self._layers.image(layer, self._wheel, self._content, torch=torch)
+        return self._layers.image(layer, self._wheel, self.content, torch=torch)
 
     def _record(self, name: str, key: str) -> tuple[Record, Path]:
         work = self._cache / "machines" / name
@@ -106,32 +115,32 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True, help="where the report goes")
     parser.add_argument("--without-torch", action="store_true", help="test only the image without torch")
     args = parser.parse_args()
+    machines: list[Document] = []
+    document: Document = {}
     try:
         emulator.require()
         args.cache.mkdir(parents=True, exist_ok=True)
         run = Run(args.cache.resolve(), torch=not args.without_torch)
-        machines = run.machines()
+        for machine in run.machines():
+            machines.append(machine)
+            document = {"command": report.COMMAND, "total": run.total, "about": _about(machines, run.content)}
+            document |= {"reference": run.reference(), "machines": machines}
+            report.write(document, args.out)
     except emulator.CantEmulateError as error:
         say(f"error: {error}")
         return 2
     except (StepFailedError, MachineFailedError, NotPinnedError, subprocess.CalledProcessError) as error:
         say(f"error: {error}")
         return 1
-    document = {
-        "command": report.COMMAND,
-        "about": _about(machines),
-        "reference": run.reference(),
-        "machines": machines,
-    }
-    report.write(document, args.out)
     say(f"report: {args.out / 'report.md'}")
     return 0 if report.passes(document) else 1
 
 
-def _about(machines: list[Document]) -> Document:
+def _about(machines: list[Document], content: str) -> Document:
     look_at = machines[0]["steps"]["doctor"]
     return {
         "lightcl-edge": look_at["packages"]["lightcl-edge"],
+        "wheel": content,
         "debian": SUITE,
         "python": look_at["python"],
         "qemu": emulator.emulator_version(),

@@ -24,7 +24,7 @@ STEPS = {
     "predict int8": {"images": 2, "accuracy": 0.5, "predictions": [{"top": []}]},
     "health check": {"before_learning": 0},
 }
-ABOUT = dict.fromkeys(("debian", "python", "qemu", "network", "task"), "x") | {
+ABOUT = dict.fromkeys(("wheel", "debian", "python", "qemu", "network", "task"), "x") | {
     "lightcl-edge": "1",
     "memory": "includes",
 }
@@ -35,7 +35,7 @@ def document(found, **changes):
     machine = {"processor": "cortex-a53", "boards": "Pi 3", "image": "TORCH=0", "engine": "ort"}
     machine |= {"steps": report.public({**STEPS, **changes}), "drift": [drift]}
     other = {"processor": "cortex-a76", "boards": "Pi 5", "image": "TORCH=1", "steps": {"doctor": DOCTOR}}
-    return {"command": "make x", "about": ABOUT, "reference": {"ort": STEPS}, "machines": [machine, other]}
+    return {"command": "make x", "total": 2, "about": ABOUT, "reference": {"ort": STEPS}, "machines": [machine, other]}
 
 
 def test_what_is_published():
@@ -53,6 +53,12 @@ def test_a_report_that_passed(tmp_path):
     assert "| features | 1e-06 | 1e-05 | relative |  |" in text
     assert "signal 9 in epoch 1, equal weights" in text and "50% right" in text and "not in this image" in text
     assert json.loads((tmp_path / "report.json").read_text()) == good
+
+
+def test_a_report_of_a_run_that_was_cut_short():
+    cut = {**document(1e-6), "total": 3}
+    assert not report.passes(cut)
+    assert "passed on 2 of 3 machines, the others did not run yet" in report.render(cut)
 
 
 def test_a_report_that_failed():
