@@ -7,6 +7,7 @@ As a command it feeds as many inputs as asked, in a process of its own, and writ
 from __future__ import annotations
 
 import argparse
+import hashlib
 import io
 import json
 import random
@@ -111,6 +112,113 @@ class Target:
         return mutate(seed, self.seeds, rng)
 
 
+def mutate_tensors(tensors: dict[str, np.ndarray], rng: random.Random) -> dict[str, np.ndarray]:
+    """One to three changes of what a safetensors file means: names, types, shapes, lengths, values."""
+    changed = {name: np.array(tensor) for name, tensor in tensors.items()}
+    for _ in range(rng.choice((1, 1, 1, 2, 3))):
+        if not changed:
+            break
+        name, kind = rng.choice(sorted(changed)), rng.randrange(9)
+        tensor = changed[name]
+        if kind == 0:
+            del changed[name]
+        elif kind == 1:
+            changed[rng.choice([name + "x", "slda:mask/relu", "lightcl:logits", "ncm:means", "", ":"])] = tensor
+        elif kind == 2:
+            with np.errstate(all="ignore"):
+                changed[name] = tensor.astype(rng.choice(["<f4", "<f8", "<i8", "<i4", "|u1", "|b1", "<f2"]))
+        elif kind == 3:
+            first = tensor.reshape(-1)[0] if tensor.size else np.float32(1)
+            changed[name] = rng.choice([tensor[None], tensor.reshape(-1), np.array(first), tensor.T])
+        elif kind == 4 and tensor.ndim:
+            changed[name] = tensor[: rng.randrange(len(tensor) + 1)]
+        elif kind == 5 and tensor.ndim:
+            changed[name] = np.concatenate([tensor, tensor[:1]])
+        elif kind == 6:
+            changed[name] = changed[rng.choice(sorted(changed))]
+        elif tensor.size:
+            flat = np.ascontiguousarray(tensor).reshape(-1).copy()
+            odd = [np.nan, np.inf, 1e308, -1e30, -1.0, 0.0] if flat.dtype.kind == "f" else [-1, 0, 2**62, -(2**63), 7]
+            at = rng.randrange(len(flat))
+            with np.errstate(all="ignore"):
+                value = np.array(rng.choice(odd)).astype(flat.dtype)
+            flat[at : at + rng.choice((1, 1, len(flat)))] = value
+            changed[name] = flat.reshape(tensor.shape)
+    return changed
+
+
+class TensorTarget(Target):
+    """As :class:`Target`, for a safetensors file whose tensors are changed and whose hash is made right again."""
+
+    def __init__(self, seed: bytes, read: Callable[[Path], object], name: str) -> None:
+        super().__init__([seed], read, (StateError,), name)
+
+    def mutated(self, rng: random.Random) -> bytes:
+        from safetensors.numpy import load
+
+        from lightcl_edge.tensors import write_tensors
+
+        with tempfile.TemporaryDirectory() as scratch:
+            write_tensors(Path(scratch) / "t", mutate_tensors(load(self.seeds[0]), rng))
+            return (Path(scratch) / "t").read_bytes()
+
+
+def generation_targets(folder: Path, bundle_path: Path) -> dict[str, Target]:
+    """The files of a generation; what a reader accepts must then be fit for use."""
+    from lightcl_edge.buffer_fill import fill
+    from lightcl_edge.bundle import TRUNK, Bundle
+    from lightcl_edge.durable import calls_through
+    from lightcl_edge.feature_buffer import FeatureBuffer, buffer_identity
+    from lightcl_edge.features import FeatureCodec
+    from lightcl_edge.forget import without_class
+    from lightcl_edge.gate import Holdout
+    from lightcl_edge.generation import Generation, Meta
+    from lightcl_edge.state_files import TENSOR_FILES, read_generation, write_generation
+    from lightcl_edge.strategies import STRATEGIES
+    from lightcl_edge.strategies.contract import Settings
+    from lightcl_edge.strategies.exported_statistics import read_statistics
+    from lightcl_edge.strategies.kept import part_of
+    from lightcl_edge.strategies.statistics import ClassStatistics
+    from power_cut import Unsynced
+
+    bundle, rng = Bundle.open(bundle_path), np.random.default_rng(0)
+    head, shape = bundle.manifest.head, tuple(bundle.manifest.feature.shape)
+    identity = buffer_identity(FeatureCodec(bundle.manifest.feature), bundle.sha256(TRUNK))
+    features, labels = rng.integers(0, 256, (8, *shape)).astype(np.uint8), np.arange(8) % 2
+    offered = lambda buffer, kind: fill(  # noqa: E731
+        buffer, features.__getitem__, np.arange(8), labels, 6, np.random.default_rng(1), kind
+    )
+    kept: dict[str, np.ndarray] = {"lightcl:relu": rng.random(head.penultimate_size) > 0.5}
+    for part in ("slda", "ncm"):
+        statistics = ClassStatistics(head.capacity, head.penultimate_size, full=part == "slda")
+        statistics.add(rng.normal(size=(8, head.penultimate_size)).astype(np.float32), labels)
+        kept |= {f"{part}:{name}": tensor for name, tensor in statistics.tensors().items()}
+    memory = offered(FeatureBuffer.empty(identity), "reservoir").tensors()
+    held = {"features": features[:4], "labels": labels[:4]}
+    place = folder / "generation"
+    write_generation(place, Generation(Meta(1, 0.0, "x", ["a", "b"]), bundle.head_parameters(), kept, held, memory))
+    record, good = json.loads((place / "meta.json").read_text()), {n: (place / n).read_bytes() for n in TENSOR_FILES}
+
+    def use(path: Path) -> None:
+        for name, data in {**good, path.name: path.read_bytes()}.items():
+            (place / name).write_bytes(data)
+            record["files"][name] = hashlib.sha256(data).hexdigest()
+        (place / "meta.json").write_text(json.dumps(record))
+        found = read_generation(place, 1, bundle)
+        with calls_through(Unsynced()):
+            for row in ("a", "b"):
+                write_generation(folder / "without", without_class(found, row, bundle)[0])
+        Holdout.from_tensors(found.holdout, shape).extended(features, labels)
+        for kind in ("reservoir", "herding"):
+            offered(FeatureBuffer.from_tensors(found.buffer, identity), kind)
+        for part, kind in {kind.part: kind for kind in STRATEGIES.values()}.items():
+            kind(head, Settings(0.1, 0.1, 4)).restore(part_of(found.strategy_state, part))
+            read_statistics(part_of(found.strategy_state, part), head)
+        assert all(np.isfinite(array).all() for array in found.parameters.values())
+
+    return {f"generation's {name}": TensorTarget(good[name], use, name) for name in TENSOR_FILES}
+
+
 def _image_seeds() -> list[bytes]:
     pixels = Image.fromarray(np.random.default_rng(0).integers(0, 256, (24, 20, 3)).astype(np.uint8))
     seeds = []
@@ -191,6 +299,7 @@ def targets(folder: Path) -> dict[str, Target]:
         "trust": (text(trust), lambda p: read_trust(p.parent), (StateError,), "trust.json"),
     }
     found |= {name: Target(*parts, document=True) for name, parts in documents.items()}
+    found |= generation_targets(folder, bundle)
     try:
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     except ImportError:

@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -59,11 +59,12 @@ class Bundle:
         self._checked: set[str] = set()
 
     @classmethod
-    def open(cls, path: Path | str) -> Bundle:
+    def open(cls, path: Path | str, may_lack: Sequence[str] = ()) -> Bundle:
         """Open a bundle folder or ``.lclb`` file.
 
         Args:
             path: where it is.
+            may_lack: listed files that a folder may be without: a state erases some from its own copy.
 
         Returns:
             The bundle.
@@ -73,7 +74,7 @@ class Bundle:
         """
         where = Path(path)
         if where.is_dir():
-            return cls._open_folder(where)
+            return cls._open_folder(where, may_lack=may_lack)
         if where.is_file():
             unpacked = tempfile.TemporaryDirectory(prefix="lightcl-bundle-")
             unpack(where, Path(unpacked.name))
@@ -81,7 +82,7 @@ class Bundle:
         raise BundleError(f"no bundle at {where}; expected a bundle folder or .lclb file made by lightcl-host export")
 
     @classmethod
-    def _open_folder(cls, folder: Path, unpacked: object = None) -> Bundle:
+    def _open_folder(cls, folder: Path, unpacked: object = None, may_lack: Sequence[str] = ()) -> Bundle:
         manifest_path = folder / MANIFEST
         for special in (manifest_path, folder / SIGNATURE):
             if special.is_symlink():
@@ -92,7 +93,7 @@ class Bundle:
             raise HugeHeaderError(f"{MANIFEST} is larger than {MAX_MANIFEST_BYTES} bytes; export the bundle again")
         data = manifest_path.read_bytes()
         manifest = parse_manifest(data)
-        check_listing(folder, manifest, REQUIRED)
+        check_listing(folder, manifest, REQUIRED, [name for name in may_lack if not (folder / name).exists()])
         return cls(folder, manifest, hashlib.sha256(data).hexdigest(), unpacked)
 
     def all_files(self) -> list[str]:
@@ -151,6 +152,8 @@ class Bundle:
         entry = self._entry(name)
         path = self.folder / name
         if name not in self._checked:
+            if not path.is_file():
+                raise BundleError(f"{name} is missing, expected a file of {entry.bytes} bytes; copy the bundle again")
             found = sha256_of(path)
             if found != entry.sha256:
                 raise BundleError(

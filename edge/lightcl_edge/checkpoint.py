@@ -55,8 +55,15 @@ class Checkpoints:
         self._last = time.monotonic()
         self._trained_seconds, self._written = 0.0, 0
 
-    def load(self) -> tuple[Position, Parameters] | None:
-        """The task's position and parameters, or None when there is none or it is torn."""
+    def load(self, like: Parameters | None = None) -> tuple[Position, Parameters] | None:
+        """The task's position and parameters.
+
+        Args:
+            like: the head's present parameters; None to let any names and shapes pass.
+
+        Returns:
+            None when there is none, it is torn, or its tensors are not finite ones of those names and shapes.
+        """
         try:
             note = read_json(self._folder / "checkpoint.json")
             if note["key"] != self._key or not _FILE.fullmatch(note["file"]):
@@ -67,13 +74,16 @@ class Checkpoints:
             place = note["position"]
             position = Position(int(place["epoch"]), int(place["step"]), float(place["loss_sum"]))
             seconds, written = float(note["trained_seconds"]), int(note["written"])
-            found = position, TensorFile(path, StateError)
+            tensors = TensorFile(path, StateError)
+            fits = like is None or (
+                tensors.kinds() == {name: ("F32", array.shape) for name, array in like.items()} and tensors.is_finite()
+            )
         except (OSError, ValueError, KeyError, TypeError, OverflowError, StateError):
             return None
-        if min(position.epoch, position.step, written, seconds) < 0:
+        if min(position.epoch, position.step, written, seconds) < 0 or not fits:
             return None
         self._trained_seconds, self._written = seconds, written
-        return found
+        return position, tensors
 
     def due(self) -> bool:
         """Whether enough time has passed since the last one, and the task may still write one."""

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import argparse
 import errno
+import io
 import json
 import os
+import re
 import signal
 import sys
 import textwrap
@@ -24,7 +26,14 @@ from lightcl_edge import __version__
 from lightcl_edge.errors import ExitCode, InterruptedTaskError, LightclError, StorageError, UsageError
 
 Document = dict[str, Any]
+#: What a terminal would act on, and bytes of file names that are no UTF-8.
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 T = TypeVar("T")
+
+
+def printable(text: str) -> str:
+    """Text for a terminal: control characters but line ends and tabs, and bytes that are no UTF-8, as escapes."""
+    return _UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 class Command(ABC):
@@ -72,7 +81,7 @@ class Progress:
     def note(self, message: str) -> None:
         """A line for the person who waits, on stderr."""
         if not self.quiet:
-            print(message, file=sys.stderr, flush=True)
+            print(printable(message), file=sys.stderr, flush=True)
 
     def track(self, items: Iterable[T], label: str, total: int | None = None) -> Iterator[T]:
         """Pass items through while a bar shows how far it is and how long is left."""
@@ -126,6 +135,7 @@ def _sub_parser(subparsers: Any, command: Command, prog: str, *, declare: bool) 
         description=doc,
         epilog=f"example:\n  {command.example}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     parser.prog = f"{prog} {command.name}"
     if not declare:
@@ -150,7 +160,7 @@ def build_parser(
     Returns:
         The parser; what it parses has ``command``.
     """
-    parser = _Parser(prog=prog, description=description)
+    parser = _Parser(prog=prog, description=description, allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"{prog} {__version__}")
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
     for command in commands:
@@ -170,7 +180,7 @@ def _report_error(error: LightclError, as_json: bool) -> int:
     if as_json:
         body = {"code": int(error.exit_code), "kind": error.kind, "message": str(error), **error.details}
         print(json.dumps({"error": body}))
-    print(f"error: {error}", file=sys.stderr)
+    print(f"error: {printable(str(error))}", file=sys.stderr)
     return int(error.exit_code)
 
 
@@ -197,6 +207,9 @@ def run_program(
     Returns:
         The exit code.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # what the terminal's encoding lacks is shown as an escape
+            stream.reconfigure(errors="backslashreplace")
     arguments = list(sys.argv[1:] if argv is None else argv)
     as_json = "--json" in arguments
     try:
@@ -207,7 +220,8 @@ def run_program(
             document = args.command.run(args)
         finally:
             signal.signal(signal.SIGTERM, previous)
-        print(json.dumps(document, allow_nan=False) if args.json else args.command.render(document), flush=True)
+        shown = json.dumps(document, allow_nan=False) if args.json else printable(args.command.render(document))
+        print(shown, flush=True)
         return int(args.command.exit_code(document))
     except LightclError as error:
         return _report_error(error, as_json)

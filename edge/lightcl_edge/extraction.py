@@ -51,7 +51,7 @@ class Extracted:
 
 
 def dataset_fingerprint(dataset: Dataset) -> str:
-    """A hash of what the data set would give: names, sizes and times of files, or pixels."""
+    """A hash of what the data set would give: names and contents of files, or pixels."""
     digest = hashlib.sha256(json.dumps(dataset.classes).encode())
     digest.update(np.ascontiguousarray(dataset.labels, "<i8").tobytes())
     for index in range(len(dataset)):
@@ -67,6 +67,7 @@ def extract(
     progress: Progress,
     cooler: Cooler | None = None,
     provider: str | None = None,
+    fingerprint: str | None = None,
 ) -> Extracted:
     """Features of all readable images, quantised; a complete store of the same images is used again.
 
@@ -78,6 +79,7 @@ def extract(
         progress: shows how far it is.
         cooler: pauses between batches; None for never.
         provider: ``tensorrt``, ``cuda`` or ``cpu``; None for what the bundle wants.
+        fingerprint: of the data set, where it is known; None to compute it.
 
     Returns:
         The store and what was left out.
@@ -86,9 +88,9 @@ def extract(
         DataError: when a class has no readable image.
     """
     codec = FeatureCodec(bundle.manifest.feature)
-    key = f"{bundle.sha256(TRUNK)}:{dataset_fingerprint(dataset)}"
+    key = f"{bundle.sha256(TRUNK)}:{fingerprint or dataset_fingerprint(dataset)}"
     found = FeatureStore.open(folder, codec.shape, key)
-    if found is not None:
+    if found is not None and found.labels.min() >= 0 and found.labels.max() < len(dataset.classes):
         return Extracted(found, found.skipped)
     from lightcl_edge.trunk import Trunk
 

@@ -30,6 +30,7 @@ ByteArray = NDArray[np.uint8]
 Tensors = Mapping[str, NDArray[np.generic]]
 
 FILLS = ("reservoir", "herding")
+_SAMPLES = ("features", "labels", "ranks", "seen")
 #: Tensors of ``buffer.safetensors``; see ``docs/bundle.md``.
 _TENSORS = {"features", "labels", "ranks", "seen", "trunk", "scale", "zero_point"}
 
@@ -90,7 +91,12 @@ class FeatureBuffer:
     @property
     def bytes(self) -> int:
         """Size of all that it holds."""
-        return int(self.features.nbytes + self.labels.nbytes + self.ranks.nbytes + self.seen.nbytes)
+        return self.bytes_of({name: getattr(self, name) for name in _SAMPLES})
+
+    @staticmethod
+    def bytes_of(tensors: Tensors) -> int:
+        """The same of what a generation holds: samples with their labels, ranks and counts."""
+        return sum(int(tensors[name].nbytes) for name in _SAMPLES if name in tensors)
 
     def forget(self, row: int) -> FeatureBuffer:
         """Without a class: its samples and counts go, the rows above it move one down.
@@ -140,15 +146,18 @@ class FeatureBuffer:
             raise StateError(f"buffer.safetensors holds {sorted(tensors)}, expected {sorted(_TENSORS)}")
         _check_identity(tensors, identity)
         features, labels, ranks, seen = (tensors[name] for name in ("features", "labels", "ranks", "seen"))
-        count = len(labels)
+        count = labels.size
         fits = features.dtype == np.uint8 and features.shape == (count, *identity.shape)
         fits = fits and ranks.shape == labels.shape == (count,) and seen.ndim == 1
+        fits = fits and labels.dtype == seen.dtype == np.int64 and ranks.dtype == np.float64
         if not fits or (count and not 0 <= int(labels.min()) <= int(labels.max()) < len(seen)):
             raise StateError(
-                f"buffer.safetensors: features {features.dtype} {features.shape}, labels {labels.shape}, ranks "
-                f"{ranks.shape}, seen {seen.shape} do not fit; expected uint8 "
-                f"(n, *{identity.shape}), a label and a rank each"
+                f"buffer.safetensors: features {features.dtype} {features.shape}, labels {labels.dtype} "
+                f"{labels.shape}, ranks {ranks.dtype} {ranks.shape}, seen {seen.dtype} {seen.shape} do not fit; "
+                f"expected uint8 (n, *{identity.shape}), a label below the length of seen and a rank each"
             )
+        if not (np.isfinite(ranks.astype(np.float64)).all() and _are_counts(seen.astype(np.int64))):
+            raise StateError("buffer.safetensors: ranks or seen hold NaN, infinity or no counts; expected numbers")
         return cls(
             identity,
             features.astype(np.uint8, copy=False),
@@ -158,7 +167,13 @@ class FeatureBuffer:
         )
 
 
+def _are_counts(seen: IntArray) -> bool:
+    return bool(((seen >= 0) & (seen < 2**53)).all())
+
+
 def _check_identity(tensors: Tensors, identity: BufferIdentity) -> None:
+    if tensors["trunk"].dtype != np.uint8 or tensors["trunk"].shape != (32,):
+        raise StateError(f"buffer.safetensors: trunk is {tensors['trunk'].dtype} {tensors['trunk'].shape}, no SHA-256")
     found = bytes(tensors["trunk"].astype(np.uint8)).hex()
     if found != identity.trunk_sha256:
         raise StateError(

@@ -8,8 +8,7 @@ brings it to its end, or, where ``CURRENT`` had not moved, clears what was begun
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -17,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightcl_edge import journal
+from lightcl_edge.base_classes import HeadWithout, base_generation, forget_base_class
 from lightcl_edge.bundle import TRUNK, Bundle
-from lightcl_edge.classifier import BIAS, WEIGHT
 from lightcl_edge.console import Document
 from lightcl_edge.durable import fsync_folder, remove, rename, replace_durably
-from lightcl_edge.errors import StateError, UsageError
+from lightcl_edge.errors import BundleError, StateError, UsageError
 from lightcl_edge.feature_buffer import FeatureBuffer, buffer_identity
 from lightcl_edge.features import FeatureCodec
 from lightcl_edge.generation import Generation
@@ -53,13 +52,44 @@ def forget(state: State, name: str) -> Document:
     if current:
         state.read(current)
     known = [number for number in numbers if name in state.meta(number).classes]
-    if not known:
+    if not known and name not in base_generation(state.folder, bundle).meta.classes:
         classes = state.read().meta.classes
         raise UsageError(f"no class {name!r} in any generation of {state.folder}; the current one knows {classes}")
     state.end_task()  # features of an interrupted task may be of this class
-    first = state.newest() + 1
-    renamed = {0: 0, **{number: first + place for place, number in enumerate(numbers)}}
-    erased = 0
+    renamed, erased = _rewrite(state, bundle, name, numbers if known else [], known)
+    # Where only the bundle knows the class, no generation gets another number: the note alone says that it is to go.
+    note = {"below": min(renamed.values(), default=0), "class": name}
+    replace_durably(state.folder / NOTE, json.dumps(note).encode())
+    if renamed:
+        write_pointer(state.folder, Pointer(renamed.get(current, 0), max(renamed.values())))
+    erased = max(erased, finish_forgetting(state))
+    return {
+        "class": name,
+        "generation": state.current_number(),
+        "classes": state.read().meta.classes,
+        "generations_rewritten": len(known),
+        "samples_erased": erased,
+        "renumbered": {str(old): new for old, new in renamed.items()},
+    }
+
+
+def _rewrite(
+    state: State, bundle: Bundle, name: str, numbers: list[int], known: list[int]
+) -> tuple[dict[int, int], int]:
+    """Write generations anew, without the class and under new numbers.
+
+    Args:
+        state: the state.
+        bundle: its own.
+        name: the class.
+        numbers: all that are whole.
+        known: those of them that know the class.
+
+    Returns:
+        Old number -> new number, and how many samples were erased.
+    """
+    first, erased = state.next_number() if numbers else 0, 0
+    renamed = {number: first + place for place, number in enumerate(numbers)}
     for number in numbers:
         generation = _renumbered(state.read(number), renamed)
         if number in known:
@@ -68,38 +98,42 @@ def forget(state: State, name: str) -> Document:
         aside = state.place(renamed[number]).with_suffix(".new")
         write_generation(aside, generation)
         rename(aside, state.place(renamed[number]))
-    fsync_folder(state.generations)
-    replace_durably(state.folder / NOTE, json.dumps({"below": first, "class": name}).encode())
-    write_pointer(state.folder, Pointer(renamed[current], renamed[numbers[-1]]))
-    finish_forgetting(state)
-    return {
-        "class": name,
-        "generation": renamed[current],
-        "classes": state.read().meta.classes,
-        "generations_rewritten": len(known),
-        "samples_erased": erased,
-        "renumbered": {str(old): new for old, new in renamed.items() if old},
-    }
+    if numbers:
+        fsync_folder(state.generations)
+    return renamed, erased
 
 
-def finish_forgetting(state: State) -> None:
+def finish_forgetting(state: State) -> int:
     """Drop the generations from before, and the class's name; does nothing when nobody was forgetting.
+
+    A note that can't be read is dropped: it must not block every command that locks the state.
 
     Args:
         state: the state; its lock is held.
+
+    Returns:
+        How many samples of generation 0 were erased.
     """
-    path = state.folder / NOTE
+    path, erased = state.folder / NOTE, 0
     if not path.exists():
-        return
-    with suppress(ValueError, KeyError, TypeError):
+        return 0
+    below, name = -1, ""
+    try:
         value = read_json(path)
         below, name = int(value["below"]), str(value["class"])
-        if state.newest() >= below:  # else CURRENT never moved: as if it had not been asked for
-            state.drop([number for number in state.numbers() if number < below])
-            journal.erase_name(state.folder, name)
-            state.note("forgot a class", generation=state.current_number())
+    except (ValueError, KeyError, TypeError):
+        state.note("a damaged note of a class to forget was dropped; forget it again")
+    if 0 <= below <= state.newest():  # else CURRENT never moved: as if it had not been asked for
+        try:
+            erased = forget_base_class(state.folder, state.own_bundle(), name)
+        except (StateError, BundleError) as error:  # generation 0 can't be read then, and the rest must go on
+            state.note("the bundle's own classes could not be erased", problem=str(error))
+        state.drop([number for number in state.numbers() if number < below])
+        journal.erase_name(state.folder, name)
+        state.note("forgot a class", generation=state.current_number())
     remove(path)
     fsync_folder(state.folder)
+    return erased
 
 
 def _renumbered(generation: Generation, renamed: Mapping[int, int]) -> Generation:
@@ -130,7 +164,7 @@ def without_class(generation: Generation, name: str, bundle: Bundle) -> tuple[Ge
     return (
         Generation(
             replace(meta, classes=[known for known in meta.classes if known != name], holdout_accuracy=None),
-            _HeadWithout(generation.parameters, row),
+            HeadWithout(generation.parameters, row),
             forget_row(generation.strategy_state, head, row),
             holdout,
             left.tensors() if generation.buffer else {},
@@ -146,24 +180,3 @@ def _without_samples(holdout: Mapping[str, NDArray[Any]], row: int) -> tuple[dic
     keep = labels != row
     kept = labels[keep]
     return {"features": holdout["features"][keep], "labels": kept - (kept > row)}, int((~keep).sum())
-
-
-class _HeadWithout(Mapping[str, NDArray[np.float32]]):
-    """The head's tensors, read one by one, with one row of the classifier taken out and a zero row at the end."""
-
-    def __init__(self, parameters: Mapping[str, NDArray[np.float32]], row: int) -> None:
-        self._parameters, self._row = parameters, row
-
-    def __getitem__(self, name: str) -> NDArray[np.float32]:
-        tensor = self._parameters[name]
-        if name not in (WEIGHT, BIAS):
-            return tensor
-        if not 0 <= self._row < len(tensor):
-            raise StateError(f"{name} has {len(tensor)} rows, the class to forget has row {self._row}")
-        return np.concatenate([np.delete(tensor, self._row, axis=0), np.zeros_like(tensor[:1])])
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._parameters)
-
-    def __len__(self) -> int:
-        return len(self._parameters)

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 STATE_FORMAT = 1
 #: How many tasks back a state knows what it was taught from.
 REMEMBERED_TASKS = 64
+#: Seconds since 1970 that every calendar can show.
+_LATEST = 2**40
 
 Tensors = dict[str, NDArray[np.generic]]
 
@@ -89,6 +91,16 @@ def meta_from(value: Any) -> Meta:
     meta = Meta(**{name: value[name] for name in known & set(value)})
     if meta.generation < 1 or not 0 <= meta.parent < meta.generation or len(set(meta.classes)) < len(meta.classes):
         raise ValueError(f"generation {meta.generation} with parent {meta.parent} or repeated classes")
+    fine = {
+        "created": 0 <= meta.created < _LATEST,
+        "tasks and images": meta.tasks >= 0 and meta.images >= 0,
+        "bytes_written_total": meta.bytes_written_total >= 0,
+        "holdout_accuracy": meta.holdout_accuracy is None or 0 <= meta.holdout_accuracy <= 1,
+        "row_scale": meta.row_scale is None or meta.row_scale > 0,
+    }
+    for name, holds in fine.items():
+        if not holds:
+            raise ValueError(f"{name} is out of its range")
     return meta
 
 
@@ -103,7 +115,9 @@ def _fits(value: Any, hint: Any) -> bool:
         return any(_fits(value, option) for option in inner)
     if hint is float:
         return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
-    return isinstance(value, hint) and not (hint is int and isinstance(value, bool))
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63
+    return isinstance(value, hint)
 
 
 @dataclass(frozen=True)

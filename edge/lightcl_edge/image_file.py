@@ -107,13 +107,16 @@ def planned_decoding_bytes(width: int, height: int) -> int:
     return 8 * (4 * width) * (4 * height)
 
 
-def refuse_what_memory_can_not_hold(image: Image.Image, name: str, planned_bytes: int) -> None:
+def refuse_what_memory_can_not_hold(
+    image: Image.Image, name: str, planned_bytes: int, limit_bytes: int | None = None
+) -> None:
     """Judge a large image by its header, before it is decoded.
 
     Args:
         image: as :func:`decoding_bytes` takes it.
         name: for the message.
         planned_bytes: what the plan has room for.
+        limit_bytes: the most this process may take; None for what the machine has.
 
     Raises:
         HugeImageError: when decoding needs more than that and more than is left; the kernel would end the process
@@ -122,9 +125,9 @@ def refuse_what_memory_can_not_hold(image: Image.Image, name: str, planned_bytes
     needed = decoding_bytes(image)
     if needed <= max(planned_bytes, SMALL_DECODING_BYTES):
         return
-    from lightcl_edge.planner import spare_bytes
+    from lightcl_edge.allowance import spare_bytes
 
-    left = max(0, spare_bytes())
+    left = max(0, spare_bytes(limit_bytes))
     if needed > left:
         raise HugeImageError(
             f"{name} has {image.width} x {image.height} pixels, which take {format_bytes(needed)} of memory to decode; "

@@ -8,18 +8,28 @@ five runs), ``@1-3/5`` the first three together.
 
 from __future__ import annotations
 
+import os
 import re
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from lightcl_edge.errors import DataError
-from lightcl_edge.image_file import UNREADABLE, open_image, planned_decoding_bytes, refuse_what_memory_can_not_hold
+from lightcl_edge.console import format_bytes
+from lightcl_edge.errors import DataError, DoesNotFitError
+from lightcl_edge.files import content_digest
+from lightcl_edge.image_file import (
+    SMALL_DECODING_BYTES,
+    UNREADABLE,
+    open_image,
+    planned_decoding_bytes,
+    refuse_what_memory_can_not_hold,
+)
 from lightcl_edge.manifest import InputInfo
 
 ByteImage = NDArray[np.uint8]
@@ -41,10 +51,12 @@ class Dataset(ABC):
     Attributes:
         classes: the class names of this selection, in order.
         labels: index into ``classes`` of each image, shape ``(n,)``.
+        memory_limit_bytes: the most this process may take while it decodes one; None for what the machine has.
     """
 
     classes: list[str]
     labels: NDArray[np.int64]
+    memory_limit_bytes: int | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -69,7 +81,7 @@ class Dataset(ABC):
 
     @abstractmethod
     def version(self, index: int) -> bytes:
-        """Bytes that change when the image does (a file's name, size and time; an array's content)."""
+        """Bytes that change when the image does (a file's name and content; an array's content)."""
 
     def image(self, index: int) -> ByteImage:
         """The whole image, RGB, shape ``(height, width, 3)``.
@@ -83,7 +95,7 @@ class Dataset(ABC):
         Raises:
             DataError: when it is not a readable image.
         """
-        return _decode(self.open(index), self.name(index), None)
+        return _decode(self.open(index), self.name(index), None, self.memory_limit_bytes)
 
     def load(self, index: int, info: InputInfo) -> ByteImage:
         """The image at the trunk's input size, shape ``(info.height, info.width, 3)``.
@@ -98,7 +110,7 @@ class Dataset(ABC):
         Raises:
             DataError: when it is not a readable image.
         """
-        return _decode(self.open(index), self.name(index), info)
+        return _decode(self.open(index), self.name(index), info, self.memory_limit_bytes)
 
     def subset(self, indices: Sequence[int] | NDArray[np.int64], classes: Sequence[str]) -> Dataset:
         """The images at ``indices``; their labels are renumbered to ``classes``, which names all of theirs."""
@@ -164,9 +176,11 @@ class FolderDataset(Dataset):
         return open_image(self.paths[index])
 
     def version(self, index: int) -> bytes:
-        """Name, size and time of the file."""
-        about = self.paths[index].stat()
-        return f"{self.paths[index].name}\0{about.st_size}\0{about.st_mtime_ns}\0".encode()
+        """Name and content of the file; one that can't be read is told apart by its name alone."""
+        path = self.paths[index]
+        with suppress(OSError):
+            return os.fsencode(path.name) + b"\0" + content_digest(path)
+        return os.fsencode(path.name) + b"\0unreadable"
 
 
 class ArrayDataset(Dataset):
@@ -192,6 +206,11 @@ class ArrayDataset(Dataset):
             raise DataError(f"{origin}: x has shape {images.shape}, expected images of at least one pixel")
         if not len(images):
             raise DataError(f"{origin} holds no images; expected at least one")
+        if labels.dtype.kind == "S":
+            try:
+                labels = np.char.decode(labels.astype(np.bytes_), "utf-8")
+            except UnicodeDecodeError as error:
+                raise DataError(f"{origin}: y holds bytes that are no UTF-8 ({error}); expected text") from error
         values, rows = np.unique(labels, return_inverse=True)
         self.classes = [str(value) for value in values.tolist()]
         self.labels = rows.astype(np.int64)
@@ -226,28 +245,42 @@ def load_image(path: Path, info: InputInfo) -> ByteImage:
         Its pixels at that size.
 
     Raises:
-        DataError: when it is not a readable image.
+        DataError: when it is not a readable image, or no plain file: reading a pipe or a device may never end.
     """
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise DataError(f"{path} is a pipe, socket or device; expected an image file")
     return _decode(open_image(path), str(path), info)
 
 
-def _decode(image: Image.Image, name: str, info: InputInfo | None) -> ByteImage:
+def _decode(image: Image.Image, name: str, info: InputInfo | None, limit_bytes: int | None = None) -> ByteImage:
     """Decode, turn upright, convert to RGB, and resize if ``info`` says to what; no copy that is not needed."""
     try:
         if info is not None:
             # A JPEG decoder can halve the sides while it reads: a 12-megapixel photo then never exists in full.
             image.draft("RGB", (2 * info.width, 2 * info.height))
         planned = 0 if info is None else planned_decoding_bytes(info.width, info.height)
-        refuse_what_memory_can_not_hold(image, name, planned)
+        refuse_what_memory_can_not_hold(image, name, planned, limit_bytes)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             ImageOps.exif_transpose(image, in_place=True)
-            upright = image if image.mode == "RGB" else image.convert("RGB")
+            upright = image if image.mode == "RGB" else _of_eight_bits(image, name).convert("RGB")
             return np.array(upright if info is None else _resized(upright, info))
     except UNREADABLE as error:
         raise DataError(f"{name} is damaged ({error}); expected a complete image") from error
     finally:
         image.close()
+
+
+def _of_eight_bits(image: Image.Image, name: str) -> Image.Image:
+    """Grey of 16 bits as its upper 8; Pillow would cut everything above 255 off and leave a white image."""
+    if image.mode == "F":
+        raise DataError(f"{name} holds numbers without a range (mode F); expected pixels of 8 or 16 bits")
+    if image.mode != "I" and not image.mode.startswith("I;16"):
+        return image
+    pixels = np.asarray(image)
+    if pixels.min() < 0 or pixels.max() >= 2**16:
+        raise DataError(f"{name} has pixels of {pixels.min()} to {pixels.max()}; expected 8 or 16 bits")
+    return Image.fromarray((pixels >> 8).astype(np.uint8))
 
 
 def _resized(image: Image.Image, info: InputInfo) -> Image.Image:
@@ -332,6 +365,26 @@ def _open_base(spec: str) -> Dataset:
     return FolderDataset(path)
 
 
+def _refuse_arrays_that_do_not_fit(path: Path, needed_bytes: int) -> None:
+    """Arrays are read whole, before there is a plan.
+
+    Args:
+        path: of the file.
+        needed_bytes: unpacked.
+
+    Raises:
+        DoesNotFitError: when that is more than is left.
+    """
+    from lightcl_edge.allowance import spare_bytes
+
+    if needed_bytes > SMALL_DECODING_BYTES and needed_bytes > (left := max(0, spare_bytes())):
+        raise DoesNotFitError(
+            f"{path} unpacks to {format_bytes(needed_bytes)}, of memory are left {format_bytes(left)}; use a folder "
+            "with one sub-folder a class, whose images are read one at a time",
+            {"plan": {"peak_bytes": needed_bytes}, "allowed_bytes": left},
+        )
+
+
 def _open_npz(path: Path) -> Dataset:
     if not path.is_file():
         raise DataError(f"no data at {path}; expected an .npz file with x (images) and y (classes)")
@@ -342,9 +395,11 @@ def _open_npz(path: Path) -> Dataset:
             missing = {"x", "y"} - set(arrays.files)
             if missing:
                 raise DataError(f"{path} lacks {sorted(missing)}; expected arrays x (images) and y (classes)")
-            largest = max((info.file_size for info in arrays.zip.infolist()), default=0) if arrays.zip else 0
+            sizes = [info.file_size for info in arrays.zip.infolist()] if arrays.zip else []
+            largest = max(sizes, default=0)
             if largest > MAX_ARRAY_BYTES:
                 raise DataError(f"{path} unpacks to {largest} bytes, expected at most {MAX_ARRAY_BYTES} an array")
+            _refuse_arrays_that_do_not_fit(path, sum(sizes))
             return ArrayDataset(arrays["x"], arrays["y"], str(path))
     except UNREADABLE as error:
         raise DataError(f"{path} can't be read as .npz ({error}); expected arrays x and y without objects") from error

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lightcl_edge.durable import DurableFile, replace_durably
+from lightcl_edge.json_file import parse_json
 
 NAME = "journal.jsonl"
 #: When the file grows beyond this, its older half goes.
@@ -37,7 +38,7 @@ def note(folder: Path, event: str, **details: Any) -> None:
 
 
 def read(folder: Path, last: int) -> list[dict[str, Any]]:
-    """The newest events, oldest first; lines that a crash tore are left out.
+    """The newest events, oldest first; lines that a crash tore, or that no program of ours wrote, are left out.
 
     Args:
         folder: the state directory.
@@ -52,10 +53,16 @@ def read(folder: Path, last: int) -> list[dict[str, Any]]:
             data = file.read(2 * MAX_JOURNAL_BYTES)
         for line in data.splitlines():
             with suppress(ValueError, RecursionError):
-                entry = json.loads(line)
-                if isinstance(entry, dict) and isinstance(entry.get("event"), str):
+                entry = parse_json(line)
+                if isinstance(entry, dict) and isinstance(entry.get("event"), str) and _is_flat(entry, 3):
                     found.append(entry)
     return found[-last:]
+
+
+def _is_flat(value: object, levels: int) -> bool:
+    """Whether lists and objects lie at most so deep in each other, so that any printer gets to their end."""
+    inner = list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else None
+    return inner is None or (levels > 0 and all(_is_flat(item, levels - 1) for item in inner))
 
 
 def erase_name(folder: Path, name: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from pathlib import Path
 from typing import Any, NoReturn
@@ -37,7 +38,7 @@ def read_limited(path: Path, limit_bytes: int) -> bytes:
 
 
 def parse_json(data: bytes) -> Any:
-    """JSON without NaN, infinities and repeated keys.
+    """JSON without NaN, infinities (also none that a number is too large to be otherwise) and repeated keys.
 
     Args:
         data: UTF-8.
@@ -49,7 +50,9 @@ def parse_json(data: bytes) -> Any:
         ValueError: when it is anything else.
     """
     try:
-        return json.loads(data.decode(), parse_constant=_no_constant, object_pairs_hook=_no_duplicates)
+        return json.loads(
+            data.decode(), parse_constant=_no_constant, parse_float=_finite, object_pairs_hook=_no_duplicates
+        )
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
 
@@ -73,6 +76,12 @@ def read_json(path: Path, limit_bytes: int = MAX_JSON_BYTES) -> Any:
 
 def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"holds the number {name}, expected finite numbers only")
+
+
+def _finite(text: str) -> float:
+    if not math.isfinite(value := float(text)):
+        raise ValueError(f"holds the number {text[:20]}, expected finite numbers only")
+    return value
 
 
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -15,10 +15,12 @@ from PIL import Image
 
 from lightcl_edge.accept import bundle_for
 from lightcl_edge.console import Progress
-from lightcl_edge.errors import DataError
+from lightcl_edge.errors import DataError, UsageError
 from lightcl_edge.images import Dataset
+from lightcl_edge.machine import usable_cores
 from lightcl_edge.memory import PhaseMeter, give_back
 from lightcl_edge.predictor import Evaluation, Predictor
+from lightcl_edge.signing import read_public_key
 from lightcl_edge.state import State
 from lightcl_edge.trainer import TrainOptions, train
 
@@ -78,7 +80,8 @@ class Learner:
 
     def __init__(self, bundle: Path | None, state: Path, options: dict[str, object]) -> None:
         self._bundle_path, self._state, self._options = bundle, State(state), options
-        self._bundle, _ = bundle_for(self._state, bundle)
+        key = options.get("key")
+        self._bundle, _ = bundle_for(self._state, bundle, read_public_key(key) if isinstance(key, Path) else None)
         self._predictor: Predictor | None = None
 
     @classmethod
@@ -89,10 +92,11 @@ class Learner:
         *,
         strategy: str | None = None,
         engine: str = "auto",
-        buffer_size: str | None = None,
+        buffer_size: str | int | None = None,
         max_forgetting: float | None = None,
         threads: int | None = None,
         seed: int = 0,
+        key: str | Path | None = None,
     ) -> Learner:
         """Open a state, or prepare to make one from a bundle.
 
@@ -101,10 +105,11 @@ class Learner:
             state: folder of what is learned; made by the first :meth:`learn`.
             strategy: ``auto``, ``replay``, ``slda``, ``ncm``, ``lightcl`` or ``finetune``; None for the bundle's.
             engine: ``auto``, ``ort`` or ``torch``.
-            buffer_size: long-term memory as samples (``"500"``) or bytes (``"2MB"``).
+            buffer_size: long-term memory as samples (500) or bytes (``"2MB"``).
             max_forgetting: largest accepted loss of held-out accuracy on earlier classes, 0 to 1.
             threads: processors to use; None for all.
             seed: the same seed, images and order give the same weights.
+            key: file of the public key that the bundle must be signed by, now and from now on.
 
         Returns:
             The learner.
@@ -112,13 +117,17 @@ class Learner:
         Raises:
             BundleError: when the bundle is missing or damaged.
             StateError: when the state is damaged or belongs to another bundle.
+            UsageError: when an option is out of its range.
         """
+        if threads is not None and not 1 <= threads <= usable_cores():
+            raise UsageError(f"threads is {threads}; expected 1 to {usable_cores()}, the processors there are")
         options: dict[str, object] = {
             "strategy": strategy,
             "engine": engine,
-            "buffer_size": buffer_size,
+            "buffer_size": None if buffer_size is None else str(buffer_size),
             "threads": threads,
             "seed": seed,
+            "key": None if key is None else Path(key),
         }
         if max_forgetting is not None:
             options["max_forgetting"] = max_forgetting
@@ -184,13 +193,15 @@ class Learner:
             images: RGB, uint8, each of shape ``(height, width, 3)``, of any size.
 
         Returns:
-            One prediction an image.
+            One prediction an image; none for none.
 
         Raises:
             StateError: when nothing was learned yet.
             DataError: when an image is of another type or shape.
         """
         predictor = self._current()
+        if not len(images):
+            return []
         dataset = ImageList(images, ["?"] * len(images))
         loaded = (dataset.load(index, predictor.input) for index in range(len(dataset)))
         found = predictor.top(loaded, len(predictor.classes))
@@ -234,6 +245,8 @@ class ImageList(Dataset):
     """
 
     def __init__(self, images: Images, labels: Sequence[str]) -> None:
+        if isinstance(labels, str):
+            raise DataError(f"labels are the text {labels!r}; expected a list with a class name for each image")
         if len(images) != len(labels) or not len(images):
             raise DataError(
                 f"found {len(images)} images and {len(labels)} labels, expected a label for each, at least one"

@@ -18,6 +18,8 @@ from lightcl_edge.json_file import read_json
 
 NAME = "written.json"
 RESERVED_BYTES = 4 * 2**20
+#: No disk has taken as much; a larger figure is damage.
+_MOST_BYTES = 2**60
 
 
 @dataclass(frozen=True)
@@ -45,12 +47,16 @@ def read_written(folder: Path, at_least: int = 0) -> Written:
     Returns:
         The figures; beside a running process, or after a killed one, not less than what was really written.
     """
+    return _read(folder) or Written(total_bytes=at_least)
+
+
+def _read(folder: Path) -> Written | None:
     with suppress(OSError, ValueError, KeyError, TypeError):
         value = read_json(folder / NAME)
         found = Written(**{name: int(value[name]) for name in asdict(Written())})
-        if min(asdict(found).values()) >= 0:
+        if all(0 <= figure < _MOST_BYTES for figure in asdict(found).values()):
             return found
-    return Written(total_bytes=at_least)
+    return None
 
 
 class Odometer:
@@ -63,6 +69,8 @@ class Odometer:
 
     def __init__(self, folder: Path, at_least: int = 0) -> None:
         self._path = folder / NAME
+        #: The file is there but says nothing that can be believed: counting starts anew.
+        self.lost = self._path.exists() and _read(folder) is None
         self._exact = read_written(folder, at_least)
         self._promised = self._exact.total_bytes
         self._saving, self._changed = False, False

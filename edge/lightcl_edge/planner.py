@@ -1,4 +1,4 @@
-"""What a training will need, before it starts; what does not fit is refused.
+"""What a training will need, before it starts; ``allowance.py`` refuses what does not fit.
 
 The phases follow one another, so the plan's peak is the largest phase, not their sum. The base is this
 process's size as it is now; the other figures come from the manifest's counts.
@@ -7,18 +7,13 @@ process's size as it is now; the other figures come from the manifest's counts.
 from __future__ import annotations
 
 import math
-import shutil
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from lightcl_edge import memory
-from lightcl_edge.console import format_bytes
 from lightcl_edge.engines.step_choice import ACCUMULATE, IN_PLACE, choose_step
-from lightcl_edge.errors import DoesNotFitError
 from lightcl_edge.extraction import extraction_batch
 from lightcl_edge.image_file import planned_decoding_bytes
-from lightcl_edge.machine import cgroup_room_bytes, machine_available_bytes
 from lightcl_edge.manifest import Manifest
 
 MIB = 2**20
@@ -30,7 +25,7 @@ DEVICE_BASE_BYTES = 42 * MIB
 ONNXRUNTIME_BYTES = 29 * MIB
 ONNXRUNTIME_TRAINING_BYTES = 13 * MIB
 #: What importing torch adds, and what its first step adds to that (thread pools, kernels' own buffers).
-TORCH_IMPORT_BYTES, TORCH_STEP_BYTES = 222 * MIB, 20 * MIB
+TORCH_IMPORT_BYTES, TORCH_STEP_BYTES = 196 * MIB, 8 * MIB
 #: Copies of the trunk's weights while it is opened (file, initialisers, re-laid for the processor), and once it runs.
 OPENING_TRUNK_COPIES, RUNNING_TRUNK_COPIES = 3.4, 1.0
 #: Share of the counted activations that are there at once (onnxruntime fuses operators); copies of an image being read.
@@ -45,17 +40,16 @@ ACCEPTED_STEP_SHARE = 1.1
 CLOSED_FORM_HEAD_COPIES = 1.6
 #: After the trunk is closed: what is left of onnxruntime.
 AFTER_TRUNK_BYTES = 15 * MIB
-#: torch: copies of the head once it is loaded; what one sample's activations cost with their gradients, and the share
-#: of that which is still held when training is over.
-TORCH_HEAD_COPIES, TORCH_ACTIVATION_COPIES, TORCH_HELD_ACTIVATIONS = 2.0, 2.2, 0.7
+#: torch: copies of the head once it is loaded; in a step, share of the activations that are saved for the way back, and
+#: copies of the largest of them (kernels lay it out anew); what is still held when training is over.
+TORCH_HEAD_COPIES, TORCH_ACTIVATION_COPIES, TORCH_LARGEST_COPIES = 1.95, 0.47, 18.5
+TORCH_HELD_BYTES, TORCH_HELD_HEAD_COPIES, TORCH_HELD_ACTIVATIONS, TORCH_HELD_LARGEST = 219 * MIB, 1.31, 0.78, 10.6
+#: What an earlier generation left (statistics, held-out and remembered samples): as it was read, and as it is used.
+KEPT_COPIES = 2.2
 #: Rows that pass the head at once outside of training.
 FORWARD_ROWS = 16
 #: Copies of the learned head beside the trunk when predicting.
 PREDICTING_HEAD_COPIES = 1.0
-#: Left for everything else on the board, and for what the kernel itself charges to a control group.
-RESERVE_BYTES = 16 * MIB
-#: A budget this large switches the check off (``--memory-budget none``).
-UNCHECKED_BYTES = 2**60
 
 
 @dataclass(frozen=True)
@@ -158,9 +152,11 @@ def _torch_bytes(manifest: Manifest, batch_size: int, buffer_samples: int) -> tu
     """Added once torch is loaded with the head, in a step, and afterwards."""
     cost, rows = manifest.cost, batch_size + buffer_samples
     loaded = TORCH_IMPORT_BYTES + TORCH_HEAD_COPIES * cost.head_parameter_bytes
-    activations = TORCH_ACTIVATION_COPIES * rows * cost.head_activation_bytes
-    step = loaded + TORCH_STEP_BYTES
-    return int(loaded), int(step + activations), int(step + TORCH_HELD_ACTIVATIONS * activations)
+    activations, largest = rows * cost.head_activation_bytes, rows * cost.head_largest_activation_bytes
+    step = loaded + TORCH_STEP_BYTES + TORCH_ACTIVATION_COPIES * activations + TORCH_LARGEST_COPIES * largest
+    held = TORCH_HELD_BYTES + TORCH_HELD_HEAD_COPIES * cost.head_parameter_bytes
+    held += TORCH_HELD_ACTIVATIONS * activations + TORCH_HELD_LARGEST * largest
+    return int(loaded), int(max(step, held)), int(held)
 
 
 def _ort_bytes(manifest: Manifest, batch_size: int, buffer_samples: int) -> tuple[int, int, int]:
@@ -211,13 +207,14 @@ def spare_step_bytes(manifest: Manifest, batch_size: int, buffer_samples: int) -
     return int((allowed - _held_bytes(manifest, batch_size, buffer_samples)) / ARENA_FACTOR)
 
 
-def plan_closed_form(manifest: Manifest, engine: str, images: int) -> Plan:
+def plan_closed_form(manifest: Manifest, engine: str, images: int, covariance: bool = True) -> Plan:
     """Predict a run of a strategy without gradients: the head forward, a covariance, and the classifier from it.
 
     Args:
         manifest: of the bundle.
         engine: ``ort`` or ``torch``.
         images: of the task.
+        covariance: whether the strategy needs one.
 
     Returns:
         The plan.
@@ -226,8 +223,9 @@ def plan_closed_form(manifest: Manifest, engine: str, images: int) -> Plan:
     torch_bytes = TORCH_IMPORT_BYTES + TORCH_STEP_BYTES
     loaded = torch_bytes if engine == "torch" else ONNXRUNTIME_TRAINING_BYTES
     batch = FORWARD_ROWS * (4 * math.prod(manifest.feature.shape) + cost.head_activation_bytes)
-    train = int(loaded + CLOSED_FORM_HEAD_COPIES * cost.head_parameter_bytes + batch + covariance_bytes(manifest))
-    disk = images * (math.prod(manifest.feature.shape) + 8) + cost.head_parameter_bytes + covariance_bytes(manifest)
+    working = covariance_bytes(manifest) if covariance else 0
+    train = int(loaded + CLOSED_FORM_HEAD_COPIES * cost.head_parameter_bytes + batch + working)
+    disk = images * (math.prod(manifest.feature.shape) + 8) + cost.head_parameter_bytes
     base = memory.sample(with_pss=False).rss_bytes or 0
     return Plan(
         base_bytes=base,
@@ -245,74 +243,43 @@ def covariance_bytes(manifest: Manifest) -> int:
     return 16 * manifest.head.penultimate_size**2
 
 
-def available_bytes() -> int:
-    """Memory this process may take, its present size included, with a reserve left for everything else."""
-    free = machine_available_bytes() + (memory.sample(with_pss=False).rss_bytes or 0)
-    room = cgroup_room_bytes()
-    return min(free, room if room is not None else free) - RESERVE_BYTES
+def stored_statistics_bytes(manifest: Manifest) -> int:
+    """What discriminant analysis keeps in a generation: half of a symmetric matrix in float32."""
+    return 2 * manifest.head.penultimate_size**2
 
 
-def spare_bytes() -> int:
-    """Memory that is left now, with the reserve kept: pages of files that this process has read can be taken back."""
-    room, own = cgroup_room_bytes(), memory.sample(with_pss=False).anonymous_bytes or 0
-    free = machine_available_bytes()
-    return min(free, room - own if room is not None else free) - RESERVE_BYTES
+@dataclass(frozen=True)
+class Carried:
+    """What a run holds besides its bundle.
 
-
-def allowed_bytes(budget_bytes: int | None) -> int:
-    """The most a plan may need.
-
-    Args:
-        budget_bytes: what the user allows; None for all that the machine has; ``UNCHECKED_BYTES`` for no check.
-
-    Returns:
-        The budget, but never more than the machine has.
+    Attributes:
+        kept_bytes: statistics, held-out and remembered samples of the generation it starts from.
+        memory_bytes: of the long-term memory after the task, at most.
+        bundle_bytes: that are to be copied into a new state.
     """
-    if budget_bytes is not None and budget_bytes >= UNCHECKED_BYTES:
-        return budget_bytes
-    available = available_bytes()
-    return available if budget_bytes is None else min(budget_bytes, available)
 
+    kept_bytes: int = 0
+    memory_bytes: int = 0
+    bundle_bytes: int = 0
 
-def refuse_what_does_not_fit(plan: Plan, budget_bytes: int | None, folder: Path) -> int:
-    """Stop before anything is started.
+    def added_to(self, plan: Plan) -> Plan:
+        """The plan with that.
 
-    Args:
-        plan: the prediction.
-        budget_bytes: what the user allows, see :func:`allowed_bytes`.
-        folder: where the run writes.
+        Args:
+            plan: of a run from nothing.
 
-    Returns:
-        The most memory that the plan was allowed to need.
-
-    Raises:
-        DoesNotFitError: with the plan's figures and what to change.
-    """
-    limit = allowed_bytes(budget_bytes)
-    if plan.peak_bytes > limit:
-        by_budget = budget_bytes is not None and limit == budget_bytes
-        raise DoesNotFitError(
-            f"the plan needs {format_bytes(plan.peak_bytes)} of memory (process {format_bytes(plan.base_bytes)}, "
-            f"then images to features {format_bytes(plan.extract_bytes)}, "
-            f"then training {format_bytes(plan.train_bytes)}), allowed are {_reason(limit, by_budget)}; "
-            f"{'raise --memory-budget, ' if by_budget else 'stop other programs, '}"
-            "lower --batch-size or --pattern-samples, or export a bundle with a later cut",
-            {"plan": plan.document(), "allowed_bytes": limit},
+        Returns:
+            The plan of this run. While the memory is filled the old one and the new one are there.
+        """
+        kept = int(KEPT_COPIES * self.kept_bytes)
+        return replace(
+            plan,
+            extract_bytes=plan.extract_bytes + kept,
+            import_bytes=plan.import_bytes + kept,
+            train_bytes=plan.train_bytes + kept,
+            gate_bytes=plan.gate_bytes + kept + 2 * self.memory_bytes,
+            disk_bytes=plan.disk_bytes + self.kept_bytes + self.memory_bytes + self.bundle_bytes,
         )
-    free = shutil.disk_usage(folder).free
-    if plan.disk_bytes > free:
-        raise DoesNotFitError(
-            f"the plan needs {format_bytes(plan.disk_bytes)} of disk at {folder}, free are {format_bytes(free)}; "
-            "free some space or train on fewer images at once"
-        )
-    return limit
-
-
-def _reason(limit: int, by_budget: bool) -> str:
-    """The limit and where it comes from."""
-    if by_budget:
-        return f"{format_bytes(limit)} (--memory-budget)"
-    return f"{format_bytes(max(limit, 0))} (what is free here less a reserve of {format_bytes(RESERVE_BYTES)})"
 
 
 def plan_prediction(manifest: Manifest) -> int:
@@ -326,25 +293,3 @@ def plan_prediction(manifest: Manifest) -> int:
     """
     base = memory.sample(with_pss=False).rss_bytes or 0
     return base + _extract_bytes(manifest) + int(PREDICTING_HEAD_COPIES * manifest.cost.head_parameter_bytes)
-
-
-def refuse_prediction(manifest: Manifest) -> tuple[int, int]:
-    """Stop a prediction that does not fit before it starts.
-
-    Args:
-        manifest: of the bundle.
-
-    Returns:
-        Bytes needed and allowed.
-
-    Raises:
-        DoesNotFitError: with the figures.
-    """
-    needed, limit = plan_prediction(manifest), available_bytes()
-    if needed > limit:
-        raise DoesNotFitError(
-            f"predicting needs {format_bytes(needed)} of memory, allowed are {_reason(limit, by_budget=False)}; "
-            "stop other programs, or export a bundle with a smaller --image-size or an int8 trunk",
-            {"plan": {"peak_bytes": needed}, "allowed_bytes": limit},
-        )
-    return needed, limit

@@ -10,6 +10,8 @@ from lightcl_edge.durable import replace_durably
 from lightcl_edge.json_file import read_limited
 
 NAME = "CURRENT"
+#: Six digits, as in the folders' names.
+MAX_NUMBER = 999_999
 _CONTENT = re.compile(rb"(\d{1,6})(?: (\d{1,6}))?\s*")
 
 

@@ -27,8 +27,8 @@ def recover(state: State) -> None:
         remove_tree(path)
     pointer = read_pointer(state.folder)
     current = state.current_number()
-    if state.exists() and (pointer is None or pointer.newest is None or pointer.current != current):
-        write_pointer(state.folder, Pointer(current, state.newest()))
+    if state.exists() and pointer != (believed := Pointer(current, state.newest())):
+        write_pointer(state.folder, believed)
         cleared.append("CURRENT")
     if state.exists():
         # On disk beyond the newest committed one: renamed into place, never pointed at. Its task is still in work/.

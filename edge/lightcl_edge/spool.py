@@ -7,6 +7,8 @@ renames alone, so that a crash at any point leaves it in exactly one place:
 - ``DIR/.learned/000007/CLASS/IMAGE``: what generation 7 was taught;
 - ``DIR/.set-aside/REASON/CLASS/IMAGE``: what can't be read, or was refused.
 
+``DIR/.tries`` counts how often the trainer broke on the present batch, across restarts.
+
 Whether a batch has been learned is asked of the state, which keeps each task's fingerprint in the generation itself:
 the two change together. So a batch that was committed just before a crash is only moved, and any other is learned, from
 its checkpoint if it has one.
@@ -14,6 +16,8 @@ its checkpoint if it has one.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import shutil
 import time
@@ -21,9 +25,11 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from lightcl_edge.durable import replace_durably
 from lightcl_edge.errors import DataError
+from lightcl_edge.json_file import read_json
 
-LEARNING, LEARNED, SET_ASIDE = ".learning", ".learned", ".set-aside"
+LEARNING, LEARNED, SET_ASIDE, TRIES = ".learning", ".learned", ".set-aside", ".tries"
 #: As in :mod:`lightcl_edge.images`, which a process that only waits does not import.
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm", ".gif", ".tif", ".tiff"})
 
@@ -99,21 +105,47 @@ class Spool:
             _sync(folder)
         _sync(self.folder)
 
+    def tidy(self) -> None:
+        """Drop empty class folders, which a crash before the first rename into them leaves: they spoil the batch."""
+        if self.learning.is_dir():
+            self._drop_empty_classes()
+
     def batch(self) -> list[Path]:
         """The images of the batch."""
         return sorted(path for path in self.learning.rglob("*") if path.is_file())
 
-    def set_aside(self, images: list[Path], reason: str) -> None:
+    def count_try(self) -> int:
+        """Count, so that a restart does not forget it, that the trainer broke on the present batch.
+
+        Returns:
+            How often it did so far.
+        """
+        names = "\0".join(str(path.relative_to(self.learning)) for path in self.batch())
+        batch, tries = hashlib.sha256(os.fsencode(names)).hexdigest(), 0
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            found = read_json(self.folder / TRIES)
+            tries = int(found["tries"]) if found["batch"] == batch else 0
+        replace_durably(self.folder / TRIES, json.dumps({"batch": batch, "tries": tries + 1}).encode())
+        return tries + 1
+
+    def set_aside(self, images: list[Path], reason: str, why: str | None = None) -> None:
         """Take images out of the batch for a person to look at.
 
         Args:
             images: of :meth:`batch`.
             reason: the name of the folder they go to.
+            why: a line for the file ``REASON.txt`` beside that folder; None for none.
         """
+        if why is not None:
+            (self.folder / SET_ASIDE).mkdir(exist_ok=True)
+            with (self.folder / SET_ASIDE / f"{reason}.txt").open("a", encoding="utf-8", errors="replace") as file:
+                file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {len(images)} images: {why}\n")
         for path in images:
             _move(path, self.folder / SET_ASIDE / reason / path.parent.name)
         self._drop_empty_classes()
         _sync_all(self.folder / SET_ASIDE)
+        with suppress(FileNotFoundError):
+            os.unlink(self.folder / TRIES)
 
     def batch_learned(self, generation: int, *, delete: bool) -> None:
         """The batch is in a generation: file it under the generation's number, or delete it.
@@ -132,10 +164,12 @@ class Spool:
         _sync(self.folder)
         if delete:
             shutil.rmtree(place)
+        with suppress(FileNotFoundError):
+            os.unlink(self.folder / TRIES)
 
     def _drop_empty_classes(self) -> None:
         for folder in list(self.learning.iterdir()):
-            if folder.is_dir() and not any(folder.iterdir()):
+            if folder.is_dir() and not folder.is_symlink() and not any(folder.iterdir()):
                 folder.rmdir()
 
 

@@ -19,17 +19,16 @@ from pathlib import Path
 from typing import Any
 
 from lightcl_edge import journal
-from lightcl_edge.bundle import BUFFER, HEAD_PARAMETERS, Bundle
+from lightcl_edge.base_classes import base_generation, drop_forgotten
+from lightcl_edge.bundle import BUFFER, Bundle
 from lightcl_edge.durable import copy_durably, fsync_folder, make_folders, remove_tree, rename, replace_durably
-from lightcl_edge.errors import BundleError, StateError
+from lightcl_edge.errors import StateError
 from lightcl_edge.generation import Generation, Meta
 from lightcl_edge.json_file import read_limited
 from lightcl_edge.odometer import Odometer, Written, read_written
-from lightcl_edge.pointer import Pointer, read_pointer, write_pointer
-from lightcl_edge.state_files import read_generation, read_meta, write_generation
+from lightcl_edge.pointer import MAX_NUMBER, Pointer, read_pointer, write_pointer
+from lightcl_edge.state_files import HOLDOUT, STRATEGY, read_generation, read_meta, write_generation
 from lightcl_edge.state_lock import StateLock, raise_unwritable
-from lightcl_edge.tensor_file import TensorFile
-from lightcl_edge.tensors import read_tensors
 from lightcl_edge.trust import read_trust
 
 #: How many generations stay for ``rollback``.
@@ -68,6 +67,8 @@ class State:
             StateError: when it can't be made or written.
         """
         made = not self.folder.exists()
+        if not str(self.folder).isascii() and str(self.folder) != os.fsencode(self.folder).decode(errors="replace"):
+            raise StateError(f"the path {self.folder} is no UTF-8, expected one: onnxruntime opens no other")
         try:
             if not made and not self.generations.is_dir() and any(p.name not in _OWN for p in self.folder.iterdir()):
                 raise StateError(
@@ -100,6 +101,8 @@ class State:
             with odometer.running():
                 odometer.add(len(str(os.getpid())))  # the lock's owner
                 recover(self)
+                if odometer.lost:
+                    self.note("the count of bytes was damaged and starts anew", counted=odometer.written.total_bytes)
                 self._odometer = odometer
                 try:
                     yield
@@ -151,7 +154,7 @@ class State:
 
     def own_bundle(self) -> Bundle:
         """As :meth:`bundle`, whether it was accepted or not."""
-        return Bundle.open(self.folder / "bundle")
+        return Bundle.open(self.folder / "bundle", may_lack=(BUFFER,))
 
     def install_bundle(self, bundle: Bundle) -> int:
         """Keep a checked copy of the bundle, so that the state needs nothing outside itself.
@@ -174,6 +177,7 @@ class State:
         write_pointer(self.folder, Pointer(0, self.newest()))  # its sync makes the new name durable too
         fsync_folder(self.folder.absolute().parent)
         remove_tree(old)
+        drop_forgotten(self.folder)
         self.note("bundle installed", identity=bundle.identity, model=bundle.manifest.model.name)
         return written
 
@@ -215,10 +219,18 @@ class State:
             )
         return 0
 
+    def kept_bytes(self) -> int:
+        """Size of what the current generation keeps besides the head: statistics, held-out and remembered samples."""
+        place, found = self.place(self.current_number()), 0
+        for name in (STRATEGY, HOLDOUT, BUFFER):
+            with suppress(OSError):  # generation 0 has no files
+                found += (place / name).stat().st_size
+        return found
+
     def is_whole(self, number: int) -> bool:
         """Whether a generation's files are all there and have their hashes."""
         try:
-            read_generation(self.place(number), number)
+            read_generation(self.place(number), number, self.own_bundle())
         except StateError:
             return False
         return True
@@ -258,11 +270,8 @@ class State:
                 if self.current_number() == chosen:
                     raise
         if number == 0:
-            bundle = self.bundle()
-            meta = Meta(0, 0.0, bundle.identity, list(bundle.manifest.classes))
-            seed = read_tensors(bundle.path(BUFFER), BundleError) if bundle.has(BUFFER) else {}
-            return Generation(meta, TensorFile(bundle.path(HEAD_PARAMETERS), BundleError), {}, {}, seed)
-        return read_generation(self.place(number), number)
+            return base_generation(self.folder, self.bundle())
+        return read_generation(self.place(number), number, self.own_bundle())
 
     def commit(self, generation: Generation) -> Meta:
         """Write a generation and make it the current one: after a crash it is there whole, or not at all.
@@ -285,6 +294,8 @@ class State:
             rename(aside, self.place(number))
             fsync_folder(self.generations)
             write_pointer(self.folder, Pointer(number, number))
+            if read_pointer(self.folder) != Pointer(number, number) or number not in self.numbers():
+                raise StateError(f"{self.folder}: CURRENT does not read back as generation {number}; check the disk")
         except BaseException:
             self._take_back(before, aside)
             raise
@@ -339,14 +350,25 @@ class State:
             remove_tree(self.place(number).with_suffix(".old"))
 
     def newest(self) -> int:
-        """The highest number that was ever committed."""
-        pointer = read_pointer(self.folder)
-        on_disk = max([0, *self.numbers()])
-        return on_disk if pointer is None else max(on_disk, pointer.newest or 0, pointer.current)
+        """The highest number of a committed generation: what lies on the disk counts, not what ``CURRENT`` may claim.
+
+        The newest generation is never dropped without a newer one, so that no number is given twice.
+        """
+        return max([0, *self.numbers()])
 
     def next_number(self) -> int:
-        """A number that no committed generation ever had."""
-        return self.newest() + 1
+        """A number that no committed generation ever had.
+
+        Returns:
+            The number.
+
+        Raises:
+            StateError: when all numbers are used up.
+        """
+        number = self.newest() + 1
+        if number > MAX_NUMBER:
+            raise StateError(f"{self.folder} is at generation {number - 1}, the last there can be; begin a new state")
+        return number
 
     def make_current(self, number: int) -> None:
         """Point ``CURRENT`` at a generation that is whole.

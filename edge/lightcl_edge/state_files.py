@@ -10,11 +10,12 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from lightcl_edge.bundle import BUFFER
+from lightcl_edge.bundle import BUFFER, Bundle
 from lightcl_edge.durable import fsync_folder, remove_tree, write_durably
 from lightcl_edge.errors import StateError
 from lightcl_edge.files import sha256_of
 from lightcl_edge.generation import STATE_FORMAT, Generation, Meta, Tensors, meta_from
+from lightcl_edge.generation_checks import refuse_what_does_not_fit
 from lightcl_edge.json_file import read_json
 from lightcl_edge.tensor_file import TensorFile
 from lightcl_edge.tensors import read_tensors, write_tensors
@@ -77,12 +78,13 @@ def read_meta(folder: Path, number: int) -> Meta:
     return meta
 
 
-def read_generation(folder: Path, number: int) -> Generation:
-    """A generation, every file checked against its hash.
+def read_generation(folder: Path, number: int, bundle: Bundle) -> Generation:
+    """A generation, every file checked against its hash and for what it must hold.
 
     Args:
         folder: of the generation.
         number: the generation it is.
+        bundle: it belongs to.
 
     Returns:
         The generation; the head's tensors are read from the file when they are asked for.
@@ -105,4 +107,5 @@ def read_generation(folder: Path, number: int) -> Generation:
         if name != HEAD:
             tensors[name] = read_tensors(folder / name, StateError)
     head = TensorFile(folder / HEAD, StateError)
+    refuse_what_does_not_fit(str(folder), bundle, len(meta.classes), head, tensors)
     return Generation(meta, head, tensors[STRATEGY], tensors[HOLDOUT], tensors[BUFFER])

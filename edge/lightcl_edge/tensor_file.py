@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from lightcl_edge.errors import LightclError
 from lightcl_edge.tensors import check_header
 
+_PIECE_BYTES = 2**18
+
 
 class TensorFile(Mapping[str, NDArray[np.float32]]):
     """The tensors of a file, each read when it is asked for and not kept.
@@ -28,7 +30,7 @@ class TensorFile(Mapping[str, NDArray[np.float32]]):
 
     def __init__(self, path: Path, error_class: type[LightclError]) -> None:
         self._path, self._error_class = path, error_class
-        check_header(path, error_class)
+        self._header = check_header(path, error_class)
         self._names = self._read(None)
 
     def _read(self, name: str | None) -> dict[str, NDArray[np.float32] | None]:
@@ -43,6 +45,19 @@ class TensorFile(Mapping[str, NDArray[np.float32]]):
         except (SafetensorError, ValueError, KeyError, TypeError, OSError, OverflowError) as error:
             message = f"{self._path} is damaged ({error}); expected a safetensors file"
             raise self._error_class(message) from error
+
+    def kinds(self) -> dict[str, tuple[str, tuple[int, ...]]]:
+        """Name -> safetensors' name of the type and shape of each tensor; nothing of the content is read."""
+        return {name: (str(tensor["dtype"]), tuple(tensor["shape"])) for name, tensor in self._header.items()}
+
+    def is_finite(self) -> bool:
+        """Whether a file of nothing but float32 tensors holds neither NaN nor infinity; read in small pieces."""
+        with self._path.open("rb") as file:
+            file.seek(8 + int.from_bytes(file.read(8), "little"))
+            while piece := file.read(_PIECE_BYTES):
+                if not np.isfinite(np.frombuffer(piece, "<f4")).all():
+                    return False
+        return True
 
     def __getitem__(self, name: str) -> NDArray[np.float32]:
         if name not in self._names:

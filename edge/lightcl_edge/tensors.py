@@ -49,12 +49,15 @@ def read_tensors(path: Path, error_class: type[LightclError]) -> dict[str, NDArr
         raise error_class(f"{path} is damaged ({error}); expected a safetensors file") from error
 
 
-def check_header(path: Path, error_class: type[LightclError]) -> None:
+def check_header(path: Path, error_class: type[LightclError]) -> dict[str, Any]:
     """Check the header of a safetensors file before a library believes it.
 
     Args:
         path: the file.
         error_class: what to raise when it is missing or no safetensors file; a hostile one is refused by name.
+
+    Returns:
+        The header: name -> ``dtype``, ``shape`` and ``data_offsets``.
 
     Raises:
         LightclError: of ``error_class``, naming the file.
@@ -69,6 +72,7 @@ def check_header(path: Path, error_class: type[LightclError]) -> None:
                 raise HugeHeaderError(f"{path} has a header of {length} bytes, expected at most {MAX_HEADER_BYTES}")
             header = parse_json(file.read(length))
         _check_tensors(header, size - 8 - length)
+        return {name: tensor for name, tensor in header.items() if name != "__metadata__"}
     except FileNotFoundError as error:
         raise error_class(f"{path} is missing") from error
     except RepeatedKeyError as error:

@@ -14,10 +14,12 @@ from typing import Any
 import numpy as np
 
 from lightcl_edge.accept import accept, bundle_for
+from lightcl_edge.allowance import refuse_what_does_not_fit
 from lightcl_edge.buffer_fill import fill
 from lightcl_edge.buffer_size import buffer_limit
 from lightcl_edge.bundle import HEAD_PARAMETERS, TRUNK, Bundle
 from lightcl_edge.checkpoint import Checkpoints
+from lightcl_edge.class_names import check_class_names
 from lightcl_edge.classifier import assign_rows
 from lightcl_edge.console import Document, Progress
 from lightcl_edge.cooling import Cooler
@@ -46,10 +48,10 @@ from lightcl_edge.images import Dataset, open_dataset
 from lightcl_edge.interrupts import DeferredInterrupt
 from lightcl_edge.manifest import TrainingDefaults
 from lightcl_edge.memory import PhaseMeter, give_back
-from lightcl_edge.planner import refuse_what_does_not_fit, spare_step_bytes
+from lightcl_edge.planner import Carried, spare_step_bytes
 from lightcl_edge.signing import read_public_key
 from lightcl_edge.state import State
-from lightcl_edge.strategies import make_strategy
+from lightcl_edge.strategies import STRATEGIES, make_strategy
 from lightcl_edge.strategies.choice import choose_strategy, plan_for
 from lightcl_edge.strategies.contract import Settings
 from lightcl_edge.strategies.kept import joined, part_of
@@ -60,6 +62,9 @@ from lightcl_edge.witnesses import Witnesses, earlier_witnesses, own_witnesses
 
 #: Streams of random numbers, apart from each other whatever the seed.
 _STREAM_HOLDOUT, _STREAM_ORDER, _STREAM_BUFFER = 1, 2, 3
+
+#: What a user may set of a strategy's training.
+_SETTINGS = ("epochs", "batch_size", "learning_rate", "beta", "ratio", "pattern_samples")
 
 
 @dataclass(frozen=True)
@@ -112,6 +117,11 @@ class TrainOptions:
     cool_at_celsius: float | None = None
     provider: str | None = None
 
+    def ignored(self, strategy: str) -> list[str]:
+        """What the user set and the strategy does not use, as options of the command line."""
+        unused = [name for name in _SETTINGS if name not in STRATEGIES[strategy].uses]
+        return [f"--{name.replace('_', '-')}" for name in unused if getattr(self, name) is not None]
+
     def settings(self, defaults: TrainingDefaults, strategy: str) -> TrainingDefaults:
         """The defaults of bundle and strategy with what the user set.
 
@@ -125,7 +135,7 @@ class TrainOptions:
         Raises:
             UsageError: when a number is out of its range.
         """
-        names = ("epochs", "batch_size", "learning_rate", "beta", "ratio")
+        names = [name for name in _SETTINGS if name != "pattern_samples"]
         chosen = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
         if self.pattern_samples is not None:
             chosen["buffer_samples"] = self.pattern_samples
@@ -167,17 +177,22 @@ def train(options: TrainOptions, meter: PhaseMeter, progress: Progress) -> Docum
     key = read_public_key(options.key) if options.key else None
     bundle, trust = bundle_for(state, options.bundle, key)
     dataset = open_dataset(options.data) if isinstance(options.data, str) else options.data
+    check_class_names(dataset.classes)
     choice = choose_engine(options.engine, bundle)
     defaults = bundle.manifest.defaults
     asked = options.strategy or defaults.strategy
-    strategy = choose_strategy(asked, bundle.manifest, choice.name, options.memory_budget_bytes)
+    carried = _carried(state, bundle, options, len(dataset))
+    strategy = choose_strategy(asked, bundle.manifest, choice.name, options.memory_budget_bytes, carried)
     settings = options.settings(defaults, strategy.name)
+    if ignored := options.ignored(strategy.name):
+        progress.note(f"strategy {strategy.name} does not use {', '.join(ignored)}")
     sizes = settings.batch_size, settings.buffer_samples, len(dataset)
-    plan = plan_for(strategy.name, bundle.manifest, choice.name, *sizes)
+    plan = plan_for(strategy.name, bundle.manifest, choice.name, *sizes, carried)
     existing = next(
         folder for folder in (options.state.absolute(), *options.state.absolute().parents) if folder.exists()
     )
     allowed = refuse_what_does_not_fit(plan, options.memory_budget_bytes, existing)
+    dataset.memory_limit_bytes = allowed
     if not state.exists():
         assign_rows(bundle.manifest.classes, dataset.classes, bundle.manifest.head.capacity)
     made = state.create()
@@ -197,6 +212,7 @@ def train(options: TrainOptions, meter: PhaseMeter, progress: Progress) -> Docum
         **document,
         "bytes_written": state.written().last_task_bytes,
         "strategy_reason": strategy.reason,
+        "ignored": ignored,
         "plan": plan.document(),
         "allowed_bytes": allowed,
         "health": cooler.document(),
@@ -204,6 +220,15 @@ def train(options: TrainOptions, meter: PhaseMeter, progress: Progress) -> Docum
         "phases": [asdict(record) for record in meter.records],
         "seconds": time.perf_counter() - started,
     }
+
+
+def _carried(state: State, bundle: Bundle, options: TrainOptions, images: int) -> Carried:
+    """What the plan must count besides the bundle."""
+    codec = FeatureCodec(bundle.manifest.feature)
+    limit = buffer_limit(options.buffer_size, buffer_identity(codec, bundle.sha256(TRUNK)))
+    kept = state.kept_bytes() if state.exists() else 0
+    memory = min(limit * codec.bytes_per_sample, kept + images * codec.bytes_per_sample)
+    return Carried(kept, memory, 0 if state.exists() else sum(entry.bytes for entry in bundle.manifest.files))
 
 
 def _check_generation(state: State, expected: int | None) -> None:
@@ -288,6 +313,7 @@ class _Run:
                 self._progress,
                 self._cooler,
                 self._options.provider,
+                self._source,
             )
             give_back()
         labels = np.array([self._classes.index(name) for name in self._dataset.classes])[extracted.store.labels]

@@ -123,7 +123,8 @@ class TrainingLoop:
 
     def _epochs(self, task: Task, term: PatternTerm | None) -> tuple[float, bool]:
         position, resumed = Position(0, 0, 0.0), False
-        if self.checkpoints is not None and (found := self.checkpoints.load()) is not None:
+        found = None if self.checkpoints is None else self.checkpoints.load(self.engine.views())
+        if found is not None and found[0].epoch < self.settings.epochs:
             position, resumed = found[0], True
             self.engine.load(found[1])
         loss = 0.0

@@ -20,6 +20,10 @@ from lightcl_edge.spool import Spool
 #: After these the batch itself is at fault, and would be again: a person must look at it.
 _REFUSED = (ExitCode.BAD_DATA, ExitCode.REJECTED, ExitCode.USAGE)
 _LARGEST_BATCH = 2000
+#: Sides to which a JPEG is reduced when it is looked at, and the most the watcher itself may take for that.
+_LOOKED_AT, _WATCHER_BYTES = 64, 160 * 2**20
+#: A batch on which the trainer broke so often, by a signal or with a code that is none of ours, is set aside.
+MOST_TRIES = 3
 
 
 @dataclass(frozen=True)
@@ -100,6 +104,7 @@ class Watcher:
 
     def _learn_batch(self) -> None:
         """One batch to its end, whether it was taken now or by a process that did not live to learn it."""
+        self._spool.tidy()
         generation, learned = self._already_learned()
         if learned:
             self._filed(generation, len(self._spool.batch()))
@@ -108,7 +113,7 @@ class Watcher:
         if not self._spool.has_batch():
             return
         count = len(self._spool.batch())
-        code, document = self._train(generation)
+        code, document, last_words = self._train(generation)
         if code == ExitCode.DONE:
             self._filed(int(document["generation"]), count)
             return
@@ -118,13 +123,22 @@ class Watcher:
             time.sleep(self._options.interval_seconds)
         elif code in _REFUSED and not self._is_misuse(code, message):
             self._progress.note(f"{count} images set aside: {message}")
-            self._aside(self._spool.batch(), "refused")
-        elif code < 0:
-            raise ChildError(
-                f"the training was killed by signal {-code}; its images are tried again", ExitCode.IO_ERROR
-            )
+            self._aside(self._spool.batch(), "refused", message.partition("\n")[0])
+        elif code in set(ExitCode):
+            raise ChildError(message, code)
         else:
-            raise ChildError(message, code if code in set(ExitCode) else ExitCode.IO_ERROR)
+            what = f"was killed by signal {-code}" if code < 0 else f"broke with code {code}"
+            self._broke(f"the training {what}" + (f" ({last_words})" if last_words else ""))
+
+    def _broke(self, what: str) -> None:
+        """Try again after a while, but not for ever."""
+        tries, count = self._spool.count_try(), len(self._spool.batch())
+        if tries < MOST_TRIES:
+            self._progress.note(f"{what}; {count} images are tried again ({tries} of {MOST_TRIES})")
+            time.sleep(self._options.interval_seconds)
+            return
+        self._progress.note(f"{count} images set aside after {tries} tries: {what}")
+        self._aside(self._spool.batch(), "failed", f"{what}, {tries} times")
 
     @staticmethod
     def _is_misuse(code: int, message: str) -> bool:
@@ -147,19 +161,27 @@ class Watcher:
 
     def _set_aside_what_can_not_be_learned(self) -> None:
         """Images that can't be read, and those of classes for which the classifier has no row left."""
+        from lightcl_edge.class_names import class_name_fault
         from lightcl_edge.errors import DataError
-        from lightcl_edge.image_file import open_image
+        from lightcl_edge.image_file import UNREADABLE, open_image, refuse_what_memory_can_not_hold
 
+        faults: tuple[type[Exception], ...] = (DataError, *UNREADABLE)
         unreadable = []
         for path in self._spool.batch():
             try:
                 with open_image(path) as image:
+                    image.draft(None, (_LOOKED_AT, _LOOKED_AT))  # of a JPEG, the watcher need not see every pixel
+                    refuse_what_memory_can_not_hold(image, str(path), 0, _WATCHER_BYTES)
                     image.load()
-            except (DataError, OSError, ValueError, SyntaxError, EOFError, ArithmeticError):
+            except faults:
                 unreadable.append(path)
         if unreadable:
             self._progress.note(f"{len(unreadable)} images can't be read: {unreadable[0].name} and others")
             self._aside(unreadable, "unreadable")
+        nameless = [path for path in self._spool.batch() if class_name_fault(path.parent.name)]
+        if nameless:
+            self._progress.note(f"{len(nameless)} images are in folders whose names can't be class names")
+            self._aside(nameless, "bad-name")
         homeless = self._without_a_row()
         if homeless:
             self._progress.note(f"{len(homeless)} images are of classes that the classifier has no room for")
@@ -175,8 +197,8 @@ class Watcher:
         new = sorted({path.parent.name for path in self._spool.batch()} - set(known))
         return [path for path in self._spool.batch() if path.parent.name in new[max(0, capacity - len(known)) :]]
 
-    def _aside(self, images: list[Path], reason: str) -> None:
-        self._spool.set_aside(images, reason)
+    def _aside(self, images: list[Path], reason: str, why: str | None = None) -> None:
+        self._spool.set_aside(images, reason, why)
         self.totals["set_aside_images"] += len(images)
 
     def _filed(self, generation: int, count: int) -> None:
@@ -186,7 +208,7 @@ class Watcher:
         self.totals["generation"] = generation
         self._progress.note(f"generation {generation}: learned {count} images")
 
-    def _train(self, generation: int) -> tuple[int, dict[str, Any]]:
+    def _train(self, generation: int) -> tuple[int, dict[str, Any], str]:
         """``lightcl-edge train`` on the batch; an interrupt is passed on and waited for, so that it keeps a checkpoint.
 
         Args:
@@ -194,16 +216,14 @@ class Watcher:
                 a later one at any moment.
 
         Returns:
-            Exit code and document.
+            Exit code, document, and the last line on stderr.
         """
         command = [sys.executable, "-m", "lightcl_edge", "train", "--state", str(self._options.state)]
         command += ["--data", str(self._spool.learning), "--from-generation", str(generation)]
         command += [*self._options.train_arguments, "--json", "--quiet"]
-        child = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True
-        )
+        child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
         try:
-            out, _ = child.communicate()
+            out, err = child.communicate()
         except KeyboardInterrupt:
             child.send_signal(signal.SIGTERM)
             child.communicate()
@@ -212,4 +232,5 @@ class Watcher:
             document = json.loads(out)
         except ValueError:
             document = {}
-        return child.returncode, document if isinstance(document, dict) else {}
+        lines = err.decode(errors="replace").strip().splitlines()
+        return child.returncode, document if isinstance(document, dict) else {}, lines[-1][:300] if lines else ""

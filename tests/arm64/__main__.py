@@ -53,7 +53,7 @@ class Run:
     def machines(self) -> list[Document]:
         """All emulated machines, one after the other."""
         found = []
-        for torch in (False, True) if self._torch else (False,):
+        for torch in (True, False) if self._torch else (False,):  # what is most likely to fail comes first
             image, key = self._image(torch=torch)
             for processor in PROCESSORS.values():
                 name = f"{processor.name}{'-torch' if torch else ''}"
@@ -66,7 +66,7 @@ class Run:
                     continue
                 engine = "torch" if torch else "ort"
                 found.append({**about, "engine": engine, **self._compared(machine, record, engine)})
-        return found
+        return sorted(found, key=lambda machine: str(machine["image"]))
 
     def reference(self) -> dict[str, Document]:
         """This machine's results by engine."""

@@ -15,10 +15,13 @@ from lightcl_edge.state import State
 
 #: Float32 in another order of addition: some ten roundings of 6e-8 a layer, over some sixty layers.
 FEATURES_FP32 = 1e-5
-#: An 8-bit trunk rounds after each layer, so that the last bit of a float now and then decides between two integers,
-#: and the layers behind carry that on. It may not cost more than this share of what quantising itself costs.
-FEATURES_INT8_SHARE = 0.5
-#: Of what was learned. Each step repeats the roundings above and the next begins where it ended.
+#: Most pictures give equal features to the last bit. Where the last bit of a float decides between two integers, the
+#: layers behind carry that on, until the picture differs by about as much as quantising costs it. That is no fault of a
+#: processor: on x86-64 alone, inputs changed by one part in ten million do it to 3 pictures of 32. So the limit
+#: is what quantising costs, found by comparing the int8 and the fp32 trunk on the same pictures.
+FEATURES_INT8_SHARE = 1.0
+#: Of what was learned. Each step repeats the roundings above and the next begins where it ended; ten to twenty times
+#: what was found when this was written.
 WEIGHTS = {"fp32": 1e-3, "int8": 0.05}
 #: Of a class; in a picture whose two first classes are closer than that, the first may change.
 PROBABILITY = {"fp32": 1e-3, "int8": 0.05}
@@ -55,11 +58,14 @@ def _features(found: Path, expected: Path) -> list[Drift]:
         fp32 = relative_rms(one["features.bundle-fp32"], two["features.bundle-fp32"])
         int8 = relative_rms(one["features.bundle-int8"], two["features.bundle-int8"])
         quantising = relative_rms(two["features.bundle-int8"], two["features.bundle-fp32"])
+        differs = one["features.bundle-int8"] != two["features.bundle-int8"]
+        changed = differs.reshape(len(differs), -1).any(axis=1)
     unit = "relative, root mean square"
     return [
         Drift("pixels of decoded and resized JPEG files", pixels, 0.0, "share that differs"),
         Drift("fp32: features", fp32, FEATURES_FP32, unit),
-        Drift(f"int8: features (quantising costs {quantising:.2g})", int8, FEATURES_INT8_SHARE * quantising, unit),
+        Drift("int8: features; quantising itself costs what is allowed", int8, FEATURES_INT8_SHARE * quantising, unit),
+        Drift(f"int8: pictures of {len(changed)} with any other feature", float(changed.sum()), None, "pictures"),
     ]
 
 

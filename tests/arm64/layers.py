@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from arm64.emulator import Bind, Root
 from arm64.processors import PROCESSORS
 
 SUITE = "bookworm"
+#: Of the suite.
+PYTHON = (3, 11)
 MIRROR = "http://deb.debian.org/debian"
 SOURCES = f"""deb {MIRROR} {SUITE} main
 deb {MIRROR} {SUITE}-updates main
@@ -90,6 +93,8 @@ class Layers:
             The folder and what identifies it.
         """
         environment = {"TORCH": "1" if torch else "0", "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "/wheels"}
+        if torch and sys.version_info[:2] == PYTHON:
+            environment["PIP_NO_COMPILE"] = "1"  # thousands of files, a quarter of an hour: see _compile
         name = "dependencies-torch" if torch else "dependencies"
         script = ["dependencies.sh", "/build"]
         more: list[str | Path] = [json.dumps(packages, sort_keys=True), self._scripts / "pins.py"]
@@ -137,7 +142,8 @@ class Layers:
     ) -> tuple[Path, str]:
         """A layer that a script makes of the one below."""
         sources = self._sources if "/build" in script else ()
-        key = digest([below[1], *script, self._scripts / script[0], *more, *sources, json.dumps(environment)])
+        # Not the sources: what they say is in ``more``, and a comment in them should not cost an hour.
+        key = digest([below[1], *script, self._scripts / script[0], *more, json.dumps(environment)])
 
         def make(root: Path) -> None:
             _copy(below[0], root)
@@ -148,6 +154,8 @@ class Layers:
             (root / "etc/resolv.conf").unlink(missing_ok=True)
             shutil.copy("/etc/resolv.conf", root / "etc/resolv.conf")
             self._run(self._machine(root, binds, environment), [f"/build/{script[0]}", *script[1:]], script[0])
+            if "PIP_NO_COMPILE" in (environment or {}):
+                _compile(root)
 
         return self._layer(name, key, make, what), key
 
@@ -184,6 +192,14 @@ class Layers:
                 f"{what} ended with {done.returncode}; its last lines, the rest is in {log}:\n"
                 + "\n".join((done.stdout + done.stderr).splitlines()[-15:])
             )
+
+
+def _compile(root: Path) -> None:
+    """Byte code, which knows no processor, made natively where this Python makes the same as the image's."""
+    place = root / "opt/lightcl/python/lib"
+    command = [sys.executable, "-m", "compileall", "-q", "-s", str(root), "-p", "/", str(place)]
+    # Packages carry a few files that are no Python of this version, on purpose; pip passes over them too.
+    subprocess.run(["nice", "-n", "10", *command], check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def _copy(source: Path, target: Path) -> None:

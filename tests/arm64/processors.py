@@ -51,6 +51,10 @@ class Processor:
         ]
         return "\n\n".join("\n".join(core) for core in lines) + "\n"
 
+    def midr(self) -> int:
+        """The main identification register, as the ARM architecture lays it out."""
+        return 0x41 << 24 | self.variant << 20 | 0xF << 16 | self.part << 4 | self.revision
+
     def describe(self, folder: Path) -> Path:
         """Write the description.
 
@@ -67,6 +71,7 @@ class Processor:
             values |= {
                 f"cpu{core}/topology/physical_package_id": "0\n",
                 f"cpu{core}/topology/core_id": f"{core}\n",
+                f"cpu{core}/regs/identification/midr_el1": f"{self.midr():#018x}\n",
                 f"cpu{core}/topology/core_siblings_list": everything,
                 f"cpu{core}/topology/thread_siblings_list": f"{core}\n",
                 f"cpu{core}/cpufreq/cpuinfo_max_freq": f"{self.max_khz}\n",

@@ -83,6 +83,7 @@ def test_a_board_s_description_names_its_cores(tmp_path):
         text = (folder / "cpuinfo").read_text()
         assert text.count("processor\t:") == CORES and text.count(f"CPU part\t: {processor.part:#05x}\n") == CORES
         assert (folder / "sys/devices/system/cpu/possible").read_text() == f"0-{CORES - 1}\n"
+    assert PROCESSORS["cortex-a72"].midr() == 0x410FD083  # of a Raspberry Pi 4
     assert "asimddp" in PROCESSORS["cortex-a76"].features and "asimddp" not in A53.features
 
 

@@ -181,3 +181,22 @@ def test_lines_of_what_is_known():
     nothing = {"temperature_celsius": None, "throttled": None, "throttle_events": None}
     assert health_line(nothing) is None
     assert health_line({**nothing, "throttle_events": 3}) == "board throttled 3 times since its start"
+
+
+def test_watch_hands_it_on_to_its_trainings(edge, tmp_path, monkeypatch):
+    from lightcl_edge import watcher
+
+    given = []
+
+    class Fake:
+        def __init__(self, spool, options, progress):
+            given.append(options.train_arguments)
+
+        def run(self):
+            return {"images": 0, "batches": 0, "set_aside_images": 0}
+
+    monkeypatch.setattr(watcher, "Watcher", Fake)
+    words = ("watch", tmp_path, "--state", tmp_path / "s", "--train", "--epochs 2")
+    for options in ((), ("--cool",), ("--cool-at", "60")):
+        edge(*words, *options)
+    assert given == [["--epochs", "2"], ["--epochs", "2", "--cool-at", "75.0"], ["--epochs", "2", "--cool-at", "60.0"]]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -170,3 +172,17 @@ def test_arrays_refuse_what_is_no_image():
         ArrayDataset(np.zeros((2, 4, 4, 4), np.uint8), np.zeros(2, int), "x")
     with pytest.raises(DataError, match="no images"):
         ArrayDataset(np.zeros((0, 4, 4), np.uint8), np.zeros(0, int), "x")
+
+
+@pytest.mark.parametrize("kind", ["png", "tif"])
+def test_grey_of_sixteen_bits_keeps_its_shades(tmp_path, kind):
+    ramp = np.linspace(0, 2**16 - 1, 64 * 64).astype(np.uint16).reshape(64, 64)
+    Image.fromarray(ramp).save(tmp_path / f"ramp.{kind}")
+    found = load_image(tmp_path / f"ramp.{kind}", replace(STRETCH, width=64, height=64))
+    assert abs(float(found.mean()) - 127.5) < 3 and found.min() < 5 and found.max() > 250
+
+
+def test_numbers_without_a_range_are_no_image(tmp_path):
+    Image.fromarray(np.ones((8, 8), np.float32)).save(tmp_path / "f.tif")
+    with pytest.raises(DataError, match="mode F"):
+        load_image(tmp_path / "f.tif", STRETCH)

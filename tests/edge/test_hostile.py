@@ -172,7 +172,7 @@ def fuzz(inputs, seed, tmp_path):
 
 
 def test_some_mutated_inputs(tmp_path):
-    seen = fuzz(1300, 1, tmp_path)
+    seen = fuzz(1700, 1, tmp_path)
     assert all(sum(answers.values()) == 100 for answers in seen["answers"].values())
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from lightcl_edge import Learner
 from lightcl_edge.errors import BundleError, DataError, RejectedError, StateError, UsageError
+from lightcl_edge.state import State
 from small_bundle import COLOURS
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "api.md"
@@ -52,6 +53,16 @@ def test_a_state_alone_is_enough_and_other_processes_are_seen(bundle, tmp_path):
     assert second.predict(pictures("blue", 1, 5))[0].label == "blue" and second.generation == 2
 
 
+def test_options_of_open(bundle, tmp_path):
+    learner = Learner.open(bundle, tmp_path / "state", threads=1, buffer_size=4)
+    learner.learn(pictures("red", 6) + pictures("grey", 6), ["red"] * 6 + ["grey"] * 6)
+    assert len(State(tmp_path / "state").read().buffer["labels"]) == 4
+    assert learner.predict([]) == []
+    for threads in (0, 10_000):
+        with pytest.raises(UsageError, match="the processors there are"):
+            Learner.open(bundle, tmp_path / "other", threads=threads)
+
+
 def test_the_gate_raises_with_its_table(bundle, tmp_path):
     learner = Learner.open(bundle, tmp_path / "state", threads=1)
     names = ["red", "green", "blue"]
@@ -74,6 +85,7 @@ def test_mistakes_are_named(bundle, tmp_path):
         ([image[..., 0]], ["a"], "expected RGB"),
         ([[1, 2]], ["a"], "image 0 is list"),
         ([image], [3], "label 0 is 3"),
+        ([image] * 3, "abc", "the text 'abc'"),
     ):
         with pytest.raises(DataError, match=words):
             learner.learn(images, labels)

@@ -19,7 +19,7 @@ from small_bundle import make_bundle, make_folder
 def commit(state, number, parent=None):
     parameters = {name: np.full_like(array, number) for name, array in state.bundle().head_parameters().items()}
     meta = Meta(number, 0.0, state.bundle().identity, ["a"], parent=number - 1 if parent is None else parent)
-    holdout = {"features": np.full((2, 16), number, np.uint8), "labels": np.zeros(2, np.int64)}
+    holdout = {"features": np.full((2, 16, 4, 4), number, np.uint8), "labels": np.zeros(2, np.int64)}
     state.commit(Generation(meta, parameters, {}, holdout))
 
 

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
+import numpy as np
 import pytest
 from PIL import Image
 
-from lightcl_edge import image_file, machine, planner
+from lightcl_edge import allowance, image_file, machine, memory
+from lightcl_edge.bundle import Bundle
+from lightcl_edge.planner import KEPT_COPIES, Carried, Plan, covariance_bytes
+from lightcl_edge.strategies.choice import plan_for
 from small_bundle import make_folder
 
 MIB = 2**20
@@ -42,28 +47,28 @@ def test_a_group_that_says_nothing_of_its_content_still_limits(group):
 def test_without_a_limit_the_machine_decides(monkeypatch):
     monkeypatch.setattr(machine, "_group_limits", lambda: ("unavailable", []))
     assert machine.cgroup_room_bytes() is None
-    assert planner.available_bytes() > 0
+    assert allowance.available_bytes() > 0
 
 
 def test_a_budget_never_allows_more_than_there_is(monkeypatch):
-    monkeypatch.setattr(planner, "available_bytes", lambda: 144 * MIB)
-    assert planner.allowed_bytes(None) == 144 * MIB
-    assert planner.allowed_bytes(100 * MIB) == 100 * MIB
-    assert planner.allowed_bytes(300 * MIB) == 144 * MIB
-    assert planner.allowed_bytes(planner.UNCHECKED_BYTES) == planner.UNCHECKED_BYTES
+    monkeypatch.setattr(allowance, "available_bytes", lambda: 144 * MIB)
+    assert allowance.allowed_bytes(None) == 144 * MIB
+    assert allowance.allowed_bytes(100 * MIB) == 100 * MIB
+    assert allowance.allowed_bytes(300 * MIB) == 144 * MIB
+    assert allowance.allowed_bytes(allowance.UNCHECKED_BYTES) == allowance.UNCHECKED_BYTES
 
 
 def test_train_says_which_limit_refused(edge, bundle, tmp_path, monkeypatch):
     data = make_folder(tmp_path / "d", ["red", "green"])
     words = ("train", "--bundle", bundle, "--state", tmp_path / "s", "--data", data)
-    monkeypatch.setattr(planner, "available_bytes", lambda: 44 * MIB)
+    monkeypatch.setattr(allowance, "available_bytes", lambda: 44 * MIB)
     out, err = edge(*words, "--memory-budget", "300MiB", "--json", code=5)
     assert "less a reserve of 16.0 MiB" in err and "stop other programs" in err
     error = json.loads(out)["error"]
     assert error["plan"]["peak_bytes"] > error["allowed_bytes"] == 44 * MIB
     assert not (tmp_path / "s").exists()
     document = json.loads(edge(*words, "--memory-budget", "none", "--json")[0])
-    assert document["allowed_bytes"] == planner.UNCHECKED_BYTES
+    assert document["allowed_bytes"] == allowance.UNCHECKED_BYTES
 
 
 def test_predict_and_evaluate_refuse_before_they_start(edge, bundle, tmp_path, monkeypatch):
@@ -72,7 +77,7 @@ def test_predict_and_evaluate_refuse_before_they_start(edge, bundle, tmp_path, m
     words = ("predict", "--state", state, data / "red" / "0.png", "--json")
     document = json.loads(edge(*words)[0])
     assert 0 < document["plan"]["peak_bytes"] <= document["allowed_bytes"] and document["peak_rss_bytes"] > 0
-    monkeypatch.setattr(planner, "available_bytes", lambda: 50 * MIB)
+    monkeypatch.setattr(allowance, "available_bytes", lambda: 50 * MIB)
     out, err = edge(*words, code=5)
     assert "predicting needs" in err and json.loads(out)["error"]["allowed_bytes"] == 50 * MIB
     edge("evaluate", "--state", state, "--data", data, code=5)
@@ -84,11 +89,11 @@ def test_an_image_too_large_for_the_memory_left_is_not_decoded(edge, bundle, tmp
     Image.new("RGB", (3000, 2000), (200, 30, 30)).save(data / "red" / "photo.jpg")
     monkeypatch.setattr(image_file, "MAX_PIXELS_PER_BYTE", 10**6)  # plain colour: honest here
     train = ("train", "--bundle", bundle, "--state", state, "--data", data, "--json", "--memory-budget", "none")
-    decoding = planner.spare_bytes
-    monkeypatch.setattr(planner, "spare_bytes", lambda: 0)
+    decoding = allowance.spare_bytes
+    monkeypatch.setattr(allowance, "spare_bytes", lambda limit: 0)
     document = json.loads(edge(*train)[0])
     assert document["skipped_images"] == 1 and "45.8 MiB of memory to decode" in document["skipped"][0]
-    monkeypatch.setattr(planner, "spare_bytes", decoding)
+    monkeypatch.setattr(allowance, "spare_bytes", decoding)
     edge("predict", "--state", state, data / "red" / "large.png")
 
 
@@ -115,8 +120,49 @@ def test_turned_photos_stand_upright(tmp_path):
 
 
 def test_what_is_left_counts_pages_that_can_be_taken_back(monkeypatch):
-    own = planner.memory.sample(with_pss=False)
-    monkeypatch.setattr(planner, "cgroup_room_bytes", lambda: own.anonymous_bytes + 30 * MIB)
+    own = allowance.memory.sample(with_pss=False)
+    monkeypatch.setattr(allowance, "cgroup_room_bytes", lambda: own.anonymous_bytes + 30 * MIB)
     assert (
-        10 * MIB < planner.spare_bytes() < 15 * MIB + 2**20
+        10 * MIB < allowance.spare_bytes() < 15 * MIB + 2**20
     )  # less the reserve of 16 MiB, whatever its libraries take
+
+
+def test_arrays_larger_than_what_is_left_are_not_read(edge, bundle, tmp_path, monkeypatch):
+    np.savez_compressed(tmp_path / "a.npz", x=np.zeros((100, 128, 128, 3), np.uint8), y=np.arange(100) % 2)
+    words = ("train", "--bundle", bundle, "--state", tmp_path / "s", "--data", tmp_path / "a.npz", "--json")
+    monkeypatch.setattr(allowance, "spare_bytes", lambda: 4 * MIB)
+    out, err = edge(*words, code=5)
+    assert "unpacks to 4.7 MiB, of memory are left 4.0 MiB; use a folder" in err
+    assert json.loads(out)["error"]["plan"]["peak_bytes"] > json.loads(out)["error"]["allowed_bytes"]
+
+
+def test_a_large_image_keeps_to_the_budget(edge, bundle, tmp_path):
+    """A PNG can't be reduced while it is read: what does not fit beside the process is left out, not decoded."""
+    data = make_folder(tmp_path / "d", ["red", "green"])
+    pixels = np.random.default_rng(0).integers(0, 9, (4000, 4000, 1)).astype(np.uint8)  # worth its bytes
+    Image.fromarray(np.repeat(pixels, 3, axis=2)).save(data / "red" / "large.png", compress_level=1)
+    words = ("train", "--bundle", bundle, "--data", data, "--json")
+    own = memory.sample(with_pss=False).rss_bytes
+    out, _ = edge(*words, "--state", tmp_path / "tight", "--memory-budget", str(own + 100 * MIB))
+    document = json.loads(out)
+    assert document["skipped_images"] == 1 and "large.png" in document["skipped"][0]
+    out, _ = edge(*words, "--state", tmp_path / "wide")
+    assert json.loads(out)["skipped_images"] == 0
+
+
+def test_a_plan_counts_what_the_state_carries():
+    plan = Plan(*[10 * MIB] * 7)
+    found = Carried(kept_bytes=5 * MIB, memory_bytes=3 * MIB, bundle_bytes=MIB).added_to(plan)
+    assert found.extract_bytes == found.train_bytes == 10 * MIB + int(KEPT_COPIES * 5 * MIB)
+    assert found.gate_bytes == found.train_bytes + 6 * MIB and found.disk_bytes == 19 * MIB
+    assert Carried().added_to(plan) == plan
+
+
+def test_only_discriminant_analysis_plans_a_covariance(bundle):
+    manifest = Bundle.open(bundle).manifest
+    wide = replace(manifest, head=replace(manifest.head, penultimate_size=4000))
+    plans = {name: plan_for(name, wide, "ort", 32, 0, 10) for name in ("slda", "replay", "ncm", "lightcl", "finetune")}
+    covariance = covariance_bytes(wide)
+    assert plans["slda"].train_bytes - plans["ncm"].train_bytes == covariance
+    assert plans["replay"].train_bytes == max(plans["lightcl"].train_bytes, plans["slda"].train_bytes)
+    assert plans["slda"].disk_bytes - plans["ncm"].disk_bytes == covariance // 8, "what is kept, not what is used"

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import subprocess
 
+import numpy as np
 import pytest
 
+from lightcl_edge import Learner
 from lightcl_edge.bundle import Bundle, write_bundle
 from lightcl_edge.refusals import DowngradeError, SignatureError
 from lightcl_edge.signing import make_key_pair, read_private_key, sign_manifest
@@ -70,6 +72,15 @@ def test_a_state_keeps_its_key(edge, bundle, keys, tmp_path):
     _, err = edge("train", "--state", state, "--data", data, "--key", tmp_path / "other.pub", code=6)
     assert "a state keeps its key" in err
     assert State(state).current_number() == 2
+
+
+def test_an_application_asks_for_the_key_too(edge, bundle, keys, tmp_path):
+    with pytest.raises(SignatureError):
+        Learner.open(bundle, tmp_path / "s", key=keys[1])
+    learner = Learner.open(signed(tmp_path / "b", keys[0], 5), tmp_path / "s", key=keys[1])
+    learner.learn([np.full((9, 9, 3), grey, np.uint8) for grey in (10, 200)], ["dark", "bright"])
+    _, err = edge("train", "--bundle", tmp_path / "plain-b", "--state", tmp_path / "s", "--data", "digits", code=3)
+    assert "accepts only bundles signed by" in err
 
 
 def test_a_downgrade_is_refused(edge, keys, tmp_path):

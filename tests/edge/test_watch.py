@@ -127,3 +127,43 @@ def _child_of(pid, parent):
         return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]) == parent
     except OSError:
         return False
+
+
+def test_a_class_folder_that_a_kill_left_empty_does_not_spoil_the_batch(edge, bundle, tmp_path):
+    spool, state = make_folder(tmp_path / "spool" / ".learning", ["red"], count=6).parent, tmp_path / "s"
+    (spool / ".learning" / "green").mkdir()
+    document = json.loads(watch(edge, spool, state, "--bundle", bundle, "--json")[0])
+    assert (document["images"], document["set_aside_images"]) == (6, 0)
+
+
+def test_other_images_under_the_same_names_are_learned_too(edge, bundle, tmp_path):
+    spool, state = tmp_path / "spool", tmp_path / "s"
+    for value in (40, 200):
+        for name in ("a", "b"):
+            (spool / name).mkdir(parents=True, exist_ok=True)
+            for index in range(3):
+                path = spool / name / f"{index}.bmp"
+                Image.new("RGB", (9, 9), (value, index, len(name))).save(path)
+                os.utime(path, (0, 0))
+        watch(edge, spool, state, "--bundle", bundle, "--train", TRAIN + " --max-forgetting 1")
+    assert State(state).read().meta.tasks == 2
+
+
+def test_a_batch_on_which_the_trainer_breaks_is_set_aside_in_the_end(edge, bundle, tmp_path, monkeypatch):
+    from lightcl_edge.watcher import Watcher
+
+    spool, state = make_folder(tmp_path / "spool", ["red", "green"], count=3), tmp_path / "s"
+    tried = []
+    monkeypatch.setattr(Watcher, "_train", lambda *_: tried.append(0) or ([1, -9][len(tried) % 2], {}, "OddError: x"))
+    out, err = watch(edge, spool, state, "--bundle", bundle, "--json")
+    assert len(tried) == 3 and json.loads(out)["set_aside_images"] == 6 and "(2 of 3)" in err
+    assert len(names(spool / ".set-aside" / "failed")) == 6 and not (spool / ".tries").exists()
+    assert "killed by signal 9 (OddError: x), 3 times" in (spool / ".set-aside" / "failed.txt").read_text()
+
+
+def test_tries_are_counted_across_restarts(tmp_path):
+    spool = Spool(make_folder(tmp_path / "spool", ["red"], count=2), settle_seconds=0)
+    spool.take(list(spool.ready()))
+    assert [Spool(spool.folder, 0).count_try() for _ in range(3)] == [1, 2, 3]
+    make_folder(spool.learning, ["blue"], count=1)
+    assert spool.count_try() == 1

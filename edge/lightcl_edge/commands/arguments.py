@@ -18,6 +18,13 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def not_negative(text: str) -> int:
+    """A whole number of 0 or more."""
+    if not (text.isascii() and text.isdecimal()) or len(text) > 9:
+        raise argparse.ArgumentTypeError(f"found {text!r}, expected a whole number of 0 or more")
+    return int(text)
+
+
 def _threads(text: str) -> int:
     """More threads than processors only wait for each other."""
     from lightcl_edge.machine import usable_cores

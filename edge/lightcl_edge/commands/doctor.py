@@ -29,11 +29,12 @@ class DoctorCommand(Command):
         """Describe, try, plan."""
         from dataclasses import asdict
 
+        from lightcl_edge.allowance import available_bytes
         from lightcl_edge.board_health import look
         from lightcl_edge.bundle import Bundle
         from lightcl_edge.engines.trial import try_engine
         from lightcl_edge.machine import describe_machine
-        from lightcl_edge.planner import available_bytes, plan_training
+        from lightcl_edge.planner import plan_training
         from lightcl_edge.providers import foresee
 
         manifest = Bundle.open(args.bundle).manifest if args.bundle else None

@@ -13,7 +13,8 @@ class ForgetCommand(Command):
 
     Generations get new numbers, so that a number never changes its meaning; the class's row is free for another one. An
     interrupted task is given up, since it may hold the class's features. What training changed below the classifier
-    can't be taken out again. The state's bundle and your own image files are not touched.
+    can't be taken out again. A class that the bundle brought goes from generation 0 and its seeded buffer too. Your own
+    image files are not touched.
     """
 
     name = "forget"

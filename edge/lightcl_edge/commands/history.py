@@ -40,11 +40,11 @@ class HistoryCommand(Command):
         from lightcl_edge.state import State
 
         state = State(args.state)
-        bundle = state.bundle()
+        state.bundle()
         current = state.current_number()
         return {
             "current": current,
-            "exported_classes": len(bundle.manifest.classes),
+            "exported_classes": _exported(state),
             "generations": [_entry(state, number) for number in state.numbers()],
             "events": journal.read(state.folder, EVENTS),
         }
@@ -59,13 +59,24 @@ class HistoryCommand(Command):
             accuracy = "damaged" if entry["problem"] else "-" if held_out is None else f"{held_out:.1%}"
             rows.append([f"{entry['generation']}{mark}", when, str(len(entry["classes"])), accuracy])
         mark = "*" if document["current"] == 0 else ""
-        rows.insert(0, [f"0{mark}", "as exported", str(document["exported_classes"]), "-"])
+        exported = document["exported_classes"]
+        rows.insert(0, [f"0{mark}", "as exported", *(["?", "damaged"] if exported is None else [str(exported), "-"])])
         kept = f"* in use; the newest {KEPT_GENERATIONS} generations are kept"
         lines = [table(rows, ["generation", "created", "classes", "held-out accuracy"]), kept]
         lines += [entry["problem"] for entry in document["generations"] if entry["problem"]]
         if document["events"]:
             lines += ["", "events", *(_event_line(event) for event in document["events"])]
         return "\n".join(lines)
+
+
+def _exported(state: State) -> int | None:
+    """How many classes generation 0 has; None where it is damaged."""
+    from lightcl_edge.errors import BundleError, StateError
+
+    try:
+        return len(state.read(0).meta.classes)
+    except (BundleError, StateError):
+        return None
 
 
 def _entry(state: State, number: int) -> Document:

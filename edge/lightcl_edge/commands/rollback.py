@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from lightcl_edge.commands.arguments import add_state
+from lightcl_edge.commands.arguments import add_state, not_negative
 from lightcl_edge.console import Command, Document
 from lightcl_edge.errors import StateError
 
@@ -24,7 +24,7 @@ class RollbackCommand(Command):
         add_state(parser)
         parser.add_argument(
             "--to",
-            type=int,
+            type=not_negative,
             metavar="N",
             help="generation (default: the one that the current was learned from; 0: as exported)",
         )

@@ -23,6 +23,7 @@ class StatusCommand(Command):
         from dataclasses import asdict
 
         from lightcl_edge.board_health import look
+        from lightcl_edge.feature_buffer import FeatureBuffer
         from lightcl_edge.state import State
 
         state = State(args.state)
@@ -50,11 +51,11 @@ class StatusCommand(Command):
             "holdout_accuracy": meta.holdout_accuracy,
             "buffer": {
                 "samples": 0 if features is None else len(features),
-                "bytes": 0 if features is None else int(features.nbytes),
+                "bytes": FeatureBuffer.bytes_of(generation.buffer),
             },
             "held_out": {
                 "samples": 0 if held_out is None else len(held_out),
-                "bytes": 0 if held_out is None else int(held_out.nbytes),
+                "bytes": sum(int(tensor.nbytes) for tensor in generation.holdout.values()),
             },
             "bytes_written_total": written.total_bytes,
             "bytes_written_last_task": written.last_task_bytes,

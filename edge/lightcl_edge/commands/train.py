@@ -5,7 +5,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from lightcl_edge.commands.arguments import add_cooling, add_provider, add_state, add_threads, cooling_limit
+from lightcl_edge.commands.arguments import (
+    add_cooling,
+    add_provider,
+    add_state,
+    add_threads,
+    cooling_limit,
+    not_negative,
+)
 from lightcl_edge.console import Command, Document, count, format_bytes, parse_bytes
 
 
@@ -67,7 +74,7 @@ class TrainCommand(Command):
         parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same weights (default: 0)")
         parser.add_argument(
             "--from-generation",
-            type=int,
+            type=not_negative,
             metavar="N",
             help="learn only if the state is at generation N (0: nothing learned yet), else exit 6",
         )
@@ -130,6 +137,8 @@ class TrainCommand(Command):
             f"    {phase['name']:<8} {phase['seconds']:6.1f} s  peak {format_bytes(phase['peak_rss_bytes'])}"
             for phase in document["phases"]
         ]
+        if document["ignored"]:
+            lines.append(f"  not used by {document['strategy']}: {', '.join(document['ignored'])}")
         lines += _health_lines(document["health"])
         lines += [f"  skipped: {reason}" for reason in document["skipped"][:5]]
         return "\n".join(lines)
@@ -159,7 +168,7 @@ def _health_lines(health: Document) -> list[str]:
 def _budget(text: str | None) -> int | None:
     """``--memory-budget`` in bytes."""
     if text == "none":
-        from lightcl_edge.planner import UNCHECKED_BYTES
+        from lightcl_edge.allowance import UNCHECKED_BYTES
 
         return UNCHECKED_BYTES
     return parse_bytes(text) if text else None

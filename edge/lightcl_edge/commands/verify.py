@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 from lightcl_edge.commands.arguments import add_provider, add_threads
-from lightcl_edge.console import Command, Document, format_bytes
+from lightcl_edge.console import Command, Document, count, format_bytes, printable
 from lightcl_edge.errors import BundleError, ExitCode
 
 
@@ -52,8 +53,8 @@ class VerifyCommand(Command):
         errors: dict[str, float] = {}
         if not problems:
             _note(problems, lambda: errors.update(check_golden(bundle, args.threads, args.provider)))
-        for problem in problems:
-            args.progress.note(f"error: {problem}")
+        for problem in problems:  # errors are told however quiet
+            print(f"error: {printable(problem)}", file=sys.stderr)
         return {
             "ok": not problems,
             "problems": problems,
@@ -71,7 +72,7 @@ class VerifyCommand(Command):
         """The result in two lines."""
         size = f"{document['files']} files, {format_bytes(document['bytes'])}"
         if not document["ok"]:
-            return f"{document['bundle']}: {len(document['problems'])} problems ({size})"
+            return f"{document['bundle']}: {count(len(document['problems']), 'problem')} ({size})"
         signature = "not asked for (--key)" if document["signed"] else "none"
         if document["signature_checked"]:
             signature = f"good, release {document['release']}"

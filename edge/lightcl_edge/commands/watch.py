@@ -7,7 +7,7 @@ import shlex
 from pathlib import Path
 
 from lightcl_edge.commands.arguments import add_cooling, add_state, cooling_limit, positive
-from lightcl_edge.console import Command, Document, count
+from lightcl_edge.console import Command, Document, build_parser, count
 from lightcl_edge.errors import UsageError
 
 
@@ -55,6 +55,7 @@ class WatchCommand(Command):
         for word in more:
             if word.split("=")[0] in ("--state", "--data", "--bundle", "--json", "--quiet"):
                 raise UsageError(f"--train sets {word}, which watch itself does; expected other options")
+        _check_train_options(more)
         if (limit := cooling_limit(args)) is not None:
             more += ["--cool-at", str(limit)]
         if args.bundle:
@@ -74,6 +75,19 @@ class WatchCommand(Command):
         """One line."""
         learned = count(document["images"], "image")
         return f"{learned} learned in {document['batches']} rounds, {document['set_aside_images']} set aside"
+
+
+def _check_train_options(options: list[str]) -> None:
+    """Refuse what ``lightcl-edge train`` would refuse, before any image is touched."""
+    from lightcl_edge.commands.train import TrainCommand
+
+    parser = build_parser("lightcl-edge", "", [TrainCommand()])
+    try:
+        parser.parse_args(["train", "--state", "state", "--data", "data", *options])
+    except UsageError as error:
+        raise UsageError(f"--train: {error}") from error
+    except SystemExit as error:  # --help and --version print and end
+        raise UsageError(f"--train {shlex.join(options)!r} asks for help; expected options of a training") from error
 
 
 def _seconds(text: str) -> float:

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from lightcl_edge.allowance import allowed_bytes
 from lightcl_edge.console import format_bytes
 from lightcl_edge.errors import UsageError
 from lightcl_edge.manifest import Manifest
-from lightcl_edge.planner import Plan, allowed_bytes, plan_closed_form, plan_training
+from lightcl_edge.planner import (
+    Carried,
+    Plan,
+    plan_closed_form,
+    plan_training,
+    stored_statistics_bytes,
+)
 from lightcl_edge.strategies import STRATEGIES
 from lightcl_edge.strategies.recommended import recommended_for
 from lightcl_edge.strategies.slda import Slda
 
 AUTO = "auto"
 NAMES = (AUTO, *STRATEGIES)
+_NOTHING = Carried()
 
 
 @dataclass(frozen=True)
@@ -29,7 +37,15 @@ class StrategyChoice:
     reason: str
 
 
-def plan_for(strategy: str, manifest: Manifest, engine: str, batch_size: int, patterns: int, images: int) -> Plan:
+def plan_for(
+    strategy: str,
+    manifest: Manifest,
+    engine: str,
+    batch_size: int,
+    patterns: int,
+    images: int,
+    carried: Carried = _NOTHING,
+) -> Plan:
     """What a strategy's run will need.
 
     Args:
@@ -39,21 +55,24 @@ def plan_for(strategy: str, manifest: Manifest, engine: str, batch_size: int, pa
         batch_size: samples a step.
         patterns: samples with patterns a step.
         images: of the task.
+        carried: what the run holds besides the bundle.
 
     Returns:
         The plan.
     """
-    closed_form = plan_closed_form(manifest, engine, images)
-    if not STRATEGIES[strategy].trains_head:
-        return closed_form
-    training = plan_training(manifest, engine, batch_size, patterns, images)
-    if not issubclass(STRATEGIES[strategy], Slda):
-        return training
-    # first the covariance, then the steps: the larger of both
-    return replace(training, train_bytes=max(training.train_bytes, closed_form.train_bytes))
+    kind = STRATEGIES[strategy]
+    analysis = issubclass(kind, Slda) and kind.whitened
+    closed_form = plan_closed_form(manifest, engine, images, covariance=analysis)
+    plan = plan_training(manifest, engine, batch_size, patterns, images) if kind.trains_head else closed_form
+    if analysis:  # first the covariance, then the steps if there are any: the larger of both
+        disk_bytes = plan.disk_bytes + stored_statistics_bytes(manifest)
+        plan = replace(plan, train_bytes=max(plan.train_bytes, closed_form.train_bytes), disk_bytes=disk_bytes)
+    return carried.added_to(plan)
 
 
-def choose_strategy(asked: str, manifest: Manifest, engine: str, budget_bytes: int | None) -> StrategyChoice:
+def choose_strategy(
+    asked: str, manifest: Manifest, engine: str, budget_bytes: int | None, carried: Carried = _NOTHING
+) -> StrategyChoice:
     """Choose by name, or by what fits.
 
     ``replay`` is the most accurate of those that do not forget (``docs/results-learning.md``) and needs training steps;
@@ -64,6 +83,7 @@ def choose_strategy(asked: str, manifest: Manifest, engine: str, budget_bytes: i
         manifest: of the bundle.
         engine: ``ort`` or ``torch``.
         budget_bytes: what the user allows; None for what the machine has.
+        carried: what the run holds besides the bundle.
 
     Returns:
         The choice.
@@ -77,7 +97,7 @@ def choose_strategy(asked: str, manifest: Manifest, engine: str, budget_bytes: i
         return StrategyChoice(asked, "asked for")
     limit = allowed_bytes(budget_bytes)
     defaults = recommended_for(manifest.defaults, "replay")
-    needed = plan_for("replay", manifest, engine, defaults.batch_size, 0, 0).peak_bytes
+    needed = plan_for("replay", manifest, engine, defaults.batch_size, 0, 0, carried).peak_bytes
     if needed <= limit:
         return StrategyChoice("replay", f"its plan of {format_bytes(needed)} fits, and it is the most accurate")
     return StrategyChoice(

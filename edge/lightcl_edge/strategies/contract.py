@@ -109,6 +109,8 @@ class Strategy(ABC):
     part: ClassVar[str]
     #: Whether steps change the head; False for strategies that compute it in closed form.
     trains_head: ClassVar[bool] = True
+    #: What it uses of a user's settings.
+    uses: ClassVar[tuple[str, ...]] = ("epochs", "batch_size", "learning_rate", "beta", "ratio", "pattern_samples")
 
     def __init__(self, head: HeadInfo, settings: Settings) -> None:
         self.head, self.settings = head, settings

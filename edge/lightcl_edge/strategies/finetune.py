@@ -13,6 +13,7 @@ class Finetune(Strategy):
 
     name = "finetune"
     part = "finetune"
+    uses = ("epochs", "batch_size", "learning_rate")
 
     def active_classes(self, task: Task) -> NDArray[np.bool_]:
         """All known classes."""

@@ -72,7 +72,13 @@ class LightCL(Strategy):
                 if name == LOGITS
                 else important_channels(values, self.settings.ratio)
             )
-            self._masks[name] = np.maximum(self._masks.get(name, np.float32(0)), found).astype(np.float32)
+            earlier = self._masks.get(name, np.zeros_like(found))
+            if earlier.shape != found.shape:
+                raise StateError(
+                    f"the state's mask of {name} has shape {earlier.shape}, expected {found.shape}; roll back to "
+                    "another generation"
+                )
+            self._masks[name] = np.maximum(earlier, found).astype(np.float32)
         return PatternTerm(features, targets, dict(self._masks), self.settings.beta)
 
     def active_classes(self, task: Task) -> NDArray[np.bool_]:

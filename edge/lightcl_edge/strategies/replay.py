@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from lightcl_edge.engines.contract import Engine, FloatArray, IntArray, Parameters, PatternTerm
 from lightcl_edge.manifest import HeadInfo
 from lightcl_edge.strategies.closed_form import classifier_rows
-from lightcl_edge.strategies.contract import Arrays, Settings, Task
+from lightcl_edge.strategies.contract import Arrays, Settings, Strategy, Task
 from lightcl_edge.strategies.lightcl import LOGITS, LightCL
 from lightcl_edge.strategies.slda import Slda
 from lightcl_edge.strategies.statistics import ClassStatistics, DoubleArray, soften
@@ -75,6 +75,7 @@ class Replay(Slda):
     name = "replay"
     part = "slda"
     trains_head = True
+    uses = Strategy.uses
     #: See ``TRUST``.
     trust = TRUST
 

@@ -10,11 +10,14 @@ they were when a sample came), and it is shrunk by a share of its own mean varia
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 from numpy.typing import NDArray
 
 from lightcl_edge.classifier import ROW_SHARPNESS
 from lightcl_edge.engines.contract import Engine, FloatArray, PatternTerm
+from lightcl_edge.errors import StateError
 from lightcl_edge.manifest import HeadInfo
 from lightcl_edge.strategies.closed_form import write_rows
 from lightcl_edge.strategies.contract import Arrays, Settings, Strategy, Task
@@ -33,6 +36,7 @@ class Slda(Strategy):
     name = "slda"
     part = "slda"
     trains_head = False
+    uses: ClassVar[tuple[str, ...]] = ()
     #: Whether the covariance is used; without it the nearest class mean decides.
     whitened = True
 
@@ -81,7 +85,13 @@ class Slda(Strategy):
 
     def rows(self, statistics: ClassStatistics, means: DoubleArray) -> tuple[FloatArray, FloatArray]:
         """Weights and biases of classes with these means, shapes ``(k, d)`` and ``(k,)``."""
-        return discriminant_rows(means, statistics.covariance())
+        try:
+            return discriminant_rows(means, statistics.covariance())
+        except np.linalg.LinAlgError as error:
+            raise StateError(
+                f"the covariance of what was learned before can't be solved ({error}), expected that of real samples; "
+                "roll back to another generation"
+            ) from error
 
 
 class Ncm(Slda):

@@ -1,0 +1,119 @@
+"""How much memory a process may take here, and the refusal of what does not fit in it."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from lightcl_edge import memory
+from lightcl_edge.console import format_bytes
+from lightcl_edge.errors import DoesNotFitError
+from lightcl_edge.machine import cgroup_room_bytes, machine_available_bytes
+from lightcl_edge.manifest import Manifest
+from lightcl_edge.planner import Plan, plan_prediction
+
+#: Left for everything else on the board, and for what the kernel itself charges to a control group.
+RESERVE_BYTES = 16 * 2**20
+#: A budget this large switches the check off (``--memory-budget none``).
+UNCHECKED_BYTES = 2**60
+
+
+def available_bytes() -> int:
+    """Memory this process may take, its present size included, with a reserve left for everything else."""
+    free = machine_available_bytes() + (memory.sample(with_pss=False).rss_bytes or 0)
+    room = cgroup_room_bytes()
+    return min(free, room if room is not None else free) - RESERVE_BYTES
+
+
+def spare_bytes(limit_bytes: int | None = None) -> int:
+    """Memory that is left now, with the reserve kept: pages of files that this process has read can be taken back.
+
+    Args:
+        limit_bytes: the most this process may take, its pages of files included; None for what the machine has.
+
+    Returns:
+        The bytes; below 0 where the reserve is used up.
+    """
+    used = memory.sample(with_pss=False)
+    room, own = cgroup_room_bytes(), used.anonymous_bytes or 0
+    free = machine_available_bytes()
+    spare = min(free, room - own if room is not None else free) - RESERVE_BYTES
+    return spare if limit_bytes is None else min(spare, limit_bytes - (used.rss_bytes or 0))
+
+
+def allowed_bytes(budget_bytes: int | None) -> int:
+    """The most a plan may need.
+
+    Args:
+        budget_bytes: what the user allows; None for all that the machine has; ``UNCHECKED_BYTES`` for no check.
+
+    Returns:
+        The budget, but never more than the machine has.
+    """
+    if budget_bytes is not None and budget_bytes >= UNCHECKED_BYTES:
+        return budget_bytes
+    available = available_bytes()
+    return available if budget_bytes is None else min(budget_bytes, available)
+
+
+def refuse_what_does_not_fit(plan: Plan, budget_bytes: int | None, folder: Path) -> int:
+    """Stop before anything is started.
+
+    Args:
+        plan: the prediction.
+        budget_bytes: what the user allows, see :func:`allowed_bytes`.
+        folder: where the run writes.
+
+    Returns:
+        The most memory that the plan was allowed to need.
+
+    Raises:
+        DoesNotFitError: with the plan's figures and what to change.
+    """
+    limit = allowed_bytes(budget_bytes)
+    if plan.peak_bytes > limit:
+        by_budget = budget_bytes is not None and limit == budget_bytes
+        raise DoesNotFitError(
+            f"the plan needs {format_bytes(plan.peak_bytes)} of memory (process {format_bytes(plan.base_bytes)}, "
+            f"then images to features {format_bytes(plan.extract_bytes)}, "
+            f"then training {format_bytes(plan.train_bytes)}), allowed are {_reason(limit, by_budget)}; "
+            f"{'raise --memory-budget, ' if by_budget else 'stop other programs, '}"
+            "lower --batch-size or --pattern-samples, or export a bundle with a later cut",
+            {"plan": plan.document(), "allowed_bytes": limit},
+        )
+    free = shutil.disk_usage(folder).free
+    if plan.disk_bytes > free:
+        raise DoesNotFitError(
+            f"the plan needs {format_bytes(plan.disk_bytes)} of disk at {folder}, free are {format_bytes(free)}; "
+            "free some space or train on fewer images at once"
+        )
+    return limit
+
+
+def _reason(limit: int, by_budget: bool) -> str:
+    """The limit and where it comes from."""
+    if by_budget:
+        return f"{format_bytes(limit)} (--memory-budget)"
+    return f"{format_bytes(max(limit, 0))} (what is free here less a reserve of {format_bytes(RESERVE_BYTES)})"
+
+
+def refuse_prediction(manifest: Manifest) -> tuple[int, int]:
+    """Stop a prediction that does not fit before it starts.
+
+    Args:
+        manifest: of the bundle.
+
+    Returns:
+        Bytes needed and allowed.
+
+    Raises:
+        DoesNotFitError: with the figures.
+    """
+    needed, limit = plan_prediction(manifest), available_bytes()
+    if needed > limit:
+        raise DoesNotFitError(
+            f"predicting needs {format_bytes(needed)} of memory, allowed are {_reason(limit, by_budget=False)}; "
+            "stop other programs, or export a bundle with a smaller --image-size or an int8 trunk",
+            {"plan": {"peak_bytes": needed}, "allowed_bytes": limit},
+        )
+    return needed, limit

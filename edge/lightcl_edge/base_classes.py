@@ -1,0 +1,210 @@
+"""Generation 0: what the bundle brought, without the classes that were forgotten since.
+
+The state's copy of the bundle is covered by the manifest's hashes, and may be signed. So no file of it is changed:
+where a class of a seeded buffer (``export --seed-buffer``) is forgotten, ``STATE/forgotten.json`` names it, a buffer
+without its samples takes the place of ``bundle/buffer.safetensors``, under its own hash in the record, and the original
+is removed. The record belongs to one bundle; for any other it says nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lightcl_edge.bundle import BUFFER, HEAD_PARAMETERS, TRUNK, Bundle
+from lightcl_edge.classifier import BIAS, WEIGHT
+from lightcl_edge.durable import fsync_folder, remove, rename, replace_durably
+from lightcl_edge.errors import BundleError, LightclError, StateError
+from lightcl_edge.feature_buffer import FeatureBuffer, buffer_identity
+from lightcl_edge.features import FeatureCodec
+from lightcl_edge.files import sha256_of
+from lightcl_edge.generation import Generation, Meta, Tensors
+from lightcl_edge.json_file import read_json
+from lightcl_edge.tensor_file import TensorFile
+from lightcl_edge.tensors import read_tensors, write_tensors
+
+NAME = "forgotten.json"
+_SEED = "seed-{}.safetensors"
+
+
+@dataclass(frozen=True)
+class Forgotten:
+    """The content of ``forgotten.json``.
+
+    Attributes:
+        identity: of the bundle.
+        classes: its classes that were forgotten.
+        buffer_sha256: of the buffer that replaces the bundle's; None where that had none.
+    """
+
+    identity: str
+    classes: list[str] = field(default_factory=list)
+    buffer_sha256: str | None = None
+
+    def buffer(self, folder: Path) -> Path:
+        """Where the replaced buffer lies in a state."""
+        return folder / _SEED.format(str(self.buffer_sha256)[:16])
+
+
+def read_forgotten(folder: Path, bundle: Bundle) -> Forgotten:
+    """What was forgotten of a bundle's classes.
+
+    Args:
+        folder: the state directory.
+        bundle: its own.
+
+    Returns:
+        The record; an empty one where there is none, or it is of another bundle.
+
+    Raises:
+        StateError: when it is damaged. Only generation 0 can't be read then.
+    """
+    path = folder / NAME
+    if not path.exists():
+        return Forgotten(bundle.identity)
+    try:
+        value = read_json(path)
+        found = Forgotten(value["identity"], value["classes"], value["buffer_sha256"])
+        texts = [found.identity, *found.classes, found.buffer_sha256 or ""]
+        if not isinstance(found.classes, list) or not all(isinstance(text, str) for text in texts):
+            raise ValueError("a value of another type")
+        if found.identity == bundle.identity and not set(found.classes) <= set(bundle.manifest.classes):
+            raise ValueError("classes that the bundle does not have")
+        if len(set(found.classes)) < len(found.classes) or "/" in str(found.buffer_sha256):
+            raise ValueError("a class twice, or a hash that is none")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StateError(
+            f"{path} is damaged ({error}), expected the classes that were forgotten; generation 0 can't be used, "
+            "later ones can"
+        ) from error
+    return found if found.identity == bundle.identity else Forgotten(bundle.identity)
+
+
+def base_generation(folder: Path, bundle: Bundle) -> Generation:
+    """The bundle as generation 0 of a state.
+
+    Args:
+        folder: the state directory.
+        bundle: its own.
+
+    Returns:
+        The generation.
+
+    Raises:
+        StateError: when the record of forgotten classes, or the buffer it names, is damaged.
+        BundleError: when the bundle is.
+    """
+    gone = read_forgotten(folder, bundle)
+    head: Mapping[str, NDArray[np.float32]] = TensorFile(bundle.path(HEAD_PARAMETERS), BundleError)
+    classes = list(bundle.manifest.classes)
+    for name in gone.classes:
+        head = HeadWithout(head, classes.index(name))
+        classes.remove(name)
+    return Generation(Meta(0, 0.0, bundle.identity, classes), head, {}, {}, _seed(folder, bundle, gone, len(classes)))
+
+
+def _seed(folder: Path, bundle: Bundle, gone: Forgotten, classes: int) -> Tensors:
+    """The seeded buffer, the bundle's or the one that replaced it, checked."""
+    if gone.buffer_sha256 is not None:
+        path = gone.buffer(folder)
+        if not path.is_file() or sha256_of(path) != gone.buffer_sha256:
+            raise StateError(f"{path} is missing or damaged, expected the hash in {NAME}; use a later generation")
+        return _checked(read_tensors(path, StateError), bundle, classes, StateError)
+    if bundle.has(BUFFER):
+        return _checked(read_tensors(bundle.path(BUFFER), BundleError), bundle, classes, BundleError)
+    return {}
+
+
+def _checked(tensors: Tensors, bundle: Bundle, classes: int, kind: type[LightclError]) -> Tensors:
+    identity = buffer_identity(FeatureCodec(bundle.manifest.feature), bundle.sha256(TRUNK))
+    try:
+        counted = len(FeatureBuffer.from_tensors(tensors, identity).seen)
+    except StateError as error:
+        raise kind(f"the seeded buffer does not fit: {error}") from error
+    if counted > classes:
+        raise kind(f"the seeded {BUFFER} counts samples of {counted} classes, expected at most {classes}")
+    return tensors
+
+
+def forget_base_class(folder: Path, bundle: Bundle, name: str) -> int:
+    """Erase a class from generation 0; done already, it only clears what a power cut left.
+
+    Args:
+        folder: the state directory; its lock is held.
+        bundle: its own.
+        name: the class.
+
+    Returns:
+        How many samples were erased.
+    """
+    gone, erased = read_forgotten(folder, bundle), 0
+    if name in bundle.manifest.classes and name not in gone.classes:
+        base, digest = base_generation(folder, bundle), None
+        if base.buffer:
+            identity = buffer_identity(FeatureCodec(bundle.manifest.feature), bundle.sha256(TRUNK))
+            before = FeatureBuffer.from_tensors(base.buffer, identity)
+            left = before.forget(base.meta.classes.index(name))
+            erased = len(before) - len(left)
+            aside = folder / "seed.new"
+            _, digest = write_tensors(aside, left.tensors())
+            rename(aside, Forgotten(bundle.identity, [], digest).buffer(folder))
+            fsync_folder(folder)
+        gone = Forgotten(bundle.identity, [*gone.classes, name], digest)
+        record = {"identity": gone.identity, "classes": gone.classes, "buffer_sha256": gone.buffer_sha256}
+        replace_durably(folder / NAME, json.dumps(record).encode())
+    if gone.classes:
+        _clear(folder, gone)
+    return erased
+
+
+def drop_forgotten(folder: Path) -> None:
+    """Forget what was forgotten of another bundle; the record says nothing of the one that took its place.
+
+    Args:
+        folder: the state directory; its lock is held.
+    """
+    for path in [folder / NAME, *folder.glob(_SEED.format("*"))]:
+        remove(path)
+
+
+def _clear(folder: Path, gone: Forgotten) -> None:
+    """Remove buffers that hold samples of what was forgotten."""
+    kept = gone.buffer(folder).name if gone.buffer_sha256 is not None else ""
+    for path in folder.glob(_SEED.format("*")):
+        if path.name != kept:
+            remove(path)
+    remove(folder / "bundle" / BUFFER)
+    fsync_folder(folder / "bundle")
+    fsync_folder(folder)
+
+
+class HeadWithout(Mapping[str, NDArray[np.float32]]):
+    """A head's tensors, read one by one, with one row of the classifier taken out and a zero row at the end.
+
+    Args:
+        parameters: of the head.
+        row: of the classifier.
+    """
+
+    def __init__(self, parameters: Mapping[str, NDArray[np.float32]], row: int) -> None:
+        self._parameters, self._row = parameters, row
+
+    def __getitem__(self, name: str) -> NDArray[np.float32]:
+        tensor: NDArray[Any] = self._parameters[name]
+        if name not in (WEIGHT, BIAS):
+            return tensor
+        if not 0 <= self._row < len(tensor):
+            raise StateError(f"{name} has {len(tensor)} rows, the class to forget has row {self._row}")
+        return np.concatenate([np.delete(tensor, self._row, axis=0), np.zeros_like(tensor[:1])])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._parameters)
+
+    def __len__(self) -> int:
+        return len(self._parameters)

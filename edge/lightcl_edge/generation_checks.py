@@ -1,0 +1,191 @@
+"""What the tensors of a generation must be, whoever wrote them: names, types, shapes, ranges, finite numbers.
+
+A hash says that a file is the one that its record names, not that it makes sense. Everything below is checked when a
+generation is read, once a file, so that no command meets such tensors later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lightcl_edge.bundle import BUFFER, TRUNK, Bundle
+from lightcl_edge.errors import StateError
+from lightcl_edge.feature_buffer import FeatureBuffer, buffer_identity
+from lightcl_edge.features import FeatureCodec
+from lightcl_edge.manifest import HeadInfo
+from lightcl_edge.tensor_file import TensorFile
+
+Tensors = Mapping[str, NDArray[np.generic]]
+
+#: As :mod:`lightcl_edge.strategies` names them, which a process that only predicts does not import.
+STATISTICS, MASK, LOGITS = ("counts", "means", "scatter", "scattered"), "mask/", "logits"
+_MOST_SAMPLES, _LARGEST = 2**53, 1e30
+
+
+def check_head(file: TensorFile, head: HeadInfo, classes: int) -> None:
+    """``head.safetensors``: exactly the head's parameters, float32, finite.
+
+    Args:
+        file: not read yet.
+        head: names and shapes.
+        classes: how many there are.
+
+    Raises:
+        ValueError: naming what was found and expected.
+    """
+    if classes > head.capacity:
+        raise ValueError(f"there are {classes} classes, expected at most {head.capacity}, the classifier's rows")
+    expected = {parameter.name: ("F32", tuple(parameter.shape)) for parameter in head.parameters}
+    found = file.kinds()
+    for name in sorted(set(expected) | set(found)):
+        if found.get(name) != expected.get(name):
+            raise ValueError(f"{name[:80]!a} is {found.get(name)}, expected {expected.get(name)}")
+    if not file.is_finite():
+        raise ValueError("it holds NaN or infinity, expected finite numbers")
+
+
+def check_holdout(tensors: Tensors, shape: tuple[int, ...], classes: int) -> None:
+    """``holdout.safetensors``: nothing, or features with a known class each.
+
+    Args:
+        tensors: of the file.
+        shape: of a feature.
+        classes: how many there are.
+
+    Raises:
+        ValueError: naming what was found and expected.
+    """
+    if not tensors:
+        return
+    _check_names(tensors, {"features", "labels"})
+    labels = _vector(tensors, "labels", np.int64)
+    _check(tensors["features"], "features", np.uint8, (len(labels), *shape))
+    if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < classes:
+        raise ValueError(f"labels are {labels.min()} to {labels.max()}, expected 0 to {classes - 1}, the known classes")
+
+
+def check_buffer(tensors: Tensors, bundle: Bundle, classes: int) -> None:
+    """``buffer.safetensors``: nothing, or a buffer of this trunk's features of known classes.
+
+    Args:
+        tensors: of the file.
+        bundle: whose features they are.
+        classes: how many there are.
+
+    Raises:
+        StateError: when it does not fit itself or belongs to another trunk.
+        ValueError: when it has samples of classes that are not known.
+    """
+    if not tensors:
+        return
+    identity = buffer_identity(FeatureCodec(bundle.manifest.feature), bundle.sha256(TRUNK))
+    if len(FeatureBuffer.from_tensors(tensors, identity).seen) > classes:
+        raise ValueError(f"it counts samples of {len(tensors['seen'])} classes, expected at most {classes}")
+
+
+def check_strategy(tensors: Tensors, head: HeadInfo, classes: int) -> None:
+    """``strategy.safetensors``: statistics and masks that fit the head.
+
+    Parts of strategies that are not known here are let pass; nothing reads them.
+
+    Args:
+        tensors: of the file.
+        head: names and shapes.
+        classes: how many there are.
+
+    Raises:
+        ValueError: naming what was found and expected.
+    """
+    parts: dict[str, dict[str, NDArray[np.generic]]] = {"lightcl": {}, "slda": {}, "ncm": {}}
+    for key, tensor in tensors.items():
+        part, colon, name = key.partition(":")
+        parts.setdefault(part if colon else "lightcl", {})[name if colon else key] = tensor
+    for name, mask in parts["lightcl"].items():
+        _check_mask(name, mask, head)
+    for part in ("slda", "ncm"):
+        for name, mask in parts[part].items():
+            if name.startswith(MASK):
+                _check_mask(name.removeprefix(MASK), mask, head)
+        statistics = {name: tensor for name, tensor in parts[part].items() if not name.startswith(MASK)}
+        if statistics:
+            _check_statistics(statistics, head.penultimate_size, min(classes, head.capacity), full=part == "slda")
+
+
+def _check_statistics(tensors: Tensors, size: int, classes: int, *, full: bool) -> None:
+    """Counts, means and scatter of :class:`lightcl_edge.strategies.statistics.ClassStatistics`."""
+    _check_names(tensors, set(STATISTICS))
+    counts = _vector(tensors, "counts", np.int64)
+    if len(counts) > classes:
+        raise ValueError(f"counts has {len(counts)} rows, expected at most {classes}, the known classes")
+    _check(tensors["means"], "means", np.float64, (len(counts), size))
+    _check(tensors["scatter"], "scatter", np.float32, (size * (size + 1) // 2 if full else 1,))
+    _check(tensors["scattered"], "scattered", np.int64, (1,))
+    for name in ("counts", "scattered"):
+        values = tensors[name].astype(np.int64, copy=False)
+        if len(values) and not 0 <= int(values.min()) <= int(values.max()) < _MOST_SAMPLES:
+            raise ValueError(f"{name} has {values.min()} to {values.max()}, expected numbers of samples")
+    for name in ("means", "scatter"):
+        real = tensors[name].astype(np.float64, copy=False) if name == "means" else tensors[name]
+        if not bool((np.abs(real) < _LARGEST).all()):  # NaN is not below either
+            raise ValueError(f"{name} holds NaN, infinity or numbers beyond {_LARGEST:g}, expected finite ones")
+
+
+def _check_mask(name: str, mask: NDArray[np.generic], head: HeadInfo) -> None:
+    """One mask of a pattern tensor's channels: 0 or 1 each."""
+    if name not in head.patterns:
+        raise ValueError(f"it has a mask for {name[:80]!a}, expected only {head.patterns}")
+    if mask.dtype not in (np.bool_, np.float32) or mask.ndim != 1 or not np.isin(mask, (0, 1)).all():
+        raise ValueError(f"the mask of {name} is {mask.dtype} {mask.shape}, expected 0 or 1 for each channel")
+    if name == LOGITS and len(mask) != head.capacity:
+        raise ValueError(f"the mask of {name} has {len(mask)} entries, expected {head.capacity}")
+
+
+def _check_names(tensors: Tensors, expected: set[str]) -> None:
+    if set(tensors) != expected:
+        raise ValueError(f"it holds {[name[:80] for name in sorted(tensors)][:9]}, expected {sorted(expected)}")
+
+
+def _vector(tensors: Tensors, name: str, kind: type[np.generic]) -> NDArray[np.int64]:
+    """A tensor of one dimension."""
+    tensor = tensors[name]
+    _check(tensor, name, kind, (tensor.size,))
+    return tensor.astype(np.int64, copy=False)
+
+
+def _check(tensor: NDArray[np.generic], name: str, kind: type[np.generic], shape: tuple[int, ...]) -> None:
+    if tensor.dtype != kind or tensor.shape != shape:
+        raise ValueError(f"{name} is {tensor.dtype} {tensor.shape}, expected {np.dtype(kind)} {shape}")
+
+
+def refuse_what_does_not_fit(
+    folder: str, bundle: Bundle, classes: int, head: TensorFile, tensors: Mapping[str, Tensors]
+) -> None:
+    """Check all files of a generation.
+
+    Args:
+        folder: of the generation, for the message.
+        bundle: it belongs to.
+        classes: how many it knows.
+        head: its parameters.
+        tensors: ``strategy.safetensors``, ``holdout.safetensors`` and ``buffer.safetensors`` by name.
+
+    Raises:
+        StateError: naming the file, what was found, what was expected, and what to do.
+    """
+    info, shape = bundle.manifest.head, tuple(bundle.manifest.feature.shape)
+    checks: dict[str, Callable[[], None]] = {
+        "head.safetensors": lambda: check_head(head, info, classes),
+        "strategy.safetensors": lambda: check_strategy(tensors["strategy.safetensors"], info, classes),
+        "holdout.safetensors": lambda: check_holdout(tensors["holdout.safetensors"], shape, classes),
+        BUFFER: lambda: check_buffer(tensors[BUFFER], bundle, classes),
+    }
+    for name, check in checks.items():
+        try:
+            check()
+        except (ValueError, StateError) as error:
+            raise StateError(
+                f"{folder}/{name} does not fit: {error}; roll back to another generation (lightcl-edge rollback)"
+            ) from error

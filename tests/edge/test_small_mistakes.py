@@ -1,0 +1,61 @@
+"""Small mistakes on the command line, each with a message that says which."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import pytest
+
+from small_bundle import make_folder
+
+
+def test_options_that_a_strategy_does_not_use_are_told(edge, bundle, tmp_path):
+    data = make_folder(tmp_path / "d", ["red", "green"], count=5)
+    set_ones = ("--epochs", "2", "--beta", "0.1", "--batch-size", "4", "--engine", "ort")
+    for strategy, ignored in (
+        ("slda", ["--epochs", "--batch-size", "--beta"]), ("ncm", ["--epochs", "--batch-size", "--beta"]),
+        ("finetune", ["--beta"]), ("replay", []),
+    ):  # fmt: skip
+        common = ("--bundle", bundle, "--state", tmp_path / strategy, "--data", data, "--strategy", strategy)
+        out, err = edge("train", *common, *set_ones, "--json")
+        document = json.loads(out)
+        assert document["ignored"] == ignored and (f"strategy {strategy} does not use" in err) == bool(ignored)
+        status = json.loads(edge("status", "--state", tmp_path / strategy, "--json")[0])
+        assert status["buffer"] == document["buffer"] and status["buffer"]["samples"] == 8
+
+
+@pytest.mark.parametrize("number", ["-3", "x", "1.5", "9" * 30])
+def test_generations_are_whole_numbers(edge, tmp_path, number):
+    common = ("--state", tmp_path / "s")
+    assert "0 or more" in edge("train", *common, "--data", "digits", f"--from-generation={number}", code=2)[1]
+    assert "0 or more" in edge("rollback", *common, f"--to={number}", code=2)[1]
+
+
+def test_options_are_not_abbreviated(edge, tmp_path):
+    assert "unrecognized arguments: --js" in edge("status", "--state", tmp_path, "--js", code=2)[1]
+    out, _ = edge("status", "--stat", tmp_path, "--json", code=2)
+    assert json.loads(out)["error"]["code"] == 2
+
+
+@pytest.mark.parametrize("options", ["--stat x", "--epoch 3", "--engine torc", "--epochs many", "--help", "more"])
+def test_options_for_the_trainer_are_checked_before_an_image_is_touched(edge, bundle, tmp_path, options):
+    spool = make_folder(tmp_path / "spool", ["red"], count=1)
+    common = ("--bundle", bundle, "--state", tmp_path / "s", "--once", "--settle", "0")
+    assert "--train" in edge("watch", spool, *common, "--train", options, code=2)[1]
+    assert not (spool / ".learning").exists()
+
+
+def test_a_pipe_is_no_image(edge, bundle, tmp_path):
+    data = make_folder(tmp_path / "d", ["red", "green"], count=5)
+    edge("train", "--bundle", bundle, "--state", tmp_path / "s", "--data", data, "--strategy", "slda", "--quiet")
+    os.mkfifo(tmp_path / "pipe.png")
+    assert "is a pipe" in edge("predict", "--state", tmp_path / "s", tmp_path / "pipe.png", code=4)[1]
+
+
+def test_verify_says_which_problems_there_are(edge, bundle):
+    head = bundle / "head.safetensors"
+    head.write_bytes(head.read_bytes()[:-4] + b"abcd")
+    for more in ((), ("--quiet",)):
+        out, err = edge("verify", bundle, *more, code=3)
+        assert "1 problem (" in out and "head.safetensors is damaged" in err
