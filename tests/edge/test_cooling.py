@@ -138,6 +138,7 @@ def test_train_pauses_and_reports(edge, bundle, tmp_path, monkeypatch):
     data, state = make_folder(tmp_path / "d", ["red", "green"]), tmp_path / "s"
     hot = Health(None, 80.0, None, "throttled now")
     monkeypatch.setattr(cooling, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(cooling, "WORK_BETWEEN_SECONDS", 1000.0)  # however slow this machine is
     monkeypatch.setattr(cooling, "LONGEST_PAUSE_SECONDS", 0.05)
     monkeypatch.setattr(cooling, "SLICE_SECONDS", 0.01)
     monkeypatch.setattr(Cooler.__init__, "__defaults__", (lambda: hot, *Cooler.__init__.__defaults__[1:]))
