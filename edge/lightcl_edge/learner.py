@@ -22,7 +22,8 @@ from lightcl_edge.memory import PhaseMeter, give_back
 from lightcl_edge.predictor import Evaluation, Predictor
 from lightcl_edge.signing import read_public_key
 from lightcl_edge.state import State
-from lightcl_edge.trainer import TrainOptions, train
+from lightcl_edge.train_options import TrainOptions
+from lightcl_edge.trainer import train
 
 Images = Sequence[NDArray[np.uint8]] | NDArray[np.uint8]
 
@@ -75,7 +76,7 @@ class Learner:
     Args:
         bundle: path of the bundle; None where the state has its own copy.
         state: folder of what is learned.
-        options: how to learn: fields of :class:`lightcl_edge.trainer.TrainOptions`.
+        options: how to learn: fields of :class:`lightcl_edge.train_options.TrainOptions`.
     """
 
     def __init__(self, bundle: Path | None, state: Path, options: dict[str, object]) -> None:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -25,12 +23,11 @@ from lightcl_edge.console import Document, Progress
 from lightcl_edge.cooling import Cooler
 from lightcl_edge.engines.contract import Engine, FloatArray, IntArray
 from lightcl_edge.engines.select import EngineChoice, choose_engine, make_engine
-from lightcl_edge.errors import BundleError, InterruptedTaskError, LightclError, StateError, UsageError
+from lightcl_edge.errors import BundleError, InterruptedTaskError, LightclError, StateError
 from lightcl_edge.extraction import Extracted, dataset_fingerprint, extract
 from lightcl_edge.feature_buffer import FeatureBuffer, buffer_identity
 from lightcl_edge.features import FeatureCodec, FeatureStore
 from lightcl_edge.gate import (
-    DEFAULT_MAX_FORGETTING,
     Holdout,
     Judgement,
     accuracy,
@@ -51,12 +48,12 @@ from lightcl_edge.memory import PhaseMeter, give_back
 from lightcl_edge.planner import Carried, spare_step_bytes
 from lightcl_edge.signing import read_public_key
 from lightcl_edge.state import State
-from lightcl_edge.strategies import STRATEGIES, make_strategy
+from lightcl_edge.strategies import make_strategy
 from lightcl_edge.strategies.choice import choose_strategy, plan_for
 from lightcl_edge.strategies.contract import Settings
 from lightcl_edge.strategies.kept import joined, part_of
-from lightcl_edge.strategies.recommended import recommended_for
 from lightcl_edge.tensor_file import TensorFile
+from lightcl_edge.train_options import TrainOptions
 from lightcl_edge.training_loop import FORWARD_BATCH, Samples, TrainingLoop
 from lightcl_edge.witnesses import Witnesses, earlier_witnesses, own_witnesses
 
@@ -65,96 +62,6 @@ _STREAM_HOLDOUT, _STREAM_ORDER, _STREAM_BUFFER = 1, 2, 3
 
 #: What a user may set of a strategy's training.
 _SETTINGS = ("epochs", "batch_size", "learning_rate", "beta", "ratio", "pattern_samples")
-
-
-@dataclass(frozen=True)
-class TrainOptions:
-    """What a user asks for; None takes the bundle's default.
-
-    Attributes:
-        bundle: path of the bundle; None once the state has its own copy.
-        state: path of the state directory.
-        data: specification of the task's images, or the images themselves.
-        strategy: name.
-        engine: ``auto``, ``ort`` or ``torch``.
-        epochs: passes over the features.
-        batch_size: samples a step.
-        learning_rate: of plain SGD.
-        beta: weight of the pattern term.
-        ratio: share of channels a task marks.
-        pattern_samples: samples that carry patterns.
-        buffer_size: of the long-term memory, as :func:`parse_buffer_size` reads it; None for the default.
-        buffer_fill: ``reservoir`` or ``herding``.
-        seed: of all random choices.
-        threads: processors; None for all this process may use.
-        memory_budget_bytes: refuse a plan above this or above what the machine has; ``UNCHECKED_BYTES`` for none.
-        key: PEM file of the public key that the bundle must be signed by; None for what the state asks for.
-        max_forgetting: largest allowed loss of held-out accuracy on earlier classes; 1 allows any.
-        from_generation: learn only if the state is at this generation, 0 for none yet; None for whatever it is at.
-        provider: of the trunk: ``tensorrt``, ``cuda`` or ``cpu``; None for what the bundle wants.
-        cool_at_celsius: pause while the board is this hot or throttled (``lightcl_edge.cooling``); None for never.
-    """
-
-    bundle: Path | None
-    state: Path
-    data: str | Dataset
-    strategy: str | None = None
-    engine: str = "auto"
-    epochs: int | None = None
-    batch_size: int | None = None
-    learning_rate: float | None = None
-    beta: float | None = None
-    ratio: float | None = None
-    pattern_samples: int | None = None
-    buffer_size: str | None = None
-    buffer_fill: str = "reservoir"
-    seed: int = 0
-    threads: int | None = None
-    memory_budget_bytes: int | None = None
-    max_forgetting: float = DEFAULT_MAX_FORGETTING
-    key: Path | None = None
-    from_generation: int | None = None
-    cool_at_celsius: float | None = None
-    provider: str | None = None
-
-    def ignored(self, strategy: str) -> list[str]:
-        """What the user set and the strategy does not use, as options of the command line."""
-        unused = [name for name in _SETTINGS if name not in STRATEGIES[strategy].uses]
-        return [f"--{name.replace('_', '-')}" for name in unused if getattr(self, name) is not None]
-
-    def settings(self, defaults: TrainingDefaults, strategy: str) -> TrainingDefaults:
-        """The defaults of bundle and strategy with what the user set.
-
-        Args:
-            defaults: of the bundle.
-            strategy: that was chosen.
-
-        Returns:
-            What the task is trained with.
-
-        Raises:
-            UsageError: when a number is out of its range.
-        """
-        names = [name for name in _SETTINGS if name != "pattern_samples"]
-        chosen = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
-        if self.pattern_samples is not None:
-            chosen["buffer_samples"] = self.pattern_samples
-        settings = replace(recommended_for(defaults, strategy), **chosen)
-        allowed = {
-            "epochs": (settings.epochs >= 1, "1 or more"),
-            "batch_size": (settings.batch_size >= 1, "1 or more"),
-            "learning_rate": (0 < settings.learning_rate < math.inf, "a number above 0"),
-            "beta": (0 <= settings.beta < math.inf, "0 or more"),
-            "ratio": (0 <= settings.ratio <= 1, "0 to 1"),
-            "pattern_samples": (settings.buffer_samples >= 0, "0 or more"),
-            "max_forgetting": (0 <= self.max_forgetting <= 1, "0 to 1"),
-            "seed": (self.seed >= 0, "0 or more"),
-        }
-        for name, (fine, expected) in allowed.items():
-            if not fine:
-                found = getattr(settings, name, getattr(self, name, None))
-                raise UsageError(f"{name.replace('_', ' ')} is {found}, expected {expected}")
-        return settings
 
 
 def train(options: TrainOptions, meter: PhaseMeter, progress: Progress) -> Document:

@@ -88,7 +88,8 @@ class TrainCommand(Command):
     def run(self, args: argparse.Namespace) -> Document:
         """Train and commit."""
         from lightcl_edge.memory import PhaseMeter
-        from lightcl_edge.trainer import TrainOptions, train
+        from lightcl_edge.train_options import TrainOptions
+        from lightcl_edge.trainer import train
 
         options = TrainOptions(
             bundle=args.bundle,

@@ -15,7 +15,8 @@ from lightcl_edge.images import normalise, open_dataset
 from lightcl_edge.manifest import InputInfo, Manifest, ModelInfo, TrainingDefaults
 from lightcl_edge.memory import PhaseMeter
 from lightcl_edge.predictor import Predictor
-from lightcl_edge.trainer import TrainOptions, train
+from lightcl_edge.train_options import TrainOptions
+from lightcl_edge.trainer import train
 from lightcl_host.calibration import Calibration
 from lightcl_host.feature_storage import feature_info
 from lightcl_host.golden import golden_info, golden_values

@@ -10,7 +10,7 @@ from lightcl_edge.memory import PhaseMeter
 from lightcl_profiler.methods.contract import Job, Method, Outcome, outcome
 
 if TYPE_CHECKING:
-    from lightcl_edge.trainer import TrainOptions
+    from lightcl_edge.train_options import TrainOptions
 
 
 class LightClMethod(Method):
@@ -51,7 +51,7 @@ class LightClMethod(Method):
         Returns:
             The trainer's options.
         """
-        from lightcl_edge.trainer import TrainOptions
+        from lightcl_edge.train_options import TrainOptions
 
         return TrainOptions(
             bundle=Path(job.bundle),
