@@ -60,9 +60,6 @@ from lightcl_edge.witnesses import Witnesses, earlier_witnesses, own_witnesses
 #: Streams of random numbers, apart from each other whatever the seed.
 _STREAM_HOLDOUT, _STREAM_ORDER, _STREAM_BUFFER = 1, 2, 3
 
-#: What a user may set of a strategy's training.
-_SETTINGS = ("epochs", "batch_size", "learning_rate", "beta", "ratio", "pattern_samples")
-
 
 def train(options: TrainOptions, meter: PhaseMeter, progress: Progress) -> Document:
     """Learn one task and commit it as a new generation.
