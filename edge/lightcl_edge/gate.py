@@ -20,7 +20,7 @@ HOLDOUT_MINIMUM = 5
 DEFAULT_MAX_FORGETTING = 0.2
 #: What may be lost beyond that when new classes compete too.
 LARGER_CHOICE = 0.3
-#: Training may not lower the task's own held-out accuracy by more than this, whatever else is allowed.
+#: Training may not lower the accuracy on the task's own classes by more than this.
 HARM_LIMIT = 0.25
 #: A sample contradicts its label where the old head is this sure of another class that it knows. A task is refused
 #: when more than this share of its samples of known classes do, these are at least so many, and fewer than so many
@@ -205,19 +205,22 @@ def _fell(before: float | None, after: float | None, samples: int, limit: float)
     return before - after > limit and lost > (CHANCE_SAMPLES + 0.5 if limit > 0 else 0.5)  # of whole samples
 
 
-def refuse_harm(before: float | None, after: float | None, samples: int, judgement: Judgement | None = None) -> None:
+def refuse_harm(
+    before: float | None, after: float | None, samples: int, limit: float, judgement: Judgement | None = None
+) -> None:
     """Keep the old head when training made the task's own classes harder to tell than they were without it.
 
     Args:
         before: accuracy on the task's own samples with rows at the class means, before the first step.
         after: the same under the new head.
         samples: how many there are.
+        limit: of forgetting; 1 allows anything.
         judgement: class by class, for the message.
 
     Raises:
         RejectedError: with the figures.
     """
-    if before is not None and after is not None and _fell(before, after, samples, HARM_LIMIT):
+    if limit < 1 and before is not None and after is not None and _fell(before, after, samples, HARM_LIMIT):
         raise _rejected(
             f"accuracy on this task's own classes fell from {before:.1%} before training to {after:.1%}; "
             "the old head stays. Check the labels, or try a smaller --learning-rate",

@@ -317,7 +317,7 @@ class _Run:
         judgement = judge(self._classes, len(self._old.meta.classes), old.labels, before, after)
         refuse_broken(engine.views(), *signs, judgement)
         first, last = (accuracy(logits, new.labels, known) for logits in (untrained, learned))
-        refuse_harm(first, last, len(new.labels), judgement)
+        refuse_harm(first, last, len(new.labels), self._options.max_forgetting, judgement)
         refuse_forgetting(judgement, self._options.max_forgetting)
         contradicted = contradictions(untrained, new.labels, len(self._old.meta.classes))
         refuse_contradiction(contradicted, old.held_out, self._options.max_forgetting, judgement)

@@ -54,12 +54,13 @@ def test_limits():
     gate.refuse_forgetting(judged((1.0, 1.0), (0.0, 0.0)), 1.0)
     gate.refuse_forgetting(judged((np.nan, np.nan), (0.0, 0.0)), 0.0)
     gate.refuse_forgetting(judged((1.0, 1.0), (0.0, 1.0), images=2), 0.2)  # two samples may turn by chance
-    gate.refuse_harm(0.9, 0.7, 20)
-    gate.refuse_harm(1.0, 0.0, 2)
+    gate.refuse_harm(0.9, 0.7, 20, 0.2)
+    gate.refuse_harm(0.9, 0.0, 20, 1.0)
+    gate.refuse_harm(1.0, 0.0, 2, 0.2)
     with pytest.raises(RejectedError, match=r"from 90\.0% to 60\.0% among themselves"):
         gate.refuse_forgetting(judged((1.0, 0.8), (0.5, 0.7)), 0.2)
     with pytest.raises(RejectedError, match="own classes fell"):
-        gate.refuse_harm(0.9, 0.5, 20)
+        gate.refuse_harm(0.9, 0.5, 20, 0.2)
 
 
 def test_labels_that_contradict_the_old_head():
