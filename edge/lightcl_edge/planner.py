@@ -38,8 +38,11 @@ ARENA_FACTOR, PATTERN_COPIES = 1.7, 0.6
 ACCEPTED_STEP_SHARE = 1.1
 #: Copies of the head where a strategy has no gradients.
 CLOSED_FORM_HEAD_COPIES = 1.6
-#: After the trunk is closed: what is left of onnxruntime.
-AFTER_TRUNK_BYTES = 15 * MIB
+#: After the trunk is closed: what is left of onnxruntime, and of the head's files and graphs as they are read, in
+#: copies of the head and in activations of one sample.
+AFTER_TRUNK_BYTES, AFTER_TRUNK_HEAD_COPIES, AFTER_TRUNK_SAMPLES = int(7.5 * MIB), 0.41, 4.6
+#: When a head is judged and written, after the step's session is closed: the same.
+GATE_BYTES, GATE_HEAD_COPIES, GATE_SAMPLES = int(13.6 * MIB), 1.13, 11.8
 #: torch: copies of the head once it is loaded; in a step, share of the activations that are saved for the way back, and
 #: copies of the largest of them (kernels lay it out anew); what is still held when training is over.
 TORCH_HEAD_COPIES, TORCH_ACTIVATION_COPIES, TORCH_LARGEST_COPIES = 1.95, 0.47, 18.5
@@ -160,10 +163,13 @@ def _torch_bytes(manifest: Manifest, batch_size: int, buffer_samples: int) -> tu
 
 
 def _ort_bytes(manifest: Manifest, batch_size: int, buffer_samples: int) -> tuple[int, int, int]:
-    """Added before the head is loaded, in a step, and afterwards (what a step frees is not returned at once)."""
+    """Added before the head is loaded, in a step, and afterwards."""
     working = ARENA_FACTOR * _working_bytes(manifest, batch_size, buffer_samples)
-    step = int(_held_bytes(manifest, batch_size, buffer_samples) + working)
-    return AFTER_TRUNK_BYTES, step, step
+    step = _held_bytes(manifest, batch_size, buffer_samples) + working
+    head, sample = manifest.cost.head_parameter_bytes, manifest.cost.head_activation_bytes
+    loaded = AFTER_TRUNK_BYTES + AFTER_TRUNK_HEAD_COPIES * head + AFTER_TRUNK_SAMPLES * sample
+    gate = GATE_BYTES + GATE_HEAD_COPIES * head + GATE_SAMPLES * sample
+    return int(loaded), int(step), int(gate)
 
 
 def _held_bytes(manifest: Manifest, batch_size: int, buffer_samples: int) -> float:
