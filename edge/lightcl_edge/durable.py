@@ -14,8 +14,9 @@ from pathlib import Path
 from types import TracebackType
 
 _CHUNK_BYTES = 2**20
-_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
-_GROWING_FILE = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+#: Not blocking: a pipe that somebody put in a file's place is an error then, where opening it would wait for ever.
+_WRITE = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
+_NEW_FILE, _GROWING_FILE = _WRITE | os.O_TRUNC, _WRITE | os.O_APPEND
 
 
 class Calls:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from lightcl_edge.durable import DurableFile, fsync_folder, make_folders, remove, replace_durably, write_durably
 from lightcl_edge.errors import StateError
-from lightcl_edge.files import sha256_of
+from lightcl_edge.files import open_plain, sha256_of
 from lightcl_edge.json_file import read_json
 from lightcl_edge.manifest import FeatureInfo
 
@@ -68,7 +68,7 @@ class FeatureStore:
     def __init__(self, folder: Path, shape: tuple[int, ...], count: int, skipped: Sequence[str] = ()) -> None:
         self.folder, self.shape, self.count, self.skipped = folder, shape, count, list(skipped)
         # Read, not mapped: pages of a mapped file stay in the process until it is closed, in the end the whole store.
-        self._file = (folder / "features.u8").open("rb", buffering=0)
+        self._file = open_plain(folder / "features.u8")
         self.labels = np.fromfile(folder / "labels.i64", "<i8", count).astype(np.int64)
 
     def __len__(self) -> int:
@@ -82,7 +82,9 @@ class FeatureStore:
             if not 0 <= row < self.count:
                 raise IndexError(f"row {row} of {self.count} stored features")
             if os.preadv(self._file.fileno(), [place], int(row) * size) != size:
-                raise StateError(f"{self._file.name} is shorter than its {self.count} features; train again")
+                raise StateError(
+                    f"{self.folder / 'features.u8'} is shorter than its {self.count} features; train again"
+                )
         return found
 
     @classmethod

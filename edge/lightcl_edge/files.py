@@ -1,20 +1,46 @@
-"""Hashes of files."""
+"""Files that are read whole: opened without a risk of waiting, and their hashes."""
 
 from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from pathlib import Path
+from typing import BinaryIO
 
 _CHUNK_BYTES = 2**20
 #: Photographs are smaller than this.
 WHOLLY_HASHED_BYTES = 16 * 2**20
 
 
+class NotPlainError(OSError):
+    """A pipe, a device, a socket or a folder where a file was expected."""
+
+
+def open_plain(path: Path) -> BinaryIO:
+    """Open a file to read, and nothing else: opening a pipe that nobody writes to would wait for ever.
+
+    Args:
+        path: the file.
+
+    Returns:
+        The open file.
+
+    Raises:
+        NotPlainError: when it is something else.
+        OSError: when it can't be read.
+    """
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise NotPlainError(f"{path} is a pipe, a device or a folder, expected a file")
+    return os.fdopen(handle, "rb")
+
+
 def sha256_of(path: Path) -> str:
     """SHA-256 of a file, read in chunks."""
     digest = hashlib.sha256()
-    with path.open("rb") as file:
+    with open_plain(path) as file:
         while chunk := file.read(_CHUNK_BYTES):
             digest.update(chunk)
     return digest.hexdigest()
@@ -33,7 +59,7 @@ def content_digest(path: Path) -> bytes:
         OSError: when it can't be read.
     """
     digest = hashlib.sha256()
-    with path.open("rb") as file:
+    with open_plain(path) as file:
         about = os.fstat(file.fileno())
         if about.st_size <= WHOLLY_HASHED_BYTES:
             while chunk := file.read(_CHUNK_BYTES):

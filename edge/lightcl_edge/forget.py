@@ -23,6 +23,7 @@ from lightcl_edge.durable import fsync_folder, remove, rename, replace_durably
 from lightcl_edge.errors import BundleError, StateError, UsageError
 from lightcl_edge.feature_buffer import FeatureBuffer, buffer_identity
 from lightcl_edge.features import FeatureCodec
+from lightcl_edge.files import NotPlainError
 from lightcl_edge.generation import Generation
 from lightcl_edge.json_file import read_json
 from lightcl_edge.pointer import Pointer, write_pointer
@@ -121,7 +122,7 @@ def finish_forgetting(state: State) -> int:
     try:
         value = read_json(path)
         below, name = int(value["below"]), str(value["class"])
-    except (ValueError, KeyError, TypeError):
+    except (NotPlainError, ValueError, KeyError, TypeError):
         state.note("a damaged note of a class to forget was dropped; forget it again")
     if 0 <= below <= state.newest():  # else CURRENT never moved: as if it had not been asked for
         try:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lightcl_edge.durable import DurableFile, replace_durably
+from lightcl_edge.files import open_plain
 from lightcl_edge.json_file import parse_json
 
 NAME = "journal.jsonl"
@@ -49,7 +50,7 @@ def read(folder: Path, last: int) -> list[dict[str, Any]]:
     """
     found: list[dict[str, Any]] = []
     with suppress(OSError):
-        with (folder / NAME).open("rb") as file:
+        with open_plain(folder / NAME) as file:
             data = file.read(2 * MAX_JOURNAL_BYTES)
         for line in data.splitlines():
             with suppress(ValueError, RecursionError):
@@ -86,12 +87,12 @@ def _tail(path: Path) -> bytes | None:
     """The newer half of a file that has grown too large, else None."""
     if not path.exists() or path.stat().st_size <= MAX_JOURNAL_BYTES:
         return None
-    with path.open("rb") as file:
+    with open_plain(path) as file:
         file.seek(-MAX_JOURNAL_BYTES // 2, 2)
         return file.read().partition(b"\n")[2]
 
 
 def _ends_a_line(path: Path) -> bool:
-    with path.open("rb") as file:
+    with open_plain(path) as file:
         file.seek(-1, 2)
         return file.read(1) == b"\n"

@@ -8,6 +8,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, NoReturn
 
+from lightcl_edge.files import open_plain
+
 #: No file of a state that is read through here comes near this.
 MAX_JSON_BYTES = 4 * 2**20
 
@@ -30,7 +32,7 @@ def read_limited(path: Path, limit_bytes: int) -> bytes:
         ValueError: when it is larger.
         OSError: when it can't be read.
     """
-    with path.open("rb") as file:
+    with open_plain(path) as file:
         data = file.read(limit_bytes + 1)
     if len(data) > limit_bytes:
         raise ValueError(f"larger than {limit_bytes} bytes")

@@ -420,7 +420,7 @@ class State:
         if not self.work.is_dir() or self._task_parent() not in (None, self.current_number()):
             return False
         try:
-            handle = os.open(self.folder / "LOCK", os.O_RDONLY | os.O_CLOEXEC)
+            handle = os.open(self.folder / "LOCK", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError:
             return True
         try:

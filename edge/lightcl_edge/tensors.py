@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from lightcl_edge.durable import DurableFile, make_folders
 from lightcl_edge.errors import LightclError
+from lightcl_edge.files import open_plain
 from lightcl_edge.json_file import RepeatedKeyError, parse_json
 from lightcl_edge.refusals import DuplicateNameError, HugeHeaderError
 
@@ -66,7 +67,7 @@ def check_header(path: Path, error_class: type[LightclError]) -> dict[str, Any]:
     """
     try:
         size = path.stat().st_size
-        with path.open("rb") as file:
+        with open_plain(path) as file:
             length = int.from_bytes(file.read(8), "little")
             if length > MAX_HEADER_BYTES:
                 raise HugeHeaderError(f"{path} has a header of {length} bytes, expected at most {MAX_HEADER_BYTES}")

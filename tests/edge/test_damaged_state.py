@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
+import signal
 
 import numpy as np
 import pytest
@@ -51,6 +53,38 @@ def test_a_pointer_that_claims_too_much(edge, taught, tmp_path, content):
     assert json.loads(out)["generation"] == 2
     assert json.loads(edge("status", "--state", taught.folder, "--json")[0])["generation"] == 2
     assert (taught.folder / "CURRENT").read_text() == "2 2\n"
+
+
+def test_a_pipe_in_the_place_of_any_file(bundle, taught, tmp_path):
+    """Nothing waits for a writer that never comes; what can't be read is refused in words, or passed over."""
+    from lightcl_edge.cli import main
+
+    folder, kept = taught.folder, tmp_path / "kept"
+    shutil.copytree(folder, kept)
+    names = [path.relative_to(folder) for path in folder.rglob("*") if path.is_file()]
+    names += [folder / "CURRENT.new", folder / "trust.json", folder / "FORGET"]
+    assert len(names) > 15
+    signal.signal(signal.SIGALRM, signal.default_int_handler)
+    try:
+        for name in names:
+            shutil.rmtree(folder)
+            shutil.copytree(kept, folder)
+            (folder / name).unlink(missing_ok=True)
+            os.mkfifo(folder / name)
+            signal.alarm(60)
+            for command in (
+                ("status",),
+                ("history",),
+                ("predict", tmp_path / "a" / "red" / "0.png"),
+                ("train", "--data", tmp_path / "a", "--engine", "ort", "--epochs", "1", "--quiet"),
+                ("rollback",),
+            ):
+                code = main([*map(str, command), "--state", str(folder)])
+                assert code in (0, 3, 6, 7), (name, command, code)
+            signal.alarm(0)
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
 
 
 def forge(taught, name, change):
