@@ -9,6 +9,7 @@ import numpy as np
 
 from lightcl_edge.errors import NoEngineError
 from lightcl_edge.memory import PhaseMeter
+from lightcl_profiler.methods.baseline import BaselineMethod, load_tasks
 from lightcl_profiler.methods.contract import Job, Method, Outcome, outcome
 
 if TYPE_CHECKING:
@@ -24,24 +25,16 @@ class AvalancheMethod(Method):
         """Torch, Avalanche, and what builds the network."""
         import torch
 
-        from lightcl_models.torchvision_import import import_torchvision
         from lightcl_profiler.whole_network import import_builder
 
         torch.set_num_threads(job.threads)
-        import_torchvision()
-        try:
-            import avalanche.training.supervised  # noqa: F401
-        except ImportError as error:
-            raise NoEngineError(
-                f"avalanche can't be imported ({error}); pip install 'lightcl-edge[compare]'"
-            ) from error
+        _import_avalanche()
         import_builder(Path(job.bundle))
 
     def run(self, job: Job, meter: PhaseMeter) -> Outcome:
         """Train the tasks."""
         import torch
 
-        from lightcl_profiler.methods.baseline import load_tasks
         from lightcl_profiler.whole_network import load_whole_network
 
         torch.manual_seed(job.seed)
@@ -54,6 +47,27 @@ class AvalancheMethod(Method):
             with meter.phase("train"):
                 strategy.train(experience, num_workers=0)
         return outcome(sum(len(task.labels) for task in tasks), float(strategy.loss.detach()), ["Avalanche"])
+
+
+class BaselineBesideAvalanche(BaselineMethod):
+    """Our baseline in a process that has imported Avalanche too: what then differs is the training alone."""
+
+    title: ClassVar[str] = "our method, with the imports of Avalanche"
+
+    def imports(self, job: Job) -> None:
+        """What the baseline needs, and Avalanche."""
+        super().imports(job)
+        _import_avalanche()
+
+
+def _import_avalanche() -> None:
+    from lightcl_models.torchvision_import import import_torchvision
+
+    import_torchvision()
+    try:
+        import avalanche.training.supervised  # noqa: F401
+    except ImportError as error:
+        raise NoEngineError(f"avalanche can't be imported ({error}); pip install 'lightcl-edge[compare]'") from error
 
 
 class _Images:
