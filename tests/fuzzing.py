@@ -236,8 +236,9 @@ def targets(folder: Path) -> dict[str, Target]:
     """All readers of what comes from outside, and of what lies on the disk."""
     from lightcl_edge.bundle import Bundle
     from lightcl_edge.checkpoint import Checkpoints
+    from lightcl_edge.data_spec import open_dataset
+    from lightcl_edge.decoding import load_image
     from lightcl_edge.features import FeatureStore
-    from lightcl_edge.images import load_image, open_dataset
     from lightcl_edge.manifest import parse_manifest
     from lightcl_edge.odometer import read_written
     from lightcl_edge.onnx_reader import read_graph

@@ -21,6 +21,7 @@ from lightcl_edge.class_names import check_class_names
 from lightcl_edge.classifier import assign_rows
 from lightcl_edge.console import Document, Progress
 from lightcl_edge.cooling import Cooler
+from lightcl_edge.data_spec import open_dataset
 from lightcl_edge.engines.contract import Engine, FloatArray, IntArray
 from lightcl_edge.engines.select import EngineChoice, choose_engine, make_engine
 from lightcl_edge.errors import BundleError, InterruptedTaskError, LightclError, StateError
@@ -41,7 +42,7 @@ from lightcl_edge.gate import (
 )
 from lightcl_edge.generation import REMEMBERED_TASKS, Generation, Meta
 from lightcl_edge.head_start import start_new_rows
-from lightcl_edge.images import Dataset, open_dataset
+from lightcl_edge.images import Dataset
 from lightcl_edge.interrupts import DeferredInterrupt
 from lightcl_edge.manifest import TrainingDefaults
 from lightcl_edge.memory import PhaseMeter, give_back

@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightcl_edge.bundle import HEAD, TRUNK, Bundle
+from lightcl_edge.decoding import normalise
 from lightcl_edge.errors import BundleError
 from lightcl_edge.head_session import HeadSession
-from lightcl_edge.images import normalise
 from lightcl_edge.memory import give_back
 from lightcl_edge.providers import ProviderChoice, wanted
 from lightcl_edge.refusals import MixedBundleError

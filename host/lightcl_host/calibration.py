@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from lightcl_edge.data_spec import open_dataset
+from lightcl_edge.decoding import normalise, resize
 from lightcl_edge.errors import DataError
-from lightcl_edge.images import normalise, open_dataset, resize
 from lightcl_edge.manifest import InputInfo
 
 #: Enough for stable activation ranges; more only takes longer.

@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightcl_edge.console import Progress
+from lightcl_edge.data_spec import open_dataset
+from lightcl_edge.decoding import normalise
 from lightcl_edge.errors import DataError
-from lightcl_edge.images import normalise, open_dataset
 from lightcl_edge.manifest import InputInfo
 
 if TYPE_CHECKING:

@@ -13,10 +13,12 @@ from lightcl_edge.buffer_fill import fill
 from lightcl_edge.buffer_size import buffer_limit
 from lightcl_edge.classifier import BIAS, WEIGHT
 from lightcl_edge.console import Progress
+from lightcl_edge.data_spec import open_dataset
+from lightcl_edge.decoding import normalise
 from lightcl_edge.errors import DataError, UsageError
 from lightcl_edge.feature_buffer import FeatureBuffer, buffer_identity, quotas
 from lightcl_edge.features import FeatureCodec
-from lightcl_edge.images import Dataset, normalise, open_dataset
+from lightcl_edge.images import Dataset
 from lightcl_edge.manifest import FeatureInfo, InputInfo
 from lightcl_edge.strategies.statistics import ClassStatistics, discriminant_rows, soften
 from lightcl_host.inference import GraphRunner

@@ -258,7 +258,7 @@ def test_rollback_goes_to_the_parent(edge, taught):
 def test_extreme_images_stay_small(tmp_path):
     from PIL import Image
 
-    from lightcl_edge.images import load_image
+    from lightcl_edge.decoding import load_image
     from lightcl_edge.manifest import InputInfo
 
     Image.new("RGB", (20_000, 1)).save(tmp_path / "thin.png")

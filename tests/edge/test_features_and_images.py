@@ -10,9 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from lightcl_edge.data_spec import open_dataset
+from lightcl_edge.decoding import load_image, normalise, resize
 from lightcl_edge.errors import DataError
 from lightcl_edge.features import FeatureCodec, FeatureStore, FeatureStoreWriter
-from lightcl_edge.images import ArrayDataset, FolderDataset, load_image, normalise, open_dataset, resize
+from lightcl_edge.images import ArrayDataset, FolderDataset
 from lightcl_edge.manifest import FeatureInfo, InputInfo
 
 CROP = InputInfo(8, 8, "crop", 0.5, "bilinear", [0.5] * 3, [0.5] * 3, "RGB")

@@ -107,7 +107,7 @@ def test_a_progressive_jpeg_is_counted_in_full(tmp_path):
 
 def test_turned_photos_stand_upright(tmp_path):
     """The image is turned in place; what comes out is as it was seen."""
-    from lightcl_edge.images import load_image
+    from lightcl_edge.decoding import load_image
     from small_bundle import INPUT
 
     picture = Image.new("RGB", (64, 64), (0, 0, 0))

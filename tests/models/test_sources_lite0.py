@@ -7,7 +7,7 @@ import pytest
 import torch
 from sklearn.datasets import load_sample_images
 
-from lightcl_edge.images import normalise, resize
+from lightcl_edge.decoding import normalise, resize
 from lightcl_edge.manifest import InputInfo
 from lightcl_models.registry import load_model
 

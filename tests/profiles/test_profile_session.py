@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from profile_bundles import make_bundle, make_images
 
 from lightcl_edge.console import run_program
+from lightcl_edge.data_spec import open_dataset
 from lightcl_edge.errors import DataError, UsageError
-from lightcl_edge.images import open_dataset
 from lightcl_profiler.command import ProfileCommand
 from lightcl_profiler.methods import METHODS, parse_methods
 from lightcl_profiler.record import Report

@@ -11,8 +11,9 @@ import torch
 from profile_bundles import CHANNELS, SIDE, make_bundle, make_images, small_network
 from profile_samples import make_job
 
+from lightcl_edge.data_spec import open_dataset
+from lightcl_edge.decoding import normalise
 from lightcl_edge.errors import BundleError
-from lightcl_edge.images import normalise, open_dataset
 from lightcl_edge.memory import PhaseMeter
 from lightcl_profiler.launcher import run_method
 from lightcl_profiler.methods import METHODS

@@ -26,7 +26,7 @@ class EvaluateCommand(Command):
 
     def run(self, args: argparse.Namespace) -> Document:
         """Predict and count."""
-        from lightcl_edge.images import open_dataset
+        from lightcl_edge.data_spec import open_dataset
         from lightcl_edge.predictor import Predictor
 
         predictor = Predictor(args.state, args.threads, args.provider)

@@ -30,7 +30,7 @@ class PredictCommand(Command):
         """Predict all images."""
         from dataclasses import asdict
 
-        from lightcl_edge.images import load_image
+        from lightcl_edge.decoding import load_image
         from lightcl_edge.memory import peak_rss_bytes
         from lightcl_edge.predictor import Predictor
 

@@ -10,8 +10,9 @@ import numpy as np
 
 from lightcl_edge.bundle import write_bundle
 from lightcl_edge.console import Progress
+from lightcl_edge.data_spec import open_dataset
+from lightcl_edge.decoding import normalise
 from lightcl_edge.errors import RejectedError
-from lightcl_edge.images import normalise, open_dataset
 from lightcl_edge.manifest import InputInfo, Manifest, ModelInfo, TrainingDefaults
 from lightcl_edge.memory import PhaseMeter
 from lightcl_edge.predictor import Predictor

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightcl_edge.console import Progress
+from lightcl_edge.data_spec import open_dataset
 from lightcl_edge.errors import DataError, UsageError
-from lightcl_edge.images import Dataset, open_dataset
+from lightcl_edge.images import Dataset
 from lightcl_edge.manifest import InputInfo
 
 IntArray = NDArray[np.int64]

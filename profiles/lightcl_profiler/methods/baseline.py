@@ -118,7 +118,7 @@ def load_tasks(job: Job, device: str, *, together: bool) -> tuple[list[Images], 
         Images of each task, how many classes, the input.
     """
     from lightcl_edge.bundle import Bundle
-    from lightcl_edge.images import open_dataset
+    from lightcl_edge.data_spec import open_dataset
     from lightcl_profiler.baselines.learning import Images
 
     info = Bundle.open(job.bundle).manifest.input
@@ -147,7 +147,7 @@ class _Loader:
         """Normalised images ``(k, 3, h, w)``."""
         import torch
 
-        from lightcl_edge.images import normalise
+        from lightcl_edge.decoding import normalise
 
         chosen = [self._places[row] for row in rows]
         return torch.from_numpy(normalise(np.stack([data.load(row, self._info) for data, row in chosen]), self._info))
