@@ -279,7 +279,12 @@ def targets(folder: Path) -> dict[str, Target]:
             "sources": ["x"]}  # fmt: skip
     note = {"key": "k", "file": "checkpoint-1-2.safetensors", "sha256": "x", "trained_seconds": 1.0, "written": 1,
             "position": {"epoch": 1, "step": 2, "loss_sum": 0.5}}  # fmt: skip
-    store = {"key": "k", "count": 2, "skipped": ["a"], "sha256": {"features.u8": "a", "labels.i64": "b"}}
+    store = {
+        "key": "k",
+        "count": 2,
+        "skipped": ["a"],
+        "sha256": {"features.u8": "a", "labels.i64": "b", "marks.u64": "c"},
+    }
     written = {"total_bytes": 5, "task_bytes": 1, "last_task_bytes": 4}
     text = lambda value: [json.dumps(value).encode()]  # noqa: E731
     trust = {"key": "k", "release": 1, "identity": "i"}

@@ -8,4 +8,4 @@ if [ -e "$state/CURRENT" ]; then
     exec lightcl-edge status --state "$state"
 fi
 test -w "$state"
-exec lightcl-edge doctor
+exec lightcl-edge doctor --engine ort  # trying torch, too, would take 200 MiB from a training beside it

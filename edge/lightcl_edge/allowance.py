@@ -14,6 +14,25 @@ from lightcl_edge.planner import Plan, plan_prediction
 
 #: Left for everything else on the board, and for what the kernel itself charges to a control group.
 RESERVE_BYTES = 16 * 2**20
+#: What each phase of a plan does, and what makes it smaller.
+_TRUNK = "or export a bundle with an int8 trunk, a smaller --image-size or an earlier cut"
+_HEAD = "or export a bundle with a later cut"
+_DOES = {
+    "install": "check the bundle once",
+    "extract": "turn images into features",
+    "import": "load the head",
+    "train": "train the head",
+    "gate": "judge the head",
+    "commit": "judge and write the head",
+}
+_HELPS = {
+    "install": _TRUNK,
+    "extract": _TRUNK,
+    "import": _HEAD,
+    "train": f"lower --batch-size or --pattern-samples, take --strategy slda, {_HEAD}",
+    "gate": f"lower --buffer-size, {_HEAD}",
+    "commit": f"lower --buffer-size, {_HEAD}",
+}
 #: A budget this large switches the check off (``--memory-budget none``).
 UNCHECKED_BYTES = 2**60
 
@@ -74,11 +93,10 @@ def refuse_what_does_not_fit(plan: Plan, budget_bytes: int | None, folder: Path)
     if plan.peak_bytes > limit:
         by_budget = budget_bytes is not None and limit == budget_bytes
         raise DoesNotFitError(
-            f"the plan needs {format_bytes(plan.peak_bytes)} of memory (process {format_bytes(plan.base_bytes)}, "
-            f"then images to features {format_bytes(plan.extract_bytes)}, "
+            f"the plan needs {format_bytes(plan.peak_bytes)} of memory, most of all to {_DOES[plan.largest_phase]} "
+            f"(process {format_bytes(plan.base_bytes)}, then images to features {format_bytes(plan.extract_bytes)}, "
             f"then training {format_bytes(plan.train_bytes)}), allowed are {_reason(limit, by_budget)}; "
-            f"{'raise --memory-budget, ' if by_budget else 'stop other programs, '}"
-            "lower --batch-size or --pattern-samples, or export a bundle with a later cut",
+            f"{'raise --memory-budget' if by_budget else 'stop other programs'}, {_HELPS[plan.largest_phase]}",
             {"plan": plan.document(), "allowed_bytes": limit},
         )
     free = shutil.disk_usage(folder).free

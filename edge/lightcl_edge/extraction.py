@@ -60,6 +60,11 @@ def dataset_fingerprint(dataset: Dataset) -> str:
     return digest.hexdigest()
 
 
+def mark_of(dataset: Dataset, index: int) -> int:
+    """A number of 64 bits that an image always has, in whatever set and under whatever name it comes again."""
+    return int.from_bytes(hashlib.sha256(dataset.content(index)).digest()[:8], "little")
+
+
 def extract(
     bundle: Bundle,
     dataset: Dataset,
@@ -104,10 +109,11 @@ def extract(
         for rows in progress.track(batches, "images to features"):
             if cooler is not None:
                 cooler.between_steps()
-            images, labels = _load(dataset, rows, bundle, skipped)
+            images, kept = _load(dataset, rows, bundle, skipped)
             if images:
                 features = trunk.features_of_pixels(np.stack(images))
-                writer.append(codec.encode(features), np.asarray(labels, np.int64))
+                labels, marks = dataset.labels[kept].tolist(), [mark_of(dataset, row) for row in kept]
+                writer.append(codec.encode(features), labels, marks)
         _check_classes(dataset, writer.labels, skipped)
         return Extracted(writer.finish(skipped), skipped, trunk.provider)
     except BaseException:
@@ -116,16 +122,16 @@ def extract(
 
 
 def _load(dataset: Dataset, rows: range, bundle: Bundle, skipped: list[str]) -> tuple[list[ByteImage], list[int]]:
-    """The readable ones of a few images; the others' faults are noted."""
+    """The readable ones of a few images, and which they are; the others' faults are noted."""
     images: list[ByteImage] = []
-    labels: list[int] = []
+    kept: list[int] = []
     for row in rows:
         try:
             images.append(dataset.load(row, bundle.manifest.input))
-            labels.append(int(dataset.labels[row]))
+            kept.append(row)
         except DataError as error:
             skipped.append(str(error))
-    return images, labels
+    return images, kept
 
 
 def _check_classes(dataset: Dataset, labels: list[int], skipped: list[str]) -> None:

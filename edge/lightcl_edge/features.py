@@ -61,8 +61,9 @@ class FeatureCodec:
 class FeatureStore:
     """The features and labels of one task, memory-mapped: the file's pages are the kernel's to drop.
 
-    Layout in ``folder``: ``features.u8`` (``n`` times ``prod(shape)`` bytes), ``labels.i64`` (little-endian),
-    ``store.json`` (key, count, hashes, what was left out), written last: a store without it is not complete.
+    Layout in ``folder``: ``features.u8`` (``n`` times ``prod(shape)`` bytes), ``labels.i64`` and ``marks.u64``
+    (little-endian), ``store.json`` (key, count, hashes, what was left out), written last: a store without it is not
+    complete. A mark is a number that an image always has, see :func:`lightcl_edge.extraction.mark_of`.
     """
 
     def __init__(self, folder: Path, shape: tuple[int, ...], count: int, skipped: Sequence[str] = ()) -> None:
@@ -70,6 +71,7 @@ class FeatureStore:
         # Read, not mapped: pages of a mapped file stay in the process until it is closed, in the end the whole store.
         self._file = open_plain(folder / "features.u8")
         self.labels = np.fromfile(folder / "labels.i64", "<i8", count).astype(np.int64)
+        self.marks = np.fromfile(folder / "marks.u64", "<u8", count).astype(np.uint64)
 
     def __len__(self) -> int:
         return self.count
@@ -95,7 +97,7 @@ class FeatureStore:
             count, skipped = note["count"], note["skipped"]
             if note["key"] != key or type(count) is not int or count < 1 or not _all_text(skipped):
                 return None
-            sizes = {"features.u8": count * int(np.prod(shape)), "labels.i64": count * 8}
+            sizes = {"features.u8": count * int(np.prod(shape)), "labels.i64": count * 8, "marks.u64": count * 8}
             for name, size in sizes.items():
                 if (folder / name).stat().st_size != size or sha256_of(folder / name) != note["sha256"][name]:
                     return None
@@ -124,15 +126,17 @@ class FeatureStoreWriter:
         self._digest = hashlib.sha256()
         self._features = DurableFile(folder / "features.u8")
         self.labels: list[int] = []
+        self._marks: list[int] = []
 
-    def append(self, stored: ByteArray, labels: NDArray[np.int64]) -> None:
-        """Add a batch of shape ``(n, *shape)`` and its labels."""
-        if stored.shape[1:] != self._shape or len(stored) != len(labels):
+    def append(self, stored: ByteArray, labels: Sequence[int], marks: Sequence[int]) -> None:
+        """Add a batch of shape ``(n, *shape)``, its labels and marks."""
+        if stored.shape[1:] != self._shape or not len(stored) == len(labels) == len(marks):
             raise StateError(f"feature batch of shape {stored.shape}, expected (n, {self._shape}) and a label each")
         data = stored.tobytes()
         self._features.write(data)
         self._digest.update(data)
-        self.labels += labels.tolist()
+        self.labels += labels
+        self._marks += marks
 
     def finish(self, skipped: Sequence[str] = ()) -> FeatureStore:
         """Make the store durable and open it for reading.
@@ -145,10 +149,12 @@ class FeatureStoreWriter:
         """
         self._features.sync()
         self._features.close()
-        labels = np.asarray(self.labels, "<i8").tobytes()
-        write_durably(self._folder / "labels.i64", labels)
+        hashes = {"features.u8": self._digest.hexdigest()}
+        for name, values in {"labels.i64": self.labels, "marks.u64": self._marks}.items():
+            data = np.asarray(values, f"<{name[-3]}8").tobytes()
+            write_durably(self._folder / name, data)
+            hashes[name] = hashlib.sha256(data).hexdigest()
         fsync_folder(self._folder)
-        hashes = {"features.u8": self._digest.hexdigest(), "labels.i64": hashlib.sha256(labels).hexdigest()}
         note = {"key": self._key, "count": len(self.labels), "skipped": list(skipped), "sha256": hashes}
         replace_durably(self._folder / "store.json", json.dumps(note).encode())
         return FeatureStore(self._folder, self._shape, len(self.labels), skipped)

@@ -164,7 +164,12 @@ def without_class(generation: Generation, name: str, bundle: Bundle) -> tuple[Ge
     left = buffer.forget(row)
     return (
         Generation(
-            replace(meta, classes=[known for known in meta.classes if known != name], holdout_accuracy=None),
+            replace(
+                meta,
+                classes=[known for known in meta.classes if known != name],
+                holdout_accuracy=None,
+                sources=[],  # any of them may have taught the class: shown again, it is to be learned again
+            ),
             HeadWithout(generation.parameters, row),
             forget_row(generation.strategy_state, head, row),
             holdout,

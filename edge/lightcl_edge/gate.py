@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -54,31 +56,44 @@ class Holdout:
         return {"features": self.features, "labels": self.labels}
 
     def extended(self, features: NDArray[np.uint8], labels: IntArray) -> Holdout:
-        """With new samples; of a class that overflows, the newest stay."""
+        """With new samples, each kept once; of a class that overflows, the newest stay."""
         joined, rows = np.concatenate([self.features, features]), np.concatenate([self.labels, labels])
-        newest = [np.flatnonzero(rows == row)[-HOLDOUT_PER_CLASS:] for row in np.unique(rows)]
-        keep = np.sort(np.concatenate(newest)) if newest else np.empty(0, np.int64)
+        kept: list[int] = []
+        counts, seen = Counter[int](), set[tuple[int, bytes]]()
+        for position in range(len(rows) - 1, -1, -1):
+            row = int(rows[position])
+            sample = row, hashlib.sha256(joined[position].tobytes()).digest()
+            if sample not in seen and counts[row] < HOLDOUT_PER_CLASS:
+                seen.add(sample)
+                counts[row] += 1
+                kept.append(position)
+        keep = np.array(kept[::-1], np.int64)
         return Holdout(joined[keep], rows[keep])
 
 
-def split_holdout(labels: IntArray, rng: np.random.Generator) -> tuple[IntArray, IntArray]:
+def split_holdout(labels: IntArray, marks: NDArray[np.uint64]) -> tuple[IntArray, IntArray]:
     """Choose the samples to keep out of training.
+
+    An image that is taught again must not be trained on if it was held out before, or be held out if it was trained
+    on: it would be judged as if it were new. So its own mark decides, and those with the lowest are held out.
 
     Args:
         labels: class of each sample, shape ``(n,)``.
-        rng: decides which.
+        marks: of each sample, evenly spread numbers that an image always has, shape ``(n,)``.
 
     Returns:
-        Positions to train on and positions to keep out, each ascending.
+        Positions to train on and positions to keep out, each ascending. A copy of one that is held out is in neither.
     """
-    held: list[IntArray] = []
+    trained, held = [], [np.empty(0, np.int64)]
     for row in np.unique(labels):
         members = np.flatnonzero(labels == row)
-        if len(members) >= HOLDOUT_MINIMUM:
-            count = min(HOLDOUT_PER_CLASS, max(1, round(HOLDOUT_SHARE * len(members))))
-            held.append(rng.permutation(members)[:count])
-    kept_out = np.sort(np.concatenate(held)) if held else np.empty(0, np.int64)
-    return np.setdiff1d(np.arange(len(labels)), kept_out), kept_out.astype(np.int64)
+        different, first = np.unique(marks[members], return_index=True)
+        low = int((different < HOLDOUT_SHARE * 2.0**64).sum())
+        fair = min(HOLDOUT_PER_CLASS, max(1, low), len(different) // 2)
+        count = fair if len(members) >= HOLDOUT_MINIMUM else 0
+        held.append(members[first[:count]])
+        trained.append(members[~np.isin(marks[members], different[:count])])
+    return np.sort(np.concatenate(trained)), np.sort(np.concatenate(held))
 
 
 def accuracy(logits: FloatArray, labels: IntArray, classes: int) -> float | None:
@@ -222,8 +237,8 @@ def refuse_harm(
     """
     if limit < 1 and before is not None and after is not None and _fell(before, after, samples, HARM_LIMIT):
         raise _rejected(
-            f"accuracy on this task's own classes fell from {before:.1%} before training to {after:.1%}; "
-            "the old head stays. Check the labels, or try a smaller --learning-rate",
+            f"accuracy on this task's own classes fell from {before:.1%} (class means, before the first step) to "
+            f"{after:.1%}; the old head stays. Check the labels, or take --strategy slda or ncm, which make no steps",
             judgement,
         )
 
@@ -313,4 +328,5 @@ def _rejected(message: str, judgement: Judgement | None) -> RejectedError:
     """The refusal with its per-class table."""
     if judgement is None:
         return RejectedError(message)
-    return RejectedError(f"{message}\n\n{judgement.text()}", {"per_class": judgement.document()})
+    table_of_classes = f"\n\n{judgement.text()}" if judgement.images.any() else ""
+    return RejectedError(f"{message}{table_of_classes}", {"per_class": judgement.document()})

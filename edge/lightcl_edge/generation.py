@@ -39,7 +39,8 @@ class Meta:
         holdout_accuracy: of the new head on the held-out features of all classes; None when there are none.
         row_scale: the scale that new rows of the classifier start with; None while none was added.
         bytes_written_total: to this state's disk when the generation was committed.
-        sources: fingerprints of the data of the newest tasks it was learned from, oldest first.
+        sources: fingerprints of the data of the newest tasks it was learned from, oldest first; none of before a
+            class was forgotten.
         renumbered_from: the number it had before a class was forgotten; None when that never happened.
         files: name -> SHA-256 of the generation's other files.
         format: of this record.

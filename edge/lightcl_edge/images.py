@@ -59,6 +59,10 @@ class Dataset(ABC):
     def version(self, index: int) -> bytes:
         """Bytes that change when the image does (a file's name and content; an array's content)."""
 
+    def content(self, index: int) -> bytes:
+        """As :meth:`version`, equal for equal images whatever they are called."""
+        return self.version(index)
+
     def image(self, index: int) -> ByteImage:
         """The whole image, RGB, shape ``(height, width, 3)``.
 
@@ -108,6 +112,9 @@ class _Subset(Dataset):
     def version(self, index: int) -> bytes:
         return self._whole.version(int(self._indices[index]))
 
+    def content(self, index: int) -> bytes:
+        return self._whole.content(int(self._indices[index]))
+
 
 class FolderDataset(Dataset):
     """A folder with one sub-folder a class.
@@ -153,10 +160,13 @@ class FolderDataset(Dataset):
 
     def version(self, index: int) -> bytes:
         """Name and content of the file; one that can't be read is told apart by its name alone."""
-        path = self.paths[index]
+        return os.fsencode(self.paths[index].name) + b"\0" + self.content(index)
+
+    def content(self, index: int) -> bytes:
+        """A hash of the file's content."""
         with suppress(OSError):
-            return os.fsencode(path.name) + b"\0" + content_digest(path)
-        return os.fsencode(path.name) + b"\0unreadable"
+            return content_digest(self.paths[index])
+        return b"unreadable"
 
 
 class ArrayDataset(Dataset):

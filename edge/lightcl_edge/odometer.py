@@ -73,7 +73,7 @@ class Odometer:
         self.lost = self._path.exists() and _read(folder) is None
         self._exact = read_written(folder, at_least)
         self._promised = self._exact.total_bytes
-        self._saving, self._changed = False, False
+        self._saving, self._changed, self._for_a_task = False, False, True
 
     @property
     def written(self) -> Written:
@@ -108,6 +108,10 @@ class Odometer:
         self._exact = replace(now, task_bytes=0, last_task_bytes=now.task_bytes)
         return now.task_bytes
 
+    def no_task(self) -> None:
+        """What was written since the last task ended was for no task: only the total keeps it."""
+        self._exact, self._for_a_task = replace(self._exact, task_bytes=0), False
+
     def _save(self, ahead: int) -> None:
         """Write the figures plus what may follow, their own bytes among it."""
         self._saving = True
@@ -122,5 +126,6 @@ class Odometer:
 
     def _data(self, ahead: int) -> bytes:
         now = self._exact
-        shown = replace(now, total_bytes=now.total_bytes + ahead, task_bytes=now.task_bytes + ahead)
+        task = now.task_bytes + ahead if self._for_a_task else 0
+        shown = replace(now, total_bytes=now.total_bytes + ahead, task_bytes=task)
         return (json.dumps(asdict(shown)) + "\n").encode()

@@ -94,6 +94,12 @@ class Plan:
         """The largest phase."""
         return max(self.phases().values())
 
+    @property
+    def largest_phase(self) -> str:
+        """Its name."""
+        phases = self.phases()
+        return max(phases, key=phases.__getitem__)
+
     def document(self) -> dict[str, Any]:
         """For ``--json``."""
         return {**asdict(self), "peak_bytes": self.peak_bytes}
@@ -134,11 +140,17 @@ def plan_training(
     )
 
 
+def _trunk_weight_bytes(manifest: Manifest) -> int:
+    """As they are in memory: a processor computes half precision in float32."""
+    stored = manifest.cost.trunk_parameter_bytes
+    return 2 * stored if manifest.model.trunk_dtype == "fp16" else stored
+
+
 def _install_bytes(manifest: Manifest) -> int:
     """Trunk and head at once, and the golden images."""
     cost = manifest.cost
     golden = INSTALL_ACTIVATION_COPIES * manifest.golden.count * cost.trunk_peak_activation_bytes
-    weights = INSTALL_TRUNK_COPIES * cost.trunk_parameter_bytes + INSTALL_HEAD_COPIES * cost.head_parameter_bytes
+    weights = INSTALL_TRUNK_COPIES * _trunk_weight_bytes(manifest) + INSTALL_HEAD_COPIES * cost.head_parameter_bytes
     return int(INSTALL_BYTES + weights + golden)
 
 
@@ -146,9 +158,10 @@ def _extract_bytes(manifest: Manifest) -> int:
     """The trunk as it is opened, or a batch of images on its way through it."""
     cost, pixels = manifest.cost, 4 * 3 * manifest.input.height * manifest.input.width
     image = WORKSPACE_FACTOR * cost.trunk_peak_activation_bytes + PIXEL_COPIES * pixels
-    running = RUNNING_TRUNK_COPIES * cost.trunk_parameter_bytes + extraction_batch(manifest) * image
+    weights = _trunk_weight_bytes(manifest)
+    running = RUNNING_TRUNK_COPIES * weights + extraction_batch(manifest) * image
     running += planned_decoding_bytes(manifest.input.width, manifest.input.height)
-    return int(ONNXRUNTIME_BYTES + max(OPENING_TRUNK_COPIES * cost.trunk_parameter_bytes, running))
+    return int(ONNXRUNTIME_BYTES + max(OPENING_TRUNK_COPIES * weights, running))
 
 
 def _torch_bytes(manifest: Manifest, batch_size: int, buffer_samples: int) -> tuple[int, int, int]:
@@ -245,8 +258,8 @@ def plan_closed_form(manifest: Manifest, engine: str, images: int, covariance: b
 
 
 def covariance_bytes(manifest: Manifest) -> int:
-    """The scatter and the covariance, both in float64; the covariance is factorised where it is."""
-    return 16 * manifest.head.penultimate_size**2
+    """The scatter and the covariance, both in float64, and as much as one of them while blocks are multiplied."""
+    return 24 * manifest.head.penultimate_size**2
 
 
 def stored_statistics_bytes(manifest: Manifest) -> int:

@@ -82,6 +82,13 @@ class Spool:
                 if plain and path.suffix.lower() in IMAGE_SUFFIXES:
                     yield path
 
+    def strangers(self) -> list[Path]:
+        """Files that are never taken: outside of class folders, deeper, or no images by their names."""
+        fine = set(self._waiting())
+        found = (path for path in self.folder.glob("*") if not path.name.startswith("."))
+        inside = (path for folder in found for path in ([folder] if folder.is_file() else folder.rglob("*")))
+        return sorted(path for path in inside if path.is_file() and not path.name.startswith(".") and path not in fine)
+
     def waits(self) -> int:
         """How many images there are that are not taken yet, whole or not."""
         return sum(1 for _ in self._waiting())

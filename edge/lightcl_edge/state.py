@@ -107,6 +107,8 @@ class State:
                 try:
                     yield
                 finally:
+                    if not self.work.is_dir():
+                        odometer.no_task()
                     self._odometer = None
 
     def written(self) -> Written:
@@ -117,10 +119,11 @@ class State:
         """The running task is over, learned or not: forget its features and checkpoint.
 
         Returns:
-            The bytes it wrote.
+            The bytes it wrote; 0 when there was none.
         """
+        running = self.work.is_dir()
         self.clear_work()
-        return self._odometer.end_task() if self._odometer else 0
+        return self._odometer.end_task() if self._odometer and running else 0
 
     def _bytes_in_records(self) -> int:
         """The total that states of an earlier version kept in their generations."""

@@ -55,6 +55,21 @@ def _take(handle: int) -> None:
             time.sleep(0.02)
 
 
+def refuse_unwritable(folder: Path) -> None:
+    """Refuse a state directory that can't be written, or be made, before anything is begun for it.
+
+    Args:
+        folder: the directory, which may not be there yet.
+
+    Raises:
+        StateError: when it can't.
+    """
+    place = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
+    if not os.access(place, os.W_OK | os.X_OK):
+        read_only = os.statvfs(place).f_flag & os.ST_RDONLY
+        raise_unwritable(place, OSError(errno.EROFS if read_only else errno.EACCES, ""))
+
+
 def raise_unwritable(folder: Path, error: OSError) -> None:
     """A state directory that can't be written is the state's fault; a full disk is not."""
     if error.errno == errno.ENOSPC:

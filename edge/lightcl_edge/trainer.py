@@ -59,7 +59,7 @@ from lightcl_edge.training_loop import FORWARD_BATCH, Samples, TrainingLoop
 from lightcl_edge.witnesses import Witnesses, earlier_witnesses, own_witnesses
 
 #: Streams of random numbers, apart from each other whatever the seed.
-_STREAM_HOLDOUT, _STREAM_ORDER, _STREAM_BUFFER = 1, 2, 3
+_STREAM_ORDER, _STREAM_BUFFER = 2, 3
 
 
 def train(options: TrainOptions, meter: PhaseMeter, progress: Progress) -> Document:
@@ -222,7 +222,7 @@ class _Run:
             )
             give_back()
         labels = np.array([self._classes.index(name) for name in self._dataset.classes])[extracted.store.labels]
-        train_rows, held_rows = split_holdout(labels, self._rng(_STREAM_HOLDOUT))
+        train_rows, held_rows = split_holdout(labels, extracted.store.marks)
         with self._meter.phase("import"):
             spare = spare_step_bytes(self._bundle.manifest, self._settings.batch_size, self._settings.buffer_samples)
             engine = make_engine(self._choice, self._bundle, self._options.threads, spare)

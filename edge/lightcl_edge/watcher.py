@@ -11,11 +11,15 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from lightcl_edge.console import Document, Progress
+from lightcl_edge.console import Document, Progress, count
 from lightcl_edge.errors import ExitCode, LightclError
 from lightcl_edge.spool import Spool
+from lightcl_edge.state_lock import refuse_unwritable
+
+if TYPE_CHECKING:
+    from lightcl_edge.state import State
 
 #: After these the batch itself is at fault, and would be again: a person must look at it.
 _REFUSED = (ExitCode.BAD_DATA, ExitCode.REJECTED, ExitCode.USAGE)
@@ -68,7 +72,9 @@ class Watcher:
 
     def __init__(self, spool: Spool, options: WatchOptions, progress: Progress) -> None:
         self._spool, self._options, self._progress = spool, options, progress
-        self.totals: dict[str, int] = {"batches": 0, "images": 0, "set_aside_images": 0, "generation": 0}
+        self.totals: dict[str, int] = dict.fromkeys(
+            ("batches", "images", "known_images", "set_aside_images", "generation"), 0
+        )
 
     def run(self) -> Document:
         """Watch until interrupted, or with ``once`` until nothing is left to learn.
@@ -79,18 +85,31 @@ class Watcher:
         Raises:
             LightclError: of a training that failed for no fault of its images; they are tried again the next time.
         """
+        self._tell_what_is_there()
         while True:
             if self._spool.has_batch():
                 self._learn_batch()
                 continue
             images = self._due()
             if images:
+                refuse_unwritable(self._options.state)
                 self._spool.take(images)
                 continue
             if self._options.once and not self._spool.waits():
                 return {**self.totals, "spool": str(self._spool.folder)}
             time.sleep(
                 min(0.2, self._options.interval_seconds) if self._options.once else self._options.interval_seconds
+            )
+
+    def _tell_what_is_there(self) -> None:
+        """For who started it: what waits, and what will never be looked at."""
+        options, waiting = self._options, self._spool.waits()
+        when = "now" if options.once else f"at {options.minimum_images}, or after {options.longest_wait_seconds:.0f} s"
+        self._progress.note(f"watching {self._spool.folder}: {count(waiting, 'image')} there, learned {when}")
+        if strangers := self._spool.strangers():
+            self._progress.note(
+                f"{count(len(strangers), 'file')} of another kind or place are passed over, {strangers[0]} first; "
+                "expected images, each in a sub-folder named after its class"
             )
 
     def _due(self) -> list[Path]:
@@ -105,24 +124,24 @@ class Watcher:
     def _learn_batch(self) -> None:
         """One batch to its end, whether it was taken now or by a process that did not live to learn it."""
         self._spool.tidy()
-        generation, learned = self._already_learned()
-        if learned:
-            self._filed(generation, len(self._spool.batch()))
+        generation, taught = self._already_learned()
+        if taught:
+            self._filed_again(taught, len(self._spool.batch()))
             return
         self._set_aside_what_can_not_be_learned()
         if not self._spool.has_batch():
             return
-        count = len(self._spool.batch())
+        images = len(self._spool.batch())
         code, document, last_words = self._train(generation)
         if code == ExitCode.DONE:
-            self._filed(int(document["generation"]), count)
+            self._filed(int(document["generation"]), images)
             return
         message = str(document.get("error", {}).get("message", f"training ended with {code}"))
         if code == ExitCode.BAD_STATE and "changed by another process" in message:
             self._progress.note(f"waiting: {message}")
             time.sleep(self._options.interval_seconds)
         elif code in _REFUSED and not self._is_misuse(code, message):
-            self._progress.note(f"{count} images set aside: {message}")
+            self._progress.note(f"{count(images, 'image')} set aside: {message}")
             self._aside(self._spool.batch(), "refused", message.partition("\n")[0])
         elif code in set(ExitCode):
             raise ChildError(message, code)
@@ -132,12 +151,12 @@ class Watcher:
 
     def _broke(self, what: str) -> None:
         """Try again after a while, but not for ever."""
-        tries, count = self._spool.count_try(), len(self._spool.batch())
+        tries, images = self._spool.count_try(), count(len(self._spool.batch()), "image")
         if tries < MOST_TRIES:
-            self._progress.note(f"{what}; {count} images are tried again ({tries} of {MOST_TRIES})")
+            self._progress.note(f"{what}; {images} to be tried again ({tries} of {MOST_TRIES})")
             time.sleep(self._options.interval_seconds)
             return
-        self._progress.note(f"{count} images set aside after {tries} tries: {what}")
+        self._progress.note(f"{images} set aside after {tries} tries: {what}")
         self._aside(self._spool.batch(), "failed", f"{what}, {tries} times")
 
     @staticmethod
@@ -145,8 +164,8 @@ class Watcher:
         """Whether the command line is wrong, not the images."""
         return code == ExitCode.USAGE and "the classifier has" not in message
 
-    def _already_learned(self) -> tuple[int, bool]:
-        """The generation in use, and whether it was taught this very batch."""
+    def _already_learned(self) -> tuple[int, int]:
+        """The generation in use, and the one that was taught this very batch; 0 for none that is known."""
         from lightcl_edge.errors import DataError, StateError
         from lightcl_edge.extraction import dataset_fingerprint
         from lightcl_edge.images import FolderDataset
@@ -155,9 +174,21 @@ class Watcher:
         state = State(self._options.state)
         number = state.current_number() if state.exists() else 0
         with suppress(StateError, DataError):
-            if number and dataset_fingerprint(FolderDataset(self._spool.learning)) in state.meta(number).sources:
-                return number, True
-        return number, False
+            taught = state.meta(number).sources[::-1] if number else []
+            batch = dataset_fingerprint(FolderDataset(self._spool.learning)) if taught else ""
+            if batch in taught:
+                return number, self._ancestor(state, number, taught.index(batch))
+        return number, 0
+
+    @staticmethod
+    def _ancestor(state: State, number: int, tasks: int) -> int:
+        """The generation of so many tasks ago, or the oldest on the way to it that is still kept."""
+        from lightcl_edge.errors import StateError
+
+        with suppress(StateError):
+            for _ in range(tasks):
+                number = state.meta(number).parent or number
+        return number
 
     def _set_aside_what_can_not_be_learned(self) -> None:
         """Images that can't be read, and those of classes for which the classifier has no row left."""
@@ -176,15 +207,16 @@ class Watcher:
             except faults:
                 unreadable.append(path)
         if unreadable:
-            self._progress.note(f"{len(unreadable)} images can't be read: {unreadable[0].name} and others")
+            others = " and others" if len(unreadable) > 1 else ""
+            self._progress.note(f"{count(len(unreadable), 'image')} can't be read: {unreadable[0].name}{others}")
             self._aside(unreadable, "unreadable")
         nameless = [path for path in self._spool.batch() if class_name_fault(path.parent.name)]
         if nameless:
-            self._progress.note(f"{len(nameless)} images are in folders whose names can't be class names")
+            self._progress.note(f"{count(len(nameless), 'image')} in folders whose names can't be class names")
             self._aside(nameless, "bad-name")
         homeless = self._without_a_row()
         if homeless:
-            self._progress.note(f"{len(homeless)} images are of classes that the classifier has no room for")
+            self._progress.note(f"{count(len(homeless), 'image')} of classes that the classifier has no room for")
             self._aside(homeless, "no-room")
 
     def _without_a_row(self) -> list[Path]:
@@ -201,12 +233,21 @@ class Watcher:
         self._spool.set_aside(images, reason, why)
         self.totals["set_aside_images"] += len(images)
 
-    def _filed(self, generation: int, count: int) -> None:
+    def _filed(self, generation: int, images: int) -> None:
         self._spool.batch_learned(generation, delete=self._options.delete_learned)
         self.totals["batches"] += 1
-        self.totals["images"] += count
+        self.totals["images"] += images
         self.totals["generation"] = generation
-        self._progress.note(f"generation {generation}: learned {count} images")
+        self._progress.note(f"generation {generation}: learned {count(images, 'image')}")
+
+    def _filed_again(self, generation: int, images: int) -> None:
+        """A batch that the state knows: its watcher died before it was filed, or somebody dropped it twice."""
+        self._spool.batch_learned(generation, delete=self._options.delete_learned)
+        self.totals["known_images"] += images
+        self.totals["generation"] = max(generation, self.totals["generation"])
+        self._progress.note(
+            f"{count(images, 'image')} filed and not learned again: generation {generation} was taught this very batch"
+        )
 
     def _train(self, generation: int) -> tuple[int, dict[str, Any], str]:
         """``lightcl-edge train`` on the batch; an interrupt is passed on and waited for, so that it keeps a checkpoint.

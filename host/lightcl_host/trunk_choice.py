@@ -124,7 +124,7 @@ def choose_trunk(
         quality = comparison.quality(choice.model, split)
         tried = replace(choice, quality=quality, agreement_known=known)
         if not known:
-            return replace(tried, note="random weights: agreement of the 8-bit trunk was not asked for")
+            return replace(tried, note=f"random weights: agreement of the {_kind(choice)} trunk was not asked for")
         if quality.agreement >= minimum_agreement and quality.lowest_tenth_db >= MINIMUM_CHANNEL_DB:
             return tried
         if best is None or best.quality is None or quality.agreement > best.quality.agreement:
@@ -149,9 +149,13 @@ def _candidates(split: Split, wanted: str, calibration: FloatArray) -> Iterator[
             yield TrunkChoice(model, INT8, float_convolutions=count)
 
 
+def _kind(choice: TrunkChoice) -> str:
+    return "half-precision" if choice.dtype == FP16 else "8-bit"
+
+
 def _shortfall(choice: TrunkChoice, quality: Agreement, images: int, minimum_agreement: float) -> str:
     """What a trunk of fewer bits lacks, for a message."""
-    name = "half-precision" if choice.dtype == FP16 else "8-bit"
+    name = _kind(choice)
     kept = f" with {choice.float_convolutions} convolutions in float32" if choice.float_convolutions else ""
     if quality.agreement < minimum_agreement:
         return (

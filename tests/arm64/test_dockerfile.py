@@ -131,4 +131,6 @@ def test_the_health_check_asks_the_product(tmp_path, learned, answer):
     environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "LIGHTCL_STATE": str(state)}
     done = subprocess.run([SCRIPTS / "healthcheck.sh"], env=environment, check=False)
     assert done.returncode == answer
-    assert (tmp_path / "asked").read_text().split() == (["status", "--state", str(state)] if learned else ["doctor"])
+    assert (tmp_path / "asked").read_text().split() == (
+        ["status", "--state", str(state)] if learned else ["doctor", "--engine", "ort"]
+    )

@@ -54,6 +54,22 @@ def test_learned_rejected_and_rolled_back_all_count(edge, bundle, tmp_path):
     assert after["bytes_written_total"] > document["bytes_written"]
 
 
+def test_only_what_a_task_wrote_counts_as_a_tasks(edge, bundle, tmp_path):
+    state, data = tmp_path / "s", make_folder(tmp_path / "d", ["red", "green", "blue"], count=12)
+    train = ("train", "--state", state, "--data", data, "--engine", "ort", "--epochs", "1", "--strategy", "ncm")
+    edge(*train, "--bundle", bundle)
+    by_train = status(edge, state)["bytes_written_last_task"]
+    assert by_train > 10_000
+    edge("forget", "--state", state, "--class", "red")
+    edge("rollback", "--state", state)
+    found = status(edge, state)
+    assert found["bytes_written_last_task"] == by_train and found["bytes_written_running_task"] == 0
+    edge(*train)
+    again = status(edge, state)
+    assert again["bytes_written_last_task"] < by_train, "without the bundle, and without what forgetting wrote"
+    assert again["bytes_written_total"] > found["bytes_written_total"]
+
+
 def test_a_killed_process_leaves_a_figure_that_is_not_too_small(tmp_path):
     odometer = Odometer(tmp_path)
     written = 0

@@ -16,8 +16,11 @@ def test_it_reports_machine_engines_and_what_a_bundle_needs(edge, bundle, tmp_pa
     torch = document["engines"]["torch"]
     assert torch["works"] is True and torch["import_peak_rss_bytes"] > 100 * 2**20
     assert torch["plan"]["peak_bytes"] > document["engines"]["ort"]["import_peak_rss_bytes"]
+    document = json.loads(edge("doctor", "--bundle", bundle, "--engine", "ort", "--json")[0])
+    plan = document["engines"].pop("ort")["plan"]
+    assert plan["last_task_peak_bytes"] >= plan["peak_bytes"] and not document["engines"]
     text = edge("doctor", "--bundle", bundle)[0]
-    assert "works" in text and text.count("this bundle needs about") == 2
+    assert "works" in text and text.count("this bundle needs about") == text.count("in later tasks") == 2
 
 
 def _program(tmp_path, monkeypatch, code):

@@ -44,12 +44,13 @@ def test_codec_clips():
 def test_store_reads_back_and_knows_its_key(tmp_path):
     writer = FeatureStoreWriter(tmp_path / "f", (2, 2), "key")
     data = np.arange(12, dtype=np.uint8).reshape(3, 2, 2)
-    writer.append(data[:2], np.array([4, 5]))
+    writer.append(data[:2], [4, 5], [2**64 - 1, 0])
     assert FeatureStore.open(tmp_path / "f", (2, 2), "key") is None
-    writer.append(data[2:], np.array([6]))
+    writer.append(data[2:], [6], [7])
     writer.finish()
     store = FeatureStore.open(tmp_path / "f", (2, 2), "key")
     assert store is not None and len(store) == 3 and store.labels.tolist() == [4, 5, 6]
+    assert store.marks.tolist() == [2**64 - 1, 0, 7]
     assert (store.read(np.array([2, 0])) == data[[2, 0]]).all()
     assert FeatureStore.open(tmp_path / "f", (2, 2), "other") is None
     (tmp_path / "f" / "features.u8").write_bytes(b"short")

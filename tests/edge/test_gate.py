@@ -11,15 +11,44 @@ from lightcl_edge import gate
 from lightcl_edge.errors import RejectedError
 
 
+def marked(count, seed=0):
+    return np.random.default_rng(seed).integers(0, 2**64, count, np.uint64)
+
+
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=300), st.integers(0, 1000))
 def test_the_split_is_a_partition_with_every_class_to_train_on(labels, seed):
     rows = np.array(labels)
-    train, held = gate.split_holdout(rows, np.random.default_rng(seed))
+    train, held = gate.split_holdout(rows, marked(len(rows), seed))
     assert sorted([*train, *held]) == list(range(len(rows)))
     assert set(rows[train]) == set(rows)
     counts = np.bincount(rows[held], minlength=5)
     assert counts.max() <= gate.HOLDOUT_PER_CLASS
-    assert all(count == 0 for row, count in enumerate(counts) if (rows == row).sum() < gate.HOLDOUT_MINIMUM)
+    sizes = np.bincount(rows, minlength=5)
+    assert ((counts > 0) == (sizes >= gate.HOLDOUT_MINIMUM)).all()
+
+
+@given(st.lists(st.integers(0, 9), min_size=1, max_size=60))
+def test_copies_are_never_on_both_sides(kinds):
+    marks, labels = marked(10)[kinds], np.zeros(len(kinds), np.int64)
+    train, held = gate.split_holdout(labels, marks)
+    assert len(train) and not set(marks[train]) & set(marks[held]) and len(set(marks[held])) == len(held)
+
+
+def test_an_image_that_comes_again_stays_on_its_side():
+    """In whatever order and company; about a tenth is held out."""
+    marks = marked(400)
+    order = np.random.default_rng(1).permutation(400)
+    few, many = np.sort(order[:200]), order
+    held = [set(marks[rows][gate.split_holdout(np.zeros(len(rows), np.int64), marks[rows])[1]]) for rows in (few, many)]
+    low = set(marks[marks < gate.HOLDOUT_SHARE * 2.0**64])
+    assert len(low) > gate.HOLDOUT_PER_CLASS and held[0] <= low and held[1] <= low
+    assert held[0] == set(sorted(low & set(marks[few]))[: gate.HOLDOUT_PER_CLASS])
+
+
+def test_a_sample_is_held_once():
+    holdout = gate.Holdout(np.array([[1], [2]], np.uint8), np.array([0, 0]))
+    again = holdout.extended(np.array([[1], [3], [1]], np.uint8), np.array([0, 0, 1]))
+    assert again.features[:, 0].tolist() == [2, 1, 3, 1] and again.labels.tolist() == [0, 0, 0, 1]
 
 
 def test_a_full_class_keeps_its_newest_samples():

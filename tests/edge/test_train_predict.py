@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from lightcl_edge.state import State
 from small_bundle import make_bundle, make_folder
 
 ENGINE = ("--engine", "ort")
@@ -49,6 +50,22 @@ def test_predict_names_the_most_probable_first(edge, taught, tmp_path):
     top = json.loads(out)["predictions"][0]["top"]
     assert top[0]["class"] == "blue" and len(top) == 3
     assert top[0]["probability"] >= top[1]["probability"] >= top[2]["probability"]
+
+
+def test_what_was_held_out_is_never_trained_on_when_it_is_taught_again(edge, bundle, tmp_path):
+    """Neither in the same set nor in a larger one, under other names: else held-out accuracy would flatter."""
+    state, data = tmp_path / "s", make_folder(tmp_path / "d", ["red", "green"], count=40)
+    train(edge, bundle, state, data, "--buffer-size", "100")
+    for image in sorted(data.rglob("*.png")):
+        image.rename(image.with_name(f"copy-{image.name}"))
+    make_folder(data, ["red", "green"], count=20, seed=5)
+    train(edge, bundle, state, data, "--buffer-size", "100")
+    for number in (1, 2):
+        found = State(state).read(number)
+        held = {sample.tobytes() for sample in found.holdout["features"]}
+        trained = {sample.tobytes() for sample in found.buffer["features"]}
+        assert len(held) == len(found.holdout["features"]) and trained and not held & trained
+    assert {sample.tobytes() for sample in State(state).read(1).holdout["features"]} <= held
 
 
 def test_the_same_seed_gives_the_same_bytes(edge, bundle, tmp_path):

@@ -71,6 +71,46 @@ def test_a_batch_that_was_committed_before_a_crash_is_not_learned_again(edge, bu
     assert json.loads(watch(edge, spool, state, "--json")[0])["generation"] == 2
 
 
+def test_after_a_class_was_forgotten_its_images_are_learned_again(edge, bundle, tmp_path):
+    spool, state = make_folder(tmp_path / "spool", ["red", "green"], count=6), tmp_path / "s"
+    watch(edge, spool, state, "--bundle", bundle)
+    edge("forget", "--state", state, "--class", "red")
+    for name in ("red", "green"):
+        (spool / name).rmdir()
+        (spool / ".learned" / "000001" / name).rename(spool / name)
+    document = json.loads(watch(edge, spool, state, "--json")[0])
+    assert (document["images"], document["known_images"]) == (12, 0)
+    assert set(State(state).read().meta.classes) == {"red", "green"}
+
+
+def test_a_batch_that_is_dropped_again_is_filed_where_it_was_taught_and_said_so(edge, bundle, tmp_path):
+    spool, state = make_folder(tmp_path / "spool", ["red", "green"], count=6), tmp_path / "s"
+    watch(edge, spool, state, "--bundle", bundle)
+    make_folder(spool, ["blue"], count=6)
+    watch(edge, spool, state)
+    make_folder(spool, ["red", "green"], count=6)  # the same twelve
+    out, told = watch(edge, spool, state)
+    assert "not learned again: generation 1 was taught" in told and "0 images learned in 0 rounds, 12 known" in out
+    assert names(spool / ".learned" / "000001-1") and State(state).current_number() == 2
+
+
+def test_a_state_that_can_not_be_written_leaves_the_images_where_they_are(edge, bundle, tmp_path, monkeypatch):
+    spool, state = make_folder(tmp_path / "spool", ["red"], count=6), tmp_path / "s"
+    monkeypatch.setattr("lightcl_edge.state_lock.os.access", lambda path, mode: False)
+    assert "can't be written" in watch(edge, spool, state, "--bundle", bundle, code=6)[1]
+    assert len(names(spool / "red")) == 6 and not (spool / ".learning").exists()
+
+
+def test_it_says_what_waits_and_what_it_passes_over(edge, bundle, tmp_path):
+    spool, state = make_folder(tmp_path / "spool", ["red", "green"], count=6), tmp_path / "s"
+    (spool / "loose.jpg").write_bytes(b"x")
+    (spool / "red" / "notes.txt").write_bytes(b"x")
+    (spool / "red" / "torn.png").write_bytes(b"x")
+    told = watch(edge, spool, state, "--bundle", bundle)[1]
+    assert "13 images there" in told and "2 files of another kind or place" in told and "loose.jpg first" in told
+    assert "1 image can't be read: torn.png" in told and "and others" not in told
+
+
 def test_what_can_not_be_learned_is_set_aside(edge, bundle, tmp_path):
     spool, state = make_folder(tmp_path / "spool", ["red", "green"], count=6), tmp_path / "s"
     (spool / "red" / "torn.png").write_bytes((spool / "red" / "0.png").read_bytes()[:-60])

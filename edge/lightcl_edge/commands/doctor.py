@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lightcl_edge.commands.arguments import add_provider
 from lightcl_edge.console import Command, Document, format_bytes
 from lightcl_edge.errors import ExitCode
+
+if TYPE_CHECKING:
+    from lightcl_edge.manifest import Manifest
+    from lightcl_edge.planner import Plan
+
+ENGINES = ("ort", "torch")
 
 
 class DoctorCommand(Command):
@@ -23,6 +30,9 @@ class DoctorCommand(Command):
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare the command's own arguments."""
         parser.add_argument("--bundle", type=Path, help="also plan a training of this bundle")
+        parser.add_argument(
+            "--engine", choices=("all", *ENGINES), default="all", help="try this one only; torch takes 200 MiB to try"
+        )
         add_provider(parser)
 
     def run(self, args: argparse.Namespace) -> Document:
@@ -34,13 +44,12 @@ class DoctorCommand(Command):
         from lightcl_edge.bundle import Bundle
         from lightcl_edge.engines.trial import try_engine
         from lightcl_edge.machine import describe_machine
-        from lightcl_edge.planner import plan_training
         from lightcl_edge.providers import foresee
 
         manifest = Bundle.open(args.bundle).manifest if args.bundle else None
         available = available_bytes()
         engines: Document = {}
-        for name in ("ort", "torch"):
+        for name in ENGINES if args.engine == "all" else (args.engine,):
             args.progress.note(f"trying {name}")
             trial = try_engine(name)
             engines[name] = asdict(trial)
@@ -51,9 +60,9 @@ class DoctorCommand(Command):
             if name == "ort" and not manifest.training_step:
                 engines[name]["plan"] = None
                 continue
-            defaults = manifest.defaults
-            plan = plan_training(manifest, name, defaults.batch_size, defaults.buffer_samples, 0)
-            engines[name]["plan"] = {**plan.document(), "fits": trial.works and plan.peak_bytes <= available}
+            first, last = _plans(manifest, name)
+            fits = trial.works and first.peak_bytes <= available
+            engines[name]["plan"] = {**first.document(), "fits": fits, "last_task_peak_bytes": last.peak_bytes}
         return {
             "machine": {**asdict(describe_machine()), "available_bytes": available},
             "health": asdict(look()),
@@ -88,12 +97,25 @@ class DoctorCommand(Command):
             if engine["plan"] is None:
                 lines.append("         the bundle carries no training_step graphs for it")
             else:
-                verdict = "fits" if engine["plan"]["fits"] else "does not fit"
+                plan = engine["plan"]
+                verdict = "fits" if plan["fits"] else "does not fit"
+                lines.append(f"         this bundle needs about {format_bytes(plan['peak_bytes'])}: {verdict}")
                 lines.append(
-                    f"         this bundle needs about {format_bytes(engine['plan']['peak_bytes'])}: {verdict}"
+                    f"         and up to {format_bytes(plan['last_task_peak_bytes'])} in later tasks, when all its "
+                    "classes are learned: a --memory-budget should allow that"
                 )
         return "\n".join(lines)
 
     def exit_code(self, document: Document) -> ExitCode:
         """8 when no engine works."""
         return ExitCode.DONE if any(e["works"] for e in document["engines"].values()) else ExitCode.NO_ENGINE
+
+
+def _plans(manifest: Manifest, engine: str) -> tuple[Plan, Plan]:
+    """A training with the bundle's own settings: the first, and one when the state holds as much as it ever will."""
+    from lightcl_edge.strategies.choice import AUTO, full_state, plan_for
+
+    defaults = manifest.defaults
+    strategy = "replay" if defaults.strategy == AUTO else defaults.strategy
+    first = plan_for(strategy, manifest, engine, defaults.batch_size, defaults.buffer_samples, 0)
+    return first, full_state(manifest).added_to(first)

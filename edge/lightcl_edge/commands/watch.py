@@ -73,8 +73,9 @@ class WatchCommand(Command):
 
     def render(self, document: Document) -> str:
         """One line."""
-        learned = count(document["images"], "image")
-        return f"{learned} learned in {document['batches']} rounds, {document['set_aside_images']} set aside"
+        line = f"{count(document['images'], 'image')} learned in {count(document['batches'], 'round')}"
+        known = f", {document['known_images']} known before" if document["known_images"] else ""
+        return f"{line}{known}, {document['set_aside_images']} set aside"
 
 
 def _check_train_options(options: list[str]) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 from lightcl_edge.allowance import allowed_bytes
+from lightcl_edge.buffer_size import DEFAULT_BUFFER_BYTES
 from lightcl_edge.console import format_bytes
 from lightcl_edge.errors import UsageError
+from lightcl_edge.gate import HOLDOUT_PER_CLASS
 from lightcl_edge.manifest import Manifest
 from lightcl_edge.planner import (
     Carried,
@@ -68,6 +71,14 @@ def plan_for(
         disk_bytes = plan.disk_bytes + stored_statistics_bytes(manifest)
         plan = replace(plan, train_bytes=max(plan.train_bytes, closed_form.train_bytes), disk_bytes=disk_bytes)
     return carried.added_to(plan)
+
+
+def full_state(manifest: Manifest) -> Carried:
+    """What a state holds at most: the long-term memory, held-out samples and statistics of as many classes as fit."""
+    samples = HOLDOUT_PER_CLASS * manifest.head.capacity
+    held_out = samples * math.prod(manifest.feature.shape)
+    statistics = stored_statistics_bytes(manifest) + 8 * manifest.head.capacity * manifest.head.penultimate_size
+    return Carried(DEFAULT_BUFFER_BYTES + held_out + statistics, DEFAULT_BUFFER_BYTES)
 
 
 def choose_strategy(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from lightcl_edge.console import Command, Document, format_bytes, table
+from lightcl_edge.strategies import STRATEGIES
 
 
 class CostCommand(Command):
@@ -30,6 +31,9 @@ class CostCommand(Command):
         parser.add_argument("--engine", choices=("ort", "torch", "all"), default="all", help="default: both")
         parser.add_argument("--batch-size", type=int, action="append", metavar="N", help="may be given several times")
         parser.add_argument("--buffer-size", type=int, metavar="N", help="samples that carry patterns, with --bundle")
+        parser.add_argument(
+            "--strategy", choices=sorted(STRATEGIES), default="replay", help="with --bundle (default: replay, as train)"
+        )
         parser.add_argument("--only", metavar="WORD", help="with --check: models whose name contains it")
 
     def run(self, args: argparse.Namespace) -> Document:
@@ -77,13 +81,14 @@ def _predict(args: argparse.Namespace) -> Document:
     from lightcl_host.cost.prediction import predict
 
     manifest = Bundle.open(args.bundle).manifest
+    patterns = args.buffer_size if args.strategy == "lightcl" else 0
     predictions = []
     for engine in _engines(args):
         for size in args.batch_size or [manifest.defaults.batch_size]:
-            plan = predict(manifest, engine, size, args.buffer_size)
+            plan = predict(manifest, engine, size, patterns, strategy=args.strategy)
             about = {"engine": engine, "batch_size": size, "phases": plan.phases(), "peak_bytes": plan.peak_bytes}
             predictions.append(about)
-    return {"bundle": str(args.bundle), "predictions": predictions}
+    return {"bundle": str(args.bundle), "strategy": args.strategy, "predictions": predictions}
 
 
 def _check(args: argparse.Namespace) -> Document:

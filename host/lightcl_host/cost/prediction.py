@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from lightcl_edge.manifest import Manifest
-from lightcl_edge.planner import DEVICE_BASE_BYTES, Plan, plan_training
+from lightcl_edge.planner import DEVICE_BASE_BYTES, Plan
+from lightcl_edge.strategies.choice import plan_for
 
 #: A backward pass computes two products where the forward pass computes one: for the input and for the weight.
 BACKWARD_FACTOR = 2
@@ -16,6 +19,7 @@ def predict(
     buffer_samples: int | None = None,
     images: int = 0,
     base_bytes: int = DEVICE_BASE_BYTES,
+    strategy: str = "lightcl",
 ) -> Plan:
     """What a training of one task would need on a device.
 
@@ -26,19 +30,21 @@ def predict(
         buffer_samples: samples with patterns a step; the manifest's default for None.
         images: of the task, for the disk.
         base_bytes: of the process before it loads anything.
+        strategy: that learns; discriminant analysis, of ``replay`` too, takes a covariance.
 
     Returns:
         The plan; ``peak_bytes`` is its largest phase.
     """
     defaults = manifest.defaults
-    return plan_training(
+    plan = plan_for(
+        strategy,
         manifest,
         engine,
         defaults.batch_size if batch_size is None else batch_size,
         defaults.buffer_samples if buffer_samples is None else buffer_samples,
         images,
-        base_bytes,
     )
+    return replace(plan, base_bytes=base_bytes)
 
 
 def task_multiply_adds(manifest: Manifest, images: int, epochs: int | None = None) -> tuple[int, int]:
