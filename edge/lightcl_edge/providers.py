@@ -136,7 +136,11 @@ def open_with(
                 why = f"{name} does not load here"
         if whose != DEFAULT or CLASSES[name] in available:
             skipped.append(why)
-    return make([CLASSES[CPU]]), ProviderChoice(CPU, "; ".join(skipped) or whose)
+    return make([CLASSES[CPU]]), ProviderChoice(CPU, "; ".join([*(skipped or [whose]), *_on_a_processor(dtype)]))
+
+
+def _on_a_processor(dtype: str) -> list[str]:
+    return ["it computes the half-precision trunk in float32"] if dtype == "fp16" else []
 
 
 def foresee(asked: str | None, manifest: Manifest, available: Sequence[str]) -> ProviderChoice:
@@ -155,4 +159,6 @@ def foresee(asked: str | None, manifest: Manifest, available: Sequence[str]) -> 
     first = next(name for name, why in skipped if why is None or name == CPU)
     told = [name for name in order if whose != DEFAULT or CLASSES[name] in available]
     reasons = [why for name, why in skipped if why is not None and name != CPU and name in told]
-    return ProviderChoice(first, "; ".join(reasons if first == CPU and reasons else [whose, *reasons]))
+    told_first = reasons if first == CPU and reasons else [whose, *reasons]
+    more = _on_a_processor(manifest.model.trunk_dtype) if first == CPU else []
+    return ProviderChoice(first, "; ".join([*told_first, *more]))

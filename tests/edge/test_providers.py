@@ -55,7 +55,8 @@ def test_the_first_that_loads_computes():
     _, choice = open_with(order, "asked for", "fp16", ALL, lambda names: Session(names, [CLASSES[TENSORRT]]))
     assert (choice.name, choice.reason) == ("cuda", "asked for; tensorrt does not load here")
     _, choice = open_with(order, "asked for", "fp16", ALL, lambda names: Session(names, ALL[:2]))
-    assert (choice.name, choice.reason) == ("cpu", "tensorrt does not load here; cuda does not load here")
+    assert choice.name == "cpu" and choice.reason.startswith("tensorrt does not load here; cuda does not load here; ")
+    assert choice.reason.endswith("it computes the half-precision trunk in float32")
     _, choice = open_with(order, "asked for", "fp32", [CLASSES[CPU]], Session)
     assert choice.reason == "tensorrt is not in this onnxruntime; cuda is not in this onnxruntime"
     _, choice = open_with([CUDA, CPU], "the default", "fp32", [CLASSES[CPU]], Session)
