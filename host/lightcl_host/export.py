@@ -100,6 +100,7 @@ class _Parts:
     split: Split
     trunk: TrunkChoice
     calibration: Calibration
+    checked: Calibration
     classes: list[str]
     difference: float
     storage_noise_db: float | None
@@ -204,7 +205,9 @@ def _make(
         files["model.onnx"] = _checked_bytes(whole_network(source))
     codec = FeatureCodec(storage)
     noise = signal_to_noise_db(features, codec.decode(codec.encode(features)))
-    return _Parts(source, choice, split, trunk, calibration, classes, difference, noise, manifest, pruning, files)
+    return _Parts(
+        source, choice, split, trunk, calibration, others, classes, difference, noise, manifest, pruning, files
+    )
 
 
 def _checked_bytes(model: onnx.ModelProto) -> bytes:
@@ -241,6 +244,10 @@ def _document(options: ExportOptions, parts: _Parts, written: Manifest, seconds:
             "origin": parts.calibration.origin,
             "images": len(parts.calibration.images),
             "skipped": parts.calibration.skipped,
+        },
+        "trunk_checked_with": {
+            "images": len(parts.checked.images),
+            "also_calibrated_with": parts.checked is parts.calibration,
         },
         "pruning": None if parts.pruning is None else parts.pruning.document(),
         "signed": options.sign is not None,
