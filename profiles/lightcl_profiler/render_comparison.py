@@ -34,7 +34,11 @@ def comparison(reports: Sequence[Report], accuracy: AccuracyRun | None, names: S
     data, published = published_for(reports[0].work.image_side)
     methods = list(dict.fromkeys(each.method for report in reports for each in report.summary))
     formulas = _formulas(reports, boards, methods)
-    header = ["method", Column("the paper's memory", "published"), *columns("calculated", *formulas)]
+    header: list[str | Column] = [
+        "method",
+        Column("the paper's memory", "published"),
+        *columns("calculated", *formulas),
+    ]
     header += columns("measured", *(f"peak, {name}" for name in boards))
     for name in ("all classes", "task known") if accuracy is not None else ():
         header += [Column(f"accuracy, {name}", "measured"), Column(f"the paper's, {name}", "published")]

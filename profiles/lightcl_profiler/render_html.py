@@ -8,7 +8,7 @@ from html import escape
 
 from lightcl_edge.board_health import Health, slowed_down
 from lightcl_edge.console import format_bytes
-from lightcl_profiler.html_parts import both_widths, cards_table, columns, key, page, pairs_table, tag
+from lightcl_profiler.html_parts import Column, both_widths, cards_table, columns, key, page, pairs_table, tag
 from lightcl_profiler.record import MethodSummary, Phase, Report, Run
 from lightcl_profiler.render_comparison import comparison
 from lightcl_profiler.render_text import COLUMNS, figure, headline, machine_lines, work_lines
@@ -73,7 +73,7 @@ def figures_table(report: Report) -> str:
     for title, names in _TABLES.items():
         shown = [column for column in COLUMNS if column[0] in names.split() and column[0] in known]
         rows = [[escape(each.method), *(_cell(each, name, show) for name, _, show in shown)] for each in report.summary]
-        head = ["method", *columns("measured", *(name for _, name, _ in shown))]
+        head: list[str | Column] = ["method", *columns("measured", *(name for _, name, _ in shown))]
         tables.append(f"<h3>{title}</h3>{cards_table(head, rows)}" if shown else "")
     missing = [title for name, title, _ in COLUMNS if name not in known]
     note = f"{report.cgroup_note}. " if report.cgroup_note else ""
@@ -96,7 +96,7 @@ def _limits(report: Report) -> str:
         found = escape(each.reason or "none") if smallest is None else format_bytes(smallest)
         tried = ", ".join(f"{format_bytes(t.limit_bytes)} {'yes' if t.completed else 'no'}" for t in each.trials)
         rows.append([escape(each.method), found, escape(tried)])
-    head = ["method", *columns("measured", "smallest limit it completes under"), "tried"]
+    head: list[str | Column] = ["method", *columns("measured", "smallest limit it completes under"), "tried"]
     return cards_table(head, rows) if rows else ""
 
 
@@ -108,7 +108,7 @@ def _health(report: Report) -> str:
         if before is not None and after is not None:
             verdict = "yes" if slowed_down(before, after) else "no sign of it"
             rows.append([f"{escape(run.method)}, run {run.run}", *_around(before, after), verdict])
-    head = ["run", *columns("measured", "clock", "temperature", "throttled meanwhile")]
+    head: list[str | Column] = ["run", *columns("measured", "clock", "temperature", "throttled meanwhile")]
     return cards_table(head, rows) if rows else ""
 
 
