@@ -83,6 +83,11 @@ class Progress:
         if not self.quiet:
             print(printable(message), file=sys.stderr, flush=True)
 
+    def stage(self, message: str) -> None:
+        """A line where a bar can't show that a long stage of work begins; one a stage, never one a step."""
+        if not self._bar:
+            self.note(message)
+
     def track(self, items: Iterable[T], label: str, total: int | None = None) -> Iterator[T]:
         """Pass items through while a bar shows how far it is and how long is left."""
         if total is None and isinstance(items, Sequence):

@@ -43,6 +43,20 @@ class CutChoice:
         return {"choice": self.figures} if self.figures else {}
 
 
+def check_cut(wanted: str, analysis: Path | None) -> None:
+    """Refuse two answers to one question.
+
+    Args:
+        wanted: a cut's name, or ``auto``.
+        analysis: folder of ``lightcl-host analyze``, or None.
+
+    Raises:
+        UsageError: when both name a cut.
+    """
+    if wanted != AUTOMATIC and analysis is not None:
+        raise UsageError(f"--cut {wanted} with --analysis: give one of both, or --cut auto")
+
+
 def pick_cut(
     source: Source,
     cuts: Sequence[Cut],
@@ -68,9 +82,8 @@ def pick_cut(
         UsageError: when the options do not go together or the analysis is of another network.
         DoesNotFitError: when no cut fits the device.
     """
+    check_cut(wanted, analysis)
     if wanted != AUTOMATIC:
-        if analysis is not None:
-            raise UsageError(f"--cut {wanted} with --analysis: give one of both, or --cut auto")
         cut = choose_by_name(list(cuts), wanted)
         return CutChoice(cut, "its name", {} if device is None else _named_for(source, cut, device, trunk_dtype))
     if analysis is not None:

@@ -7,13 +7,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lightcl_edge.bundle import BUFFER, check_replaceable, write_bundle
+from lightcl_edge.bundle import BUFFER, write_bundle
 from lightcl_edge.console import Progress
 from lightcl_edge.features import FeatureCodec
 from lightcl_edge.manifest import Manifest, ModelInfo, TrainingDefaults
 from lightcl_host.calibration import CALIBRATION_IMAGES, Calibration, calibration_images, divide
-from lightcl_host.class_names import check_capacity, read_class_names
+from lightcl_host.class_names import read_class_names
 from lightcl_host.cut_choice import AUTOMATIC, CutChoice, pick_cut, providers_of
+from lightcl_host.early_checks import check_export
 from lightcl_host.feature_storage import feature_info, signal_to_noise_db
 from lightcl_host.golden import GOLDEN_IMAGES, golden_info, golden_values
 from lightcl_host.graph import choose_by_name, find_cuts
@@ -21,6 +22,7 @@ from lightcl_host.graph_cost import count_cost
 from lightcl_host.onnx_graph import MINIMUM_ONNXRUNTIME, OPSET
 from lightcl_host.provenance import provenance
 from lightcl_host.pruning import RECOVERY_EPOCHS, PruningOptions, PruningRecord, prune_source
+from lightcl_host.replaced_bundle import identity_at, note_replaced
 from lightcl_host.seed_buffer import SeedOptions, seed_buffer
 from lightcl_host.signer import signer
 from lightcl_host.sources import Source, SourceOptions, open_source
@@ -98,6 +100,7 @@ class _Parts:
     split: Split
     trunk: TrunkChoice
     calibration: Calibration
+    checked: Calibration
     classes: list[str]
     difference: float
     storage_noise_db: float | None
@@ -121,8 +124,7 @@ def export_bundle(options: ExportOptions, progress: Progress, source: Source | N
         LightclError: when the model, the cut, the data or the result is not usable; nothing is written then.
     """
     started = time.monotonic()
-    check_capacity(options.capacity)
-    check_replaceable(options.out)
+    check_export(options)
     sign = signer(options.sign, options.release)
     if source is None:
         progress.note(f"exporting {options.source.model} to ONNX")
@@ -135,7 +137,9 @@ def export_bundle(options: ExportOptions, progress: Progress, source: Source | N
         source, pruning = prune_source(source, choice.cut, asked, progress)
         choice = replace(choice, cut=choose_by_name(find_cuts(source.graph), choice.cut.name))
     parts = _make(options, source, choice, pruning, progress)
+    replaced = identity_at(options.out)
     written = write_bundle(options.out, parts.manifest, parts.files, sign)
+    note_replaced(options.out, replaced, progress)
     return _document(options, parts, written, time.monotonic() - started)
 
 
@@ -167,6 +171,7 @@ def _make(
         classes = memory.classes
     golden = golden_values(trunk.model, split.head, calibration)
     defaults = TrainingDefaults()
+    progress.stage("making the graphs of the training step")
     batch_sizes, buffered = [defaults.batch_size], defaults.buffer_samples
     steps = step_graphs(split.head, split.head_info, storage.shape, batch_sizes, buffered)
     manifest = Manifest(
@@ -200,7 +205,9 @@ def _make(
         files["model.onnx"] = _checked_bytes(whole_network(source))
     codec = FeatureCodec(storage)
     noise = signal_to_noise_db(features, codec.decode(codec.encode(features)))
-    return _Parts(source, choice, split, trunk, calibration, classes, difference, noise, manifest, pruning, files)
+    return _Parts(
+        source, choice, split, trunk, calibration, others, classes, difference, noise, manifest, pruning, files
+    )
 
 
 def _checked_bytes(model: onnx.ModelProto) -> bytes:
@@ -237,6 +244,10 @@ def _document(options: ExportOptions, parts: _Parts, written: Manifest, seconds:
             "origin": parts.calibration.origin,
             "images": len(parts.calibration.images),
             "skipped": parts.calibration.skipped,
+        },
+        "trunk_checked_with": {
+            "images": len(parts.checked.images),
+            "also_calibrated_with": parts.checked is parts.calibration,
         },
         "pruning": None if parts.pruning is None else parts.pruning.document(),
         "signed": options.sign is not None,

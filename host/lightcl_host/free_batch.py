@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lightcl_edge.errors import UsageError
+from lightcl_host.failure_reason import failure_reason
 from lightcl_host.inference import relative_difference, run_model
 from lightcl_host.onnx_graph import BATCH, IMAGE, LOGITS, infer_shapes, to_array, to_tensor
 
@@ -66,10 +67,9 @@ def _check(model: onnx.ModelProto) -> None:
     try:
         together = run_model(model, batch, [LOGITS])[LOGITS]
     except RuntimeError as error:
-        reason = str(error).splitlines()[0][:200]
         raise UsageError(
-            f"the graph is tied to one image at a time: a batch of {_TRIED_BATCH} stops with {reason}; "
-            "export it with a free batch axis"
+            f"the graph is tied to one image at a time: a batch of {_TRIED_BATCH} stops with: {failure_reason(error)}; "
+            "expected a network that takes several: choose another, or give an .onnx file with a free batch axis"
         ) from error
     alone = [run_model(model, {IMAGE: batch[IMAGE][i : i + 1]}, [LOGITS])[LOGITS] for i in range(_TRIED_BATCH)]
     difference = relative_difference(together, np.concatenate(alone))

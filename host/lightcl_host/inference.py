@@ -35,7 +35,7 @@ class GraphRunner:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
+        options.log_severity_level = 4  # what it would print is raised too
         options.intra_op_num_threads = threads
         options.add_session_config_entry(EXACT_INTEGERS, "1")
         source: Any = str(model) if isinstance(model, Path) else model

@@ -100,6 +100,7 @@ def recover(
     steps = [
         order for _ in range(epochs) for order in torch.split(torch.randperm(len(images), generator=generator), _BATCH)
     ]
+    progress.stage(f"recovering from pruning: {len(steps)} steps")
     for order in progress.track(steps, "recovering from pruning"):
         batch = images[order]
         if torch.rand(1, generator=generator).item() < 0.5:

@@ -141,6 +141,7 @@ def _features(
 ) -> tuple[NDArray[np.uint8], IntArray]:
     """uint8 features of the chosen images, and which of them could be read."""
     parts, read = [], []
+    progress.stage(f"seeding the buffer: features of {len(rows)} images")
     for at in progress.track(range(0, len(rows), _BATCH), "seeding the buffer"):
         pixels = []
         for row in rows[at : at + _BATCH]:

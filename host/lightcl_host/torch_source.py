@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from lightcl_edge.errors import UsageError
 from lightcl_host.constant_folding import fold_constants
+from lightcl_host.failure_reason import failure_reason
 from lightcl_host.normal_form import to_normal_form
 from lightcl_host.onnx_graph import IMAGE, LOGITS, OPSET
 
@@ -57,9 +58,8 @@ def export_module(
             )
             model: onnx.ModelProto = program.model_proto  # type: ignore[union-attr]  # dynamo=True gives a program
     except Exception as error:  # the exporter raises many classes; all mean that this network can't be exported
-        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
         raise UsageError(
-            f"PyTorch can't export the network at {height} x {width} pixels: {reason}; "
+            f"PyTorch can't export the network at {height} x {width} pixels: {failure_reason(error)}; "
             "try another --image-size or give the network as an .onnx file"
         ) from error
     if keep_batch_norm:

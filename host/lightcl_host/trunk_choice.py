@@ -159,8 +159,8 @@ def _shortfall(choice: TrunkChoice, quality: Agreement, images: int, minimum_agr
     kept = f" with {choice.float_convolutions} convolutions in float32" if choice.float_convolutions else ""
     if quality.agreement < minimum_agreement:
         return (
-            f"the {name} trunk{kept} agrees on the first class for {quality.agreement:.1%} of {images} images, "
-            f"below {minimum_agreement:.1%}"
+            f"the {name} trunk{kept} agrees on the first class for {quality.agreement:.1%} of the {images} images "
+            f"it was checked with, below {minimum_agreement:.1%}"
         )
     return (
         f"a tenth of the {name} trunk's{kept} feature channels have less than {quality.lowest_tenth_db:.1f} dB of "

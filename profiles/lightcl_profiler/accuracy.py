@@ -71,7 +71,10 @@ def read_benchmark(path: Path) -> AccuracyRun:
         for entry in document["methods"]:
             found = _accuracy(entry)
             methods.setdefault(found.method, found)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except OSError as error:
+        reason = "there is no such file" if isinstance(error, FileNotFoundError) else error.strerror
+        raise DataError(f"{path} can't be read: {reason}; expected benchmark.json of lightcl-host benchmark") from error
+    except (ValueError, KeyError, TypeError) as error:
         raise DataError(
             f"{path} is no benchmark ({error!r}); expected benchmark.json of lightcl-host benchmark"
         ) from error

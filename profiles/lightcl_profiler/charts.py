@@ -9,7 +9,7 @@ from lightcl_profiler.svg import COLOURS, nice_step, picture, text
 
 _MIB = 2**20
 _HEIGHT = 320
-_LABEL_HEIGHT = 13.0
+_LABEL_HEIGHT, _LETTER_WIDTH = 13.0, 6.4
 #: The chart's title is above this; a label further away than ``_NEAR`` gets a line to its point.
 _LABELS_BELOW, _NEAR = 20, 12
 
@@ -100,15 +100,7 @@ def memory_chart(series: Sequence[Series], width: int, title: str) -> str:
     places = [(plane.x(each.peak_bytes / _MIB), plane.y(each.shares[-1])) for each in series]
     taken = [Box(x - 5, y - 5, x + 5, y + 5) for x, y in places]
     for each, (x, y) in sorted(zip(series, places, strict=True), key=lambda pair: -pair[0].shares[-1]):
-        body.append(_dot(x, y, each.colour))
-        label = place_label(x, y, 6.4 * len(each.label), taken, width)
-        taken.append(label)
-        if abs((label.top + label.bottom) / 2 - y) > _NEAR:
-            start = min(max(x, label.left), label.right)
-            edge = label.top if label.top > y else label.bottom
-            ends = f'x1="{x:.1f}" y1="{y:.1f}" x2="{start:.1f}" y2="{edge:.1f}"'
-            body.append(f'<line {ends} class="leader c{each.colour % COLOURS}"/>')
-        body.append(text(label.left, label.bottom - 3, each.label, "value"))
+        body += [_dot(x, y, each.colour), *label_of_point(x, y, each.label, each.colour, taken, width)]
     return picture(width, _HEIGHT, title, body, "timeline")
 
 
@@ -129,6 +121,31 @@ class Box:
         """Whether both have a point in common."""
         beside = self.right <= other.left or other.right <= self.left
         return not beside and self.top < other.bottom and other.top < self.bottom
+
+
+def label_of_point(x: float, y: float, label: str, colour: int, taken: list[Box], width: int) -> list[str]:
+    """A point's name where nothing else is, with a line to the point where that is further away.
+
+    Args:
+        x: of the point.
+        y: of the point.
+        label: its name.
+        colour: of the line.
+        taken: labels and points so far; the label is added.
+        width: of the picture, which is as high as those of this module.
+
+    Returns:
+        Elements.
+    """
+    box = place_label(x, y, _LETTER_WIDTH * len(label), taken, width)
+    taken.append(box)
+    body = []
+    if abs((box.top + box.bottom) / 2 - y) > _NEAR:
+        start = min(max(x, box.left), box.right)
+        edge = box.top if box.top > y else box.bottom
+        ends = f'x1="{x:.1f}" y1="{y:.1f}" x2="{start:.1f}" y2="{edge:.1f}"'
+        body.append(f'<line {ends} class="leader c{colour % COLOURS}"/>')
+    return [*body, text(box.left, box.bottom - 3, label, "value")]
 
 
 def place_label(x: float, y: float, wide: float, taken: Sequence[Box], width: int) -> Box:

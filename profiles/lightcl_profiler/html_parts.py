@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from html import escape
 from importlib.resources import files
 
 from lightcl_profiler.svg import COLOURS
 
 _WIDE, _NARROW = 960, 360
+_NO_BREAK = "\u00a0"
+_BEFORE_UNIT = re.compile(r"(?<=\d) (?=(?:B|KiB|MiB|GiB|s|ms|GHz|degrees)\b|%)")
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
 
@@ -34,22 +38,50 @@ def both_widths(draw: Callable[[int], str]) -> str:
     return f'<div class="wide">{draw(_WIDE)}</div><div class="narrow">{draw(_NARROW)}</div>'
 
 
-def cards_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+@dataclass(frozen=True)
+class Column:
+    """A column of a table of figures.
+
+    Attributes:
+        name: plain text.
+        kind: where all its figures come from (measured, calculated, published); ``""`` for none or for several.
+    """
+
+    name: str
+    kind: str = ""
+
+    def head(self) -> str:
+        """HTML above the column."""
+        return escape(self.name) + (tag(self.kind) if self.kind else "")
+
+    def label(self) -> str:
+        """Before each figure on a phone, where no head is shown."""
+        return escape(f"{self.name}, {self.kind}" if self.kind else self.name)
+
+
+def columns(kind: str, *names: str) -> list[Column]:
+    """Columns whose figures all come from the same."""
+    return [Column(name, kind) for name in names]
+
+
+def cards_table(header: Sequence[str | Column], rows: Sequence[Sequence[str]]) -> str:
     """A table of cells that are HTML already; on a phone each row becomes a card.
 
     Args:
-        header: plain text.
-        rows: HTML, the first cell names the row.
+        header: plain text, or columns that say where their figures come from.
+        rows: HTML, the first cell names the row; a number and its unit stay on one line.
 
     Returns:
         The table, in a box that scrolls where it is too wide.
     """
-    head = "".join(f"<th>{escape(name)}</th>" for name in header)
+    heads = [Column(each) if isinstance(each, str) else each for each in header]
+    head = "".join(f"<th>{each.head()}</th>" for each in heads)
     body = []
     for row in rows:
         cells = [f'<td class="name">{row[0]}</td>']
-        pairs = zip(header[1:], row[1:], strict=True)
-        cells += [f'<td class="figure" data-label="{escape(name)}"><span>{cell}</span></td>' for name, cell in pairs]
+        for each, cell in zip(heads[1:], row[1:], strict=True):
+            kept = _BEFORE_UNIT.sub(_NO_BREAK, cell)
+            cells.append(f'<td class="figure" data-label="{each.label()}"><span>{kept}</span></td>')
         body.append(f"<tr>{''.join(cells)}</tr>")
     table = f'<table class="cards"><thead><tr>{head}</tr></thead><tbody>{"".join(body)}</tbody></table>'
     return f'<div class="scroll">{table}</div>'

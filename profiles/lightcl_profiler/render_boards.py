@@ -6,42 +6,49 @@ from collections.abc import Sequence
 from html import escape
 
 from lightcl_profiler.accuracy import AccuracyRun
-from lightcl_profiler.html_parts import both_widths, key, page, pairs_table, tag
+from lightcl_profiler.board_names import board
+from lightcl_profiler.html_parts import page, pairs_table, tag
 from lightcl_profiler.record import Report
 from lightcl_profiler.render_comparison import accuracy_pictures, comparison
-from lightcl_profiler.render_html import curve_of, figures_table
+from lightcl_profiler.render_html import figures_table, overlay
 from lightcl_profiler.render_text import headline, machine_lines, work_lines
-from lightcl_profiler.summary import typical_run
-from lightcl_profiler.svg import overlay_chart
+from lightcl_profiler.work_differences import work_differences
 
 
-def render_boards(reports: Sequence[Report], accuracy: AccuracyRun | None) -> str:
+def render_boards(reports: Sequence[Report], accuracy: AccuracyRun | None, names: Sequence[str] = ()) -> str:
     """The page.
 
     Args:
         reports: one a board, at least one.
         accuracy: of the methods, or None.
+        names: what to call each, no two alike; the boards' own where left out.
 
     Returns:
         The whole document, for one file.
     """
-    sections = [("The paper's table beside ours", comparison(reports, accuracy))]
-    sections += accuracy_pictures(reports, accuracy) if accuracy is not None else []
-    for report in reports:
-        name = escape(report.machine.board or report.machine.cpu_model)
-        sections.append((f"Memory over time, {name}", _overlay(report)))
+    boards = list(names) or [board(report) for report in reports]
+    sections = [("The paper's table beside ours", comparison(reports, accuracy, boards))]
+    sections += accuracy_pictures(reports, accuracy, boards) if accuracy is not None else []
+    for report, plain in zip(reports, boards, strict=True):
+        name = escape(plain)
+        sampled = f'<p class="soft">RSS, sampled {tag("measured")}</p>'
+        sections.append((f"Memory over time, {name}", overlay(report)[0] + sampled))
         sections.append((f"All figures, {name}", figures_table(report)))
         machine = pairs_table([*machine_lines(report.machine), *work_lines(report), ("made", report.created)])
         sections.append((f"The machine and the command, {name}", f"{machine}<pre>{escape(report.command)}</pre>"))
     if accuracy is not None and accuracy.command:
         sections.append(("The command of the accuracies", f"<pre>{escape(accuracy.command)}</pre>"))
-    lead = " ".join(headline(report) for report in reports)
-    return page(f"Continual learning with {reports[0].work.model}", lead, "", sections)
+    found = [headline(report) for report in reports]
+    if len(reports) > 1:
+        found = [f"On {name}: {text}" for name, text in zip(boards, found, strict=True)]
+    title = f"Continual learning with {reports[0].work.model}"
+    return page(title, " ".join(found), _warning(reports, boards), sections)
 
 
-def _overlay(report: Report) -> str:
-    curves = [curve_of(typical_run(report.runs, each.method), i) for i, each in enumerate(report.summary)]
-    legend = "".join(f'<span class="item">{key(curve.colour, curve.label)}</span>' for curve in curves)
-    title = "Resident memory of the methods over time"
-    drawn = both_widths(lambda width: overlay_chart(curves, width, title))
-    return f'<p class="legend">{legend}</p>{drawn}<p class="soft">RSS, sampled {tag("measured")}</p>'
+def _warning(reports: Sequence[Report], boards: Sequence[str]) -> str:
+    """Where the profiles are not of the same work."""
+    lines = "".join(f"<li>{escape(line)}</li>" for line in work_differences(reports, boards))
+    if not lines:
+        return ""
+    said = "The profiles are not of the same work: differences between them are not those of the boards alone."
+    return f'<div class="failure"><b>{said}</b><ul>{lines}</ul></div>'

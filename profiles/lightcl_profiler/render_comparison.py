@@ -8,8 +8,9 @@ from html import escape
 
 from lightcl_edge.console import format_bytes
 from lightcl_profiler.accuracy import AccuracyRun
+from lightcl_profiler.board_names import board
 from lightcl_profiler.charts import Series, memory_chart, tasks_chart
-from lightcl_profiler.html_parts import both_widths, cards_table, key, tag
+from lightcl_profiler.html_parts import Column, both_widths, cards_table, columns, key, tag
 from lightcl_profiler.paper_table import Published, published_for
 from lightcl_profiler.record import Report
 from lightcl_profiler.summary import typical_run
@@ -18,60 +19,76 @@ from lightcl_profiler.summary import typical_run
 _SAME_FORMULA = {"lightcl": "lightcl_torch"}
 
 
-def comparison(reports: Sequence[Report], accuracy: AccuracyRun | None) -> str:
+def comparison(reports: Sequence[Report], accuracy: AccuracyRun | None, names: Sequence[str] = ()) -> str:
     """A row a method: memory as published, calculated and measured on each board; accuracy likewise.
 
     Args:
-        reports: one a board, at least one, of the same network.
+        reports: one a board, at least one.
         accuracy: of the same methods, or None.
+        names: of the boards; their own where left out.
 
     Returns:
         HTML.
     """
-    data, rows = published_for(reports[0].work.image_side)
-    boards = [_board(report) for report in reports]
-    header = ["method", "the paper's memory", "its formula on this network", *(f"peak, {name}" for name in boards)]
-    if accuracy is not None:
-        header += [
-            "accuracy, all classes",
-            "the paper's, all classes",
-            "accuracy, task known",
-            "the paper's, task known",
-        ]
+    boards = list(names) or [board(report) for report in reports]
+    data, published = published_for(reports[0].work.image_side)
+    methods = list(dict.fromkeys(each.method for report in reports for each in report.summary))
+    formulas = _formulas(reports, boards, methods)
+    header: list[str | Column] = [
+        "method",
+        Column("the paper's memory", "published"),
+        *columns("calculated", *formulas),
+    ]
+    header += columns("measured", *(f"peak, {name}" for name in boards))
+    for name in ("all classes", "task known") if accuracy is not None else ():
+        header += [Column(f"accuracy, {name}", "measured"), Column(f"the paper's, {name}", "published")]
     body = []
-    for method in dict.fromkeys(each.method for report in reports for each in report.summary):
-        published = rows.get(method)
-        row = [
-            escape(method),
-            _published(published, lambda each: each.memory_mib, " MiB"),
-            _calculated(reports, method),
-        ]
+    for method in methods:
+        row = [escape(method), _published(published.get(method), lambda each: each.memory_mib, " MiB")]
+        row += [_calculated(group, method) for group in formulas.values()]
         row += [_measured(report, method) for report in reports]
-        if accuracy is not None:
-            row += _accuracies(accuracy, method, published)
+        row += [] if accuracy is None else _accuracies(accuracy, method, published.get(method))
         body.append(row)
-    note = (
+    return _note(data, any("none" in row for row in body)) + cards_table(header, body)
+
+
+def _note(data: str, lacking: bool) -> str:
+    none = (
+        " None: the paper has no such figure of the method; or its formula has none, or the bundle had no whole "
+        "network to count (export --with-baselines)."
+    )
+    return (
         f'<p class="soft">The paper\'s figures are of {data}, ResNet-18, batch 32, buffer 15; its memory is calculated '
         "from weights and activations and counts no libraries. The formula is the paper's as found from its figures, "
-        f"applied to the network and batch of this report. {tag('published')} {tag('calculated')} {tag('measured')}</p>"
+        f"applied to the network and batch of this report.{none if lacking else ''}</p>"
     )
-    return note + cards_table(header, body)
 
 
-def _board(report: Report) -> str:
-    return report.machine.board or report.machine.cpu_model
+def _formulas(reports: Sequence[Report], boards: Sequence[str], methods: Sequence[str]) -> dict[str, Sequence[Report]]:
+    """A column for all profiles where the formula gives the same for all of them, else one for each."""
+    alike = all(
+        len({found for report in reports if (found := _formula([report], method)) is not None}) < 2
+        for method in methods
+    )
+    if alike:
+        return {"its formula on this network": reports}
+    return {f"its formula, {name}": [report] for name, report in zip(boards, reports, strict=True)}
 
 
 def _published(row: Published | None, figure: Callable[[Published], float | None], unit: str) -> str:
     value = None if row is None else figure(row)
-    return "none" if value is None else f"{value:g}{unit}{tag('published')}"
+    return "none" if value is None else f"{value:g}{unit}"
+
+
+def _formula(reports: Sequence[Report], method: str) -> int | None:
+    same = (method, _SAME_FORMULA.get(method))
+    found = [run.calculated_bytes for report in reports for run in report.runs if run.method in same]
+    return next((value for value in found if value is not None), None)
 
 
 def _calculated(reports: Sequence[Report], method: str) -> str:
-    same = (method, _SAME_FORMULA.get(method))
-    found = [run.calculated_bytes for report in reports for run in report.runs if run.method in same]
-    known = next((value for value in found if value is not None), None)
-    return "none" if known is None else format_bytes(known) + tag("calculated")
+    known = _formula(reports, method)
+    return "none" if known is None else format_bytes(known)
 
 
 def _measured(report: Report, method: str) -> str:
@@ -79,7 +96,7 @@ def _measured(report: Report, method: str) -> str:
     if found is None:
         failed = any(failure.method == method for failure in report.failures)
         return "did not complete" if failed else "not run"
-    return format_bytes(found.figures["peak_rss_bytes"].median) + tag("measured")
+    return format_bytes(found.figures["peak_rss_bytes"].median)
 
 
 def _accuracies(accuracy: AccuracyRun, method: str, published: Published | None) -> list[str]:
@@ -89,17 +106,18 @@ def _accuracies(accuracy: AccuracyRun, method: str, published: Published | None)
         (None if found is None else found.class_incremental, lambda each: each.class_incremental),
         (None if found is None else found.task_incremental, lambda each: each.task_incremental),
     ):
-        cells.append("not run" if ours is None else f"{100 * ours:.1f} %{tag('measured')}")
+        cells.append("not run" if ours is None else f"{100 * ours:.1f} %")
         cells.append(_published(published, theirs, " %"))
     return cells
 
 
-def accuracy_pictures(reports: Sequence[Report], accuracy: AccuracyRun) -> list[tuple[str, str]]:
+def accuracy_pictures(reports: Sequence[Report], accuracy: AccuracyRun, boards: Sequence[str]) -> list[tuple[str, str]]:
     """Accuracy after each task, and against the peak memory of each board.
 
     Args:
         reports: one a board.
         accuracy: of the methods.
+        boards: names of the boards.
 
     Returns:
         Titles and HTML of sections.
@@ -116,7 +134,7 @@ def accuracy_pictures(reports: Sequence[Report], accuracy: AccuracyRun) -> list[
             f'<p class="legend">{legend}</p>{both_widths(lambda width: tasks_chart(lines, width, title))}{note}',
         )
     ]
-    for report in reports:
+    for report, name_of_board in zip(reports, boards, strict=True):
         points = [
             Series(
                 name,
@@ -127,7 +145,7 @@ def accuracy_pictures(reports: Sequence[Report], accuracy: AccuracyRun) -> list[
             for name in shown
             if any(run.method == name for run in report.runs)
         ]
-        where = f" on {_board(report)}" if len(reports) > 1 else ""
+        where = f" on {name_of_board}" if len(reports) > 1 else ""
         drawn = both_widths(partial(_scatter, points))
         sections.append((f"Accuracy against peak memory{escape(where)}", drawn))
     return sections

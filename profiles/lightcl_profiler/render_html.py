@@ -8,7 +8,7 @@ from html import escape
 
 from lightcl_edge.board_health import Health, slowed_down
 from lightcl_edge.console import format_bytes
-from lightcl_profiler.html_parts import both_widths, cards_table, key, page, pairs_table, tag
+from lightcl_profiler.html_parts import Column, both_widths, cards_table, columns, key, page, pairs_table, tag
 from lightcl_profiler.record import MethodSummary, Phase, Report, Run
 from lightcl_profiler.render_comparison import comparison
 from lightcl_profiler.render_text import COLUMNS, figure, headline, machine_lines, work_lines
@@ -16,7 +16,13 @@ from lightcl_profiler.summary import typical_run
 from lightcl_profiler.svg import FEW_CURVES, Bar, Curve, bar_chart, overlay_chart, phase_chart
 
 _TAG = tag("measured")
-_COLUMNS_A_TABLE = 8
+#: Tables of all figures: what is above each, and what is in it.
+_TABLES = {
+    "Memory of the process": "peak_rss_bytes import_rss_bytes pss_peak_bytes anonymous_bytes file_bytes swap_bytes",
+    "Time and disk": "seconds_per_image wall_seconds cpu_seconds bytes_written",
+    "Memory as the machine counts it": "cgroup_peak_bytes memavailable_drop_bytes nvmap_peak_bytes "
+    "cuda_allocated_peak_bytes cuda_reserved_peak_bytes",
+}
 _DOTTED = '<span class="soft">dotted: a phase starts</span>'
 _HOW = [
     "Each method runs in a process of its own, started fresh: no memory is inherited. All get the same "
@@ -62,29 +68,24 @@ def figures_table(report: Report) -> str:
     Returns:
         HTML.
     """
-    known = [column for column in COLUMNS if any(column[0] in each.figures for each in report.summary)]
+    known = {name for each in report.summary for name in each.figures}
     tables = []
-    for start in range(0, len(known), _COLUMNS_A_TABLE):
-        columns = known[start : start + _COLUMNS_A_TABLE]
-        rows = [
-            [escape(each.method), *(_cell(each, name, show) for name, _, show in columns)] for each in report.summary
-        ]
-        tables.append(cards_table(["method", *(title for _, title, _ in columns)], rows))
-    missing = [title for name, title, _ in COLUMNS if name not in {each[0] for each in known}]
+    for title, names in _TABLES.items():
+        shown = [column for column in COLUMNS if column[0] in names.split() and column[0] in known]
+        rows = [[escape(each.method), *(_cell(each, name, show) for name, _, show in shown)] for each in report.summary]
+        head: list[str | Column] = ["method", *columns("measured", *(name for _, name, _ in shown))]
+        tables.append(f"<h3>{title}</h3>{cards_table(head, rows)}" if shown else "")
+    missing = [title for name, title, _ in COLUMNS if name not in known]
     note = f"{report.cgroup_note}. " if report.cgroup_note else ""
     unavailable = f'<p class="soft">Unavailable on this machine: {escape(", ".join(missing))}. {escape(note)}</p>'
     most = max((each.runs for each in report.summary), default=0)
-    runs = f'<p class="soft">Medians and spread; runs of each method: {most}. {_TAG}</p>'
+    runs = f'<p class="soft">Medians and spread; runs of each method: {most}.</p>'
     return runs + "".join(tables) + (unavailable if missing else "")
 
 
 def _cell(summary: MethodSummary, name: str, show: Callable[[float], str]) -> str:
     median, between = figure(summary, name, show)
-    return (
-        median
-        + (_TAG if name in summary.figures else "")
-        + (f'<span class="range">{between}</span>' if between else "")
-    )
+    return median + (f'<span class="range">{between}</span>' if between else "")
 
 
 def _limits(report: Report) -> str:
@@ -92,10 +93,11 @@ def _limits(report: Report) -> str:
     rows = []
     for each in report.limits:
         smallest = each.smallest_bytes
-        found = escape(each.reason or "none") if smallest is None else format_bytes(smallest) + _TAG
+        found = escape(each.reason or "none") if smallest is None else format_bytes(smallest)
         tried = ", ".join(f"{format_bytes(t.limit_bytes)} {'yes' if t.completed else 'no'}" for t in each.trials)
         rows.append([escape(each.method), found, escape(tried)])
-    return cards_table(["method", "smallest limit it completes under", "tried"], rows) if rows else ""
+    head: list[str | Column] = ["method", *columns("measured", "smallest limit it completes under"), "tried"]
+    return cards_table(head, rows) if rows else ""
 
 
 def _health(report: Report) -> str:
@@ -106,7 +108,8 @@ def _health(report: Report) -> str:
         if before is not None and after is not None:
             verdict = "yes" if slowed_down(before, after) else "no sign of it"
             rows.append([f"{escape(run.method)}, run {run.run}", *_around(before, after), verdict])
-    return cards_table(["run", "clock", "temperature", "throttled meanwhile"], rows) if rows else ""
+    head: list[str | Column] = ["run", *columns("measured", "clock", "temperature", "throttled meanwhile")]
+    return cards_table(head, rows) if rows else ""
 
 
 def _around(before: Health, after: Health) -> list[str]:
@@ -129,15 +132,26 @@ def _phase_picture(curve: Curve, title: str, width: int) -> str:
     return phase_chart(curve, width, title)
 
 
-def _timelines(report: Report) -> str:
+def overlay(report: Report) -> tuple[str, list[Curve]]:
+    """All methods over the same seconds, below their names and what dotted lines are.
+
+    Args:
+        report: what was measured.
+
+    Returns:
+        HTML, and the curves.
+    """
     curves = [curve_of(typical_run(report.runs, each.method), i) for i, each in enumerate(report.summary)]
     title = "Resident memory of the methods over time"
     legend = "".join(f'<span class="item">{key(curve.colour, curve.label)}</span>' for curve in curves)
     dotted = _DOTTED if len(curves) <= FEW_CURVES else ""
-    parts = [
-        f'<p class="legend">{legend}{dotted}</p>',
-        both_widths(lambda width: overlay_chart(curves, width, title)),
-    ]
+    drawn = both_widths(lambda width: overlay_chart(curves, width, title))
+    return f'<p class="legend">{legend}{dotted}</p>{drawn}', curves
+
+
+def _timelines(report: Report) -> str:
+    drawn, curves = overlay(report)
+    parts = [drawn]
     for curve in curves:
         title = f"Resident memory of {curve.label} over its own time and scale, with its phases"
         parts.append(f"<h3>{key(curve.colour, curve.label)}, own time and scale</h3>")
@@ -151,7 +165,7 @@ def _phase_row(method: str, phase: Phase) -> list[str]:
         f"{escape(method)}: {escape(phase.name)}",
         f"{phase.start_seconds:.2f} s",
         f"{phase.seconds:.2f} s",
-        format_bytes(phase.peak_rss_bytes) + _TAG,
+        format_bytes(phase.peak_rss_bytes),
     ]
 
 
@@ -161,21 +175,21 @@ def _phases(report: Report) -> str:
         for each in report.summary
         for phase in typical_run(report.runs, each.method).phases
     ]
-    return cards_table(["phase", "starts at", "takes", "peak RSS in it"], rows)
+    return cards_table(["phase", *columns("measured", "starts at", "takes", "peak RSS in it")], rows)
 
 
 def _runs(report: Report) -> str:
     rows = [
         [
             f"{escape(run.method)}, run {run.run}",
-            format_bytes(run.peak_rss_bytes) + _TAG,
+            format_bytes(run.peak_rss_bytes),
             f"{run.wall_seconds:.1f} s",
             "not finite" if run.loss is None else f"{run.loss:.4f}",
             escape("; ".join(run.notes)) or "none",
         ]
         for run in report.runs
     ]
-    return cards_table(["run", "peak RSS", "wall", "last loss", "notes"], rows)
+    return cards_table(["run", *columns("measured", "peak RSS", "wall", "last loss"), "notes"], rows)
 
 
 def _failures(report: Report) -> str:

@@ -205,9 +205,11 @@ def profile(settings: Settings, command: str, created: str, scratch: Path, progr
 
     Returns:
         The report. A method that a signal ended is in ``failures`` and not started again; any other failure
-        of a method is raised.
+        of a method is raised, and what one of them lacks on this machine before the first runs.
     """
     manifest = Bundle.open(settings.bundle).manifest
+    for method in settings.methods:
+        load_method(METHODS[method]).check(method, Path(settings.bundle))
     workload = make_workload(settings.data, scratch / "images", settings.max_images, settings.seed, settings.tasks)
     work = _work(settings, manifest, workload)
     session = _Session(settings, work, workload, scratch, progress)

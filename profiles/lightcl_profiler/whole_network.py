@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,12 @@ class WholeNetwork:
     module: torch.nn.Module
     input: InputInfo
     origin: str
+
+
+def check_builder(bundle_path: Path) -> None:
+    """Refuse, without importing, a bundle whose network :func:`load_whole_network` could not build here."""
+    if not Bundle.open(bundle_path).has(WHOLE_NETWORK) and find_spec("lightcl_models") is None:
+        raise _cannot_build(bundle_path, ImportError("the model library lightcl_models is not installed"))
 
 
 def import_builder(bundle_path: Path) -> None:

@@ -121,3 +121,9 @@ def test_the_shortlist_leaves_out_what_is_not_worth_a_trial() -> None:
 )
 def test_pareto_front(points: list[tuple[float, int]], front: list[bool]) -> None:
     assert pareto(points) == front
+
+
+def test_what_is_below_the_threshold_is_shown_so() -> None:
+    cuts = [candidate("a", 0.96, 100), candidate("b", 0.94972, 50)]
+    assert "falls to 0.9497;" in explain(cuts, 600 * MIB, 0.95, "board")
+    assert "generalises best (0.9497)" in explain(cuts[1:], 600 * MIB, 0.95, "board")

@@ -14,6 +14,7 @@ from safetensors.numpy import load_file
 
 from lightcl_edge.bundle import Bundle
 from lightcl_host.cli import main
+from lightcl_host.commands.report import render_export
 from small_networks import Residual
 
 
@@ -54,6 +55,8 @@ def test_a_bundle_of_a_foreign_model(
     assert code == 0, errors
     assert document["trunk_dtype"] == "int8" and document["float_max_relative_difference"] < 1e-4
     assert document["calibration"] == {"origin": str(data), "images": 12, "skipped": 1}
+    assert document["trunk_checked_with"] == {"images": 12, "also_calibrated_with": True}
+    assert f"checked with 12 images of {data}, the same that calibrated it)" in render_export(document)
     bundle = Bundle.open(out)
     assert bundle.manifest.model.cut == document["cut"] and bundle.manifest.classes == []
     for name in ("trunk.onnx", "head.onnx", "model.onnx"):
@@ -90,6 +93,22 @@ def test_golden_values_come_from_the_exported_files(
     golden = load_file(bundle.path("golden.safetensors"))
     assert golden["images"].shape == (4, 16, 16, 3) and golden["images"].dtype == np.uint8
     assert golden["features"].shape == (4, 8, 8, 8) and golden["logits"].shape == (4, 64)
+
+
+def test_one_statement_about_the_images_that_checked(
+    capsys: pytest.CaptureFixture[str], model: Path, tmp_path: Path
+) -> None:
+    code, document, _ = export(
+        capsys, "--model", model, "--out", tmp_path / "b", "--min-agreement", 1, "--cut", "stage1"
+    )
+    assert code == 0
+    text = render_export(document)
+    origin = "crops of scikit-learn's sample photographs"
+    assert f"(checked with 128 images of {origin}; 128 others calibrated it)" in text
+    if document["note"]:
+        assert "of the 128 images it was checked with" in text
+    half = document | {"trunk_dtype": "fp16"}
+    assert f"(checked with 128 images of {origin})" in render_export(half)
 
 
 def test_own_classes_are_kept_when_named(capsys: pytest.CaptureFixture[str], model: Path, tmp_path: Path) -> None:

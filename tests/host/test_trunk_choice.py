@@ -83,7 +83,7 @@ def test_float32_is_taken_with_a_reason_or_refused(split):
     choice = choose_trunk(split, "auto", 0.95, IMAGES[:48], comparison)
     assert (choice.dtype, choice.float_convolutions, choice.model) == ("fp32", 0, split.trunk)
     assert "float32 was taken: the 8-bit trunk" in choice.note
-    assert "of 48 images, below 95.0%" in choice.note
+    assert "of the 48 images it was checked with, below 95.0%" in choice.note
     for dtype, name in (("int8", "8-bit"), ("fp16", "half-precision")):
         with pytest.raises(BundleError, match=rf"the {name} trunk.*agrees.*--trunk-dtype fp32"):
             choose_trunk(split, dtype, 0.95, IMAGES[:48], comparison)

@@ -14,7 +14,9 @@ from profile_samples import MIB, make_run
 from lightcl_edge.errors import DataError
 from lightcl_host.cli import main
 from lightcl_profiler.accuracy import read_benchmark
+from lightcl_profiler.board_names import board_names
 from lightcl_profiler.charts import Box, Series, memory_chart
+from lightcl_profiler.html_parts import tag
 from lightcl_profiler.record import Report, SmallestLimit, Trial
 from lightcl_profiler.render_boards import render_boards
 from lightcl_profiler.render_html import render_html
@@ -64,16 +66,22 @@ def test_two_boards_on_one_page(report: Report, tmp_path: Path, capsys: pytest.C
     )
     assert code == 0
     assert "130.0 MiB" in capsys.readouterr().out
-    page = out.read_text()
+    page = out.read_text().replace("\u00a0", " ")
     for shown in (
-        '153.4 MiB<span class="tag published">',
-        '153.0 MiB<span class="tag calculated">',
-        '520.0 MiB<span class="tag measured">',
+        'data-label="the paper&#x27;s memory, published"><span>153.4 MiB',
+        'data-label="its formula on this network, calculated"><span>153.0 MiB',
+        'data-label="peak, Cortex-A53 &lt;rev 4&gt;, measured"><span>520.0 MiB',
+        "<th>the paper&#x27;s memory" + tag("published"),
+        "<th>its formula on this network" + tag("calculated"),
+        "<th>peak, Raspberry Pi 4 &lt;8&gt;" + tag("measured"),
+        "On Raspberry Pi 4 &lt;8&gt;: lightcl peaked at 130.0 MiB.",
+        "dotted: a phase starts",
+        "None: the paper has no such figure",
         "Raspberry Pi 4 &lt;8&gt;",
         "not run",
         "Accuracy after each task",
-        '34.21 %<span class="tag published">',
-        '50.0 %<span class="tag measured">',
+        'data-label="the paper&#x27;s, all classes, published"><span>34.21 %',
+        'data-label="accuracy, all classes, measured"><span>50.0 %',
     ):
         assert shown in page, shown
     assert not re.search(r"https?:|url\(|@import|<script|<link|<img|<8>", page)
@@ -87,6 +95,47 @@ def test_reports_of_two_networks_do_not_mix(report: Report, tmp_path: Path, caps
     assert code == 4
     assert "expected one network in all of them" in capsys.readouterr().err
     assert main(["report", str(tmp_path / "none"), "--out", str(tmp_path / "p.html")]) == 4
+    said = capsys.readouterr().err
+    expected = "expected report.json of lightcl-edge profile, or the folder it is in"
+    assert said == f"error: no report at {tmp_path / 'none'}; {expected}\n"
+    assert main(["report", "--benchmark", str(tmp_path / "none"), "--out", str(tmp_path / "p.html")]) == 4
+    said = capsys.readouterr().err
+    assert "can't be read: there is no such file; expected benchmark.json" in said
+    assert "Errno" not in said
+
+
+def test_profiles_of_one_kind_of_board_are_told_apart(
+    report: Report, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    work = replace(report.work, image_side=64, epochs=9, tasks=[["cat<b>", "dog"]])
+    runs = [[replace(run, calculated_bytes=mib * MIB) for run in report.runs] for mib in (153, 154)]
+    for name, each in (("one", replace(report, runs=runs[0])), ("two", replace(report, work=work, runs=runs[1]))):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "report.json").write_text(json.dumps(each.to_document()))
+    out = tmp_path / "page.html"
+    assert main(["report", str(tmp_path / "one"), str(tmp_path / "two/report.json"), "--out", str(out)]) == 0
+    assert "Cortex-A53 <rev 4>, one" in capsys.readouterr().out
+    page = out.read_text().replace("\u00a0", " ")
+    for name in ("Cortex-A53 &lt;rev 4&gt;, one", "Cortex-A53 &lt;rev 4&gt;, two"):
+        for shown in (f"<th>peak, {name}", f"<th>its formula, {name}", f"<h2>All figures, {name}</h2>", f"On {name}: "):
+            assert shown in page, shown
+    assert "its formula on this network" not in page
+    assert "The profiles are not of the same work" in page
+    board = "Cortex-A53 &lt;rev 4&gt;"
+    assert f"<li>epochs: 2 ({board}, one); 9 ({board}, two)</li>" in page
+    assert f"<li>image size: not recorded ({board}, one); 64 pixels ({board}, two)</li>" in page
+    assert f"<li>classes: 4 ({board}, one); 2 ({board}, two)</li>" in page
+
+
+def test_names_are_no_longer_than_they_must_be(report: Report) -> None:
+    same = [report, report]
+    assert board_names([report], [Path("x")]) == ["Cortex-A53 <rev 4>"]
+    assert board_names(same, [Path("/a/x"), Path("/b/x")]) == ["Cortex-A53 <rev 4>, a/x", "Cortex-A53 <rev 4>, b/x"]
+    assert board_names(same, [Path("/a/x"), Path("/a/x")]) == ["Cortex-A53 <rev 4>, x (1)", "Cortex-A53 <rev 4>, x (2)"]
+
+
+def test_equal_work_needs_no_warning(report: Report) -> None:
+    assert "not of the same work" not in render_boards([report, report], None)
 
 
 def test_limits_are_shown_or_explained(report: Report) -> None:
@@ -94,7 +143,8 @@ def test_limits_are_shown_or_explained(report: Report) -> None:
     limits = [SmallestLimit("lightcl", 140 * MIB, trials), SmallestLimit("sgd", None, [], "no <cgroup>")]
     limited = replace(report, limits=limits)
     page, text = render_html(limited), render_text(limited)
-    assert "140.0 MiB<span" in page
+    page = page.replace("\u00a0", " ")
+    assert 'data-label="smallest limit it completes under, measured"><span>140.0 MiB<' in page
     assert "256.0 MiB yes, 130.0 MiB no" in page
     assert "no &lt;cgroup&gt;" in page
     assert "no <cgroup>" in text

@@ -7,9 +7,10 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from xml.etree import ElementTree  # our own pictures, not somebody's file
 
+from lightcl_profiler.html_parts import tag
 from lightcl_profiler.record import Report
-from lightcl_profiler.render_html import render_html
-from lightcl_profiler.render_text import headline, render_text
+from lightcl_profiler.render_html import _TABLES, render_html
+from lightcl_profiler.render_text import COLUMNS, headline, render_text
 from lightcl_profiler.svg import Bar, Curve, bar_chart, nice_step, overlay_chart, phase_chart
 
 MIB = 2**20
@@ -54,7 +55,7 @@ def test_text_from_outside_is_escaped(report: Report) -> None:
 
 
 def test_every_figure_is_in_both_renderings(report: Report) -> None:
-    page, text = render_html(report), render_text(report)
+    page, text = render_html(report).replace("\u00a0", " "), render_text(report)
     for shown in (
         "100.0 MiB",
         "520.0 MiB",
@@ -71,7 +72,23 @@ def test_every_figure_is_in_both_renderings(report: Report) -> None:
     assert "unavailable" in page
     assert "SIGKILL" in page
     assert "SIGKILL" in text
-    assert page.count("measured</span>") > 20
+
+
+def test_each_table_of_figures_says_what_it_holds_and_where_it_is_from(report: Report) -> None:
+    page = render_html(report)
+    figures = page[page.index("<h2>All figures") : page.index("<h2>Memory over time")]
+    assert re.findall("<h3>(.*?)</h3>", figures) == ["Memory of the process", "Time and disk"]
+    assert figures.count("<h3>") == figures.count("<table")
+    heads = re.findall("<th>(.*?)</th>", figures)
+    assert all(head == "method" or head.endswith(tag("measured")) for head in heads)
+    body = "".join(re.findall("<tbody>(.*?)</tbody>", page))
+    assert 'class="tag' not in body  # once above the column, not in every cell
+    assert all(label.endswith(", measured") for label in re.findall('data-label="(.*?)"', figures))
+    assert not re.search(r"\d (KiB|MiB|GiB|s|ms|%)\b", "".join(re.findall("<tbody>(.*?)</tbody>", figures)))
+
+
+def test_every_figure_has_a_table() -> None:
+    assert sorted(" ".join(_TABLES.values()).split()) == sorted(name for name, *_ in COLUMNS)
 
 
 def test_headline_names_least_and_most(report: Report) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -120,3 +121,24 @@ def test_out_must_not_be_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[st
     code, _ = _profile(tmp_path, methods="sgd")
     assert code == 2
     assert "is a file, expected a folder" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("toy_path")
+@pytest.mark.parametrize(
+    ("missing", "code", "message"), [("torch", 8, "needs torch"), ("lightcl_models", 3, "is not installed")]
+)
+def test_a_method_that_lacks_a_package_is_refused_before_the_first_runs(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    missing: str,
+    code: int,
+    message: str,
+) -> None:
+    monkeypatch.setitem(METHODS, "toy", "profile_toys:Allocating")
+    monkeypatch.setitem(sys.modules, missing, None)
+    found, out = _profile(tmp_path, methods="toy,sgd")
+    said = capsys.readouterr().err
+    assert (found, message in said) == (code, True)
+    assert "toy, run" not in said
+    assert not list(out.iterdir())

@@ -12,6 +12,7 @@ from profile_samples import MIB
 
 from lightcl_host.cli import main
 from lightcl_profiler.charts import Box, Series, memory_chart, place_label
+from lightcl_profiler.html_parts import tag
 from lightcl_profiler.render_benchmark import render_benchmark
 
 MATRIX = [[0.9, 0.0], [0.25, 0.75]]
@@ -51,15 +52,18 @@ def document() -> dict[str, Any]:
 
 
 def test_every_figure_says_where_it_comes_from(document: dict[str, Any]) -> None:
-    page = render_benchmark(document)
+    page = render_benchmark(document).replace("\u00a0", " ")
     for shown in (
-        '50.0 %<span class="tag measured">',
-        '34.21 %<span class="tag published">',
-        '520.0 MiB<span class="tag measured">',
-        '153.0 MiB<span class="tag calculated">',
-        '153.4 MiB<span class="tag published">',
-        '1.23 &times; 10<sup>11</sup><span class="tag calculated">',
-        '7.50 &times; 10<sup>15</sup><span class="tag published">',
+        'data-label="all classes, measured"><span>50.0 %',
+        'data-label="the paper&#x27;s, published"><span>34.21 %',
+        'data-label="peak of the process, measured"><span>520.0 MiB',
+        'data-label="its formula, calculated"><span>153.0 MiB',
+        'data-label="the paper&#x27;s memory, published"><span>153.4 MiB',
+        'data-label="operations, calculated"><span>1.23 &times; 10<sup>11</sup>',
+        'data-label="the paper&#x27;s operations, published"><span>7.50 &times; 10<sup>15</sup>',
+        "<th>all classes" + tag("measured"),
+        "<th>its formula" + tag("calculated"),
+        "<th>the paper&#x27;s operations" + tag("published"),
         "not measured",
         "the &lt;sgd&gt;",
         "lightcl-host &lt;x&gt;",
@@ -69,6 +73,22 @@ def test_every_figure_says_where_it_comes_from(document: dict[str, Any]) -> None
     ):
         assert shown in page, shown
     assert not re.search(r"https?:|url\(|@import|<script|<link|<img|<sgd>", page)
+
+
+def test_the_lead_says_which_method_is_best_at_what(document: dict[str, Any]) -> None:
+    document["methods"].append(entry("er", class_incremental={"mean": 0.277}))
+    document["methods"][0]["class_incremental"] = {"mean": 0.1}
+    document["methods"][1]["class_incremental"] = {"mean": 0.417}
+
+    def lead() -> str:
+        return re.findall('class="lead">(.*?)</p>', render_benchmark(document))[0]
+
+    assert lead() == (
+        "2 tasks, 8 training images. Of the methods that learn task after task er is best: it names the right one of 2 "
+        "classes for 27.7 % of 4 test images; joint, given all at once, for 41.7 %."
+    )
+    document["methods"] = document["methods"][1:2]
+    assert lead().endswith("joint, given all at once, names the right one of 2 classes for 41.7 % of 4 test images.")
 
 
 def test_a_page_without_the_newer_figures(document: dict[str, Any], tmp_path: Path) -> None:

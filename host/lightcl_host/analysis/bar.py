@@ -20,9 +20,18 @@ class WorkBar:
     def __init__(self, progress: Progress, total: float) -> None:
         self._progress, self._total, self._done = progress, max(total, 1.0), 0.0
         self._started, self._taken_up = time.monotonic(), 0.0
+        self._stage: str | None = None
 
-    def doing(self, label: str) -> None:
-        """Say what is being done now."""
+    def doing(self, label: str, stage: str | None = None) -> None:
+        """Say what is being done now.
+
+        Args:
+            label: of the bar.
+            stage: a stage that it belongs to, named once where no bar is drawn; None within one.
+        """
+        if stage not in (None, self._stage):
+            self._stage = stage
+            self._progress.stage(str(stage))
         fresh = self._done - self._taken_up
         spent = time.monotonic() - self._started
         left = spent / fresh * (self._total - self._done) if fresh > 0 else None

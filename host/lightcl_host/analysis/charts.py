@@ -12,6 +12,7 @@ from itertools import groupby
 
 from lightcl_edge.console import format_bytes
 from lightcl_host.analysis.record import Analysis, CutRecord
+from lightcl_profiler.charts import Box, label_of_point
 from lightcl_profiler.svg import nice_step, text
 
 _MIB = 2**20
@@ -156,22 +157,42 @@ def accuracy_chart(analysis: Analysis, width: int) -> str:
     line = " ".join(
         f"{axes.x(cut.predicted_peak_bytes / _MIB):.1f},{axes.y(100 * (cut.head_accuracy or 0.0)):.1f}" for cut in front
     )
-    body.append(f'<polyline points="{line}" class="line c6"/>')
-    for cut, peak, share in zip(tried, peaks, shares, strict=True):
-        body += _point(analysis, cut, axes.x(peak), axes.y(share), axes.x(peak) > (axes.left + axes.right) / 2)
+    if len(front) > 1:
+        body.append(f'<polyline points="{line}" class="line c6"/>')
+    places = [(axes.x(peak), axes.y(share)) for peak, share in zip(peaks, shares, strict=True)]
+    body += _points(analysis, tried, places, [_axis_numbers(axes), _device_name(axes, usable)], width)
     title = "Accuracy of trained heads against predicted peak memory on the device"
     return _element(width, height, title, body)
 
 
-def _point(analysis: Analysis, cut: CutRecord, x: float, y: float, left: bool) -> list[str]:
-    chosen = cut.name == analysis.chosen
-    colour, radius = (3, 7) if chosen else (1 if cut.pareto else 6, 4)
-    hint = escape(f"{cut.name}: {cut.head_accuracy:.1%}, {format_bytes(cut.predicted_peak_bytes)}")
-    label = f"{cut.name} (chosen)" if chosen else cut.name
-    return [
-        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius}" class="fill c{colour}"><title>{hint}</title></circle>',
-        text(x + (-radius - 4 if left else radius + 4), y - 6, label, "phase", "end" if left else "start"),
-    ]
+def _points(
+    analysis: Analysis,
+    cuts: Sequence[CutRecord],
+    places: Sequence[tuple[float, float]],
+    others: Sequence[Box],
+    width: int,
+) -> list[str]:
+    """A dot for each cut, the chosen one larger; the names where none covers another."""
+    body, names = [], []
+    taken = [*others, *(Box(x - 7, y - 7, x + 7, y + 7) for x, y in places)]
+    for cut, (x, y) in zip(cuts, places, strict=True):
+        chosen = cut.name == analysis.chosen
+        colour, radius = (3, 7) if chosen else (1 if cut.pareto else 6, 4)
+        hint = escape(f"{cut.name}: {cut.head_accuracy:.1%}, {format_bytes(cut.predicted_peak_bytes)}")
+        shape = f'cx="{x:.1f}" cy="{y:.1f}" r="{radius}"'
+        body.append(f'<circle {shape} class="fill c{colour}"><title>{hint}</title></circle>')
+        names += label_of_point(x, y, f"{cut.name} (chosen)" if chosen else cut.name, colour, taken, width)
+    return body + names
+
+
+def _axis_numbers(axes: _Axes) -> Box:
+    """Where the numbers of the axis stand."""
+    return Box(0, 0, axes.left, axes.bottom)
+
+
+def _device_name(axes: _Axes, usable: float) -> Box:
+    """Where the line of the device's memory is named."""
+    return Box(axes.x(usable) - 45, axes.top - 3, axes.x(usable), axes.top + 12)
 
 
 def _memory_axis(axes: _Axes, low: float, high: float) -> list[str]:

@@ -152,11 +152,11 @@ def explain(candidates: Sequence[Candidate], usable_bytes: int, threshold: float
         )
         return (
             f"{chosen.name} was taken because {why}; of those that fit it generalises best "
-            f"({chosen.generalizability:.3f}), and {memory}."
+            f"({_beside(chosen.generalizability, threshold)}), and {memory}."
         )
     after = candidates[len(general)] if len(general) < len(candidates) else None
     end = (
-        f"at the next cut, {after.name}, it falls to {after.generalizability:.3f}"
+        f"at the next cut, {after.name}, it falls to {_beside(after.generalizability, threshold)}"
         if after
         else "it never falls below that"
     )
@@ -167,3 +167,9 @@ def explain(candidates: Sequence[Candidate], usable_bytes: int, threshold: float
         f"{chosen.name} was taken{same}: up to it every cut keeps a generalizability of {threshold:g} or more "
         f"(here {chosen.generalizability:.3f}), {end}; {memory}.{left_out}"
     )
+
+
+def _beside(value: float, threshold: float) -> str:
+    """With three digits, or as many as tell it from a threshold that it is below."""
+    shown = (f"{value:.{digits}f}" for digits in range(3, 12))
+    return next((text for text in shown if value >= threshold or float(text) < threshold), repr(value))

@@ -21,9 +21,21 @@ def write_analysis(folder: Path, analysis: Analysis) -> None:
     Raises:
         UsageError: when a file is in the way of the folder.
     """
-    if folder.exists() and not folder.is_dir():
-        raise UsageError(f"--out {folder} is a file; expected a folder")
+    check_folder(folder)
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(analysis.document(), indent=1, allow_nan=False) + "\n"
     replace_durably(folder / ANALYSIS_FILE, text.encode())
     replace_durably(folder / REPORT_FILE, render_html(analysis).encode())
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse a file where the folder of the results is to be.
+
+    Args:
+        folder: need not exist.
+
+    Raises:
+        UsageError: when it is a file.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"--out {folder} is a file; expected a folder")

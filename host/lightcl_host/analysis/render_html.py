@@ -37,20 +37,23 @@ def _legend() -> str:
 def _depth(analysis: Analysis) -> str:
     correlation = analysis.stability_rank_correlation
     ranks = "" if correlation is None else f" Rank correlation of stability with depth: {correlation:.3f}."
-    note = (
-        f"Every cut that can be trained, from the image to the classes. Bars: standard deviation over "
-        f"{count(analysis.settings.repeats, 'repeat')}.{ranks}"
-    )
+    repeats = analysis.settings.repeats
+    bars = f"Bars: standard deviation over {repeats} repeats." if repeats > 1 else "One repeat: no deviation is known."
+    note = f"Every cut that can be trained, from the image to the classes. {bars}{ranks}"
     return _legend() + _both(lambda width: depth_chart(analysis, width)) + f'<p class="soft">{note}</p>'
 
 
 def _accuracy(analysis: Analysis) -> str:
     if not any(cut.head_accuracy is not None for cut in analysis.cuts):
         return ""
+    front = sum(cut.pareto for cut in analysis.cuts)
+    line = "The line is the Pareto front: nothing is better for less memory."
+    if front == 1:
+        line = "One head alone is on the Pareto front: no other is better or needs less memory."
     note = (
         "Each point is a head that was really trained, task after task, with the device's own code and the defaults of "
         f"a bundle ({analysis.settings.head_epochs} epochs); accuracy is on {analysis.held_images} images that were "
-        "never trained on, among all classes. The line is the Pareto front: nothing is better for less memory."
+        f"never trained on, among all classes. {line}"
     )
     kinds = ((3, "chosen"), (1, "on the Pareto front"), (6, "another is better for less"))
     items = "".join(f'<span class="item"><span class="key c{colour}"></span>{name}</span>' for colour, name in kinds)
@@ -73,7 +76,7 @@ _COLUMNS: list[tuple[str, Callable[[CutRecord], str]]] = [
     ("MFLOPs trunk / head", lambda cut: f"{cut.trunk_flops / 1e6:.0f} / {cut.head_flops / 1e6:.0f}"),
     ("feature", lambda cut: format_bytes(cut.feature_bytes)),
     ("predicted peak", lambda cut: format_bytes(cut.predicted_peak_bytes) + ("" if cut.fits else ", too much")),
-    ("time", lambda cut: f"{cut.relative_time:.1%}"),
+    ("time, full fine-tuning = 100%", lambda cut: f"{cut.relative_time:.1%}"),
     ("disk", lambda cut: format_bytes(cut.predicted_disk_bytes)),
     ("trained head", _trained),
 ]

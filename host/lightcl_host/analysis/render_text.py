@@ -5,7 +5,8 @@ from __future__ import annotations
 from lightcl_edge.console import format_bytes, table
 from lightcl_host.analysis.record import Analysis, CutRecord
 
-_HEADER = ["cut", "stability", "plasticity", "generalizability", "head weights", "feature", "peak", "time", "accuracy"]
+_HEADER = ["cut", "stability", "plasticity", "generalizability", "head weights", "feature", "peak"]
+_HEADER += ["time, full = 100%", "accuracy"]
 
 
 def render_text(analysis: Analysis) -> str:

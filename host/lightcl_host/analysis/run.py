@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 
 from lightcl_edge import __version__
-from lightcl_edge.console import Progress
+from lightcl_edge.console import Progress, count
 from lightcl_edge.errors import UsageError
 from lightcl_edge.machine import usable_cores
 from lightcl_edge.manifest import CostInfo, TrainingDefaults
 from lightcl_host.analysis.assemble import Measured, assemble, candidates_of
 from lightcl_host.analysis.bar import WorkBar
 from lightcl_host.analysis.choice import DEFAULT_THRESHOLD, choose, shortlist
+from lightcl_host.analysis.files import check_folder
 from lightcl_host.analysis.finished import FinishedParts
 from lightcl_host.analysis.generalizability import Training, look_batch, measure_repeat
 from lightcl_host.analysis.heads import train_head
@@ -26,7 +27,7 @@ from lightcl_host.analysis.network import Network, trainable_from
 from lightcl_host.analysis.plan_cut import CutPlan, plan_cut
 from lightcl_host.analysis.probe import PROBE_CELLS, RIDGE
 from lightcl_host.analysis.record import Analysis, Settings
-from lightcl_host.analysis.tasks import Sequence, load_sequence
+from lightcl_host.analysis.tasks import Sequence, load_sequence, open_tasks
 from lightcl_host.automatic_cut import choose_automatically
 from lightcl_host.cost.cut_figures import BYTES_OF_FLOAT
 from lightcl_host.graph import Cut, find_cuts
@@ -84,7 +85,7 @@ def analyze(options: AnalyzeOptions, progress: Progress, source: Source | None =
     Args:
         options: what and how.
         progress: shows how far it is.
-        source: the model if it is already open.
+        source: the model if it is already open, which asks for :func:`check_analysis` before.
 
     Returns:
         The record; its files are not written yet.
@@ -92,17 +93,32 @@ def analyze(options: AnalyzeOptions, progress: Progress, source: Source | None =
     Raises:
         LightclError: when the model, the data or an option can't be used.
     """
-    _check(options)
-    profile = load_profile(options.device)
     if source is None:
+        check_analysis(options)
         progress.note(f"exporting {options.source.model} to ONNX")
         source = open_source(options.source)
+    profile = load_profile(options.device)
     cuts = find_cuts(source.graph)
     choose_automatically(cuts)  # names what is in the way where no cut can be trained
     return _Run(options, profile, source, [cut for cut in cuts if cut.trainable], progress).analysis()
 
 
-def _check(options: AnalyzeOptions) -> None:
+def check_analysis(options: AnalyzeOptions) -> None:
+    """Refuse what can be refused before the network is opened and exported, which takes long.
+
+    Args:
+        options: of the analysis.
+
+    Raises:
+        LightclError: naming the first that can't be used.
+    """
+    _check_numbers(options)
+    load_profile(options.device)
+    check_folder(options.out)
+    open_tasks(options.data, options.tasks, options.images)
+
+
+def _check_numbers(options: AnalyzeOptions) -> None:
     allowed: dict[str, tuple[bool, object, str]] = {
         "steps": (options.steps >= 1, options.steps, "1 or more"),
         "repeats": (options.repeats >= 1, options.repeats, "1 or more"),
@@ -206,7 +222,7 @@ class _Run:
         images = max(len(task.train) + len(task.held) for task in self._sequence.tasks)
 
         def make() -> dict[str, Any]:
-            self._bar.doing(f"predicting {cut.name}")
+            self._bar.doing(f"predicting {cut.name}", f"predicting the memory of {count(len(self._cuts), 'cut')}")
             plan, cost = plan_cut(self._source, cut, self._engine, images, dtype)
             return {"plan": asdict(plan), "cost": asdict(cost)}
 
@@ -227,20 +243,21 @@ class _Run:
             self._bar.doing(label)
 
         def make() -> dict[str, Any]:
-            self._bar.doing(label)
+            self._bar.doing(label, f"{label}: {count(options.tasks, 'task')} of {count(options.steps, 'step')}")
             network = Network(self._source, self._cuts, len(self._sequence.classes), seed)
             training = Training(options.steps, _BATCH_SIZE, options.learning_rate)
             return measure_repeat(network, self._sequence, training, self._batch, seed, tell)
 
         return self._parts.get(name, make)
 
-    def _head(self, name: str, at: int, count: int) -> dict[str, Any]:
+    def _head(self, name: str, at: int, of: int) -> dict[str, Any]:
         cut = next(cut for cut in self._cuts if cut.name == name)
-        units = self._head_units * self._options.shortlist / count
+        units = self._head_units * self._options.shortlist / of
         if (found := self._parts.find(f"head {name}")) is not None:
             self._bar.did(units, taken_up=True)
             return found
-        self._bar.doing(f"head {at + 1}/{count}: {name}"[:24])
+        label = f"head {at + 1}/{of}: {name}"
+        self._bar.doing(label[:24], f"training {label}")
         folder = self._options.out / WORK_FOLDER / "head"
         make: Callable[[], dict[str, Any]] = lambda: train_head(  # noqa: E731 - shorter than a function of its own
             self._source, cut, self._sequence, folder, self._options.seed

@@ -59,6 +59,34 @@ class Sequence:
         return sum(len(task.train) for task in self.tasks)
 
 
+def open_tasks(spec: str, tasks: int, images: int) -> Dataset:
+    """Open the images and check that they can be divided so, before any is read.
+
+    Args:
+        spec: a data specification.
+        tasks: how many.
+        images: how many in all, at most.
+
+    Returns:
+        The images, read lazily.
+
+    Raises:
+        DataError: when there is no such data.
+        UsageError: when there are too few classes for the tasks or too few images asked for.
+    """
+    dataset = open_dataset(spec)
+    count = len(dataset.classes)
+    if not 2 <= tasks <= count // 2:
+        raise UsageError(
+            f"--tasks {tasks} with {count} classes; expected 2 to {count // 2}: two classes a task or more"
+            if count >= 4
+            else f"{spec} has {count} classes; expected 4 or more, for two tasks of two classes"
+        )
+    if images < SMALLEST_CLASS * count:
+        raise UsageError(f"--images {images} for {count} classes; expected {SMALLEST_CLASS * count} or more")
+    return dataset
+
+
 def load_sequence(spec: str, info: InputInfo, tasks: int, images: int, seed: int, progress: Progress) -> Sequence:
     """Choose images evenly over the classes and divide the classes into tasks, in their order.
 
@@ -77,20 +105,13 @@ def load_sequence(spec: str, info: InputInfo, tasks: int, images: int, seed: int
         DataError: when a class has too few readable images.
         UsageError: when there are too few classes for the tasks or too few images asked for.
     """
-    dataset = open_dataset(spec)
+    dataset = open_tasks(spec, tasks, images)
     count = len(dataset.classes)
-    if not 2 <= tasks <= count // 2:
-        raise UsageError(
-            f"--tasks {tasks} with {count} classes; expected 2 to {count // 2}: two classes a task or more"
-            if count >= 4
-            else f"{spec} has {count} classes; expected 4 or more, for two tasks of two classes"
-        )
-    if images < SMALLEST_CLASS * count:
-        raise UsageError(f"--images {images} for {count} classes; expected {SMALLEST_CLASS * count} or more")
     rng = np.random.default_rng([seed, 1])
     edges = [round(task * count / tasks) for task in range(tasks + 1)]
     chosen = [_choose(dataset, row, images // count, rng) for row in range(count)]
     loaded, skipped = {}, 0
+    progress.stage(f"reading up to {images} images of {spec}")
     for row in progress.track(range(count), "reading images"):
         loaded[row], missed = _load(dataset, chosen[row], info)
         skipped += missed

@@ -37,6 +37,7 @@ class ReportCommand(Command):
     def run(self, args: argparse.Namespace) -> Document:
         """See :class:`Command`."""
         from lightcl_profiler.accuracy import read_benchmark
+        from lightcl_profiler.board_names import board_names
         from lightcl_profiler.render_boards import render_boards
 
         if not args.reports:
@@ -46,13 +47,14 @@ class ReportCommand(Command):
         if len(models) > 1:
             raise DataError(f"the reports are of {models[0]} and {models[1]}; expected one network in all of them")
         accuracy = None if args.benchmark is None else read_benchmark(args.benchmark)
-        replace_durably(args.out, render_boards(reports, accuracy).encode())
+        names = board_names(reports, args.reports)
+        replace_durably(args.out, render_boards(reports, accuracy, names).encode())
         boards = [
             {
-                "board": report.machine.board or report.machine.cpu_model,
+                "board": name,
                 "peaks": {each.method: int(each.figures["peak_rss_bytes"].median) for each in report.summary},
             }
-            for report in reports
+            for name, report in zip(names, reports, strict=True)
         ]
         return {"out": str(args.out), "model": models[0], "boards": boards}
 
@@ -91,8 +93,13 @@ def _read(path: Path) -> Report:
     from lightcl_profiler.record import Report
 
     file = path / "report.json" if path.is_dir() else path
+    expected = "expected report.json of lightcl-edge profile, or the folder it is in"
+    if not file.exists():
+        raise DataError(f"no report at {file}; {expected}")
     try:
         document = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{file} can't be read ({error}); expected report.json of lightcl-edge profile") from error
+    except OSError as error:
+        raise DataError(f"{file} can't be read: {error.strerror}; {expected}") from error
+    except ValueError as error:
+        raise DataError(f"{file} is not JSON ({error}); {expected}") from error
     return Report.from_document(document)

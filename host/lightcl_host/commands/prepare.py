@@ -72,22 +72,24 @@ def _refuse_unused(args: argparse.Namespace) -> None:
 
 def _analysed(args: argparse.Namespace) -> Document:
     """Analyse, then export what was chosen; the model is opened once."""
-    from lightcl_edge.bundle import check_replaceable
     from lightcl_edge.errors import DoesNotFitError
     from lightcl_host.analysis.files import write_analysis
     from lightcl_host.analysis.record import REPORT_FILE
-    from lightcl_host.analysis.run import analyze
+    from lightcl_host.analysis.run import analyze, check_analysis
     from lightcl_host.commands.analyze import command
     from lightcl_host.commands.options import analyze_options, export_options
+    from lightcl_host.early_checks import check_export
     from lightcl_host.export import export_bundle
     from lightcl_host.sources import open_source
 
     folder = args.analysis or args.out.with_name(args.out.stem + "-analysis")
     options = export_options(args, data=args.data, analysis=folder)
-    check_replaceable(args.out)
+    asked = analyze_options(args, folder, command(args, folder))
+    check_export(options, analysed=False)
+    check_analysis(asked)
     args.progress.note(f"exporting {args.model} to ONNX")
     source = open_source(options.source)
-    analysis = analyze(analyze_options(args, folder, command(args, folder)), args.progress, source)
+    analysis = analyze(asked, args.progress, source)
     write_analysis(folder, analysis)
     if analysis.chosen is None:
         raise DoesNotFitError(f"{analysis.choice.reason} The figures are in {folder / REPORT_FILE}")

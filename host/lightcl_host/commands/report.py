@@ -28,12 +28,11 @@ def render_export(document: Document) -> str:
     ]
     if noise["int8_trunk"] is not None:
         share = "not asked of random weights" if agreement is None else f"{agreement:.1%}"
-        images = f"{document['calibration']['images']} images, {document['calibration']['origin']}"
         channels = document["trunk_quality"]["lowest_tenth_db"]
         name = "fp16" if document["trunk_dtype"] == "fp16" else "int8"
         lines.append(
             f"{name}        first class equal {share}, signal to noise {_decibels(noise['int8_trunk'])}, nine of ten "
-            f"channels above {channels:.1f} dB (other images than the {images})"
+            f"channels above {channels:.1f} dB ({_checked_with(document, name)})"
         )
     if document["pruning"] is not None:
         lines.append(_pruning(document["pruning"]))
@@ -43,6 +42,17 @@ def render_export(document: Document) -> str:
         lines.append(f"note        {document['note']}")
     rows = [[entry["path"], format_bytes(entry["bytes"])] for entry in document["files"]]
     return "\n".join(lines) + "\n\n" + table(rows, ["file", "size"])
+
+
+def _checked_with(document: Document, dtype: str) -> str:
+    """On which images a trunk of fewer bits was compared with the original."""
+    checked, calibration = document["trunk_checked_with"], document["calibration"]
+    images = f"checked with {checked['images']} images of {calibration['origin']}"
+    if dtype == "fp16":
+        return images
+    if checked["also_calibrated_with"]:
+        return f"{images}, the same that calibrated it"
+    return f"{images}; {calibration['images']} others calibrated it"
 
 
 def _pruning(record: Document) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -34,15 +35,20 @@ class BaselineMethod(Method):
         entry = BASELINES[name]
         return f"{entry.title} ({entry.paper})"
 
+    def check(self, name: str, bundle: Path) -> None:
+        """Torch, and what builds the network."""
+        from lightcl_profiler.whole_network import check_builder
+
+        if find_spec("torch") is None:
+            raise _needs_torch(name, "it is not installed")
+        check_builder(bundle)
+
     def imports(self, job: Job) -> None:
         """Torch, the baseline, and what builds the network: the model library where the bundle has no graph."""
         try:
             import torch
         except ImportError as error:
-            raise NoEngineError(
-                f"method {job.method} needs torch ({error}); pip install 'lightcl-edge[torch]', "
-                "or use --methods lightcl"
-            ) from error
+            raise _needs_torch(job.method, str(error)) from error
 
         from lightcl_profiler.baselines import load_baseline
         from lightcl_profiler.whole_network import import_builder
@@ -73,6 +79,12 @@ class BaselineMethod(Method):
         notes = [origin, f"on {device}", f"{info.height} x {info.width} pixels"]
         found = outcome(sum(len(task.labels) for task in images), loss, notes)
         return replace(found, calculated_bytes=calculated)
+
+
+def _needs_torch(name: str, reason: str) -> NoEngineError:
+    return NoEngineError(
+        f"method {name} needs torch ({reason}); pip install 'lightcl-edge[torch]', or use --methods lightcl"
+    )
 
 
 def _calculated(job: Job, baseline: Baseline, images: Images) -> int | None:

@@ -6,6 +6,7 @@ import importlib
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import ClassVar
 
 from lightcl_edge.errors import UsageError
@@ -100,6 +101,14 @@ class Method(ABC):
         """
         del name
         return self.title
+
+    def check(self, name: str, bundle: Path) -> None:  # noqa: B027 - most need nothing more than the product
+        """Refuse, before any method runs and without importing, what :meth:`imports` could not import here.
+
+        Args:
+            name: which the user asked for, where one class stands for several.
+            bundle: that will be learned with.
+        """
 
     @abstractmethod
     def imports(self, job: Job) -> None:

@@ -1,0 +1,46 @@
+"""What to call the profiles on one page: the board, and the folder where several are of one kind of board."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from lightcl_profiler.record import Report
+
+
+def board(report: Report) -> str:
+    """The machine of a profile, as its users call it."""
+    return report.machine.board or report.machine.cpu_model
+
+
+def board_names(reports: Sequence[Report], paths: Sequence[Path]) -> list[str]:
+    """A name for each profile, no two alike.
+
+    Args:
+        reports: the profiles.
+        paths: of each, its folder or file.
+
+    Returns:
+        The board; where another profile is of the same, followed by as much of the path as tells them apart.
+    """
+    boards = [board(report) for report in reports]
+    names = list(boards)
+    for each in {name for name in boards if boards.count(name) > 1}:
+        rows = [row for row, name in enumerate(boards) if name == each]
+        for row, place in zip(rows, _places([paths[row] for row in rows]), strict=True):
+            names[row] = f"{each}, {place}"
+    return names
+
+
+def _places(paths: Sequence[Path]) -> list[str]:
+    """The ends of paths, as short as tells them apart; numbered where one is given twice."""
+    whole = [_folder(path.resolve()) for path in paths]
+    for length in range(1, max(len(path.parts) for path in whole) + 1):
+        ends = ["/".join(path.parts[-length:]) for path in whole]
+        if len(set(ends)) == len(ends):
+            return ends
+    return [f"{path.name} ({number})" for number, path in enumerate(whole, 1)]
+
+
+def _folder(path: Path) -> Path:
+    return path.parent if path.name == "report.json" else path.with_suffix("") if path.is_file() else path

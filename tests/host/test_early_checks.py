@@ -1,0 +1,108 @@
+"""What can't work is refused before the network is opened; stages are named where no bar is drawn."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from analysis_toys import arguments, save_network, save_pictures
+from lightcl_edge.bundle import Bundle
+from lightcl_edge.console import Progress
+from lightcl_host.analysis.bar import WorkBar
+from lightcl_host.cli import main
+
+
+@pytest.fixture
+def never_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Opening a network takes long, and is a mistake here."""
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("the network was opened")
+
+    for module in ("export", "analysis.run", "sources"):
+        monkeypatch.setattr(f"lightcl_host.{module}.open_source", refuse)
+
+
+@pytest.mark.parametrize(
+    ("command", "wrong", "code", "message"),
+    [
+        ("export", ["--calibration", "nowhere"], 4, "no data at nowhere"),
+        ("export", ["--seed-buffer", "nowhere"], 4, "no data at nowhere"),
+        ("export", ["--keep-classes", "nowhere.txt"], 4, "no file at --keep-classes nowhere.txt"),
+        ("export", ["--device", "abacus"], 2, "no device 'abacus'"),
+        ("export", ["--analysis", "nowhere"], 4, "no analysis at nowhere"),
+        ("export", ["--cut", "x", "--analysis", "nowhere"], 2, "--cut x with --analysis"),
+        ("prepare", ["--data", "nowhere"], 4, "no data at nowhere"),
+        ("prepare", ["--data", "nowhere", "--device", "rpi3"], 4, "no data at nowhere"),
+        ("prepare", ["--data", "digits", "--device", "rpi3", "--tasks", "9"], 2, "expected 2 to 5"),
+        ("prepare", ["--data", "digits", "--device", "rpi3", "--steps", "0"], 2, "expected 1 or more"),
+        ("analyze", ["--data", "nowhere"], 4, "no data at nowhere"),
+        ("analyze", ["--data", "digits", "--device", "abacus"], 2, "no device 'abacus'"),
+        ("analyze", ["--data", "digits", "--tasks", "9"], 2, "expected 2 to 5"),
+        ("analyze", ["--data", "digits", "--images", "9"], 2, "expected 40 or more"),
+    ],
+)
+@pytest.mark.usefixtures("never_opened")
+def test_refused_before_the_export(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    command: str,
+    wrong: list[str],
+    code: int,
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main([command, "--model", "efficientnet_lite0", "--out", "out", *wrong]) == code
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.usefixtures("never_opened")
+def test_a_file_in_the_way_of_the_analysis(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "out").write_text("")
+    words = ["analyze", "--model", "efficientnet_lite0", "--data", "digits", "--out", str(tmp_path / "out")]
+    assert main(words) == 2
+    assert "is a file; expected a folder" in capsys.readouterr().err
+
+
+def test_stages_are_named_once_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
+    bar = WorkBar(Progress(), 3.0)
+    for label, stage in (("cut a", "cuts"), ("cut b", "cuts"), ("1/2", "repeat 1"), ("1/2", None), ("2/2", "repeat 2")):
+        bar.doing(label, stage)
+    assert capsys.readouterr().err.splitlines() == ["cuts", "repeat 1", "repeat 2"]
+    WorkBar(Progress(quiet=True), 3.0).doing("cut a", "cuts")
+    assert capsys.readouterr().err == ""
+
+
+def test_an_analysis_in_a_pipe_names_its_stages(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    network, pictures = save_network(tmp_path / "n.onnx"), save_pictures(tmp_path / "p.npz")
+    capsys.readouterr()
+    assert main(arguments(network, pictures, tmp_path / "out", repeats=1)) == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[:3] == [
+        f"exporting {network} to ONNX",
+        f"reading up to 144 images of {pictures}",
+        f"predicting the memory of {len(json.loads((tmp_path / 'out/analysis.json').read_text())['cuts'])} cuts",
+    ]
+    assert lines[3] == "fine-tuning 1/1: 3 tasks of 3 steps"
+    assert lines[4].startswith("training head 1/1: ")
+    assert len(lines) == 5
+
+
+def test_a_replaced_bundle_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    network, out = save_network(tmp_path / "n.onnx"), tmp_path / "b"
+    words = ["export", "--model", str(network), "--trunk-dtype", "fp32", "--cut", "stage1", "--out", str(out)]
+    assert main(words) == 0
+    assert main(words) == 0  # the same again is nothing to tell
+    assert "was replaced" not in capsys.readouterr().err
+    old = Bundle.open(out).identity
+    assert main([*words, "--max-classes", "9"]) == 0
+    said = capsys.readouterr().err
+    assert f"bundle {old[:12]} was replaced by {Bundle.open(out).identity[:12]}" in said
+    assert "states made with the old one keep their own copy" in said
+    (out / "manifest.json").write_text("{")
+    assert main(words) == 0
+    assert "a damaged bundle was replaced by" in capsys.readouterr().err
