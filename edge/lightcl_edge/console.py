@@ -24,6 +24,7 @@ from typing import Any, ClassVar, NoReturn, TypeVar
 
 from lightcl_edge import __version__
 from lightcl_edge.errors import ExitCode, InterruptedTaskError, LightclError, StorageError, UsageError
+from lightcl_edge.usage import Parser
 
 Document = dict[str, Any]
 #: What a terminal would act on, and bytes of file names that are no UTF-8.
@@ -114,13 +115,6 @@ class Progress:
         sys.stderr.flush()
 
 
-class _Parser(argparse.ArgumentParser):
-    """argparse whose usage errors are :class:`UsageError`, so that ``--json`` can carry them."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message}\nTry: {self.prog} --help")
-
-
 def _help_text(command: Command) -> str:
     """The docstring without its indentation (the module inspect, which does this too, takes 10 ms to import)."""
     first, _, rest = (command.__doc__ or command.name).strip().partition("\n")
@@ -160,9 +154,9 @@ def build_parser(
     Returns:
         The parser; what it parses has ``command``.
     """
-    parser = _Parser(prog=prog, description=description, allow_abbrev=False)
+    parser = Parser(prog=prog, description=description, allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"{prog} {__version__}")
-    subparsers = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
+    subparsers = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
     for command in commands:
         _sub_parser(subparsers, command, prog, declare=argv is None or command.name in argv)
     return parser

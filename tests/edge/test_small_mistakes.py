@@ -59,3 +59,31 @@ def test_verify_says_which_problems_there_are(edge, bundle):
     for more in ((), ("--quiet",)):
         out, err = edge("verify", bundle, *more, code=3)
         assert "1 problem (" in out and "head.safetensors is damaged" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("train --state s --daat more/", "--daat (did you mean --data?); the following arguments are required"),
+        ("train --state s --daat=more/", "--daat=more/ (did you mean --data?)"),
+        ("train --state s --data d --epoch 2", "unrecognized arguments: --epoch 2 (did you mean --epochs?)"),
+        ("train --state s --data d --strategy sldaa", "did you mean slda?"),
+        ("train --state s --data d --xyzzy", "unrecognized arguments: --xyzzy\n"),
+        ("train --state s", "the following arguments are required: --data"),
+    ],
+)
+def test_misspelt_options_are_named_with_what_was_meant(edge, words, says):
+    err = edge(*words.split(), code=2)[1]
+    assert says in err and err.endswith("Try: lightcl-edge train --help\n")
+
+
+def test_a_misspelt_command(edge):
+    assert "did you mean train?" in edge("trian", "--state", "s", code=2)[1]
+    assert "(did you mean --version?)" in edge("--versoin", code=2)[1]
+
+
+def test_the_host_names_what_was_meant(capsys):
+    from lightcl_host.cli import main
+
+    for words, says in ((["exprot"], "did you mean export?"), (["export", "--modle", "m"], "did you mean --model?")):
+        assert main(words) == 2 and says in capsys.readouterr().err
