@@ -32,6 +32,41 @@ def test_generations_are_whole_numbers(edge, tmp_path, number):
     assert "0 or more" in edge("rollback", *common, f"--to={number}", code=2)[1]
 
 
+def test_verify_names_every_problem(edge, bundle):
+    for name, change in (
+        ("trunk.onnx", lambda data: data[:-10]), ("head.onnx", lambda data: data[:-4] + b"abcd"),
+        ("golden.safetensors", lambda data: b""),
+    ):  # fmt: skip
+        (bundle / name).write_bytes(change((bundle / name).read_bytes()))
+    (bundle / "more.txt").write_text("x")
+    (bundle / "head.safetensors").rename(bundle.parent / "elsewhere")
+    (bundle / "head.safetensors").symlink_to(bundle.parent / "elsewhere")
+    out, err = edge("verify", bundle, "--json", code=3)
+    document = json.loads(out)
+    names = ("trunk.onnx", "head.onnx", "golden.safetensors", "more.txt", "head.safetensors")
+    for name in names:
+        assert any(name in problem for problem in document["problems"]) and name in err
+    assert len(document["problems"]) == len(document["kinds"]) == err.count("error: ") == len(names)
+    assert "LinkError" in document["kinds"] and not document["ok"]
+    assert "5 problems" in edge("verify", bundle, code=3)[0]
+
+
+@pytest.mark.parametrize("share", [0.5, 0.005, 0.0])
+def test_a_bundle_whose_copy_broke_off(edge, bundle, tmp_path, share):
+    from lightcl_edge.bundle import Bundle, write_bundle
+
+    opened = Bundle.open(bundle)
+    whole = tmp_path / "whole.lclb"
+    write_bundle(whole, opened.manifest, {e.path: (bundle / e.path).read_bytes() for e in opened.manifest.files})
+    data = whole.read_bytes()
+    part = data[: int(len(data) * share)]
+    (tmp_path / "part.lclb").write_bytes(part)
+    err = edge("verify", tmp_path / "part.lclb", code=3)[1]
+    (tmp_path / "text.lclb").write_text("hello")
+    assert "is not a bundle (its 5 bytes are no zip)" in edge("verify", tmp_path / "text.lclb", code=3)[1]
+    assert f"part.lclb has {len(part)} bytes" in err and "cut short while it was copied" in err and "sha256sum" in err
+
+
 def test_options_are_not_abbreviated(edge, tmp_path):
     assert "unrecognized arguments: --js" in edge("status", "--state", tmp_path, "--js", code=2)[1]
     out, _ = edge("status", "--stat", tmp_path, "--json", code=2)
