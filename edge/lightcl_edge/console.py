@@ -276,6 +276,26 @@ def parse_bytes(text: str) -> int:
     return count
 
 
+def parse_memory(text: str) -> int:
+    """An amount of memory, as :func:`parse_bytes` reads sizes; a small number needs a unit.
+
+    Args:
+        text: what was typed.
+
+    Returns:
+        The number of bytes.
+
+    Raises:
+        UsageError: when it is no size, or less than 1 MiB without a unit: somebody meant 20 MiB, not 20 bytes.
+    """
+    size = parse_bytes(text)
+    if size < 2**20 and text.strip()[-1:].isdecimal():
+        raise UsageError(
+            f"found {text.strip()!r} without a unit, which is {size} bytes; expected a size with one, such as 200MiB"
+        )
+    return size
+
+
 def table(rows: Sequence[Sequence[str]], header: Sequence[str]) -> str:
     """Plain text columns, numbers to the right."""
     lines = [list(header), *[list(row) for row in rows]]

@@ -7,6 +7,7 @@ import os
 
 import pytest
 
+from lightcl_edge.console import parse_memory
 from small_bundle import make_folder
 
 
@@ -122,3 +123,33 @@ def test_the_host_names_what_was_meant(capsys):
 
     for words, says in ((["exprot"], "did you mean export?"), (["export", "--modle", "m"], "did you mean --model?")):
         assert main(words) == 2 and says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["20", "200", "20.5", "1048575"])
+def test_a_budget_without_a_unit_is_asked_for_one(edge, tmp_path, text):
+    words = ("train", "--state", tmp_path / "s", "--data", "d", "--memory-budget", text)
+    err = edge(*words, code=2)[1]
+    assert f"--memory-budget: found '{text}' without a unit" in err and "such as 200MiB" in err
+
+
+def test_sizes_that_are_clear_stay_as_they_are():
+    assert [parse_memory(text) for text in ("1048576", "200MiB", "2g", "512k", "20B")] == [
+        2**20, 200 * 2**20, 2**31, 2**19, 20,
+    ]  # fmt: skip
+
+
+def test_a_damaged_generation_is_left_by_a_command_that_is_told(edge, bundle, tmp_path):
+    state, data = tmp_path / "my state", make_folder(tmp_path / "d", ["red", "green"], count=5)
+    common = ("--state", state)
+    for _ in range(2):
+        edge("train", "--bundle", bundle, *common, "--data", data, "--strategy", "slda", "--quiet")
+    err = edge("rollback", *common, "--to", "9", code=6)[1]
+    assert "found 0 (the bundle as exported), 1, 2" in err
+    command = f"lightcl-edge rollback --state '{state}'"
+    for name, change in (("head.safetensors", b"x"), ("meta.json", b"{")):
+        file = state / "generations" / "000002" / name
+        kept = file.read_bytes()
+        file.write_bytes(change)
+        err = edge("predict", *common, data / "red" / "0.png", code=6)[1]
+        assert err.strip().endswith(command), err
+        file.write_bytes(kept)
