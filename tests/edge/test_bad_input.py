@@ -75,7 +75,7 @@ def test_a_text_file_to_predict(taught, tmp_path):
     state, _, fails = taught
     bad = tmp_path / "bad.png"
     bad.write_text("not an image")
-    fails("predict", "--state", state, bad, code=4, says=["bad.png", "expected PNG or JPEG"])
+    fails("predict", "--state", state, bad, code=4, says=["bad.png", "expected PNG, JPEG, WebP, BMP"])
     fails("predict", "--state", state, tmp_path / "none.png", code=4, says="no image at")
 
 

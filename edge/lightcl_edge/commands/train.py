@@ -83,6 +83,7 @@ class TrainCommand(Command):
 
     def run(self, args: argparse.Namespace) -> Document:
         """Train and commit."""
+        from lightcl_edge.left_out import left_out
         from lightcl_edge.memory import PhaseMeter
         from lightcl_edge.train_options import TrainOptions
         from lightcl_edge.trainer import train
@@ -110,7 +111,10 @@ class TrainCommand(Command):
             cool_at_celsius=cooling_limit(args),
             provider=args.provider,
         )
-        return train(options, PhaseMeter(), args.progress)
+        others = left_out(args.data)
+        if note := others.note():
+            args.progress.note(note)
+        return {**train(options, PhaseMeter(), args.progress), "left_out": others.document()}
 
     def render(self, document: Document) -> str:
         """What was learned, and what it took."""
