@@ -33,7 +33,9 @@ class LeftOut:
         """One line for a person; None where nothing was left out."""
         parts = []
         if self.files:
-            parts.append(f"{count(self.files.total(), 'file')} that are no images ({by_kind(self.files)})")
+            many = self.files.total() > 1
+            words = "files that are no images" if many else "file that is no image"
+            parts.append(f"{self.files.total()} {words} ({by_kind(self.files)})")
         if self.folders:
             names = ", ".join(sorted(self.folders)[:3]) + (", ..." if len(self.folders) > 3 else "")
             parts.append(f"{count(self.folders.total(), 'sub-folder')} of {names} not looked into")
