@@ -29,6 +29,8 @@ from lightcl_edge.usage import Parser
 Document = dict[str, Any]
 #: What a terminal would act on, and bytes of file names that are no UTF-8.
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+#: True of every command, of one that has learned already (``watch``) and of one that only looks.
+_INTERRUPTED = "interrupted; nothing half-learned is kept, what was learned until now is: the same command goes on"
 T = TypeVar("T")
 
 
@@ -233,7 +235,7 @@ def run_program(
     except OSError as error:
         return _report_error(_as_lightcl_error(error), as_json)
     except KeyboardInterrupt:
-        return _report_error(InterruptedTaskError("interrupted before anything was changed"), as_json)
+        return _report_error(InterruptedTaskError(_INTERRUPTED), as_json)
 
 
 def format_bytes(count: float) -> str:

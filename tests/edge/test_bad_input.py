@@ -130,6 +130,8 @@ def test_another_bundle_than_the_states(taught, tmp_path):
 def test_no_state(edge, tmp_path):
     assert "no state at" in edge("status", "--state", tmp_path / "none", code=6)[1]
     assert "no state at" in edge("predict", "--state", tmp_path / "none", "x.png", code=6)[1]
+    train = ("train", "--state", tmp_path / "none", "--data", make_folder(tmp_path / "d", ["red"], count=1))
+    assert "no state at" in edge(*train, code=6)[1] and "--bundle" in edge(*train, code=6)[1]
 
 
 @pytest.mark.skipif(os.geteuid() == 0 and not Path("/usr/bin/setpriv").exists(), reason="root may write anywhere")

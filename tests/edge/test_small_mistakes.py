@@ -153,3 +153,14 @@ def test_a_damaged_generation_is_left_by_a_command_that_is_told(edge, bundle, tm
         err = edge("predict", *common, data / "red" / "0.png", code=6)[1]
         assert err.strip().endswith(command), err
         file.write_bytes(kept)
+
+
+def test_an_interrupt_claims_only_what_is_true(edge, monkeypatch, tmp_path):
+    from lightcl_edge.commands.status import StatusCommand
+
+    def interrupted(self, args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(StatusCommand, "run", interrupted)
+    err = edge("status", "--state", tmp_path, code=130)[1]
+    assert "nothing half-learned is kept" in err and "before anything was changed" not in err
