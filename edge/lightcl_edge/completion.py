@@ -10,6 +10,31 @@ import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
+#: Options whose values lie in the state that ``--state`` names; completed in bash.
+_FROM_STATE = {"--class": "classes", "--to": "generations", "--from-generation": "generations"}
+#: Reads names with shell tools, line by line: a class's name is never evaluated. JSON's escapes are passed over.
+_BASH_FROM_STATE = r"""NAME_from_state() {
+    local state="" i name
+    for (( i = 1; i < ${#COMP_WORDS[@]} - 1; i++ )); do
+        [[ ${COMP_WORDS[i]} == --state ]] || continue
+        state="${COMP_WORDS[i+1]}"
+        [[ $state == "=" ]] && state="${COMP_WORDS[i+2]}"
+    done
+    state="${state//[\'\"\\\\]/}" state="${state/#\~\//$HOME/}"
+    [[ -d $state/generations ]] || return
+    while read -r name; do
+        [[ $name == "$2"* ]] && COMPREPLY+=("$(printf '%q' "$name")")
+    done < <(
+        if [[ $1 == classes ]]; then
+            cat "$state"/generations/[0-9]*/meta.json 2>/dev/null |
+                sed -n '/^ "classes": \[$/,/^ \]/s/^  "\(.*\)",\{0,1\}$/\1/p' | grep -v '\\' | sort -u
+        else
+            echo 0
+            ls "$state/generations" 2>/dev/null | sed -n 's/^0*\([1-9][0-9]*\)$/\1/p'
+        fi
+    )
+}"""
+
 
 @dataclass(frozen=True)
 class Option:
@@ -90,7 +115,12 @@ def _bash(prog: str, commands: list[Entry]) -> str:
         files = any(option.files for option in each.options if not option.words)
         cases.append(f'        {each.name}) words="{" ".join(words)}"; files={int(files)} ;;')
         for option in each.options:
-            if option.words and option.takes_value:
+            source = _FROM_STATE.get(option.words[-1]) if option.words else None
+            if source is not None:
+                values.append(
+                    f'        "{each.name} {option.words[-1]}") {name}_from_state {source} "$current"; return ;;'
+                )
+            elif option.words and option.takes_value:
                 values.append(
                     f'        "{each.name} {option.words[-1]}") words="{" ".join(option.choices)}"; '
                     f"files={int(option.files)}; value=1 ;;"
@@ -98,6 +128,7 @@ def _bash(prog: str, commands: list[Entry]) -> str:
     return "\n".join(
         [
             f"# bash completion of {prog}; made by `{prog} completion bash`",
+            *([_BASH_FROM_STATE.replace("NAME", name)] if any("_from_state" in value for value in values) else []),
             f"{name}() {{",
             '    local current="${COMP_WORDS[COMP_CWORD]}" before="${COMP_WORDS[COMP_CWORD-1]}"',
             '    local command="" words="" word files=0 value=0',
