@@ -131,10 +131,10 @@ class FolderDataset(Dataset):
         self.classes = names
         self.paths: list[Path] = []
         labels: list[int] = []
-        found = {name: image_files(folder / name) for name in names}
-        if empty := [folder / name for name, files in found.items() if not files]:
+        files_of = {name: image_files(folder / name) for name in names}
+        if empty := [folder / name for name, files in files_of.items() if not files]:
             raise DataError(_no_images(empty))
-        for row, files in enumerate(found.values()):
+        for row, files in enumerate(files_of.values()):
             self.paths += files
             labels += [row] * len(files)
         self.labels = np.array(labels, np.int64)
