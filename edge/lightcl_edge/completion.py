@@ -114,17 +114,9 @@ def _bash(prog: str, commands: list[Entry]) -> str:
         words += [choice for option in each.options if not option.words for choice in option.choices]
         files = any(option.files for option in each.options if not option.words)
         cases.append(f'        {each.name}) words="{" ".join(words)}"; files={int(files)} ;;')
-        for option in each.options:
-            source = _FROM_STATE.get(option.words[-1]) if option.words else None
-            if source is not None:
-                values.append(
-                    f'        "{each.name} {option.words[-1]}") {name}_from_state {source} "$current"; return ;;'
-                )
-            elif option.words and option.takes_value:
-                values.append(
-                    f'        "{each.name} {option.words[-1]}") words="{" ".join(option.choices)}"; '
-                    f"files={int(option.files)}; value=1 ;;"
-                )
+        values += [
+            _bash_value(name, each.name, option) for option in each.options if option.words and option.takes_value
+        ]
     return "\n".join(
         [
             f"# bash completion of {prog}; made by `{prog} completion bash`",
@@ -156,6 +148,14 @@ def _bash(prog: str, commands: list[Entry]) -> str:
             f"complete -F {name} {prog}",
         ]
     )
+
+
+def _bash_value(name: str, command: str, option: Option) -> str:
+    """The case of an option after which a value is wanted."""
+    word = option.words[-1]
+    if source := _FROM_STATE.get(word):
+        return f'        "{command} {word}") {name}_from_state {source} "$current"; return ;;'
+    return f'        "{command} {word}") words="{" ".join(option.choices)}"; files={int(option.files)}; value=1 ;;'
 
 
 def _zsh_quoted(text: str) -> str:
