@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lightcl_edge.bundle import Bundle
 from lightcl_edge.durable import replace_durably
-from lightcl_edge.errors import BundleError, StateError
+from lightcl_edge.errors import StateError
 from lightcl_edge.signing import SIGNATURE
 from lightcl_edge.state import State
 from lightcl_edge.trust import Trust, check_trust, pin, read_trust
@@ -25,12 +25,12 @@ def bundle_for(state: State, path: Path | None, key: str | None = None) -> tuple
         trust from now on.
 
     Raises:
-        BundleError: when there is neither, or it is not signed as it must be.
-        StateError: when the two differ.
+        BundleError: when the bundle that was named is missing, or not signed as it must be.
+        StateError: when there is neither, or the two differ.
     """
     if path is None:
         if not state.exists():
-            raise BundleError(
+            raise StateError(
                 f"there is no state at {state.folder}; check the path, or name a --bundle to make a new one"
             )
         own = state.bundle()

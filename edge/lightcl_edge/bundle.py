@@ -9,6 +9,7 @@ import tempfile
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from lightcl_edge.durable import fsync_folder, write_durably
 from lightcl_edge.errors import BundleError
 from lightcl_edge.files import sha256_of
 from lightcl_edge.json_file import read_limited
-from lightcl_edge.listing import check_listing, check_name, unpack
+from lightcl_edge.listing import check_listing, check_name, listing_problems, unpack
 from lightcl_edge.manifest import MANIFEST, MAX_MANIFEST_BYTES, FileInfo, Manifest, parse_manifest
 from lightcl_edge.onnx_wire import refuse_external_data
 from lightcl_edge.refusals import HugeHeaderError, LinkError, NotFiniteError
@@ -33,6 +34,8 @@ GOLDEN = "golden.safetensors"
 BUFFER = "buffer.safetensors"
 WHOLE_NETWORK = "model.onnx"
 REQUIRED = (TRUNK, HEAD, HEAD_PARAMETERS, GOLDEN)
+#: A folder may hold any number of files that do not belong to it.
+MAX_PROBLEMS = 100
 
 
 class Bundle:
@@ -72,17 +75,42 @@ class Bundle:
         Raises:
             BundleError: when it is missing, of another format, incomplete, or holds what it must not.
         """
-        where = Path(path)
+        bundle = cls._unchecked(Path(path))
+        folder = bundle.folder
+        lacking = [] if bundle._unpacked else [name for name in may_lack if not (folder / name).exists()]
+        check_listing(folder, bundle.manifest, REQUIRED, lacking)
+        return bundle
+
+    @classmethod
+    def inspect(cls, path: Path | str) -> tuple[Bundle, list[tuple[str, BundleError]]]:
+        """As :meth:`open`, for a bundle whose files may not be as listed.
+
+        Args:
+            path: where it is.
+
+        Returns:
+            The bundle, and what is wrong with its files: name and fault, at most ``MAX_PROBLEMS``.
+
+        Raises:
+            BundleError: when it is missing, of another format, or its manifest can't be true.
+        """
+        bundle = cls._unchecked(Path(path))
+        problems = listing_problems(bundle.folder, bundle.manifest, REQUIRED)
+        return bundle, list(islice(problems, MAX_PROBLEMS))
+
+    @classmethod
+    def _unchecked(cls, where: Path) -> Bundle:
+        """A bundle whose manifest makes sense, whatever its files are."""
         if where.is_dir():
-            return cls._open_folder(where, may_lack=may_lack)
+            return cls._with_manifest(where)
         if where.is_file():
             unpacked = tempfile.TemporaryDirectory(prefix="lightcl-bundle-")
             unpack(where, Path(unpacked.name))
-            return cls._open_folder(Path(unpacked.name), unpacked)
+            return cls._with_manifest(Path(unpacked.name), unpacked)
         raise BundleError(f"no bundle at {where}; expected a bundle folder or .lclb file made by lightcl-host export")
 
     @classmethod
-    def _open_folder(cls, folder: Path, unpacked: object = None, may_lack: Sequence[str] = ()) -> Bundle:
+    def _with_manifest(cls, folder: Path, unpacked: object = None) -> Bundle:
         manifest_path = folder / MANIFEST
         for special in (manifest_path, folder / SIGNATURE):
             if special.is_symlink():
@@ -92,9 +120,7 @@ class Bundle:
         if manifest_path.stat().st_size > MAX_MANIFEST_BYTES:
             raise HugeHeaderError(f"{MANIFEST} is larger than {MAX_MANIFEST_BYTES} bytes; export the bundle again")
         data = manifest_path.read_bytes()
-        manifest = parse_manifest(data)
-        check_listing(folder, manifest, REQUIRED, [name for name in may_lack if not (folder / name).exists()])
-        return cls(folder, manifest, hashlib.sha256(data).hexdigest(), unpacked)
+        return cls(folder, parse_manifest(data), hashlib.sha256(data).hexdigest(), unpacked)
 
     def all_files(self) -> list[str]:
         """Every file of the bundle, each checked against the manifest, the manifest among them.

@@ -10,6 +10,31 @@ import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
+#: Options whose values lie in the state that ``--state`` names; completed in bash.
+_FROM_STATE = {"--class": "classes", "--to": "generations", "--from-generation": "generations"}
+#: Reads names with shell tools, line by line: a class's name is never evaluated. JSON's escapes are passed over.
+_BASH_FROM_STATE = r"""NAME_from_state() {
+    local state="" i name
+    for (( i = 1; i < ${#COMP_WORDS[@]} - 1; i++ )); do
+        [[ ${COMP_WORDS[i]} == --state ]] || continue
+        state="${COMP_WORDS[i+1]}"
+        [[ $state == "=" ]] && state="${COMP_WORDS[i+2]}"
+    done
+    state="${state//[\'\"\\\\]/}" state="${state/#\~\//$HOME/}"
+    [[ -d $state/generations ]] || return
+    while read -r name; do
+        [[ $name == "$2"* ]] && COMPREPLY+=("$(printf '%q' "$name")")
+    done < <(
+        if [[ $1 == classes ]]; then
+            cat "$state"/generations/[0-9]*/meta.json 2>/dev/null |
+                sed -n '/^ "classes": \[$/,/^ \]/s/^  "\(.*\)",\{0,1\}$/\1/p' | grep -v '\\' | sort -u
+        else
+            echo 0
+            ls "$state/generations" 2>/dev/null | sed -n 's/^0*\([1-9][0-9]*\)$/\1/p'
+        fi
+    )
+}"""
+
 
 @dataclass(frozen=True)
 class Option:
@@ -89,15 +114,13 @@ def _bash(prog: str, commands: list[Entry]) -> str:
         words += [choice for option in each.options if not option.words for choice in option.choices]
         files = any(option.files for option in each.options if not option.words)
         cases.append(f'        {each.name}) words="{" ".join(words)}"; files={int(files)} ;;')
-        for option in each.options:
-            if option.words and option.takes_value:
-                values.append(
-                    f'        "{each.name} {option.words[-1]}") words="{" ".join(option.choices)}"; '
-                    f"files={int(option.files)}; value=1 ;;"
-                )
+        values += [
+            _bash_value(name, each.name, option) for option in each.options if option.words and option.takes_value
+        ]
     return "\n".join(
         [
             f"# bash completion of {prog}; made by `{prog} completion bash`",
+            *([_BASH_FROM_STATE.replace("NAME", name)] if any("_from_state" in value for value in values) else []),
             f"{name}() {{",
             '    local current="${COMP_WORDS[COMP_CWORD]}" before="${COMP_WORDS[COMP_CWORD-1]}"',
             '    local command="" words="" word files=0 value=0',
@@ -125,6 +148,14 @@ def _bash(prog: str, commands: list[Entry]) -> str:
             f"complete -F {name} {prog}",
         ]
     )
+
+
+def _bash_value(name: str, command: str, option: Option) -> str:
+    """The case of an option after which a value is wanted."""
+    word = option.words[-1]
+    if source := _FROM_STATE.get(word):
+        return f'        "{command} {word}") {name}_from_state {source} "$current"; return ;;'
+    return f'        "{command} {word}") words="{" ".join(option.choices)}"; files={int(option.files)}; value=1 ;;'
 
 
 def _zsh_quoted(text: str) -> str:

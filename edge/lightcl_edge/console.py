@@ -24,10 +24,13 @@ from typing import Any, ClassVar, NoReturn, TypeVar
 
 from lightcl_edge import __version__
 from lightcl_edge.errors import ExitCode, InterruptedTaskError, LightclError, StorageError, UsageError
+from lightcl_edge.usage import Parser
 
 Document = dict[str, Any]
 #: What a terminal would act on, and bytes of file names that are no UTF-8.
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+#: True of every command, of one that has learned already (``watch``) and of one that only looks.
+_INTERRUPTED = "interrupted; nothing half-learned is kept, what was learned until now is: the same command goes on"
 T = TypeVar("T")
 
 
@@ -119,13 +122,6 @@ class Progress:
         sys.stderr.flush()
 
 
-class _Parser(argparse.ArgumentParser):
-    """argparse whose usage errors are :class:`UsageError`, so that ``--json`` can carry them."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message}\nTry: {self.prog} --help")
-
-
 def _help_text(command: Command) -> str:
     """The docstring without its indentation (the module inspect, which does this too, takes 10 ms to import)."""
     first, _, rest = (command.__doc__ or command.name).strip().partition("\n")
@@ -165,9 +161,9 @@ def build_parser(
     Returns:
         The parser; what it parses has ``command``.
     """
-    parser = _Parser(prog=prog, description=description, allow_abbrev=False)
+    parser = Parser(prog=prog, description=description, allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"{prog} {__version__}")
-    subparsers = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
+    subparsers = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
     for command in commands:
         _sub_parser(subparsers, command, prog, declare=argv is None or command.name in argv)
     return parser
@@ -244,7 +240,7 @@ def run_program(
     except OSError as error:
         return _report_error(_as_lightcl_error(error), as_json)
     except KeyboardInterrupt:
-        return _report_error(InterruptedTaskError("interrupted before anything was changed"), as_json)
+        return _report_error(InterruptedTaskError(_INTERRUPTED), as_json)
 
 
 def format_bytes(count: float) -> str:
@@ -285,6 +281,26 @@ def parse_bytes(text: str) -> int:
     if count <= 0:
         raise UsageError(f"found {text!r} where a size was expected, such as 256MiB or 1048576")
     return count
+
+
+def parse_memory(text: str) -> int:
+    """An amount of memory, as :func:`parse_bytes` reads sizes; a small number needs a unit.
+
+    Args:
+        text: what was typed.
+
+    Returns:
+        The number of bytes.
+
+    Raises:
+        UsageError: when it is no size, or less than 1 MiB without a unit: somebody meant 20 MiB, not 20 bytes.
+    """
+    size = parse_bytes(text)
+    if size < 2**20 and text.strip()[-1:].isdecimal():
+        raise UsageError(
+            f"found {text.strip()!r} without a unit, which is {size} bytes; expected a size with one, such as 200MiB"
+        )
+    return size
 
 
 def table(rows: Sequence[Sequence[str]], header: Sequence[str]) -> str:

@@ -27,12 +27,13 @@ _INTERPOLATION = {
 }
 
 
-def load_image(path: Path, info: InputInfo) -> ByteImage:
+def load_image(path: Path, info: InputInfo, limit_bytes: int | None = None) -> ByteImage:
     """One image file at the trunk's input size, shape ``(info.height, info.width, 3)``.
 
     Args:
         path: the file.
         info: the input size and how to get there.
+        limit_bytes: the most this process may take meanwhile; None for what the machine has.
 
     Returns:
         Its pixels at that size.
@@ -42,7 +43,7 @@ def load_image(path: Path, info: InputInfo) -> ByteImage:
     """
     if path.exists() and not (path.is_file() or path.is_dir()):
         raise DataError(f"{path} is a pipe, socket or device; expected an image file")
-    return decode(open_image(path), str(path), info)
+    return decode(open_image(path), str(path), info, limit_bytes)
 
 
 def decode(image: Image.Image, name: str, info: InputInfo | None, limit_bytes: int | None = None) -> ByteImage:

@@ -7,6 +7,7 @@ generation is read, once a file, so that no command meets such tensors later.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,21 @@ Tensors = Mapping[str, NDArray[np.generic]]
 #: As :mod:`lightcl_edge.strategies` names them, which a process that only predicts does not import.
 STATISTICS, MASK, LOGITS = ("counts", "means", "scatter", "scattered"), "mask/", "logits"
 _MOST_SAMPLES, _LARGEST = 2**53, 1e30
+
+
+def way_back(folder: Path) -> str:
+    """What to do about a damaged generation, for the end of a message.
+
+    Args:
+        folder: of the generation, ``STATE/generations/NNNNNN``.
+
+    Returns:
+        The advice with its command.
+    """
+    import shlex
+
+    state = shlex.quote(str(folder.parent.parent))
+    return f"roll back to another generation: lightcl-edge rollback --state {state}"
 
 
 def check_head(file: TensorFile, head: HeadInfo, classes: int) -> None:
@@ -161,12 +177,12 @@ def _check(tensor: NDArray[np.generic], name: str, kind: type[np.generic], shape
 
 
 def refuse_what_does_not_fit(
-    folder: str, bundle: Bundle, classes: int, head: TensorFile, tensors: Mapping[str, Tensors]
+    folder: Path, bundle: Bundle, classes: int, head: TensorFile, tensors: Mapping[str, Tensors]
 ) -> None:
     """Check all files of a generation.
 
     Args:
-        folder: of the generation, for the message.
+        folder: of the generation.
         bundle: it belongs to.
         classes: how many it knows.
         head: its parameters.
@@ -186,6 +202,4 @@ def refuse_what_does_not_fit(
         try:
             check()
         except (ValueError, StateError) as error:
-            raise StateError(
-                f"{folder}/{name} does not fit: {error}; roll back to another generation (lightcl-edge rollback)"
-            ) from error
+            raise StateError(f"{folder}/{name} does not fit: {error}; {way_back(folder)}") from error

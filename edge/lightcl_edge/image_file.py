@@ -22,6 +22,12 @@ PIXELS_ON_TRUST, MAX_PIXELS_PER_BYTE = 4_000_000, 200
 SMALL_DECODING_BYTES = 4 * 2**20
 #: The decoders that may look at a file. Pillow knows others, one of which starts another program.
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
+#: How such files are named, and what to call them to a person.
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm", ".gif", ".tif", ".tiff"})
+FORMAT_NAMES = "PNG, JPEG, WebP, BMP, TIFF, GIF or PPM"
+#: Photographs of telephones that no decoder here reads.
+OTHER_PHOTOS = frozenset({".heic", ".heif", ".avif"})
+CONVERT = "; convert HEIC and AVIF photos to JPEG, for example with heif-convert PHOTO.heic PHOTO.jpg"
 #: What Pillow's decoders, and numpy for .npz files, raise on files that are not what they say.
 UNREADABLE: tuple[type[Exception], ...] = (
     OSError,
@@ -65,7 +71,8 @@ def open_image(path: Path) -> Image.Image:
     except Image.DecompressionBombError as error:
         raise ImageBombError(f"{path} has too many pixels ({error}), expected at most {MAX_PIXELS} in all") from error
     except UNREADABLE as error:
-        raise DataError(f"{path} can't be read as an image; expected PNG or JPEG") from error
+        advice = CONVERT if _is_other_photo(path) else ""
+        raise DataError(f"{path} can't be read as an image; expected {FORMAT_NAMES}{advice}") from error
     pixels, size = image.width * image.height, path.stat().st_size
     if pixels > MAX_PIXELS or (pixels > PIXELS_ON_TRUST and pixels > MAX_PIXELS_PER_BYTE * size):
         image.close()
@@ -74,6 +81,15 @@ def open_image(path: Path) -> Image.Image:
             f"and above {PIXELS_ON_TRUST} at most {MAX_PIXELS_PER_BYTE} a byte"
         )
     return image
+
+
+def _is_other_photo(path: Path) -> bool:
+    """Whether a file is HEIC or AVIF, by its name or, whatever that is, by its content."""
+    try:
+        with path.open("rb") as file:
+            return path.suffix.lower() in OTHER_PHOTOS or file.read(8)[4:] == b"ftyp"
+    except OSError:
+        return False
 
 
 def decoding_bytes(image: Image.Image) -> int:

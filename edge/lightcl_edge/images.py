@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -15,10 +16,8 @@ from PIL import Image
 from lightcl_edge.decoding import ByteImage, decode
 from lightcl_edge.errors import DataError
 from lightcl_edge.files import content_digest
-from lightcl_edge.image_file import open_image
+from lightcl_edge.image_file import FORMAT_NAMES, IMAGE_SUFFIXES, open_image
 from lightcl_edge.manifest import InputInfo
-
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm", ".gif", ".tif", ".tiff"})
 
 
 class Dataset(ABC):
@@ -133,19 +132,16 @@ class FolderDataset(Dataset):
             raise DataError(f"no data at {folder}; expected a folder with one sub-folder a class, or an .npz file")
         names = sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
         if not names:
-            loose = len(_image_files(folder))
+            loose = len(image_files(folder))
             found = f"{loose} images and no sub-folders" if loose else "no sub-folders"
             raise DataError(f"{folder} has {found}; expected a sub-folder for each class, named after it")
         self.classes = names
         self.paths: list[Path] = []
         labels: list[int] = []
-        for row, name in enumerate(names):
-            files = _image_files(folder / name)
-            if not files:
-                raise DataError(
-                    f"class folder {folder / name} holds no images (PNG, JPEG, WebP, BMP, TIFF, GIF or PPM files); "
-                    "add some or remove the folder"
-                )
+        files_of = {name: image_files(folder / name) for name in names}
+        if empty := [folder / name for name, files in files_of.items() if not files]:
+            raise DataError(_no_images(empty))
+        for row, files in enumerate(files_of.values()):
             self.paths += files
             labels += [row] * len(files)
         self.labels = np.array(labels, np.int64)
@@ -216,5 +212,20 @@ class ArrayDataset(Dataset):
         return pixels
 
 
-def _image_files(folder: Path) -> list[Path]:
+def image_files(folder: Path) -> list[Path]:
+    """Files of a folder that are named as images, in order."""
     return sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
+
+
+def _no_images(folders: Sequence[Path]) -> str:
+    """Class folders without an image, up to three of them, and what is in them instead."""
+    from lightcl_edge.left_out import by_kind, other_files
+
+    others = sum((other_files(folder) for folder in folders), Counter[str]())
+    inside = f"; found files of other kinds: {by_kind(others)}" if others else ""
+    more = f" and {len(folders) - 3} more" if len(folders) > 3 else ""
+    one = len(folders) == 1
+    return (
+        f"class folder{'' if one else 's'} {', '.join(map(str, folders[:3]))}{more} hold{'s' if one else ''} no images "
+        f"({FORMAT_NAMES} files){inside}; add some or remove the folder{'' if one else 's'}, or name another --data"
+    )

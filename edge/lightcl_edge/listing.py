@@ -9,13 +9,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from lightcl_edge.errors import BundleError
-from lightcl_edge.manifest import MANIFEST, MAX_FILES, MAX_NAME_LENGTH, Manifest
+from lightcl_edge.manifest import MANIFEST, MAX_FILES, MAX_NAME_LENGTH, FileInfo, Manifest
 from lightcl_edge.refusals import DuplicateNameError, HugeHeaderError, LinkError, UnsafePathError, ZipBombError
 from lightcl_edge.signing import SIGNATURE
 
 MAX_FILE_BYTES = 2 * 2**30
 #: The list of entries at a zip's end, for the allowed number of files with the longest names.
 MAX_DIRECTORY_BYTES = 2**20
+_START_MAGIC = b"PK\x03\x04"
 _END_MAGIC, _END_BYTES = b"PK\x05\x06", 22
 #: A file where another entry needs a folder, an offset before the file's start.
 _NAMES_THAT_CLASH = (errno.EINVAL, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG)
@@ -53,6 +54,27 @@ def check_listing(folder: Path, manifest: Manifest, required: Sequence[str], mis
     Raises:
         BundleError: naming the first file that is not as listed.
     """
+    for _, problem in listing_problems(folder, manifest, required, missing_ones):
+        raise problem
+
+
+def listing_problems(
+    folder: Path, manifest: Manifest, required: Sequence[str], missing_ones: Sequence[str] = ()
+) -> Iterator[tuple[str, BundleError]]:
+    """As :func:`check_listing`, every file that is not as listed, one by one.
+
+    Args:
+        folder: of the bundle.
+        manifest: that was in it.
+        required: names that must be there.
+        missing_ones: names of the list that are known not to be there.
+
+    Yields:
+        Name of a file, and what is wrong with it.
+
+    Raises:
+        BundleError: when the list itself can't be true, so that nothing it names may be looked at.
+    """
     paths = [entry.path for entry in manifest.files]
     if len(set(paths)) < len(paths):
         raise DuplicateNameError("manifest.json lists a file twice, expected each once")
@@ -61,24 +83,34 @@ def check_listing(folder: Path, manifest: Manifest, required: Sequence[str], mis
         raise BundleError(f"manifest.json does not list {missing}; the bundle is not complete")
     for entry in manifest.files:
         check_name(entry.path)
-        path = folder / entry.path
-        if entry.path in missing_ones and not path.is_symlink():
-            continue
-        if path.is_symlink() or path.parent.is_symlink():
-            raise LinkError(f"{entry.path} is a link, expected a file of {entry.bytes} bytes")
-        if not path.is_file():
-            raise BundleError(f"{entry.path} is missing; expected a file of {entry.bytes} bytes")
-        size = path.stat().st_size
-        if size != entry.bytes:
-            raise BundleError(
-                f"{entry.path} has {size} bytes, expected {entry.bytes}; it was cut or changed, copy the bundle again"
-            )
+        if (problem := _file_problem(folder, entry, may_lack=entry.path in missing_ones)) is not None:
+            yield entry.path, problem
     listed = {*paths, *UNLISTED}
     for found in _files_in(folder):
         if found not in listed:
-            raise BundleError(
-                f"the bundle holds {ascii(found)[:80]}, which its manifest does not list; remove it or export again"
+            yield (
+                found,
+                BundleError(
+                    f"the bundle holds {ascii(found)[:80]}, which its manifest does not list; remove it or export again"
+                ),
             )
+
+
+def _file_problem(folder: Path, entry: FileInfo, *, may_lack: bool) -> BundleError | None:
+    """What is wrong with a listed file before it is read; None for nothing."""
+    path = folder / entry.path
+    if may_lack and not path.is_symlink():
+        return None
+    if path.is_symlink() or path.parent.is_symlink():
+        return LinkError(f"{entry.path} is a link, expected a file of {entry.bytes} bytes")
+    if not path.is_file():
+        return BundleError(f"{entry.path} is missing; expected a file of {entry.bytes} bytes; copy the bundle again")
+    size = path.stat().st_size
+    if size != entry.bytes:
+        return BundleError(
+            f"{entry.path} has {size} bytes, expected {entry.bytes}; it was cut or changed, copy the bundle again"
+        )
+    return None
 
 
 def _files_in(folder: Path) -> Iterator[str]:
@@ -122,10 +154,17 @@ def _check_directory(archive: Path) -> None:
     """The list of entries is small: zipfile reads all of it into memory before it can be asked anything."""
     size = archive.stat().st_size
     with archive.open("rb") as file:
+        start = file.read(len(_START_MAGIC))
         file.seek(max(0, size - _END_BYTES))
         end = file.read(_END_BYTES)
     if len(end) < _END_BYTES or not end.startswith(_END_MAGIC):
-        raise zipfile.BadZipFile("no zip, or with a comment at its end")
+        if not _START_MAGIC.startswith(start):
+            raise zipfile.BadZipFile(f"its {size} bytes are no zip")
+        raise BundleError(
+            f"{archive} has {size} bytes and no list of entries at its end, expected a .lclb made by lightcl-host "
+            "export; it was probably cut short while it was copied: copy it again, and compare what sha256sum says "
+            "on both sides"
+        )
     entries, directory_bytes = int.from_bytes(end[10:12], "little"), int.from_bytes(end[12:16], "little")
     if entries > MAX_FILES + len(UNLISTED) or directory_bytes > MAX_DIRECTORY_BYTES:
         raise HugeHeaderError(

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lightcl_edge.allowance import refuse_prediction
 from lightcl_edge.console import Document, Progress
 from lightcl_edge.decoding import ByteImage
 from lightcl_edge.engines.contract import Parameters
@@ -18,6 +17,7 @@ from lightcl_edge.extraction import extraction_batch
 from lightcl_edge.features import FeatureCodec
 from lightcl_edge.head_session import HeadSession
 from lightcl_edge.images import Dataset
+from lightcl_edge.prediction_room import refuse_prediction
 from lightcl_edge.state import State
 from lightcl_edge.trunk import Trunk
 
@@ -71,6 +71,7 @@ class Predictor:
         state: the state directory.
         threads: processors to use; None for all.
         provider: of the trunk; None for what the bundle wants (``lightcl_edge.providers``).
+        budget_bytes: refuse to start if more memory is needed; None for what the machine has.
 
     Raises:
         StateError: when there is no state, it is damaged, or it has learned no class yet.
@@ -78,7 +79,9 @@ class Predictor:
         DoesNotFitError: when there is too little memory.
     """
 
-    def __init__(self, state: Path, threads: int | None = None, provider: str | None = None) -> None:
+    def __init__(
+        self, state: Path, threads: int | None = None, provider: str | None = None, budget_bytes: int | None = None
+    ) -> None:
         holder = State(state)
         bundle = holder.bundle()
         generation = holder.read()
@@ -86,7 +89,8 @@ class Predictor:
         self.classes = generation.meta.classes
         if not self.classes:
             raise StateError(f"the state at {state} knows no classes yet; teach it some with lightcl-edge train")
-        self.plan_bytes, self.allowed_bytes = refuse_prediction(bundle.manifest)
+        self.plan_bytes, self.allowed_bytes = refuse_prediction(bundle.manifest, budget_bytes)
+        self.decoding_limit_bytes = None if budget_bytes is None else self.allowed_bytes
         self.input = bundle.manifest.input
         self.batch = extraction_batch(bundle.manifest)
         self.codec = FeatureCodec(bundle.manifest.feature)
@@ -148,7 +152,7 @@ class Predictor:
         if unknown:
             raise DataError(
                 f"the data has classes {unknown} that were never learned, known are {self.classes}; "
-                "train them first or leave them out"
+                "train them first or leave them out (lightcl-edge evaluate --skip-unknown)"
             )
         rows = [self.classes.index(name) for name in dataset.classes]
         confusion = np.zeros((len(self.classes), len(self.classes)), np.int64)

@@ -383,7 +383,8 @@ class State:
             StateError: when it is not there or damaged.
         """
         if number != 0 and number not in self.numbers():
-            raise StateError(f"no generation {number} in {self.folder}; found {self.numbers()}")
+            found = ", ".join(["0 (the bundle as exported)", *map(str, self.numbers())])
+            raise StateError(f"no generation {number} in {self.folder}; found {found}")
         self.read(number)
         write_pointer(self.folder, Pointer(number, self.newest()))
         self.note("rolled back", generation=number)

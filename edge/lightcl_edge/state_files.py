@@ -15,7 +15,7 @@ from lightcl_edge.durable import fsync_folder, remove_tree, write_durably
 from lightcl_edge.errors import StateError
 from lightcl_edge.files import sha256_of
 from lightcl_edge.generation import STATE_FORMAT, Generation, Meta, Tensors, meta_from
-from lightcl_edge.generation_checks import refuse_what_does_not_fit
+from lightcl_edge.generation_checks import refuse_what_does_not_fit, way_back
 from lightcl_edge.json_file import read_json
 from lightcl_edge.tensor_file import TensorFile
 from lightcl_edge.tensors import read_tensors, write_tensors
@@ -74,7 +74,7 @@ def read_meta(folder: Path, number: int) -> Meta:
         if meta.generation != number:
             raise ValueError(f"says that it is generation {meta.generation}")
     except (OSError, ValueError) as error:
-        raise StateError(f"{path} is damaged ({error}); roll back to another generation") from error
+        raise StateError(f"{path} is damaged ({error}); {way_back(folder)}") from error
     return meta
 
 
@@ -101,11 +101,11 @@ def read_generation(folder: Path, number: int, bundle: Bundle) -> Generation:
         try:
             found = sha256_of(folder / name)
         except OSError as error:
-            raise StateError(f"{folder / name} can't be read ({error}); roll back to another generation") from error
+            raise StateError(f"{folder / name} can't be read ({error}); {way_back(folder)}") from error
         if found != meta.files.get(name):
-            raise StateError(f"{folder / name} is damaged (its hash differs); roll back to another generation")
+            raise StateError(f"{folder / name} is damaged (its hash differs); {way_back(folder)}")
         if name != HEAD:
             tensors[name] = read_tensors(folder / name, StateError)
     head = TensorFile(folder / HEAD, StateError)
-    refuse_what_does_not_fit(str(folder), bundle, len(meta.classes), head, tensors)
+    refuse_what_does_not_fit(folder, bundle, len(meta.classes), head, tensors)
     return Generation(meta, head, tensors[STRATEGY], tensors[HOLDOUT], tensors[BUFFER])

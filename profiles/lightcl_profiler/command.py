@@ -7,7 +7,7 @@ import json
 import math
 from pathlib import Path
 
-from lightcl_edge.console import Command, Document, Progress, parse_bytes
+from lightcl_edge.console import Command, Document, Progress, parse_memory
 from lightcl_edge.errors import ExitCode, UsageError
 
 DEFAULT_METHODS = "lightcl,sgd"
@@ -91,7 +91,7 @@ class ProfileCommand(Command):
             buffer_samples=args.buffer_size,
             learning_rate=args.learning_rate,
             device=args.device,
-            limit_bytes=parse_bytes(args.limit) if args.limit else None,
+            limit_bytes=parse_memory(args.limit) if args.limit else None,
         )
         progress: Progress = args.progress
         created = datetime.now(timezone.utc).isoformat(timespec="seconds")

@@ -16,7 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from lightcl_edge.allowance import RESERVE_BYTES
-from lightcl_edge.console import Command, Document, format_bytes, parse_bytes, run_program, table
+from lightcl_edge.console import Command, Document, format_bytes, parse_memory, run_program, table
 from lightcl_edge.errors import ExitCode, UsageError
 from lightcl_edge.machine import describe_machine
 from lightcl_profiler.limited_run import Attempt, run_limited
@@ -59,7 +59,7 @@ class LimitsCommand(Command):
 
     def run(self, args: argparse.Namespace) -> Document:
         """Try everything."""
-        limits = [parse_bytes(text) for text in args.limit or LIMITS]
+        limits = [parse_memory(text) for text in args.limit or LIMITS]
         engines = ENGINES if args.engine == "all" else (args.engine,)
         _refuse_without_groups()
         attempts: list[Attempt] = []

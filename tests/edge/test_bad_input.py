@@ -75,7 +75,7 @@ def test_a_text_file_to_predict(taught, tmp_path):
     state, _, fails = taught
     bad = tmp_path / "bad.png"
     bad.write_text("not an image")
-    fails("predict", "--state", state, bad, code=4, says=["bad.png", "expected PNG or JPEG"])
+    fails("predict", "--state", state, bad, code=4, says=["bad.png", "expected PNG, JPEG, WebP, BMP"])
     fails("predict", "--state", state, tmp_path / "none.png", code=4, says="no image at")
 
 
@@ -130,6 +130,8 @@ def test_another_bundle_than_the_states(taught, tmp_path):
 def test_no_state(edge, tmp_path):
     assert "no state at" in edge("status", "--state", tmp_path / "none", code=6)[1]
     assert "no state at" in edge("predict", "--state", tmp_path / "none", "x.png", code=6)[1]
+    train = ("train", "--state", tmp_path / "none", "--data", make_folder(tmp_path / "d", ["red"], count=1))
+    assert "no state at" in edge(*train, code=6)[1] and "--bundle" in edge(*train, code=6)[1]
 
 
 @pytest.mark.skipif(os.geteuid() == 0 and not Path("/usr/bin/setpriv").exists(), reason="root may write anywhere")

@@ -11,6 +11,7 @@ import pytest
 from lightcl_edge.cli import ABOUT, all_commands
 from lightcl_edge.completion import entries, script
 from lightcl_edge.console import build_parser
+from small_bundle import make_folder
 
 SHELLS = ("bash", "zsh", "fish")
 
@@ -69,6 +70,27 @@ def test_bash_completes_commands_options_values_and_files(parser, tmp_path):
     assert _bash(tmp_path, "lightcl-edge", "train", "--data", "ph") == ["photos"]
     assert _bash(tmp_path, "lightcl-edge", "train", "--epochs", "") == []
     assert _bash(tmp_path, "lightcl-edge", "predict", "--state", "photos", "ph") == ["photos"]
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
+def test_bash_completes_what_a_state_holds(edge, bundle, parser, tmp_path):
+    data = make_folder(tmp_path / "d", ["red", "green"], count=4)
+    make_folder(data, ["blue"], count=4)
+    (data / "blue").rename(data / "größe")  # an escape in the record: passed over
+    trap = "$(touch trapped)"
+    (data / "red").rename(data / "dark red")
+    (data / "green").rename(data / trap)
+    words = ("train", "--bundle", bundle, "--state", tmp_path / "s", "--data", data, "--strategy", "slda", "--quiet")
+    edge(*words)
+    edge(*words)
+    (tmp_path / "script").write_text(script("bash", parser))
+    forget = ("lightcl-edge", "forget", "--state", "s", "--class")
+    assert _bash(tmp_path, *forget, "da") == ["dark\\", "red"]  # what a shell reads as one word
+    every = " ".join(_bash(tmp_path, *forget, ""))
+    assert "touch" in every and "u00" not in every and not (tmp_path / "trapped").exists()
+    assert _bash(tmp_path, "lightcl-edge", "rollback", "--state", "s", "--to", "") == ["0", "1", "2"]
+    assert _bash(tmp_path, "lightcl-edge", "rollback", "--state", "=", "s", "--to", "2") == ["2"]
+    assert _bash(tmp_path, "lightcl-edge", "rollback", "--to", "") == []
 
 
 @pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not installed")

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from lightcl_edge import Learner
-from lightcl_edge.errors import BundleError, DataError, RejectedError, StateError, UsageError
+from lightcl_edge.errors import DataError, RejectedError, StateError, UsageError
 from lightcl_edge.state import State
 from small_bundle import COLOURS
 
@@ -74,7 +74,7 @@ def test_the_gate_raises_with_its_table(bundle, tmp_path):
 
 
 def test_mistakes_are_named(bundle, tmp_path):
-    with pytest.raises(BundleError, match="no state"):
+    with pytest.raises(StateError, match="no state"):
         Learner.open(None, tmp_path / "nowhere")
     learner = Learner.open(bundle, tmp_path / "state")
     image = pictures("red", 1)[0]

@@ -129,7 +129,7 @@ def test_mistakes_on_the_command_line_leave_the_images_alone(edge, bundle, tmp_p
     before = names(spool)
     assert "watch itself does" in watch(edge, spool, state, "--train", "--state x", code=2)[1]
     assert "no folder at" in watch(edge, tmp_path / "none", state, code=4)[1]
-    assert "name a --bundle" in watch(edge, spool, state, code=3)[1]
+    assert "name a --bundle" in watch(edge, spool, state, code=6)[1]
     assert len(names(spool)) == len(before) and not (spool / ".set-aside").exists()
     watch(edge, spool, state, "--bundle", bundle, "--delete-learned")
     assert names(spool) == [] and State(state).current_number() == 1

@@ -78,3 +78,29 @@ def add_provider(parser: argparse.ArgumentParser) -> None:
 def add_threads(parser: argparse.ArgumentParser) -> None:
     """``--threads``: processors to use."""
     parser.add_argument("--threads", type=_threads, help="processors to use (default: all this process may use)")
+
+
+def add_memory_budget(parser: argparse.ArgumentParser) -> None:
+    """``--memory-budget``: the most the plan may need, in bytes."""
+    parser.add_argument(
+        "--memory-budget",
+        type=_budget,
+        metavar="SIZE",
+        help="refuse to start if the plan needs more, such as 256MiB; none starts whatever the plan says "
+        "(default: what is free here, less a reserve of 16 MiB)",
+    )
+
+
+def _budget(text: str) -> int:
+    """A size, or ``none`` for no check."""
+    from lightcl_edge.console import parse_memory
+    from lightcl_edge.errors import UsageError
+
+    if text == "none":
+        from lightcl_edge.allowance import UNCHECKED_BYTES
+
+        return UNCHECKED_BYTES
+    try:
+        return parse_memory(text)
+    except UsageError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error

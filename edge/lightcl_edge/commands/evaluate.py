@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
-from lightcl_edge.commands.arguments import add_provider, add_state, add_threads
+from lightcl_edge.commands.arguments import add_memory_budget, add_provider, add_state, add_threads
 from lightcl_edge.console import Command, Document, count, table
+from lightcl_edge.errors import DataError
+
+if TYPE_CHECKING:
+    from lightcl_edge.images import Dataset
 
 
 class EvaluateCommand(Command):
@@ -21,16 +26,31 @@ class EvaluateCommand(Command):
         """Declare the command's own arguments."""
         add_state(parser)
         parser.add_argument("--data", required=True, help="folder with one sub-folder a class, .npz, or a named source")
+        parser.add_argument(
+            "--skip-unknown",
+            action="store_true",
+            help="leave classes out that were never learned (default: refuse the data)",
+        )
+        add_memory_budget(parser)
         add_provider(parser)
         add_threads(parser)
 
     def run(self, args: argparse.Namespace) -> Document:
         """Predict and count."""
         from lightcl_edge.data_spec import open_dataset
+        from lightcl_edge.left_out import left_out
         from lightcl_edge.predictor import Predictor
 
-        predictor = Predictor(args.state, args.threads, args.provider)
-        return predictor.evaluate(open_dataset(args.data), args.progress).document()
+        predictor = Predictor(args.state, args.threads, args.provider, args.memory_budget)
+        dataset, unknown = open_dataset(args.data), list[str]()
+        notes = [left_out(args.data).note()]
+        if args.skip_unknown:
+            dataset, unknown = _known_only(dataset, predictor.classes)
+            notes.append(f"left out, never learned: {', '.join(unknown)}" if unknown else None)
+        for note in filter(None, notes):
+            args.progress.note(note)
+        dataset.memory_limit_bytes = predictor.decoding_limit_bytes
+        return {**predictor.evaluate(dataset, args.progress).document(), "unknown_classes": unknown}
 
     def render(self, document: Document) -> str:
         """The accuracy and the table of classes."""
@@ -42,5 +62,30 @@ class EvaluateCommand(Command):
             rows.append([name, f"{entry['accuracy']:.1%}", str(entry["images"]), mistaken])
         text = table(rows, ["class", "accuracy", "images", "most often taken for"])
         skipped = f", {document['skipped_images']} could not be read" if document["skipped_images"] else ""
+        if document["unknown_classes"]:
+            skipped += f"; never learned and left out: {', '.join(document['unknown_classes'])}"
         among = f", among {count(len(document['classes']), 'class')}"
         return f"accuracy {document['accuracy']:.1%} of {count(document['images'], 'image')}{among}{skipped}\n\n{text}"
+
+
+def _known_only(dataset: Dataset, known: list[str]) -> tuple[Dataset, list[str]]:
+    """The images of classes that were learned, and the names of the others.
+
+    Args:
+        dataset: labelled images.
+        known: classes.
+
+    Returns:
+        The data set without the others, and their names.
+
+    Raises:
+        DataError: when nothing is left.
+    """
+    unknown = sorted(set(dataset.classes) - set(known))
+    kept = [name for name in dataset.classes if name in known]
+    if not kept:
+        raise DataError(f"none of the data's classes {unknown} was learned; known are {known}")
+    if not unknown:
+        return dataset, []
+    rows = {dataset.classes.index(name) for name in kept}
+    return dataset.subset([at for at, row in enumerate(dataset.labels) if row in rows], kept), unknown

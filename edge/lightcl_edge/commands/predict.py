@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
-from lightcl_edge.commands.arguments import add_provider, add_state, add_threads, positive
-from lightcl_edge.console import Command, Document
+from lightcl_edge.commands.arguments import add_memory_budget, add_provider, add_state, add_threads, positive
+from lightcl_edge.console import Command, Document, printable
+from lightcl_edge.errors import ExitCode
 
 
 class PredictCommand(Command):
     """Name the most probable classes of images.
+
+    A folder stands for the images in it, or, where it has none itself, for those in its sub-folders (one level, such
+    as one folder a class). Images that can't be read are told on stderr and the others predicted; the exit code is 4.
 
     Needs onnxruntime only. It may run beside a training: it sees the last committed generation.
     """
@@ -21,25 +26,31 @@ class PredictCommand(Command):
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare the command's own arguments."""
         add_state(parser)
-        parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="image files")
+        parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="image files, or folders of them")
         parser.add_argument("--top-k", type=positive, default=5, help="how many classes to name (default: 5)")
+        add_memory_budget(parser)
         add_provider(parser)
         add_threads(parser)
 
     def run(self, args: argparse.Namespace) -> Document:
-        """Predict all images."""
+        """Predict all images that can be read; tell of the others."""
         from dataclasses import asdict
 
-        from lightcl_edge.decoding import load_image
         from lightcl_edge.memory import peak_rss_bytes
+        from lightcl_edge.named_images import NamedImages
         from lightcl_edge.predictor import Predictor
 
-        predictor = Predictor(args.state, args.threads, args.provider)
-        images = (load_image(path, predictor.input) for path in args.images)
-        tops = predictor.top(images, args.top_k)
-        named = zip(args.images, tops, strict=True)
+        predictor = Predictor(args.state, args.threads, args.provider, args.memory_budget)
+        named = NamedImages(args.images)
+        if note := named.note():
+            args.progress.note(note)
+        tops = predictor.top(named.images(predictor.input, predictor.decoding_limit_bytes, args.progress), args.top_k)
+        named.refuse_none()
+        for _, error in named.faults:  # errors are told however quiet
+            print(f"error: {printable(str(error))}", file=sys.stderr)
         return {
-            "predictions": [{"image": str(path), "top": top} for path, top in named],
+            "predictions": [{"image": str(path), "top": top} for path, top in zip(named.read, tops, strict=True)],
+            "unreadable": named.unreadable(),
             "plan": {"peak_bytes": predictor.plan_bytes},
             "allowed_bytes": predictor.allowed_bytes,
             "peak_rss_bytes": peak_rss_bytes(),
@@ -53,3 +64,7 @@ class PredictCommand(Command):
             named = ", ".join(f"{entry['class']} {entry['probability']:.1%}" for entry in prediction["top"])
             lines.append(f"{prediction['image']}: {named}")
         return "\n".join(lines)
+
+    def exit_code(self, document: Document) -> ExitCode:
+        """4 when an image could not be read."""
+        return ExitCode.BAD_DATA if document["unreadable"] else ExitCode.DONE

@@ -7,13 +7,14 @@ from pathlib import Path
 
 from lightcl_edge.commands.arguments import (
     add_cooling,
+    add_memory_budget,
     add_provider,
     add_state,
     add_threads,
     cooling_limit,
     not_negative,
 )
-from lightcl_edge.console import Command, Document, count, format_bytes, parse_bytes
+from lightcl_edge.console import Command, Document, count, format_bytes
 
 
 class TrainCommand(Command):
@@ -59,12 +60,7 @@ class TrainCommand(Command):
             default="reservoir",
             help="which samples stay in it: random ones, or those nearest to their class mean (default: reservoir)",
         )
-        parser.add_argument(
-            "--memory-budget",
-            metavar="SIZE",
-            help="refuse to start if the plan needs more, such as 256MiB; none starts whatever the plan says "
-            "(default: what is free here, less a reserve of 16 MiB)",
-        )
+        add_memory_budget(parser)
         parser.add_argument(
             "--max-forgetting",
             type=float,
@@ -87,6 +83,7 @@ class TrainCommand(Command):
 
     def run(self, args: argparse.Namespace) -> Document:
         """Train and commit."""
+        from lightcl_edge.left_out import left_out
         from lightcl_edge.memory import PhaseMeter
         from lightcl_edge.train_options import TrainOptions
         from lightcl_edge.trainer import train
@@ -107,14 +104,17 @@ class TrainCommand(Command):
             buffer_fill=args.buffer_fill,
             seed=args.seed,
             threads=args.threads,
-            memory_budget_bytes=_budget(args.memory_budget),
+            memory_budget_bytes=args.memory_budget,
             max_forgetting=args.max_forgetting,
             key=args.key,
             from_generation=args.from_generation,
             cool_at_celsius=cooling_limit(args),
             provider=args.provider,
         )
-        return train(options, PhaseMeter(), args.progress)
+        others = left_out(args.data)
+        if note := others.note():
+            args.progress.note(note)
+        return {**train(options, PhaseMeter(), args.progress), "left_out": others.document()}
 
     def render(self, document: Document) -> str:
         """What was learned, and what it took."""
@@ -164,12 +164,3 @@ def _health_lines(health: Document) -> list[str]:
         words = health["after"]["throttled"] or "processors counted it"
         lines.append(f"  the board was slowed down while it learned ({words}){hint}")
     return lines
-
-
-def _budget(text: str | None) -> int | None:
-    """``--memory-budget`` in bytes."""
-    if text == "none":
-        from lightcl_edge.allowance import UNCHECKED_BYTES
-
-        return UNCHECKED_BYTES
-    return parse_bytes(text) if text else None

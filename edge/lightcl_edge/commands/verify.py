@@ -16,8 +16,9 @@ from lightcl_edge.errors import BundleError, ExitCode
 class VerifyCommand(Command):
     """Check a bundle on this machine.
 
-    Every file's hash, the head's tensors, and that trunk and head give the host's results for the golden images. With
-    --key also that the bundle is signed by that key (lightcl-host keygen, lightcl-host export --sign).
+    Every file's hash, the head's tensors, and that trunk and head give the host's results for the golden images, which
+    are tried where all files are whole. Every problem is named, one a line. With --key also that the bundle is signed
+    by that key (lightcl-host keygen, lightcl-host export --sign).
     """
 
     name = "verify"
@@ -32,24 +33,23 @@ class VerifyCommand(Command):
 
     def run(self, args: argparse.Namespace) -> Document:
         """Open, hash everything, run the golden images."""
-        from lightcl_edge.bundle import Bundle
+        from lightcl_edge.bundle import HEAD_PARAMETERS, Bundle
         from lightcl_edge.trunk import check_golden
 
-        bundle = Bundle.open(args.bundle)
-        problems: list[str] = []
-        release = None
+        bundle, files = Bundle.inspect(args.bundle)
+        problems = {str(error): error.kind for _, error in files}
+        release: list[int] = []
         if args.key:
-            from lightcl_edge.refusals import SignatureError
             from lightcl_edge.signing import read_public_key
 
             key = read_public_key(args.key)
-            try:
-                release = bundle.check_signature(key)
-            except SignatureError as error:
-                problems.append(str(error))
+            _note(problems, lambda: release.append(bundle.check_signature(key)))
+        wrong = {name for name, _ in files}  # told already; a link among them must not be followed
         for entry in bundle.manifest.files:
-            _note(problems, partial(bundle.path, entry.path))
-        _note(problems, bundle.head_parameters)
+            if entry.path not in wrong:
+                _note(problems, partial(bundle.path, entry.path))
+        if HEAD_PARAMETERS not in wrong:
+            _note(problems, bundle.head_parameters)
         errors: dict[str, float] = {}
         if not problems:
             _note(problems, lambda: errors.update(check_golden(bundle, args.threads, args.provider)))
@@ -57,12 +57,13 @@ class VerifyCommand(Command):
             print(f"error: {printable(problem)}", file=sys.stderr)
         return {
             "ok": not problems,
-            "problems": problems,
+            "problems": list(problems),
+            "kinds": list(problems.values()),
             "bundle": str(args.bundle),
             "identity": bundle.identity,
             "signed": bundle.signature() is not None,
-            "signature_checked": release is not None,
-            "release": release,
+            "signature_checked": bool(release),
+            "release": release[0] if release else None,
             "files": len(bundle.manifest.files),
             "bytes": sum(entry.bytes for entry in bundle.manifest.files),
             **errors,
@@ -88,10 +89,9 @@ class VerifyCommand(Command):
         return ExitCode.DONE if document["ok"] else ExitCode.BAD_BUNDLE
 
 
-def _note(problems: list[str], check: Callable[[], object]) -> None:
-    """Run a check; what it finds wrong becomes a line, once."""
+def _note(problems: dict[str, str], check: Callable[[], object]) -> None:
+    """Run a check; what it finds wrong becomes a line with its kind, once."""
     try:
         check()
     except BundleError as error:
-        if str(error) not in problems:
-            problems.append(str(error))
+        problems.setdefault(str(error), error.kind)

@@ -90,7 +90,7 @@ class Slda(Strategy):
         except np.linalg.LinAlgError as error:
             raise StateError(
                 f"the covariance of what was learned before can't be solved ({error}), expected that of real samples; "
-                "roll back to another generation"
+                "roll back to another generation: lightcl-edge rollback --state S"
             ) from error
 
 
