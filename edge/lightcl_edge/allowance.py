@@ -115,11 +115,12 @@ def _reason(limit: int, by_budget: bool) -> str:
     return f"{format_bytes(max(limit, 0))} (what is free here less a reserve of {format_bytes(RESERVE_BYTES)})"
 
 
-def refuse_prediction(manifest: Manifest) -> tuple[int, int]:
+def refuse_prediction(manifest: Manifest, budget_bytes: int | None = None) -> tuple[int, int]:
     """Stop a prediction that does not fit before it starts.
 
     Args:
         manifest: of the bundle.
+        budget_bytes: what the user allows, see :func:`allowed_bytes`.
 
     Returns:
         Bytes needed and allowed.
@@ -127,11 +128,13 @@ def refuse_prediction(manifest: Manifest) -> tuple[int, int]:
     Raises:
         DoesNotFitError: with the figures.
     """
-    needed, limit = plan_prediction(manifest), available_bytes()
+    needed, limit = plan_prediction(manifest), allowed_bytes(budget_bytes)
     if needed > limit:
+        by_budget = budget_bytes is not None and limit == budget_bytes
         raise DoesNotFitError(
-            f"predicting needs {format_bytes(needed)} of memory, allowed are {_reason(limit, by_budget=False)}; "
-            "stop other programs, or export a bundle with a smaller --image-size or an int8 trunk",
+            f"predicting needs {format_bytes(needed)} of memory, allowed are {_reason(limit, by_budget)}; "
+            f"{'raise --memory-budget' if by_budget else 'stop other programs'}, or export a bundle with a smaller "
+            "--image-size or an int8 trunk",
             {"plan": {"peak_bytes": needed}, "allowed_bytes": limit},
         )
     return needed, limit

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from lightcl_edge.allowance import refuse_prediction
 from lightcl_edge.console import Document, Progress
 from lightcl_edge.decoding import ByteImage
 from lightcl_edge.engines.contract import Parameters
@@ -17,7 +18,6 @@ from lightcl_edge.extraction import extraction_batch
 from lightcl_edge.features import FeatureCodec
 from lightcl_edge.head_session import HeadSession
 from lightcl_edge.images import Dataset
-from lightcl_edge.prediction_room import refuse_prediction
 from lightcl_edge.state import State
 from lightcl_edge.trunk import Trunk
 

@@ -30,7 +30,7 @@ from lightcl_edge.errors import DataError
 from lightcl_edge.json_file import read_json
 
 LEARNING, LEARNED, SET_ASIDE, TRIES = ".learning", ".learned", ".set-aside", ".tries"
-#: As in :mod:`lightcl_edge.images`, which a process that only waits does not import.
+#: As in :mod:`lightcl_edge.image_file`, which a process that only waits does not import.
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm", ".gif", ".tif", ".tiff"})
 
 
