@@ -194,7 +194,7 @@ def test_watch_hands_it_on_to_its_trainings(edge, tmp_path, monkeypatch):
             given.append(options.train_arguments)
 
         def run(self):
-            return {"images": 0, "batches": 0, "set_aside_images": 0}
+            return {"images": 0, "batches": 0, "known_images": 0, "set_aside_images": 0}
 
     monkeypatch.setattr(watcher, "Watcher", Fake)
     words = ("watch", tmp_path, "--state", tmp_path / "s", "--train", "--epochs 2")
