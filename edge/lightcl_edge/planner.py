@@ -36,8 +36,10 @@ INSTALL_BYTES, INSTALL_TRUNK_COPIES, INSTALL_HEAD_COPIES, INSTALL_ACTIVATION_COP
 ARENA_FACTOR, PATTERN_COPIES = 1.7, 0.6
 #: A step may take this much of what extraction takes, if that makes it faster.
 ACCEPTED_STEP_SHARE = 1.1
-#: Copies of the head where a strategy has no gradients.
-CLOSED_FORM_HEAD_COPIES = 1.6
+#: Where a strategy has no gradients: onnxruntime with the forward graph, copies of the head, the share of a batch's
+#: activations that live at once; and bytes for each entry of the covariance (docs/cost.md).
+CLOSED_FORM_BYTES, CLOSED_FORM_HEAD_COPIES, CLOSED_FORM_ACTIVATIONS = 20 * MIB, 1.7, 0.32
+COVARIANCE_ENTRY_BYTES = 18
 #: After the trunk is closed: what is left of onnxruntime, and of the head's files and graphs as they are read, in
 #: copies of the head and in activations of one sample.
 AFTER_TRUNK_BYTES, AFTER_TRUNK_HEAD_COPIES, AFTER_TRUNK_SAMPLES = int(7.5 * MIB), 0.41, 4.6
@@ -240,8 +242,10 @@ def plan_closed_form(manifest: Manifest, engine: str, images: int, covariance: b
     """
     cost = manifest.cost
     torch_bytes = TORCH_IMPORT_BYTES + TORCH_STEP_BYTES
-    loaded = torch_bytes if engine == "torch" else ONNXRUNTIME_TRAINING_BYTES
-    batch = FORWARD_ROWS * (4 * math.prod(manifest.feature.shape) + cost.head_activation_bytes)
+    loaded = torch_bytes if engine == "torch" else CLOSED_FORM_BYTES
+    batch = (
+        CLOSED_FORM_ACTIVATIONS * FORWARD_ROWS * (4 * math.prod(manifest.feature.shape) + cost.head_activation_bytes)
+    )
     working = covariance_bytes(manifest) if covariance else 0
     train = int(loaded + CLOSED_FORM_HEAD_COPIES * cost.head_parameter_bytes + batch + working)
     disk = images * (math.prod(manifest.feature.shape) + 8) + cost.head_parameter_bytes
@@ -258,8 +262,8 @@ def plan_closed_form(manifest: Manifest, engine: str, images: int, covariance: b
 
 
 def covariance_bytes(manifest: Manifest) -> int:
-    """The scatter and the covariance, both in float64, and as much as one of them while blocks are multiplied."""
-    return 24 * manifest.head.penultimate_size**2
+    """What discriminant analysis works with, for a classifier of so many inputs."""
+    return COVARIANCE_ENTRY_BYTES * manifest.head.penultimate_size**2
 
 
 def stored_statistics_bytes(manifest: Manifest) -> int:
