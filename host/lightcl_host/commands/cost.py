@@ -32,7 +32,9 @@ class CostCommand(Command):
         parser.add_argument("--batch-size", type=int, action="append", metavar="N", help="may be given several times")
         parser.add_argument("--buffer-size", type=int, metavar="N", help="samples that carry patterns, with --bundle")
         parser.add_argument(
-            "--strategy", choices=sorted(STRATEGIES), default="replay", help="with --bundle (default: replay, as train)"
+            "--strategy",
+            choices=sorted(STRATEGIES),
+            help="that learns (default: replay with --bundle, as train; lightcl with --check)",
         )
         parser.add_argument("--only", metavar="WORD", help="with --check: models whose name contains it")
 
@@ -45,6 +47,8 @@ class CostCommand(Command):
             raise UsageError(f"--batch-size {min(sizes)}; expected 1 or more")
         if args.buffer_size is not None and args.buffer_size < 0:
             raise UsageError(f"--buffer-size {args.buffer_size}; expected 0 or more")
+        if args.paper and args.strategy:
+            raise UsageError("--strategy goes with --bundle or --check; the paper's table has all methods")
         if args.paper:
             from lightcl_host.cost.paper_table import paper_rows
 
@@ -81,14 +85,14 @@ def _predict(args: argparse.Namespace) -> Document:
     from lightcl_host.cost.prediction import predict
 
     manifest = Bundle.open(args.bundle).manifest
-    patterns = args.buffer_size if args.strategy == "lightcl" else 0
+    strategy = args.strategy or "replay"
     predictions = []
     for engine in _engines(args):
         for size in args.batch_size or [manifest.defaults.batch_size]:
-            plan = predict(manifest, engine, size, patterns, strategy=args.strategy)
+            plan = predict(manifest, engine, size, args.buffer_size, strategy=strategy)
             about = {"engine": engine, "batch_size": size, "phases": plan.phases(), "peak_bytes": plan.peak_bytes}
             predictions.append(about)
-    return {"bundle": str(args.bundle), "strategy": args.strategy, "predictions": predictions}
+    return {"bundle": str(args.bundle), "strategy": strategy, "predictions": predictions}
 
 
 def _check(args: argparse.Namespace) -> Document:
@@ -99,7 +103,9 @@ def _check(args: argparse.Namespace) -> Document:
     if not cases:
         known = ", ".join(dict.fromkeys(case.model for case in CASES))
         raise UsageError(f"--only {args.only} matches none of the networks that are checked: {known}")
-    rows, counts = check_rows(cases, _engines(args), args.batch_size or BATCH_SIZES, args.progress)
+    rows, counts = check_rows(
+        cases, _engines(args), args.batch_size or BATCH_SIZES, args.strategy or "lightcl", args.progress
+    )
     beyond = [row for row in rows if abs(row.difference) > TOLERANCE]
     return {
         "checked": [row.document() for row in rows],

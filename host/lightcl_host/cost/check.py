@@ -12,6 +12,7 @@ from typing import Any
 from lightcl_edge.bundle import Bundle
 from lightcl_edge.console import Progress
 from lightcl_edge.manifest import Manifest
+from lightcl_edge.planner import Plan
 from lightcl_host.cost.measure import Measured, measure, write_tasks
 from lightcl_host.cost.prediction import predict
 from lightcl_host.export import ExportOptions, export_bundle
@@ -91,7 +92,7 @@ class CheckRow:
 
 
 def check_rows(
-    cases: Sequence[Case], engines: Sequence[str], batch_sizes: Sequence[int], progress: Progress
+    cases: Sequence[Case], engines: Sequence[str], batch_sizes: Sequence[int], strategy: str, progress: Progress
 ) -> tuple[list[CheckRow], list[dict[str, Any]]]:
     """Export, train in fresh processes, compare.
 
@@ -99,6 +100,7 @@ def check_rows(
         cases: what to export.
         engines: that train.
         batch_sizes: samples a step.
+        strategy: that learns.
         progress: shows how far it is.
 
     Returns:
@@ -120,9 +122,10 @@ def check_rows(
                 for batch in batch_sizes:
                     progress.note(f"{case.model} at {case.cut}, {engine}, batch {batch}")
                     held = manifest.defaults.buffer_samples
-                    measured = measure(bundle, folder / "state", tasks, engine, batch, held)
+                    measured = measure(bundle, folder / "state", tasks, engine, batch, held, strategy)
                     shutil.rmtree(folder / "state")
-                    rows += _compare(case, manifest, engine, batch, measured)
+                    plan = predict(manifest, engine, batch, base_bytes=measured.base_bytes, strategy=strategy)
+                    rows += _compare(case, manifest, engine, batch, plan, measured)
             shutil.rmtree(bundle)
     return rows, counts
 
@@ -133,9 +136,10 @@ def _export(case: Case, out: Path) -> Manifest:
     return Bundle.open(out).manifest
 
 
-def _compare(case: Case, manifest: Manifest, engine: str, batch: int, measured: Measured) -> Iterator[CheckRow]:
+def _compare(
+    case: Case, manifest: Manifest, engine: str, batch: int, plan: Plan, measured: Measured
+) -> Iterator[CheckRow]:
     """A row for each phase that was measured and predicted, and one for the peak."""
-    plan = predict(manifest, engine, batch, base_bytes=measured.base_bytes)
     predicted = plan.phases()
     pairs = {name: (predicted[name], found) for name, found in measured.phase_bytes.items() if name in predicted}
     pairs["peak"] = (plan.peak_bytes, max(measured.phase_bytes.values()))

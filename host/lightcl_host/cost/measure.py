@@ -59,7 +59,9 @@ def write_tasks(folder: Path, largest_batch: int) -> list[Path]:
     return files
 
 
-def measure(bundle: Path, state: Path, tasks: list[Path], engine: str, batch_size: int, buffer_size: int) -> Measured:
+def measure(
+    bundle: Path, state: Path, tasks: list[Path], engine: str, batch_size: int, buffer_size: int, strategy: str
+) -> Measured:
     """Learn both tasks, each in a fresh process.
 
     Args:
@@ -69,6 +71,7 @@ def measure(bundle: Path, state: Path, tasks: list[Path], engine: str, batch_siz
         engine: ``ort`` or ``torch``.
         batch_size: samples a step.
         buffer_size: samples that carry patterns.
+        strategy: that learns.
 
     Returns:
         The peaks.
@@ -76,7 +79,7 @@ def measure(bundle: Path, state: Path, tasks: list[Path], engine: str, batch_siz
     Raises:
         MeasurementError: with the last words of a training that failed.
     """
-    options = ["--strategy", "lightcl", "--engine", engine, "--batch-size", str(batch_size)]
+    options = ["--strategy", strategy, "--engine", engine, "--batch-size", str(batch_size)]
     options += ["--pattern-samples", str(buffer_size), "--epochs", "1", "--beta", "0"]
     options += ["--learning-rate", str(_LEARNING_RATE), "--max-forgetting", "1", "--json", "--quiet"]
     phases: dict[str, int] = {}
