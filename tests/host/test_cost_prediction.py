@@ -19,6 +19,7 @@ from lightcl_host.cost.cut_figures import cut_manifest
 from lightcl_host.cost.prediction import predict, task_multiply_adds
 from lightcl_host.graph import choose_by_name, find_cuts
 from lightcl_host.torch_source import export_module
+from small_bundle import make_bundle
 from small_networks import Residual
 
 INPUT = InputInfo(16, 16, "stretch", 1.0, "bilinear", [0.5] * 3, [0.25] * 3, "RGB")
@@ -108,5 +109,20 @@ def test_the_check_covers_five_networks_and_two_cuts_each():
 @pytest.mark.slow
 def test_a_prediction_holds_on_this_machine():
     case = Case("torchvision:mobilenet_v2", 96, "features.13", "fp32")
-    rows, _ = check_rows([case], ["ort"], [8, 32], Progress(quiet=True))
+    rows, _ = check_rows([case], ["ort"], [8, 32], "lightcl", Progress(quiet=True))
     assert {(row.phase, round(row.difference, 3)) for row in rows if abs(row.difference) > 0.1} == set()
+
+
+def test_every_option_of_the_command_counts(tmp_path, capsys) -> None:
+    from lightcl_host.cli import main as host
+
+    bundle = make_bundle(tmp_path / "bundle")
+
+    def peaks(*more: str) -> dict[str, int]:
+        assert host(["cost", "--bundle", str(bundle), "--engine", "ort", "--json", *more]) == 0
+        return dict(json.loads(capsys.readouterr().out)["predictions"][0]["phases"])
+
+    assert peaks("--strategy", "slda")["train"] > peaks("--strategy", "ncm")["train"]
+    assert peaks("--buffer-size", "5000")["train"] > peaks("--buffer-size", "0")["train"]
+    assert host(["cost", "--paper", "--strategy", "slda"]) == 2
+    assert "--strategy goes with" in capsys.readouterr().err
