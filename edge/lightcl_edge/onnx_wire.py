@@ -9,7 +9,7 @@ TensorProto.external_data = 13, .data_location = 14; FunctionProto.node = 7, .at
 from __future__ import annotations
 
 import mmap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,6 +29,8 @@ _MESSAGES: dict[str, dict[int, str]] = {
     "tensor": {},
 }
 _EXTERNAL_DATA, _DATA_LOCATION = 13, 14
+#: Around the head of each tensor that is stepped over the kernel maps up to 2 MiB, as the file lies in its cache.
+_LARGE_TENSOR_BYTES = 2**16
 
 
 class Field(NamedTuple):
@@ -108,7 +110,7 @@ def refuse_external_data(path: Path) -> None:
             mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data,
             memoryview(data) as view,
         ):
-            external = _has_external_data(view, "model", 0)
+            external = _has_external_data(view, "model", 0, lambda: _let_go(data))
     except ValueError as error:
         raise BundleError(f"{path.name} is not a readable ONNX file ({error}); export the bundle again") from error
     if external:
@@ -117,7 +119,13 @@ def refuse_external_data(path: Path) -> None:
         )
 
 
-def _has_external_data(data: memoryview, kind: str, depth: int) -> bool:
+def _let_go(data: mmap.mmap) -> None:
+    """Unmap the pages of a mapped file; they are read again when they are needed."""
+    if hasattr(mmap, "MADV_DONTNEED"):
+        data.madvise(mmap.MADV_DONTNEED)
+
+
+def _has_external_data(data: memoryview, kind: str, depth: int, let_go: Callable[[], None]) -> bool:
     if depth > _MAX_DEPTH:
         raise ValueError(f"nested deeper than {_MAX_DEPTH} messages")
     found = False
@@ -126,5 +134,7 @@ def _has_external_data(data: memoryview, kind: str, depth: int) -> bool:
             if kind == "tensor":
                 found = found or number == _EXTERNAL_DATA or (number == _DATA_LOCATION and value != 0)
             elif wire == BYTES and number in _MESSAGES[kind]:
-                found = _has_external_data(content, _MESSAGES[kind][number], depth + 1) or found
+                found = _has_external_data(content, _MESSAGES[kind][number], depth + 1, let_go) or found
+    if kind == "tensor" and len(data) >= _LARGE_TENSOR_BYTES:
+        let_go()
     return found

@@ -23,7 +23,7 @@ MIB = 2**20
 DEVICE_BASE_BYTES = 42 * MIB
 #: What onnxruntime adds when it turns images into features, and when it trains.
 ONNXRUNTIME_BYTES = 29 * MIB
-ONNXRUNTIME_TRAINING_BYTES = 13 * MIB
+ONNXRUNTIME_TRAINING_BYTES = int(12.5 * MIB)
 #: What importing torch adds, and what its first step adds to that (thread pools, kernels' own buffers).
 TORCH_IMPORT_BYTES, TORCH_STEP_BYTES = 196 * MIB, 8 * MIB
 #: Copies of the trunk's weights while it is opened (file, initialisers, re-laid for the processor), and once it runs.
@@ -32,27 +32,24 @@ OPENING_TRUNK_COPIES, RUNNING_TRUNK_COPIES = 3.4, 1.0
 WORKSPACE_FACTOR, PIXEL_COPIES = 0.35, 2.0
 #: First use: onnxruntime, copies of the trunk, of the head (its session beside the trunk's), of golden activations.
 INSTALL_BYTES, INSTALL_TRUNK_COPIES, INSTALL_HEAD_COPIES, INSTALL_ACTIVATION_COPIES = 26 * MIB, 2.5, 0.5, 0.25
-#: Memory the arena takes for a step's live tensors: it grows by doubling and never fits exactly. Copies of patterns.
-ARENA_FACTOR, PATTERN_COPIES = 1.7, 0.6
 #: A step may take this much of what extraction takes, if that makes it faster.
 ACCEPTED_STEP_SHARE = 1.1
-#: Where a strategy has no gradients: onnxruntime with the forward graph, copies of the head, the share of a batch's
-#: activations that live at once; and bytes for each entry of the covariance (docs/cost.md).
-CLOSED_FORM_BYTES, CLOSED_FORM_HEAD_COPIES, CLOSED_FORM_ACTIVATIONS = 20 * MIB, 1.7, 0.32
-COVARIANCE_ENTRY_BYTES = 18
-#: After the trunk is closed: what is left of onnxruntime, and of the head's files and graphs as they are read, in
-#: copies of the head and in activations of one sample.
-AFTER_TRUNK_BYTES, AFTER_TRUNK_HEAD_COPIES, AFTER_TRUNK_SAMPLES = int(7.5 * MIB), 0.41, 4.6
-#: When a head is judged and written, after the step's session is closed: the same.
-GATE_BYTES, GATE_HEAD_COPIES, GATE_SAMPLES = int(13.6 * MIB), 1.13, 11.8
+#: Where a strategy has no gradients: onnxruntime with the forward graph, copies of the head and of the largest
+#: activation of one sample; and bytes for each entry of the covariance (docs/cost.md).
+CLOSED_FORM_BYTES, CLOSED_FORM_HEAD_COPIES, CLOSED_FORM_LARGEST_COPIES = int(16.5 * MIB), 1.8, 37
+COVARIANCE_ENTRY_BYTES = 14.5
+#: After the trunk is closed: what is left of onnxruntime, and the description of a step's graph as it is read.
+#: Parameters have room by then, but take no memory before they are loaded.
+AFTER_TRUNK_BYTES = 7 * MIB
+#: When a head is judged and written, after the step's session is closed: onnxruntime with the forward graph, copies of
+#: the head, and of the largest activation and the feature of one sample, for the few that are computed at once.
+GATE_BYTES, GATE_HEAD_COPIES, GATE_LARGEST_COPIES, GATE_FEATURE_COPIES = int(14.8 * MIB), 1.08, 46, 44
 #: torch: copies of the head once it is loaded; in a step, share of the activations that are saved for the way back, and
 #: copies of the largest of them (kernels lay it out anew); what is still held when training is over.
 TORCH_HEAD_COPIES, TORCH_ACTIVATION_COPIES, TORCH_LARGEST_COPIES = 1.95, 0.47, 18.5
 TORCH_HELD_BYTES, TORCH_HELD_HEAD_COPIES, TORCH_HELD_ACTIVATIONS, TORCH_HELD_LARGEST = 219 * MIB, 1.31, 0.78, 10.6
 #: What an earlier generation left (statistics, held-out and remembered samples): as it was read, and as it is used.
 KEPT_COPIES = 2.2
-#: Rows that pass the head at once outside of training.
-FORWARD_ROWS = 16
 #: Copies of the learned head beside the trunk when predicting.
 PREDICTING_HEAD_COPIES = 1.0
 
@@ -179,42 +176,50 @@ def _torch_bytes(manifest: Manifest, batch_size: int, buffer_samples: int) -> tu
 
 def _ort_bytes(manifest: Manifest, batch_size: int, buffer_samples: int) -> tuple[int, int, int]:
     """Added before the head is loaded, in a step, and afterwards."""
-    working = ARENA_FACTOR * _working_bytes(manifest, batch_size, buffer_samples)
-    step = _held_bytes(manifest, batch_size, buffer_samples) + working
-    head, sample = manifest.cost.head_parameter_bytes, manifest.cost.head_activation_bytes
-    loaded = AFTER_TRUNK_BYTES + AFTER_TRUNK_HEAD_COPIES * head + AFTER_TRUNK_SAMPLES * sample
-    gate = GATE_BYTES + GATE_HEAD_COPIES * head + GATE_SAMPLES * sample
-    return int(loaded), int(step), int(gate)
+    step = _held_bytes(manifest, batch_size, buffer_samples) + _step_bytes(manifest, batch_size, buffer_samples)
+    return AFTER_TRUNK_BYTES, int(step), _ort_gate_bytes(manifest)
+
+
+def _ort_gate_bytes(manifest: Manifest) -> int:
+    """Added while a head is judged and written, by whatever strategy it was learned."""
+    cost = manifest.cost
+    samples = GATE_LARGEST_COPIES * cost.head_largest_activation_bytes + GATE_FEATURE_COPIES * _feature_bytes(manifest)
+    return int(GATE_BYTES + GATE_HEAD_COPIES * cost.head_parameter_bytes + samples)
+
+
+def _feature_bytes(manifest: Manifest) -> int:
+    """Of one sample, in float32."""
+    return 4 * math.prod(manifest.feature.shape)
 
 
 def _held_bytes(manifest: Manifest, batch_size: int, buffer_samples: int) -> float:
     """What training in onnxruntime holds beside the working memory of a step."""
     cost, rows = manifest.cost, batch_size + buffer_samples
-    batch = ARENA_FACTOR * rows * 4 * math.prod(manifest.feature.shape)
-    patterns = PATTERN_COPIES * buffer_samples * cost.head_pattern_bytes
-    return ONNXRUNTIME_TRAINING_BYTES + cost.head_parameter_bytes + batch + patterns
+    data = rows * _feature_bytes(manifest) + buffer_samples * cost.head_pattern_bytes
+    return ONNXRUNTIME_TRAINING_BYTES + cost.head_parameter_bytes + data
 
 
-def _working_bytes(manifest: Manifest, batch_size: int, buffer_samples: int) -> int:
-    """Working memory of a step of the kind that the engine takes.
+def _step_bytes(manifest: Manifest, batch_size: int, buffer_samples: int) -> int:
+    """Working memory and accumulators of a step of the kind that the engine takes.
 
     Where no in-place graph is large enough for the batch, gradients are accumulated.
     """
     graphs, parameters = manifest.training_step, manifest.cost.head_parameter_bytes
     if not graphs:
         return 0
-    choice = choose_step(graphs, parameters, spare_bytes=spare_step_bytes(manifest, batch_size, buffer_samples))
+    spare, patterns = spare_step_bytes(manifest, batch_size, buffer_samples), buffer_samples > 0
+    choice = choose_step(graphs, parameters, spare_bytes=spare, patterns=patterns)
     fits = any(
         graph.update == IN_PLACE and graph.samples >= batch_size and graph.buffered_samples >= buffer_samples
         for graph in graphs
     )
     if choice.update == IN_PLACE and not fits and any(graph.update == ACCUMULATE for graph in graphs):
-        choice = choose_step(graphs, parameters, update=ACCUMULATE)
-    return choice.working_bytes
+        choice = choose_step(graphs, parameters, update=ACCUMULATE, patterns=patterns)
+    return choice.needed_bytes
 
 
 def spare_step_bytes(manifest: Manifest, batch_size: int, buffer_samples: int) -> int:
-    """Working memory a training step may take without raising the run's peak by much, because extraction needs as much.
+    """Memory a training step may take without raising the run's peak by much, because extraction needs as much.
 
     Args:
         manifest: of the bundle.
@@ -225,7 +230,7 @@ def spare_step_bytes(manifest: Manifest, batch_size: int, buffer_samples: int) -
         Bytes; 0 or less where training is the larger phase whatever it does.
     """
     allowed = ACCEPTED_STEP_SHARE * _extract_bytes(manifest)
-    return int((allowed - _held_bytes(manifest, batch_size, buffer_samples)) / ARENA_FACTOR)
+    return int(allowed - _held_bytes(manifest, batch_size, buffer_samples))
 
 
 def plan_closed_form(manifest: Manifest, engine: str, images: int, covariance: bool = True) -> Plan:
@@ -241,13 +246,15 @@ def plan_closed_form(manifest: Manifest, engine: str, images: int, covariance: b
         The plan.
     """
     cost = manifest.cost
-    torch_bytes = TORCH_IMPORT_BYTES + TORCH_STEP_BYTES
-    loaded = torch_bytes if engine == "torch" else CLOSED_FORM_BYTES
-    batch = (
-        CLOSED_FORM_ACTIVATIONS * FORWARD_ROWS * (4 * math.prod(manifest.feature.shape) + cost.head_activation_bytes)
-    )
+    head = cost.head_parameter_bytes
+    if engine == "torch":
+        engine_bytes = TORCH_IMPORT_BYTES + TORCH_STEP_BYTES
+        loaded = int(TORCH_IMPORT_BYTES + TORCH_HEAD_COPIES * head)
+    else:
+        engine_bytes, loaded = CLOSED_FORM_BYTES, AFTER_TRUNK_BYTES
+    batch = CLOSED_FORM_LARGEST_COPIES * cost.head_largest_activation_bytes
     working = covariance_bytes(manifest) if covariance else 0
-    train = int(loaded + CLOSED_FORM_HEAD_COPIES * cost.head_parameter_bytes + batch + working)
+    train = int(engine_bytes + CLOSED_FORM_HEAD_COPIES * head + batch + working)
     disk = images * (math.prod(manifest.feature.shape) + 8) + cost.head_parameter_bytes
     base = memory.sample(with_pss=False).rss_bytes or 0
     return Plan(
@@ -256,14 +263,14 @@ def plan_closed_form(manifest: Manifest, engine: str, images: int, covariance: b
         extract_bytes=_extract_bytes(manifest),
         import_bytes=loaded,
         train_bytes=train,
-        gate_bytes=train,
+        gate_bytes=train if engine == "torch" else _ort_gate_bytes(manifest),
         disk_bytes=disk,
     )
 
 
 def covariance_bytes(manifest: Manifest) -> int:
     """What discriminant analysis works with, for a classifier of so many inputs."""
-    return COVARIANCE_ENTRY_BYTES * manifest.head.penultimate_size**2
+    return int(COVARIANCE_ENTRY_BYTES * manifest.head.penultimate_size**2)
 
 
 def stored_statistics_bytes(manifest: Manifest) -> int:

@@ -50,7 +50,7 @@ from lightcl_edge.planner import Carried, spare_step_bytes
 from lightcl_edge.signing import read_public_key
 from lightcl_edge.state import State
 from lightcl_edge.strategies import make_strategy
-from lightcl_edge.strategies.choice import choose_strategy, plan_for
+from lightcl_edge.strategies.choice import choose_strategy, plan_for, planned_patterns
 from lightcl_edge.strategies.contract import Settings
 from lightcl_edge.strategies.kept import joined, part_of
 from lightcl_edge.tensor_file import TensorFile
@@ -91,7 +91,7 @@ def train(options: TrainOptions, meter: PhaseMeter, progress: Progress) -> Docum
     settings = options.settings(defaults, strategy.name)
     if ignored := options.ignored(strategy.name):
         progress.note(f"strategy {strategy.name} does not use {', '.join(ignored)}")
-    sizes = settings.batch_size, settings.buffer_samples, len(dataset)
+    sizes = settings.batch_size, planned_patterns(strategy.name, settings), len(dataset)
     plan = plan_for(strategy.name, bundle.manifest, choice.name, *sizes, carried)
     existing = next(
         folder for folder in (options.state.absolute(), *options.state.absolute().parents) if folder.exists()
@@ -224,8 +224,9 @@ class _Run:
         labels = np.array([self._classes.index(name) for name in self._dataset.classes])[extracted.store.labels]
         train_rows, held_rows = split_holdout(labels, extracted.store.marks)
         with self._meter.phase("import"):
-            spare = spare_step_bytes(self._bundle.manifest, self._settings.batch_size, self._settings.buffer_samples)
-            engine = make_engine(self._choice, self._bundle, self._options.threads, spare)
+            patterns = planned_patterns(self._strategy.name, self._settings)
+            spare = spare_step_bytes(self._bundle.manifest, self._settings.batch_size, patterns)
+            engine = make_engine(self._choice, self._bundle, self._options.threads, spare, patterns > 0)
         checkpoints = Checkpoints(self._state.work, self._key())
         samples = Samples(extracted.store, self._codec, labels, train_rows)
         with self._meter.phase("train"):

@@ -240,6 +240,7 @@ def _document(options: ExportOptions, parts: _Parts, written: Manifest, seconds:
         },
         "trunk_quality": None if parts.trunk.quality is None else vars(parts.trunk.quality),
         "float_convolutions": parts.trunk.float_convolutions,
+        "trunk_tries": [{"float_convolutions": kept, **vars(quality)} for kept, quality in parts.trunk.tries],
         "calibration": {
             "origin": parts.calibration.origin,
             "images": len(parts.calibration.images),

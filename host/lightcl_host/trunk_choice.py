@@ -49,6 +49,7 @@ class TrunkChoice:
         agreement_known: whether its agreement means anything; not for random weights.
         float_convolutions: how many at its start stay float32.
         note: why it is not what a person may expect, ``""`` for nothing to say.
+        tries: how many convolutions were kept in float32, and how good that was, in the order they were tried.
     """
 
     model: onnx.ModelProto
@@ -57,6 +58,7 @@ class TrunkChoice:
     agreement_known: bool = False
     float_convolutions: int = 0
     note: str = ""
+    tries: tuple[tuple[int, Agreement], ...] = ()
 
     @property
     def agreement(self) -> float | None:
@@ -120,9 +122,11 @@ def choose_trunk(
         return TrunkChoice(split.trunk, FP32)
     known = comparison.reference is not None
     best: TrunkChoice | None = None
+    tries: list[tuple[int, Agreement]] = []
     for choice in _candidates(split, wanted, calibration):
         quality = comparison.quality(choice.model, split)
-        tried = replace(choice, quality=quality, agreement_known=known)
+        tries.append((choice.float_convolutions, quality))
+        tried = replace(choice, quality=quality, agreement_known=known, tries=tuple(tries))
         if not known:
             return replace(tried, note=f"random weights: agreement of the {_kind(choice)} trunk was not asked for")
         if quality.agreement >= minimum_agreement and quality.lowest_tenth_db >= MINIMUM_CHANNEL_DB:
@@ -134,7 +138,8 @@ def choose_trunk(
     found = _shortfall(best, best.quality, len(comparison.images), minimum_agreement)
     if wanted != AUTO:
         raise BundleError(f"{found}; use --trunk-dtype fp32, or lower --min-agreement knowingly")
-    return replace(best, model=split.trunk, dtype=FP32, float_convolutions=0, note=f"float32 was taken: {found}")
+    note = f"float32 was taken: {found}"
+    return replace(best, model=split.trunk, dtype=FP32, float_convolutions=0, note=note, tries=tuple(tries))
 
 
 def _candidates(split: Split, wanted: str, calibration: FloatArray) -> Iterator[TrunkChoice]:

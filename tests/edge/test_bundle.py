@@ -6,13 +6,16 @@ import json
 import zipfile
 from dataclasses import replace
 
+import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
+from lightcl_edge import memory
 from lightcl_edge.bundle import Bundle, write_bundle
 from lightcl_edge.errors import BundleError
 from lightcl_edge.manifest import Manifest, parse_manifest
+from lightcl_edge.onnx_wire import refuse_external_data
 from small_bundle import make_bundle
 
 
@@ -119,6 +122,20 @@ def rebuild(bundle, **files):
     write_bundle(bundle, opened.manifest, {**content, **files})
 
 
+def test_looking_for_external_data_maps_little(tmp_path):
+    """Of 48 MiB of weights; the kernel maps 64 KiB or more around everything that is read."""
+    tensors = [numpy_helper.from_array(np.zeros(2**14, np.float32), f"w{row}") for row in range(768)]
+    graph = helper.make_graph([], "g", [], [], initializer=tensors)
+    path = tmp_path / "large.onnx"
+    path.write_bytes(helper.make_model(graph).SerializeToString())
+    del tensors, graph
+    if not memory.reset_peak():
+        pytest.skip("the kernel keeps one peak for the whole process")
+    before = memory.sample(with_pss=False).rss_bytes or 0
+    refuse_external_data(path)
+    assert memory.peak_rss_bytes() - before < 12 * 2**20
+
+
 def test_external_data_is_refused(bundle):
     tensor = TensorProto(name="w", data_type=1, dims=[4], data_location=TensorProto.EXTERNAL)
     tensor.external_data.add(key="location", value="/etc/passwd")
@@ -158,8 +175,8 @@ def test_tensors_that_do_not_fit(bundle, tmp_path):
 def test_a_trunk_that_drifts_is_refused(edge, bundle):
     model = onnx.load(bundle / "trunk.onnx")
     bias = next(i for i in model.graph.initializer if i.name == "stem.bias")
-    values = onnx.numpy_helper.to_array(bias) + 0.5
-    bias.CopyFrom(onnx.numpy_helper.from_array(values.astype("float32"), "stem.bias"))
+    values = numpy_helper.to_array(bias) + 0.5
+    bias.CopyFrom(numpy_helper.from_array(values.astype("float32"), "stem.bias"))
     rebuild(bundle, **{"trunk.onnx": model.SerializeToString()})
     assert "golden images differ" in edge("verify", bundle, code=3)[1]
 

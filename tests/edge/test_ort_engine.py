@@ -16,8 +16,10 @@ from torch import nn
 
 from head_export import Tail, fold_batch_norm, torchvision_models
 from lightcl_edge.engines.contract import PatternTerm
+from lightcl_edge.engines.layout import ParameterMemory, tap_name
 from lightcl_edge.engines.ort_engine import OrtEngine
 from lightcl_edge.errors import BundleError
+from lightcl_edge.memory import sample
 from step_reference import Head, activations, largest_relative_difference, random_batch, torch_step
 
 SHAPE = (4, 8, 8)
@@ -217,6 +219,20 @@ def test_auto_takes_the_smaller_plan(tmp_path: Path) -> None:
     assert heavy.engine().choice.update == "in_place"
     wide = Head(Tail(nn.Sequential(nn.Conv2d(2, 8, 1), nn.ReLU()), 8, 4), (2, 24, 24), tmp_path, 32, 0)
     assert wide.engine().choice.update == "accumulate"
+
+
+def test_parameters_take_memory_when_they_are_written() -> None:
+    shapes = {"kernel": (64, 256, 3, 3), "bias": (7,), "weight": (1024, 16384)}
+    before = sample(with_pss=False).rss_bytes or 0
+    memory = ParameterMemory(shapes, {"kernel"})
+    assert (sample(with_pss=False).rss_bytes or 0) - before < memory.nbytes / 8
+    assert {name: view.shape for name, view in memory.views.items()} == shapes
+    assert all(view.__array_interface__["data"][0] % 64 == 0 for view in memory.views.values())
+    memory.views["weight"][...] = 1.0
+    assert (sample(with_pss=False).rss_bytes or 0) - before > 0.9 * memory.views["weight"].nbytes
+    assert not memory.views["kernel"].any() and not memory.views["bias"].any()
+    memory.pieces[tap_name("kernel", 5)][2, 3] = 4.0
+    assert memory.views["kernel"][2, 3, 1, 2] == 4.0
 
 
 def test_neither_torch_nor_onnx_is_imported() -> None:

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from lightcl_edge.console import Progress
 from lightcl_edge.manifest import InputInfo
-from lightcl_edge.planner import ARENA_FACTOR, plan_training
+from lightcl_edge.planner import plan_training
+from lightcl_edge.strategies import STRATEGIES
 from lightcl_host.cli import main
 from lightcl_host.cost.check import CASES, Case, check_rows
 from lightcl_host.cost.cut_figures import cut_manifest
@@ -53,12 +54,13 @@ def test_a_larger_batch_never_needs_less(manifest, batch, more, engine):
 
 
 def test_a_batch_beyond_the_graphs_is_accumulated(manifest):
-    fitting, beyond = predict(manifest, "ort", 8, 3), predict(manifest, "ort", 9, 3)
+    fitting, beyond = (predict(manifest, "ort", size, 3, strategy="lightcl") for size in (8, 9))
     accumulating = min(step.peak_bytes for step in manifest.training_step if step.update == "accumulate")
     parameters = manifest.cost.head_parameter_bytes
-    one_row = ARENA_FACTOR * 4 * 8 * 8 * 8
+    one_row = 4 * 8 * 8 * 8
     assert fitting.train_bytes > 0
-    assert predict(manifest, "ort", 10, 3).train_bytes - beyond.train_bytes == pytest.approx(one_row, abs=1)
+    next_size = predict(manifest, "ort", 10, 3, strategy="lightcl")
+    assert next_size.train_bytes - beyond.train_bytes == pytest.approx(one_row, abs=1)
     assert plan_training(manifest, "ort", 9, 3, 0, 0).train_bytes >= 2 * parameters + accumulating
 
 
@@ -126,3 +128,19 @@ def test_every_option_of_the_command_counts(tmp_path, capsys) -> None:
     assert peaks("--buffer-size", "5000")["train"] > peaks("--buffer-size", "0")["train"]
     assert host(["cost", "--paper", "--strategy", "slda"]) == 2
     assert "--strategy goes with" in capsys.readouterr().err
+
+
+def test_a_check_says_how_and_where_it_was_made(monkeypatch, capsys) -> None:
+    monkeypatch.setattr("lightcl_host.cost.check.check_rows", lambda *_: ([], []))
+    assert main(["cost", "--check", "--engine", "ort", "--only", "resnet18", "--batch-size", "8", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["command"] == "lightcl-host cost --check --batch-size=8 --engine=ort --only=resnet18 --json"
+    assert document["machine"]["cores"] >= 1 and document["beyond_tolerance"] == 0
+
+
+@pytest.mark.parametrize("engine", ["ort", "torch"])
+def test_what_an_analysis_predicts_covers_every_strategy(manifest, engine) -> None:
+    analysed = predict(manifest, engine, buffer_samples=manifest.defaults.buffer_samples)
+    for strategy in STRATEGIES:
+        needed = predict(manifest, engine, strategy=strategy).phases()
+        assert all(analysed.phases()[phase] >= size for phase, size in needed.items()), strategy

@@ -76,6 +76,7 @@ def test_the_first_good_enough_trunk_is_taken(split):
     easy = choose_trunk(split, "auto", 0.5, IMAGES[:48], comparison)
     assert (easy.dtype, easy.float_convolutions, easy.note) == ("int8", 0, "")
     assert easy.agreement == easy.quality.agreement >= 0.5
+    assert easy.tries == ((0, easy.quality),)
 
 
 def test_float32_is_taken_with_a_reason_or_refused(split):
@@ -84,6 +85,7 @@ def test_float32_is_taken_with_a_reason_or_refused(split):
     assert (choice.dtype, choice.float_convolutions, choice.model) == ("fp32", 0, split.trunk)
     assert "float32 was taken: the 8-bit trunk" in choice.note
     assert "of the 48 images it was checked with, below 95.0%" in choice.note
+    assert [kept for kept, _ in choice.tries][:1] == [0] and choice.quality in [quality for _, quality in choice.tries]
     for dtype, name in (("int8", "8-bit"), ("fp16", "half-precision")):
         with pytest.raises(BundleError, match=rf"the {name} trunk.*agrees.*--trunk-dtype fp32"):
             choose_trunk(split, dtype, 0.95, IMAGES[:48], comparison)

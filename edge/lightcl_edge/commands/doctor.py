@@ -113,9 +113,11 @@ class DoctorCommand(Command):
 
 def _plans(manifest: Manifest, engine: str) -> tuple[Plan, Plan]:
     """A training with the bundle's own settings: the first, and one when the state holds as much as it ever will."""
-    from lightcl_edge.strategies.choice import AUTO, full_state, plan_for
+    from lightcl_edge.strategies.choice import AUTO, full_state, plan_for, planned_patterns
+    from lightcl_edge.strategies.recommended import recommended_for
 
-    defaults = manifest.defaults
-    strategy = "replay" if defaults.strategy == AUTO else defaults.strategy
-    first = plan_for(strategy, manifest, engine, defaults.batch_size, defaults.buffer_samples, 0)
+    asked = manifest.defaults.strategy
+    defaults = recommended_for(manifest.defaults, "replay" if asked == AUTO else asked)
+    patterns = planned_patterns(defaults.strategy, defaults)
+    first = plan_for(defaults.strategy, manifest, engine, defaults.batch_size, patterns, 0)
     return first, full_state(manifest).added_to(first)

@@ -6,6 +6,8 @@ input for each tap, a matrix ``(filters, channels)`` that must lie in one piece.
 
 from __future__ import annotations
 
+import math
+import mmap
 from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
@@ -17,6 +19,7 @@ _MARK = "@"
 FORWARD, EVALUATE = "forward", "evaluate"
 #: Rows that the head takes at once outside of training; few, so that evaluation needs less memory than a step.
 FORWARD_ROWS = 8
+_CACHE_LINE_FLOATS = 16
 
 
 def tap_name(parameter: str, tap: int) -> str:
@@ -42,6 +45,34 @@ def held_taps_first(parameters: Collection[str], inputs: Collection[str]) -> set
     return {parameter_of(name) for name in inputs if _MARK in name} & set(parameters)
 
 
+def mapped_zeros(shapes: Sequence[Sequence[int]]) -> list[FloatArray]:
+    """Arrays of zeros in one mapping of their own, which takes no memory until it is written.
+
+    The C library would put large arrays into holes of its heap where it finds any, and clear them there: how much
+    memory parameters take before they are loaded would then depend on what ran before.
+
+    Args:
+        shapes: of the arrays.
+
+    Returns:
+        An array a shape, each at a multiple of a cache line.
+    """
+    sizes = [-(-math.prod(shape) // _CACHE_LINE_FLOATS) * _CACHE_LINE_FLOATS for shape in shapes]
+    private = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
+    mapping = mmap.mmap(-1, 4 * max(1, sum(sizes)), **private)
+    whole = np.frombuffer(mapping, np.float32)
+    starts = [sum(sizes[:number]) for number in range(len(sizes))]
+    return [whole[at : at + math.prod(shape)].reshape(shape) for at, shape in zip(starts, shapes, strict=True)]
+
+
+def _laid_out(shape: Sequence[int], taps_first: bool) -> Sequence[int]:
+    """The shape in memory of a parameter."""
+    if not taps_first:
+        return shape
+    filters, channels, rows, columns = shape
+    return rows * columns, filters, channels
+
+
 class ParameterMemory:
     """Arrays of the parameters' shapes, zero at first, whose pieces graphs read and write.
 
@@ -54,13 +85,13 @@ class ParameterMemory:
         self._held: dict[str, FloatArray] = {}
         self.views: dict[str, FloatArray] = {}
         self.pieces: dict[str, FloatArray] = {}
-        for name, shape in shapes.items():
+        laid = [_laid_out(shape, name in taps_first) for name, shape in shapes.items()]
+        for (name, shape), held in zip(shapes.items(), mapped_zeros(laid), strict=True):
+            self._held[name] = held
             if name not in taps_first:
-                self._held[name] = self.views[name] = self.pieces[name] = np.zeros(shape, np.float32)
+                self.views[name] = self.pieces[name] = held
                 continue
             filters, channels, rows, columns = shape
-            held = np.zeros((rows * columns, filters, channels), np.float32)
-            self._held[name] = held
             self.views[name] = held.reshape(rows, columns, filters, channels).transpose(2, 3, 0, 1)
             self.pieces |= {tap_name(name, tap): held[tap] for tap in range(len(held))}
 

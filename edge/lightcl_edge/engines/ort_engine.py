@@ -37,6 +37,7 @@ class OrtEngine(Engine):
         threads: processors to use; None for all that this process may use.
         update: ``in_place``, ``accumulate``, or ``auto``.
         spare_bytes: see :func:`lightcl_edge.engines.step_choice.choose_step`.
+        patterns: whether samples with patterns will be trained on.
 
     Raises:
         NoEngineError: when onnxruntime can't be imported.
@@ -54,6 +55,7 @@ class OrtEngine(Engine):
         threads: int | None = None,
         update: str = "auto",
         spare_bytes: int = 0,
+        patterns: bool = True,
     ) -> None:
         import_onnxruntime()
         return_freed_memory()
@@ -66,8 +68,9 @@ class OrtEngine(Engine):
         self._accumulators: ParameterMemory | None = None
         self._runners: dict[StepGraph, StepRunner] = {}
         self._forward: _Forward | None = None
-        graphs = list(self._files)
-        self.choice = choose_step(graphs, self._parameters.nbytes, update=update, spare_bytes=spare_bytes)
+        self.choice = choose_step(
+            list(self._files), self._parameters.nbytes, update=update, spare_bytes=spare_bytes, patterns=patterns
+        )
 
     def _find_taps_first(self) -> set[str]:
         """The kernels that the graphs read tap by tap; all graphs of a bundle do alike."""
@@ -82,11 +85,12 @@ class OrtEngine(Engine):
             # one by one, so that a mapping that reads its tensors from a file never holds them all
             array = check_parameters({name: parameters[name]}, {name: shape}, "parameters")[name]
             np.copyto(self._parameters.views[name], array)
+        give_back()  # what they were read into
 
     def rest(self) -> None:
-        """Close the sessions of steps, whose working memory would stay beside what comes now."""
+        """Close the sessions of steps: their working memory and the accumulators would stay beside what comes now."""
         if self._runners:
-            self._runners = {}
+            self._runners, self._accumulators = {}, None  # between steps the sums are zero
             give_back()
 
     def step(self, batch: Batch) -> float:

@@ -74,14 +74,17 @@ def torch_may_use_cuda(devices: Sequence[Path] = GPU_DEVICES) -> bool:
     )
 
 
-def make_engine(choice: EngineChoice, bundle: Bundle, threads: int | None, spare_bytes: int = 0) -> Engine:
+def make_engine(
+    choice: EngineChoice, bundle: Bundle, threads: int | None, spare_bytes: int = 0, patterns: bool = True
+) -> Engine:
     """Import and build the chosen engine.
 
     Args:
         choice: which one.
         bundle: the head to train.
         threads: processors to use; None for all.
-        spare_bytes: working memory that a step may take freely, because another phase of the run needs as much.
+        spare_bytes: memory that a step may take freely, because another phase of the run needs as much.
+        patterns: whether samples with patterns will be trained on.
 
     Returns:
         The engine, with no parameters loaded yet.
@@ -95,7 +98,8 @@ def make_engine(choice: EngineChoice, bundle: Bundle, threads: int | None, spare
         from lightcl_edge.engines.ort_engine import OrtEngine
 
         steps = [(graph, bundle.path(graph.path)) for graph in bundle.manifest.training_step]
-        return OrtEngine(head, info, bundle.manifest.feature.shape, steps, threads, spare_bytes=spare_bytes)
+        shape = bundle.manifest.feature.shape
+        return OrtEngine(head, info, shape, steps, threads, spare_bytes=spare_bytes, patterns=patterns)
     try:
         from lightcl_edge.engines.torch_engine import TorchEngine
     except (ImportError, OSError) as error:

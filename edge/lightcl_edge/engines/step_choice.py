@@ -10,6 +10,8 @@ from lightcl_edge.manifest import StepGraph
 
 IN_PLACE, ACCUMULATE = "in_place", "accumulate"
 UPDATES = ("auto", IN_PLACE, ACCUMULATE)
+#: Memory that onnxruntime's arena takes for a step's live tensors: it grows by doubling and never fits exactly.
+ARENA_FACTOR = 1.6
 
 
 @dataclass(frozen=True)
@@ -20,37 +22,46 @@ class StepChoice:
         update: ``in_place``: a batch at once, updates written onto the parameters; ``accumulate``: in micro-batches
             that add up gradients, so that activations are few and each parameter has an accumulator.
         samples: new samples a run of a graph.
-        working_bytes: largest sum of live tensors and accumulators during a step.
+        needed_bytes: what the arena takes for its live tensors, and the accumulators.
     """
 
     update: str
     samples: int
-    working_bytes: int
+    needed_bytes: int
 
 
-def offered_choices(graphs: Sequence[StepGraph], parameter_bytes: int) -> list[StepChoice]:
+def offered_choices(graphs: Sequence[StepGraph], parameter_bytes: int, patterns: bool = True) -> list[StepChoice]:
     """All ways a bundle offers, the fastest first: in place, then the larger micro-batches.
 
     Args:
         graphs: of the manifest.
         parameter_bytes: of the head.
+        patterns: whether samples with patterns will be trained on; graphs without them are smaller.
 
     Returns:
-        The ways, each with the peak of its largest graph.
+        The ways, each with what its largest graph needs.
     """
+    steps = [graph for graph in graphs if graph.update in (IN_PLACE, ACCUMULATE)]
+    if not patterns:
+        steps = [graph for graph in steps if not graph.buffered_samples] or steps
     peaks: dict[tuple[str, int], int] = {}
-    for graph in graphs:
-        if graph.update in (IN_PLACE, ACCUMULATE):
-            key = graph.update, 0 if graph.update == IN_PLACE else graph.samples
-            peaks[key] = max(graph.peak_bytes, peaks.get(key, 0))
+    for graph in steps:
+        key = graph.update, 0 if graph.update == IN_PLACE else graph.samples
+        peaks[key] = max(graph.peak_bytes, peaks.get(key, 0))
     ways = []
     for (update, samples), peak in peaks.items():
-        ways.append(StepChoice(update, samples, peak + (parameter_bytes if update == ACCUMULATE else 0)))
+        accumulators = parameter_bytes if update == ACCUMULATE else 0
+        ways.append(StepChoice(update, samples, int(ARENA_FACTOR * peak) + accumulators))
     return sorted(ways, key=lambda way: (way.update == ACCUMULATE, -way.samples))
 
 
 def choose_step(
-    graphs: Sequence[StepGraph], parameter_bytes: int, *, update: str = "auto", spare_bytes: int = 0
+    graphs: Sequence[StepGraph],
+    parameter_bytes: int,
+    *,
+    update: str = "auto",
+    spare_bytes: int = 0,
+    patterns: bool = True,
 ) -> StepChoice:
     """Choose how to train.
 
@@ -58,7 +69,8 @@ def choose_step(
         graphs: of the manifest.
         parameter_bytes: of the head.
         update: ``in_place`` or ``accumulate`` to insist on one.
-        spare_bytes: working memory that costs nothing, because another phase of the run needs as much.
+        spare_bytes: memory that costs nothing, because another phase of the run needs as much.
+        patterns: whether samples with patterns will be trained on.
 
     Returns:
         The first way within ``spare_bytes``, else the one that needs least.
@@ -66,10 +78,10 @@ def choose_step(
     Raises:
         BundleError: when the bundle offers none of the kind.
     """
-    ways = [way for way in offered_choices(graphs, parameter_bytes) if update in ("auto", way.update)]
+    ways = [way for way in offered_choices(graphs, parameter_bytes, patterns) if update in ("auto", way.update)]
     if not ways:
         offered = sorted({graph.update for graph in graphs} & set(UPDATES))
         raise BundleError(
             f"the bundle's training_step graphs are {offered or 'none'}, expected {update}; export the bundle again"
         )
-    return next((way for way in ways if way.working_bytes <= spare_bytes), min(ways, key=lambda way: way.working_bytes))
+    return next((way for way in ways if way.needed_bytes <= spare_bytes), min(ways, key=lambda way: way.needed_bytes))

@@ -10,7 +10,7 @@ from lightcl_edge.buffer_size import DEFAULT_BUFFER_BYTES
 from lightcl_edge.console import format_bytes
 from lightcl_edge.errors import UsageError
 from lightcl_edge.gate import HOLDOUT_PER_CLASS
-from lightcl_edge.manifest import Manifest
+from lightcl_edge.manifest import Manifest, TrainingDefaults
 from lightcl_edge.planner import (
     Carried,
     Plan,
@@ -40,6 +40,19 @@ class StrategyChoice:
     reason: str
 
 
+def planned_patterns(strategy: str, settings: TrainingDefaults) -> int:
+    """How many samples carry patterns in each step.
+
+    Args:
+        strategy: its name.
+        settings: what it trains with.
+
+    Returns:
+        The number to plan for; 0 for strategies without patterns.
+    """
+    return STRATEGIES[strategy].held_patterns(settings.beta, settings.buffer_samples)
+
+
 def plan_for(
     strategy: str,
     manifest: Manifest,
@@ -56,7 +69,7 @@ def plan_for(
         manifest: of the bundle.
         engine: ``ort`` or ``torch``.
         batch_size: samples a step.
-        patterns: samples with patterns a step.
+        patterns: samples with patterns a step, of :func:`planned_patterns`.
         images: of the task.
         carried: what the run holds besides the bundle.
 
@@ -108,7 +121,8 @@ def choose_strategy(
         return StrategyChoice(asked, "asked for")
     limit = allowed_bytes(budget_bytes)
     defaults = recommended_for(manifest.defaults, "replay")
-    needed = plan_for("replay", manifest, engine, defaults.batch_size, 0, 0, carried).peak_bytes
+    patterns = planned_patterns("replay", defaults)
+    needed = plan_for("replay", manifest, engine, defaults.batch_size, patterns, 0, carried).peak_bytes
     if needed <= limit:
         return StrategyChoice("replay", f"its plan of {format_bytes(needed)} fits, and it is the most accurate")
     return StrategyChoice(

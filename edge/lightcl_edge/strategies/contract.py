@@ -115,6 +115,12 @@ class Strategy(ABC):
     def __init__(self, head: HeadInfo, settings: Settings) -> None:
         self.head, self.settings = head, settings
 
+    @classmethod
+    def held_patterns(cls, beta: float, buffer_samples: int) -> int:
+        """How many samples carry patterns in each step, with these settings; none unless a strategy says otherwise."""
+        del beta, buffer_samples
+        return 0
+
     def restore(self, arrays: Arrays) -> None:
         """Take up what an earlier task left; an empty mapping means that there was none."""
         del arrays

@@ -59,6 +59,12 @@ class LightCL(Strategy):
         if LOGITS in self._masks:
             self._masks[LOGITS] = np.append(np.delete(self._masks[LOGITS], row), np.float32(0)).astype(np.float32)
 
+    @classmethod
+    def held_patterns(cls, beta: float, buffer_samples: int) -> int:
+        """All, whatever they weigh."""
+        del beta
+        return buffer_samples
+
     def begin(self, task: Task, engine: Engine) -> PatternTerm | None:
         """From the second task on: memorise patterns of the first batch's samples and mark their channels."""
         rows = task.first_rows[: self.settings.buffer_samples]

@@ -106,6 +106,11 @@ class Replay(Slda):
         super().forget(row)
         self._patterns.forget(row)
 
+    @classmethod
+    def held_patterns(cls, beta: float, buffer_samples: int) -> int:
+        """All where they weigh anything."""
+        return buffer_samples if beta > 0 else 0
+
     def begin(self, task: Task, engine: Engine) -> PatternTerm | None:
         """Take patterns of the old head if they are asked for; then the exported head with rows in closed form."""
         term = self._patterns.begin(task, engine) if self.settings.beta > 0 else None

@@ -19,7 +19,8 @@ class WorkBar:
 
     def __init__(self, progress: Progress, total: float) -> None:
         self._progress, self._total, self._done = progress, max(total, 1.0), 0.0
-        self._started, self._taken_up = time.monotonic(), 0.0
+        self._started: float | None = None
+        self._taken_up = 0.0
         self._stage: str | None = None
 
     def doing(self, label: str, stage: str | None = None) -> None:
@@ -32,9 +33,10 @@ class WorkBar:
         if stage not in (None, self._stage):
             self._stage = stage
             self._progress.stage(str(stage))
+        now = time.monotonic()
+        self._started = now if self._started is None else self._started
         fresh = self._done - self._taken_up
-        spent = time.monotonic() - self._started
-        left = spent / fresh * (self._total - self._done) if fresh > 0 else None
+        left = (now - self._started) / fresh * (self._total - self._done) if fresh > 0 else None
         done = min(int(_PARTS * self._done / self._total), _PARTS - 1)
         self._progress.show(label, done, _PARTS, left)
 

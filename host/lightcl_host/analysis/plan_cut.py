@@ -50,7 +50,9 @@ class CutPlan:
 
 
 def plan_cut(source: Source, cut: Cut, engine: str, images: int, trunk_dtype: str) -> tuple[CutPlan, CostInfo]:
-    """Predict a task.
+    """Predict a task learned with the device's default strategy, and with LightCL's patterns beside it.
+
+    So what fits here fits with each strategy.
 
     Args:
         source: the network.
@@ -74,7 +76,7 @@ def plan_cut(source: Source, cut: Cut, engine: str, images: int, trunk_dtype: st
         defaults=defaults,
         training_step=_steps(split, defaults) if engine == "ort" else [],
     )
-    plan = predict(manifest, engine, images=images)
+    plan = predict(manifest, engine, buffer_samples=defaults.buffer_samples, images=images)
     phases = plan.phases()
     task, whole = task_multiply_adds(manifest, images)
     return (

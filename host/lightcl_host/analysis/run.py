@@ -188,7 +188,8 @@ class _Run:
 
     def analysis(self) -> Analysis:
         """All steps in order."""
-        plans = [self._plan(cut) for cut in self._cuts]
+        self._progress.stage(f"predicting the memory of {count(len(self._cuts), 'cut')}")
+        plans = [self._plan(cut) for cut in self._progress.track(self._cuts, "predicting memory")]
         repeats = [self._repeat(number) for number in range(self._options.repeats)]
         measured = Measured(self._cuts, plans, repeats)
         candidates = candidates_of(measured)
@@ -222,7 +223,6 @@ class _Run:
         images = max(len(task.train) + len(task.held) for task in self._sequence.tasks)
 
         def make() -> dict[str, Any]:
-            self._bar.doing(f"predicting {cut.name}", f"predicting the memory of {count(len(self._cuts), 'cut')}")
             plan, cost = plan_cut(self._source, cut, self._engine, images, dtype)
             return {"plan": asdict(plan), "cost": asdict(cost)}
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import shlex
+from dataclasses import asdict
 from pathlib import Path
 from typing import ClassVar
 
@@ -97,6 +99,7 @@ def _predict(args: argparse.Namespace) -> Document:
 
 def _check(args: argparse.Namespace) -> Document:
     from lightcl_edge.errors import UsageError
+    from lightcl_edge.machine import describe_machine
     from lightcl_host.cost.check import BATCH_SIZES, CASES, TOLERANCE, check_rows
 
     cases = [case for case in CASES if args.only is None or args.only in case.model]
@@ -108,11 +111,20 @@ def _check(args: argparse.Namespace) -> Document:
     )
     beyond = [row for row in rows if abs(row.difference) > TOLERANCE]
     return {
+        "command": shlex.join(["lightcl-host", "cost", *_words(args)]),
+        "machine": asdict(describe_machine()),
         "checked": [row.document() for row in rows],
         "tolerance": TOLERANCE,
         "beyond_tolerance": len(beyond),
         "counts": counts,
     }
+
+
+def _words(args: argparse.Namespace) -> list[str]:
+    """The options of a check, as they were given."""
+    words = ["--check"] + [f"--batch-size={size}" for size in args.batch_size or []]
+    words += [f"--{name}={value}" for name in ("engine", "strategy", "only") if (value := getattr(args, name))]
+    return [*words, "--json"]
 
 
 def _render_check(document: Document) -> str:

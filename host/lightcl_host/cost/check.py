@@ -12,9 +12,7 @@ from typing import Any
 from lightcl_edge.bundle import Bundle
 from lightcl_edge.console import Progress
 from lightcl_edge.manifest import Manifest
-from lightcl_edge.planner import Plan
 from lightcl_host.cost.measure import Measured, measure, write_tasks
-from lightcl_host.cost.prediction import predict
 from lightcl_host.export import ExportOptions, export_bundle
 from lightcl_host.sources import SourceOptions
 
@@ -68,7 +66,7 @@ class CheckRow:
         engine: ``ort`` or ``torch``.
         batch_size: samples a step.
         phase: of ``train --json``, or ``peak`` for the largest.
-        predicted_bytes: by the plan.
+        predicted_bytes: by the plan of the training itself.
         measured_bytes: peak resident set of the process.
     """
 
@@ -124,8 +122,7 @@ def check_rows(
                     held = manifest.defaults.buffer_samples
                     measured = measure(bundle, folder / "state", tasks, engine, batch, held, strategy)
                     shutil.rmtree(folder / "state")
-                    plan = predict(manifest, engine, batch, base_bytes=measured.base_bytes, strategy=strategy)
-                    rows += _compare(case, manifest, engine, batch, plan, measured)
+                    rows += _compare(case, manifest, engine, batch, measured)
             shutil.rmtree(bundle)
     return rows, counts
 
@@ -136,12 +133,10 @@ def _export(case: Case, out: Path) -> Manifest:
     return Bundle.open(out).manifest
 
 
-def _compare(
-    case: Case, manifest: Manifest, engine: str, batch: int, plan: Plan, measured: Measured
-) -> Iterator[CheckRow]:
+def _compare(case: Case, manifest: Manifest, engine: str, batch: int, measured: Measured) -> Iterator[CheckRow]:
     """A row for each phase that was measured and predicted, and one for the peak."""
-    predicted = plan.phases()
+    predicted = measured.plan.phases()
     pairs = {name: (predicted[name], found) for name, found in measured.phase_bytes.items() if name in predicted}
-    pairs["peak"] = (plan.peak_bytes, max(measured.phase_bytes.values()))
+    pairs["peak"] = (measured.plan.peak_bytes, max(measured.phase_bytes.values()))
     for phase, (expected, found) in pairs.items():
         yield CheckRow(case.model, case.cut, manifest.model.trunk_dtype, engine, batch, phase, expected, found)

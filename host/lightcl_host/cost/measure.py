@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from lightcl_edge.errors import LightclError
+from lightcl_edge.planner import Plan
 
 #: Classes a task and images a class: more than the largest batch once the held-out share is gone.
 _CLASSES, _TASKS, _SIDE = 2, 2, 48
@@ -31,11 +32,11 @@ class Measured:
     """The peaks of the two trainings.
 
     Attributes:
-        base_bytes: of the process when it planned.
+        plan: of the second one, made before it loaded anything.
         phase_bytes: phase -> peak resident set; ``install`` of the first task, all others of the second.
     """
 
-    base_bytes: int
+    plan: Plan
     phase_bytes: dict[str, int]
 
 
@@ -74,7 +75,7 @@ def measure(
         strategy: that learns.
 
     Returns:
-        The peaks.
+        What was planned, and the peaks.
 
     Raises:
         MeasurementError: with the last words of a training that failed.
@@ -83,7 +84,7 @@ def measure(
     options += ["--pattern-samples", str(buffer_size), "--epochs", "1", "--beta", "0"]
     options += ["--learning-rate", str(_LEARNING_RATE), "--max-forgetting", "1", "--json", "--quiet"]
     phases: dict[str, int] = {}
-    base = 0
+    planned: dict[str, int] = {}
     for task in tasks:
         command = [sys.executable, "-m", "lightcl_edge", "train", "--bundle", str(bundle), "--state", str(state)]
         process = subprocess.run([*command, "--data", str(task), *options], capture_output=True, text=True, check=False)
@@ -91,6 +92,6 @@ def measure(
             said = (process.stderr.strip().splitlines() or ["no message"])[-1][:300]
             raise MeasurementError(f"a training to measure ended with exit code {process.returncode}: {said}")
         document = json.loads(process.stdout)
-        base = document["plan"]["base_bytes"]
+        planned = {name: size for name, size in document["plan"].items() if name != "peak_bytes"}
         phases |= {phase["name"]: phase["peak_rss_bytes"] for phase in document["phases"]}
-    return Measured(base, phases)
+    return Measured(Plan(**planned), phases)

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from lightcl_edge.manifest import Manifest
 from lightcl_edge.planner import DEVICE_BASE_BYTES, Plan
-from lightcl_edge.strategies.choice import plan_for
+from lightcl_edge.strategies.choice import plan_for, planned_patterns
+from lightcl_edge.strategies.recommended import recommended_for
 
 #: A backward pass computes two products where the forward pass computes one: for the input and for the weight.
 BACKWARD_FACTOR = 2
@@ -19,7 +20,7 @@ def predict(
     buffer_samples: int | None = None,
     images: int = 0,
     base_bytes: int = DEVICE_BASE_BYTES,
-    strategy: str = "lightcl",
+    strategy: str = "replay",
 ) -> Plan:
     """What a training of one task would need on a device.
 
@@ -27,21 +28,22 @@ def predict(
         manifest: of a bundle, or of :func:`lightcl_host.cost.cut_figures.cut_manifest`.
         engine: ``ort`` or ``torch``.
         batch_size: samples a step; the manifest's default for None.
-        buffer_samples: samples with patterns a step; the manifest's default for None.
+        buffer_samples: samples with patterns a step; for None what the strategy holds with its own defaults.
         images: of the task, for the disk.
         base_bytes: of the process before it loads anything.
-        strategy: that learns; discriminant analysis, of ``replay`` too, takes a covariance.
+        strategy: that learns; the default of ``train`` is ``auto``, which tries ``replay``. With ``buffer_samples`` the
+            plan of ``replay`` covers that of ``lightcl``.
 
     Returns:
         The plan; ``peak_bytes`` is its largest phase.
     """
-    defaults = manifest.defaults
+    defaults = recommended_for(manifest.defaults, strategy)
     plan = plan_for(
         strategy,
         manifest,
         engine,
         defaults.batch_size if batch_size is None else batch_size,
-        defaults.buffer_samples if buffer_samples is None else buffer_samples,
+        planned_patterns(strategy, defaults) if buffer_samples is None else buffer_samples,
         images,
     )
     return replace(plan, base_bytes=base_bytes)
