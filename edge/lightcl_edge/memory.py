@@ -104,6 +104,25 @@ def give_back() -> None:
         drop_library_pages()
 
 
+#: Blocks from this size on are mapped and unmapped one by one, so that freed activations leave the process. Smaller
+#: ones stay in the heap: returning those too (64 KiB for both) saves 6 to 9 MiB and makes a step 1.5 to 2.7 times
+#: slower; returning none makes ResNet-18's layer4 20 MiB larger and 1.2 times faster. Measured with bench_step.
+MMAP_THRESHOLD_BYTES = 2**20
+TRIM_THRESHOLD_BYTES = 64 * 2**20
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+
+
+def return_freed_memory() -> None:
+    """Tell the C library to give large freed blocks back at once; does nothing where it can't (musl, macOS).
+
+    Left to itself it raises the size from which it does so as blocks are freed, and peaks differ from run to run.
+    """
+    with suppress(OSError, AttributeError):
+        library = ctypes.CDLL(None)
+        library.mallopt(_M_MMAP_THRESHOLD, MMAP_THRESHOLD_BYTES)
+        library.mallopt(_M_TRIM_THRESHOLD, TRIM_THRESHOLD_BYTES)
+
+
 _MADV_DONTNEED = 4
 _MAPPING = re.compile(r"([0-9a-f]+)-([0-9a-f]+) (\S+) \S+ \S+ (\d+)")
 

@@ -24,8 +24,8 @@ DEVICE_BASE_BYTES = 42 * MIB
 #: What onnxruntime adds when it turns images into features, and when it trains.
 ONNXRUNTIME_BYTES = 29 * MIB
 ONNXRUNTIME_TRAINING_BYTES = int(12.5 * MIB)
-#: What importing torch adds, and what its first step adds to that (thread pools, kernels' own buffers).
-TORCH_IMPORT_BYTES, TORCH_STEP_BYTES = 196 * MIB, 8 * MIB
+#: What importing torch adds, and copies of the head once it is loaded.
+TORCH_IMPORT_BYTES, TORCH_HEAD_COPIES = 193 * MIB, 1.97
 #: Copies of the trunk's weights while it is opened (file, initialisers, re-laid for the processor), and once it runs.
 OPENING_TRUNK_COPIES, RUNNING_TRUNK_COPIES = 3.4, 1.0
 #: Share of the counted activations that are there at once (onnxruntime fuses operators); copies of an image being read.
@@ -44,10 +44,12 @@ AFTER_TRUNK_BYTES = 7 * MIB
 #: When a head is judged and written, after the step's session is closed: onnxruntime with the forward graph, copies of
 #: the head, and of the largest activation and the feature of one sample, for the few that are computed at once.
 GATE_BYTES, GATE_HEAD_COPIES, GATE_LARGEST_COPIES, GATE_FEATURE_COPIES = int(14.8 * MIB), 1.08, 46, 44
-#: torch: copies of the head once it is loaded; in a step, share of the activations that are saved for the way back, and
-#: copies of the largest of them (kernels lay it out anew); what is still held when training is over.
-TORCH_HEAD_COPIES, TORCH_ACTIVATION_COPIES, TORCH_LARGEST_COPIES = 1.95, 0.47, 18.5
-TORCH_HELD_BYTES, TORCH_HELD_HEAD_COPIES, TORCH_HELD_ACTIVATIONS, TORCH_HELD_LARGEST = 219 * MIB, 1.31, 0.78, 10.6
+#: In a step, torch itself with its thread pools, copies of the head, of a batch's activations, and of its largest.
+TORCH_STEP_BYTES, TORCH_STEP_HEAD_COPIES, TORCH_ACTIVATION_COPIES, TORCH_LARGEST_COPIES = 228 * MIB, 1.37, 0.95, 4.75
+#: The same where a strategy has no gradients.
+TORCH_CLOSED_FORM_BYTES, TORCH_CLOSED_FORM_HEAD_COPIES = 216 * MIB, 2.13
+#: When a head is judged and written: torch, copies of the head, and of one sample's largest activation.
+TORCH_GATE_BYTES, TORCH_GATE_HEAD_COPIES, TORCH_GATE_LARGEST_COPIES = 224 * MIB, 1.15, 73
 #: What an earlier generation left (statistics, held-out and remembered samples): as it was read, and as it is used.
 KEPT_COPIES = 2.2
 #: Copies of the learned head beside the trunk when predicting.
@@ -166,12 +168,23 @@ def _extract_bytes(manifest: Manifest) -> int:
 def _torch_bytes(manifest: Manifest, batch_size: int, buffer_samples: int) -> tuple[int, int, int]:
     """Added once torch is loaded with the head, in a step, and afterwards."""
     cost, rows = manifest.cost, batch_size + buffer_samples
-    loaded = TORCH_IMPORT_BYTES + TORCH_HEAD_COPIES * cost.head_parameter_bytes
     activations, largest = rows * cost.head_activation_bytes, rows * cost.head_largest_activation_bytes
-    step = loaded + TORCH_STEP_BYTES + TORCH_ACTIVATION_COPIES * activations + TORCH_LARGEST_COPIES * largest
-    held = TORCH_HELD_BYTES + TORCH_HELD_HEAD_COPIES * cost.head_parameter_bytes
-    held += TORCH_HELD_ACTIVATIONS * activations + TORCH_HELD_LARGEST * largest
-    return int(loaded), int(max(step, held)), int(held)
+    step = TORCH_STEP_BYTES + TORCH_STEP_HEAD_COPIES * cost.head_parameter_bytes
+    step += TORCH_ACTIVATION_COPIES * activations + TORCH_LARGEST_COPIES * largest
+    gate = _torch_gate_bytes(manifest)
+    return _torch_loaded_bytes(manifest), max(int(step), gate), gate
+
+
+def _torch_loaded_bytes(manifest: Manifest) -> int:
+    """Added once torch is there with the head."""
+    return int(TORCH_IMPORT_BYTES + TORCH_HEAD_COPIES * manifest.cost.head_parameter_bytes)
+
+
+def _torch_gate_bytes(manifest: Manifest) -> int:
+    """Added while a head is judged and written."""
+    cost = manifest.cost
+    largest = TORCH_GATE_LARGEST_COPIES * cost.head_largest_activation_bytes
+    return int(TORCH_GATE_BYTES + TORCH_GATE_HEAD_COPIES * cost.head_parameter_bytes + largest)
 
 
 def _ort_bytes(manifest: Manifest, batch_size: int, buffer_samples: int) -> tuple[int, int, int]:
@@ -246,15 +259,14 @@ def plan_closed_form(manifest: Manifest, engine: str, images: int, covariance: b
         The plan.
     """
     cost = manifest.cost
-    head = cost.head_parameter_bytes
-    if engine == "torch":
-        engine_bytes = TORCH_IMPORT_BYTES + TORCH_STEP_BYTES
-        loaded = int(TORCH_IMPORT_BYTES + TORCH_HEAD_COPIES * head)
-    else:
-        engine_bytes, loaded = CLOSED_FORM_BYTES, AFTER_TRUNK_BYTES
-    batch = CLOSED_FORM_LARGEST_COPIES * cost.head_largest_activation_bytes
     working = covariance_bytes(manifest) if covariance else 0
-    train = int(engine_bytes + CLOSED_FORM_HEAD_COPIES * head + batch + working)
+    if engine == "torch":
+        loaded, gate = _torch_loaded_bytes(manifest), _torch_gate_bytes(manifest)
+        train = TORCH_CLOSED_FORM_BYTES + TORCH_CLOSED_FORM_HEAD_COPIES * cost.head_parameter_bytes
+    else:
+        loaded, gate = AFTER_TRUNK_BYTES, _ort_gate_bytes(manifest)
+        train = CLOSED_FORM_BYTES + CLOSED_FORM_HEAD_COPIES * cost.head_parameter_bytes
+        train += CLOSED_FORM_LARGEST_COPIES * cost.head_largest_activation_bytes
     disk = images * (math.prod(manifest.feature.shape) + 8) + cost.head_parameter_bytes
     base = memory.sample(with_pss=False).rss_bytes or 0
     return Plan(
@@ -262,8 +274,8 @@ def plan_closed_form(manifest: Manifest, engine: str, images: int, covariance: b
         install_bytes=_install_bytes(manifest),
         extract_bytes=_extract_bytes(manifest),
         import_bytes=loaded,
-        train_bytes=train,
-        gate_bytes=train if engine == "torch" else _ort_gate_bytes(manifest),
+        train_bytes=int(train + working),
+        gate_bytes=gate,
         disk_bytes=disk,
     )
 

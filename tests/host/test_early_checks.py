@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -106,3 +108,10 @@ def test_a_replaced_bundle_is_named(tmp_path: Path, capsys: pytest.CaptureFixtur
     (out / "manifest.json").write_text("{")
     assert main(words) == 0
     assert "a damaged bundle was replaced by" in capsys.readouterr().err
+
+
+def test_the_host_runs_as_a_module() -> None:
+    command = [sys.executable, "-m", "lightcl_host", "cuts", "--model", "nonsense", "--json"]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert found.returncode == 2
+    assert "nonsense" in json.loads(found.stdout)["error"]["message"]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,21 +9,6 @@ from lightcl_edge.errors import BundleError
 from lightcl_edge.machine import usable_cores
 from lightcl_edge.memory import give_back
 from lightcl_edge.sessions import import_onnxruntime
-
-#: Blocks from this size on are mapped and unmapped one by one, so that freed activations leave the process. Smaller
-#: ones stay in the heap: returning those too (64 KiB for both) saves 6 to 9 MiB and makes a step 1.5 to 2.7 times
-#: slower; returning none makes ResNet-18's layer4 20 MiB larger and 1.2 times faster. Measured with bench_step.
-MMAP_THRESHOLD_BYTES = 2**20
-TRIM_THRESHOLD_BYTES = 64 * 2**20
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
-
-
-def return_freed_memory() -> None:
-    """Tell the C library to give large freed blocks back at once; does nothing where it can't (musl, macOS)."""
-    with suppress(OSError, AttributeError):
-        library = ctypes.CDLL(None)
-        library.mallopt(_M_MMAP_THRESHOLD, MMAP_THRESHOLD_BYTES)
-        library.mallopt(_M_TRIM_THRESHOLD, TRIM_THRESHOLD_BYTES)
 
 
 def session_options(threads: int | None) -> Any:
