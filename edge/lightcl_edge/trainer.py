@@ -46,7 +46,8 @@ from lightcl_edge.images import Dataset
 from lightcl_edge.interrupts import DeferredInterrupt
 from lightcl_edge.manifest import TrainingDefaults
 from lightcl_edge.memory import PhaseMeter, give_back
-from lightcl_edge.planner import Carried, spare_step_bytes
+from lightcl_edge.plan_ort import spare_step_bytes
+from lightcl_edge.planner import Carried
 from lightcl_edge.signing import read_public_key
 from lightcl_edge.state import State
 from lightcl_edge.strategies import make_strategy

@@ -101,13 +101,14 @@ def random_batch(head: HeadInfo, feature_shape: list[int], pattern_shapes: dict[
 
 def _ort_stepper(bundle: Bundle, job: StepJob) -> Stepper:
     from lightcl_edge.engines.ort_engine import OrtEngine
-    from lightcl_edge.planner import spare_step_bytes
+    from lightcl_edge.plan_ort import spare_step_bytes
 
     info = bundle.manifest.head
     steps = [(graph, bundle.path(graph.path)) for graph in bundle.manifest.training_step]
     update = job.method.removeprefix("ort_")
     spare = spare_step_bytes(bundle.manifest, job.samples, job.buffered_samples)
-    engine = OrtEngine(bundle.path(HEAD), info, bundle.manifest.feature.shape, steps, job.threads, update, spare)
+    shape, patterns = bundle.manifest.feature.shape, job.buffered_samples > 0
+    engine = OrtEngine(bundle.path(HEAD), info, shape, steps, job.threads, update, spare, patterns)
     engine.load(TensorFile(bundle.path(HEAD_PARAMETERS), BundleError))
     return engine.step
 

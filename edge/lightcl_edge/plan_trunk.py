@@ -1,0 +1,41 @@
+"""What the frozen trunk needs: when a bundle is first used, and while images become features."""
+
+from __future__ import annotations
+
+from lightcl_edge.extraction import extraction_batch
+from lightcl_edge.image_file import planned_decoding_bytes
+from lightcl_edge.manifest import Manifest
+
+MIB = 2**20
+#: What onnxruntime adds when it turns images into features.
+ONNXRUNTIME_BYTES = 29 * MIB
+#: Copies of the trunk's weights while it is opened (file, initialisers, re-laid for the processor), and once it runs.
+OPENING_TRUNK_COPIES, RUNNING_TRUNK_COPIES = 3.4, 1.0
+#: Share of the counted activations that are there at once (onnxruntime fuses operators); copies of an image being read.
+WORKSPACE_FACTOR, PIXEL_COPIES = 0.35, 2.0
+#: First use: onnxruntime, copies of the trunk, of the head (its session beside the trunk's), of golden activations.
+INSTALL_BYTES, INSTALL_TRUNK_COPIES, INSTALL_HEAD_COPIES, INSTALL_ACTIVATION_COPIES = 26 * MIB, 2.5, 0.5, 0.25
+
+
+def install_bytes(manifest: Manifest) -> int:
+    """Added by trunk and head at once, and the golden images."""
+    cost = manifest.cost
+    golden = INSTALL_ACTIVATION_COPIES * manifest.golden.count * cost.trunk_peak_activation_bytes
+    weights = INSTALL_TRUNK_COPIES * _weight_bytes(manifest) + INSTALL_HEAD_COPIES * cost.head_parameter_bytes
+    return int(INSTALL_BYTES + weights + golden)
+
+
+def extract_bytes(manifest: Manifest) -> int:
+    """Added by the trunk as it is opened, or by a batch of images on its way through it."""
+    cost, pixels = manifest.cost, 4 * 3 * manifest.input.height * manifest.input.width
+    image = WORKSPACE_FACTOR * cost.trunk_peak_activation_bytes + PIXEL_COPIES * pixels
+    weights = _weight_bytes(manifest)
+    running = RUNNING_TRUNK_COPIES * weights + extraction_batch(manifest) * image
+    running += planned_decoding_bytes(manifest.input.width, manifest.input.height)
+    return int(ONNXRUNTIME_BYTES + max(OPENING_TRUNK_COPIES * weights, running))
+
+
+def _weight_bytes(manifest: Manifest) -> int:
+    """As they are in memory: a processor computes half precision in float32."""
+    stored = manifest.cost.trunk_parameter_bytes
+    return 2 * stored if manifest.model.trunk_dtype == "fp16" else stored
