@@ -102,6 +102,18 @@ def test_logits_and_activations_follow_the_updates(head: Head) -> None:
         torch_step(head, batch)
 
 
+@pytest.mark.parametrize("update", UPDATES)
+def test_resting_between_steps_changes_nothing(head: Head, update: str) -> None:
+    tired, rested = (head.engine(update=update) for _ in range(2))
+    for seed in range(3):
+        batch = random_batch(head, 6, 3, seed=seed, learning_rate=0.05)
+        assert tired.step(batch) == rested.step(batch)
+        rested.rest()
+    found = tired.parameters()
+    for name, array in rested.parameters().items():
+        np.testing.assert_array_equal(array, found[name])
+
+
 def test_logits_of_many_rows_and_without_a_forward_graph(head: Head) -> None:
     """The head's own graph, its weights replaced by the engine's, gives the same."""
     steps = [step for step in head.steps if step[0].update not in ("forward", "evaluate")]

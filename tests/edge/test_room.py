@@ -12,7 +12,8 @@ from PIL import Image
 from lightcl_edge import allowance, image_file, machine, memory
 from lightcl_edge.bundle import Bundle
 from lightcl_edge.planner import KEPT_COPIES, Carried, Plan, covariance_bytes, stored_statistics_bytes
-from lightcl_edge.strategies.choice import plan_for
+from lightcl_edge.strategies import STRATEGIES
+from lightcl_edge.strategies.choice import plan_for, planned_patterns
 from small_bundle import make_folder
 
 MIB = 2**20
@@ -168,3 +169,31 @@ def test_only_discriminant_analysis_plans_a_covariance(bundle):
     assert plans["slda"].disk_bytes - plans["ncm"].disk_bytes == stored_statistics_bytes(wide), (
         "what is kept, not what is used"
     )
+
+
+def test_patterns_are_planned_where_a_strategy_holds_them(bundle):
+    manifest = Bundle.open(bundle).manifest
+    settings = replace(manifest.defaults, beta=0.0, buffer_samples=7)
+    held = {name: planned_patterns(name, settings) for name in STRATEGIES}
+    assert held == dict.fromkeys(STRATEGIES, 0) | {"lightcl": 7}
+    assert planned_patterns("replay", replace(settings, beta=0.1)) == 7
+    assert planned_patterns("finetune", replace(settings, beta=0.1)) == 0
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.1])
+def test_the_plan_of_a_training_counts_the_patterns_it_holds(edge, bundle, tmp_path, beta):
+    words = (
+        "train",
+        "--bundle",
+        bundle,
+        "--state",
+        tmp_path / "s",
+        "--data",
+        make_folder(tmp_path / "d", ["red", "green"]),
+    )
+    out, _ = edge(*words, "--strategy", "replay", "--engine", "ort", "--beta", str(beta), "--epochs", "1", "--json")
+    planned = json.loads(out)["plan"]["train_bytes"]
+    manifest = Bundle.open(bundle).manifest
+    patterns = manifest.defaults.buffer_samples if beta else 0
+    expected = plan_for("replay", manifest, "ort", manifest.defaults.batch_size, patterns, 0)
+    assert planned == expected.train_bytes
