@@ -29,7 +29,7 @@ _HELPS = {
     "install": _TRUNK,
     "extract": _TRUNK,
     "import": _HEAD,
-    "train": f"lower --batch-size or --pattern-samples, take --strategy slda, {_HEAD}",
+    "train": f"lower --batch-size (for lightcl also --pattern-samples), take --strategy slda or ncm, {_HEAD}",
     "gate": f"lower --buffer-size, {_HEAD}",
     "commit": f"lower --buffer-size, {_HEAD}",
 }

@@ -106,7 +106,8 @@ def give_back() -> None:
 
 #: Blocks from this size on are mapped and unmapped one by one, so that freed activations leave the process. Smaller
 #: ones stay in the heap: returning those too (64 KiB for both) saves 6 to 9 MiB and makes a step 1.5 to 2.7 times
-#: slower; returning none makes ResNet-18's layer4 20 MiB larger and 1.2 times faster. Measured with bench_step.
+#: slower; returning none makes ResNet-18's layer4 20 MiB larger and 1.2 times faster. Measured with
+#: bench_step and the ort engine.
 MMAP_THRESHOLD_BYTES = 2**20
 TRIM_THRESHOLD_BYTES = 64 * 2**20
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3

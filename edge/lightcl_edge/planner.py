@@ -33,9 +33,9 @@ class Plan:
         base_bytes: this process before it loads anything.
         install_bytes: added by the check of the golden images, the first time.
         extract_bytes: added by the trunk and one batch of images.
-        import_bytes: added by the engine before it has a head.
+        import_bytes: added by the engine before the head's parameters are loaded.
         train_bytes: added by the engine, the head and one batch of features.
-        gate_bytes: added by what of that is still held when the new head is judged and written.
+        gate_bytes: added by the engine when the new head is judged and written.
         disk_bytes: feature store, checkpoint and one generation.
     """
 
@@ -81,7 +81,6 @@ def plan_training(
     batch_size: int,
     buffer_samples: int,
     images: int,
-    base_bytes: int | None = None,
 ) -> Plan:
     """Predict a run.
 
@@ -91,14 +90,13 @@ def plan_training(
         batch_size: samples a step.
         buffer_samples: samples with patterns a step.
         images: of the task.
-        base_bytes: of the process before it loads anything; None for this process as it is now.
 
     Returns:
         The plan.
     """
     head = plan_torch if engine == "torch" else plan_ort
     return Plan(
-        base_bytes=_own_bytes() if base_bytes is None else base_bytes,
+        base_bytes=_own_bytes(),
         install_bytes=plan_trunk.install_bytes(manifest),
         extract_bytes=plan_trunk.extract_bytes(manifest),
         import_bytes=head.loaded_bytes(manifest),

@@ -88,7 +88,8 @@ def train(options: TrainOptions, meter: PhaseMeter, progress: Progress) -> Docum
     defaults = bundle.manifest.defaults
     asked = options.strategy or defaults.strategy
     carried = _carried(state, bundle, options, len(dataset))
-    strategy = choose_strategy(asked, bundle.manifest, choice.name, options.memory_budget_bytes, carried)
+    replay = options.settings(defaults, "replay")
+    strategy = choose_strategy(asked, bundle.manifest, choice.name, options.memory_budget_bytes, carried, replay)
     settings = options.settings(defaults, strategy.name)
     if ignored := options.ignored(strategy.name):
         progress.note(f"strategy {strategy.name} does not use {', '.join(ignored)}")

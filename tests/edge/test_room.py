@@ -173,27 +173,22 @@ def test_only_discriminant_analysis_plans_a_covariance(bundle):
 
 def test_patterns_are_planned_where_a_strategy_holds_them(bundle):
     manifest = Bundle.open(bundle).manifest
-    settings = replace(manifest.defaults, beta=0.0, buffer_samples=7)
+    settings = replace(manifest.defaults, beta=0.0, buffer_samples=7, batch_size=32)
     held = {name: planned_patterns(name, settings) for name in STRATEGIES}
     assert held == dict.fromkeys(STRATEGIES, 0) | {"lightcl": 7}
     assert planned_patterns("replay", replace(settings, beta=0.1)) == 7
     assert planned_patterns("finetune", replace(settings, beta=0.1)) == 0
+    assert planned_patterns("lightcl", replace(settings, batch_size=4)) == 4, "those of the first batch"
 
 
-@pytest.mark.parametrize("beta", [0.0, 0.1])
-def test_the_plan_of_a_training_counts_the_patterns_it_holds(edge, bundle, tmp_path, beta):
-    words = (
-        "train",
-        "--bundle",
-        bundle,
-        "--state",
-        tmp_path / "s",
-        "--data",
-        make_folder(tmp_path / "d", ["red", "green"]),
-    )
-    out, _ = edge(*words, "--strategy", "replay", "--engine", "ort", "--beta", str(beta), "--epochs", "1", "--json")
-    planned = json.loads(out)["plan"]["train_bytes"]
+def test_the_plan_of_a_training_counts_the_patterns_it_holds(edge, bundle, tmp_path):
+    data = make_folder(tmp_path / "d", ["red", "green"])
     manifest = Bundle.open(bundle).manifest
-    patterns = manifest.defaults.buffer_samples if beta else 0
-    expected = plan_for("replay", manifest, "ort", manifest.defaults.batch_size, patterns, 0)
-    assert planned == expected.train_bytes
+    planned = {}
+    for samples in (0, 3, 9):
+        words = ("train", "--bundle", bundle, "--state", tmp_path / f"s{samples}", "--data", data, "--json")
+        how = ("--strategy", "lightcl", "--engine", "torch", "--batch-size", "5", "--pattern-samples", str(samples))
+        planned[samples] = json.loads(edge(*words, *how)[0])["plan"]["train_bytes"]
+        expected = plan_for("lightcl", manifest, "torch", 5, min(samples, 5), 0)
+        assert planned[samples] == expected.train_bytes
+    assert planned[0] < planned[3] < planned[9]

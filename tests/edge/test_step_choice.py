@@ -60,6 +60,11 @@ def test_graphs_with_patterns_count_where_patterns_are_held() -> None:
     assert choose_step(every, 10).needed_bytes == choose_step(with_patterns, 10, patterns=False).needed_bytes == 298
 
 
+def test_a_kind_that_has_graphs_with_patterns_only_is_offered_all_the_same() -> None:
+    mixed = [GRAPHS[0], replace(GRAPHS[2], buffered_samples=2)]
+    assert choose_step(mixed, 10, update="accumulate", patterns=False).samples == 2
+
+
 def test_insisting_on_a_kind() -> None:
     assert choose_step(GRAPHS, 10, update="in_place").update == "in_place"
     with pytest.raises(BundleError, match=r"training_step graphs are \['accumulate'\], expected in_place"):

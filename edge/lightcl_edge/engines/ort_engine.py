@@ -68,6 +68,7 @@ class OrtEngine(Engine):
         self._accumulators: ParameterMemory | None = None
         self._runners: dict[StepGraph, StepRunner] = {}
         self._forward: _Forward | None = None
+        self._patterns = patterns
         self.choice = choose_step(
             list(self._files), self._parameters.nbytes, update=update, spare_bytes=spare_bytes, patterns=patterns
         )
@@ -136,7 +137,7 @@ class OrtEngine(Engine):
         """The accumulating graph that wastes the fewest rows."""
         choice = self.choice
         if choice.update != ACCUMULATE and any(graph.update == ACCUMULATE for graph in self._files):
-            choice = choose_step(list(self._files), self._parameters.nbytes, update=ACCUMULATE)
+            choice = choose_step(list(self._files), self._parameters.nbytes, update=ACCUMULATE, patterns=self._patterns)
         rows = choice.samples
         graphs = [
             graph

@@ -43,7 +43,8 @@ def offered_choices(graphs: Sequence[StepGraph], parameter_bytes: int, patterns:
     """
     steps = [graph for graph in graphs if graph.update in (IN_PLACE, ACCUMULATE)]
     if not patterns:
-        steps = [graph for graph in steps if not graph.buffered_samples] or steps
+        plain = {graph.update for graph in steps if not graph.buffered_samples}
+        steps = [graph for graph in steps if not graph.buffered_samples or graph.update not in plain]
     peaks: dict[tuple[str, int], int] = {}
     for graph in steps:
         key = graph.update, 0 if graph.update == IN_PLACE else graph.samples

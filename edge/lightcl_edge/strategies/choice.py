@@ -48,9 +48,10 @@ def planned_patterns(strategy: str, settings: TrainingDefaults) -> int:
         settings: what it trains with.
 
     Returns:
-        The number to plan for; 0 for strategies without patterns.
+        The number to plan for, at most the samples of one batch; 0 where the strategy holds none.
     """
-    return STRATEGIES[strategy].held_patterns(settings.beta, settings.buffer_samples)
+    held = min(settings.batch_size, settings.buffer_samples)
+    return held if STRATEGIES[strategy].holds_patterns(settings.beta) else 0
 
 
 def plan_for(
@@ -95,7 +96,12 @@ def full_state(manifest: Manifest) -> Carried:
 
 
 def choose_strategy(
-    asked: str, manifest: Manifest, engine: str, budget_bytes: int | None, carried: Carried = _NOTHING
+    asked: str,
+    manifest: Manifest,
+    engine: str,
+    budget_bytes: int | None,
+    carried: Carried = _NOTHING,
+    replay: TrainingDefaults | None = None,
 ) -> StrategyChoice:
     """Choose by name, or by what fits.
 
@@ -108,6 +114,7 @@ def choose_strategy(
         engine: ``ort`` or ``torch``.
         budget_bytes: what the user allows; None for what the machine has.
         carried: what the run holds besides the bundle.
+        replay: what ``replay`` would train with; None for its own defaults.
 
     Returns:
         The choice.
@@ -120,9 +127,9 @@ def choose_strategy(
             raise UsageError(f"no strategy {asked!r}; expected one of {', '.join(sorted(NAMES))}")
         return StrategyChoice(asked, "asked for")
     limit = allowed_bytes(budget_bytes)
-    defaults = recommended_for(manifest.defaults, "replay")
-    patterns = planned_patterns("replay", defaults)
-    needed = plan_for("replay", manifest, engine, defaults.batch_size, patterns, 0, carried).peak_bytes
+    settings = replay or recommended_for(manifest.defaults, "replay")
+    patterns = planned_patterns("replay", settings)
+    needed = plan_for("replay", manifest, engine, settings.batch_size, patterns, 0, carried).peak_bytes
     if needed <= limit:
         return StrategyChoice("replay", f"its plan of {format_bytes(needed)} fits, and it is the most accurate")
     return StrategyChoice(

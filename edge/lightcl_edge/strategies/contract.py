@@ -116,10 +116,10 @@ class Strategy(ABC):
         self.head, self.settings = head, settings
 
     @classmethod
-    def held_patterns(cls, beta: float, buffer_samples: int) -> int:
-        """How many samples carry patterns in each step, with these settings; none unless a strategy says otherwise."""
-        del beta, buffer_samples
-        return 0
+    def holds_patterns(cls, beta: float) -> bool:
+        """Whether samples carry patterns in each step, given the pattern term's weight; not unless a strategy says so."""
+        del beta
+        return False
 
     def restore(self, arrays: Arrays) -> None:
         """Take up what an earlier task left; an empty mapping means that there was none."""

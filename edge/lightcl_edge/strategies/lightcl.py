@@ -60,10 +60,10 @@ class LightCL(Strategy):
             self._masks[LOGITS] = np.append(np.delete(self._masks[LOGITS], row), np.float32(0)).astype(np.float32)
 
     @classmethod
-    def held_patterns(cls, beta: float, buffer_samples: int) -> int:
-        """All, whatever they weigh."""
+    def holds_patterns(cls, beta: float) -> bool:
+        """Whatever they weigh."""
         del beta
-        return buffer_samples
+        return True
 
     def begin(self, task: Task, engine: Engine) -> PatternTerm | None:
         """From the second task on: memorise patterns of the first batch's samples and mark their channels."""

@@ -107,9 +107,9 @@ class Replay(Slda):
         self._patterns.forget(row)
 
     @classmethod
-    def held_patterns(cls, beta: float, buffer_samples: int) -> int:
-        """All where they weigh anything."""
-        return buffer_samples if beta > 0 else 0
+    def holds_patterns(cls, beta: float) -> bool:
+        """Where they weigh anything."""
+        return beta > 0
 
     def begin(self, task: Task, engine: Engine) -> PatternTerm | None:
         """Take patterns of the old head if they are asked for; then the exported head with rows in closed form."""

@@ -5,10 +5,13 @@ The one place where the analysis asks for a prediction; the cost model behind it
 
 from __future__ import annotations
 
+import hashlib
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from lightcl_edge import plan_ort, plan_torch, plan_trunk, planner
+from lightcl_edge.engines import step_choice
 from lightcl_edge.engines.step_choice import ACCUMULATE, IN_PLACE
 from lightcl_edge.manifest import CostInfo, FeatureInfo, GoldenInfo, Manifest, ModelInfo, StepGraph, TrainingDefaults
 from lightcl_host.autodiff.liveness import peak_of
@@ -50,9 +53,10 @@ class CutPlan:
 
 
 def plan_cut(source: Source, cut: Cut, engine: str, images: int, trunk_dtype: str) -> tuple[CutPlan, CostInfo]:
-    """Predict a task learned with the device's default strategy, and with LightCL's patterns beside it.
+    """Predict a task learned with the device's default strategy, with LightCL's patterns beside it and without.
 
-    So what fits here fits with each strategy.
+    Of both the larger, phase by phase, so that what fits here fits with each strategy: without patterns the engine may
+    take a larger step, because there is room for it.
 
     Args:
         source: the network.
@@ -76,26 +80,34 @@ def plan_cut(source: Source, cut: Cut, engine: str, images: int, trunk_dtype: st
         defaults=defaults,
         training_step=_steps(split, defaults) if engine == "ort" else [],
     )
-    plan = predict(manifest, engine, buffer_samples=defaults.buffer_samples, images=images)
-    phases = plan.phases()
+    plans = [predict(manifest, engine, buffer_samples=held, images=images) for held in (0, defaults.buffer_samples)]
     task, whole = task_multiply_adds(manifest, images)
     return (
         CutPlan(
-            extract_bytes=phases["extract"],
-            train_bytes=phases["train"],
-            peak_bytes=plan.peak_bytes,
-            disk_bytes=plan.disk_bytes,
+            extract_bytes=max(plan.phases()["extract"] for plan in plans),
+            train_bytes=max(plan.phases()["train"] for plan in plans),
+            peak_bytes=max(plan.peak_bytes for plan in plans),
+            disk_bytes=max(plan.disk_bytes for plan in plans),
             relative_time=task / whole if whole else 1.0,
         ),
         manifest.cost,
     )
 
 
+def plan_revision() -> str:
+    """Another text wherever a coefficient of the plan is another, so that finished plans are not taken up wrongly."""
+    modules = (planner, plan_trunk, plan_ort, plan_torch, step_choice)
+    found = [(module.__name__, name, value) for module in modules for name, value in vars(module).items()]
+    numbers = [each for each in found if each[1].isupper() and isinstance(each[2], int | float)]
+    return hashlib.sha256(repr(sorted(numbers)).encode()).hexdigest()[:12]
+
+
 def _steps(split: Split, defaults: TrainingDefaults) -> list[StepGraph]:
     """Records of the step graphs a bundle would carry.
 
     The smallest accumulating graph is built as a bundle's would be. The larger ones are not, for at early cuts that
-    takes minutes: their peaks are extended from graphs of few rows, along which they grow in a straight line.
+    takes minutes: their peaks are extended from graphs of few rows, along which they grow in a straight line. So are
+    those of the graphs without patterns.
     """
     sizes = defaults.batch_size, defaults.buffer_samples
     rows, held = (math.ceil(count / max(MICRO_BATCHES)) for count in sizes)
@@ -103,9 +115,10 @@ def _steps(split: Split, defaults: TrainingDefaults) -> list[StepGraph]:
     slope = max(0.0, (large - small) / ((_BUILT_PARTS[1] - _BUILT_PARTS[0]) * (rows + held)))
     graphs = []
     for update, parts in ((IN_PLACE, 1), *((ACCUMULATE, parts) for parts in MICRO_BATCHES)):
-        new, old = (math.ceil(count / parts) for count in sizes)
-        peak_bytes = int(small + slope * (new + old - rows - held))
-        graphs.append(StepGraph(f"training_step/{update}_{new}.onnx", update, new, old, peak_bytes))
+        new, with_patterns = (math.ceil(count / parts) for count in sizes)
+        for old in (with_patterns, 0):
+            peak_bytes = max(0, int(small + slope * (new + old - rows - held)))
+            graphs.append(StepGraph(f"training_step/{update}_{new}_{old}.onnx", update, new, old, peak_bytes))
     return graphs
 
 

@@ -24,7 +24,7 @@ from lightcl_host.analysis.finished import FinishedParts
 from lightcl_host.analysis.generalizability import Training, look_batch, measure_repeat
 from lightcl_host.analysis.heads import train_head
 from lightcl_host.analysis.network import Network, trainable_from
-from lightcl_host.analysis.plan_cut import CutPlan, plan_cut
+from lightcl_host.analysis.plan_cut import CutPlan, plan_cut, plan_revision
 from lightcl_host.analysis.probe import PROBE_CELLS, RIDGE
 from lightcl_host.analysis.record import Analysis, Settings
 from lightcl_host.analysis.tasks import Sequence, load_sequence, open_tasks
@@ -226,7 +226,7 @@ class _Run:
             plan, cost = plan_cut(self._source, cut, self._engine, images, dtype)
             return {"plan": asdict(plan), "cost": asdict(cost)}
 
-        part = self._parts.get(f"plan {self._engine} {dtype} {cut.name}", make)
+        part = self._parts.get(f"plan {plan_revision()} {self._engine} {dtype} {cut.name}", make)
         return CutPlan(**part["plan"]), CostInfo(**part["cost"])
 
     def _repeat(self, number: int) -> dict[str, Any]:

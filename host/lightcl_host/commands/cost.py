@@ -32,11 +32,16 @@ class CostCommand(Command):
         what.add_argument("--check", action="store_true", help="predicted against measured, on this machine")
         parser.add_argument("--engine", choices=("ort", "torch", "all"), default="all", help="default: both")
         parser.add_argument("--batch-size", type=int, action="append", metavar="N", help="may be given several times")
-        parser.add_argument("--buffer-size", type=int, metavar="N", help="samples that carry patterns, with --bundle")
+        parser.add_argument(
+            "--buffer-size",
+            type=int,
+            metavar="N",
+            help="samples that carry patterns, with --bundle; for replay as with --beta",
+        )
         parser.add_argument(
             "--strategy",
             choices=sorted(STRATEGIES),
-            help="that learns (default: replay with --bundle, as train; lightcl with --check)",
+            help="that learns (default: what train takes first with --bundle; lightcl with --check)",
         )
         parser.add_argument("--only", metavar="WORD", help="with --check: models whose name contains it")
 
@@ -84,10 +89,12 @@ def _engines(args: argparse.Namespace) -> list[str]:
 
 def _predict(args: argparse.Namespace) -> Document:
     from lightcl_edge.bundle import Bundle
+    from lightcl_edge.strategies.choice import AUTO
     from lightcl_host.cost.prediction import predict
 
     manifest = Bundle.open(args.bundle).manifest
-    strategy = args.strategy or "replay"
+    own = manifest.defaults.strategy
+    strategy = args.strategy or ("replay" if own == AUTO else own)
     predictions = []
     for engine in _engines(args):
         for size in args.batch_size or [manifest.defaults.batch_size]:
@@ -121,7 +128,7 @@ def _check(args: argparse.Namespace) -> Document:
 
 
 def _words(args: argparse.Namespace) -> list[str]:
-    """The options of a check, as they were given."""
+    """The options of a check, with defaults spelt out."""
     words = ["--check"] + [f"--batch-size={size}" for size in args.batch_size or []]
     words += [f"--{name}={value}" for name in ("engine", "strategy", "only") if (value := getattr(args, name))]
     return [*words, "--json"]

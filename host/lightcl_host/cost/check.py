@@ -52,7 +52,6 @@ CASES = (
     Case("torchvision:resnet18", 96, "layer4.0", "int8"),
 )
 BATCH_SIZES = (8, 32)
-ENGINES = ("ort", "torch")
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """Measure trainings on this machine: every one is `lightcl-edge train` in a fresh process.
 
-The images are seeded noise, the learning rate is tiny and patterns weigh nothing, though they are held: the memory of a
-step does not depend on what is learned. Two tasks are learned, because patterns are held from the second task on; each
-is a process of its own.
+The images are seeded noise, the learning rate is tiny and patterns weigh nothing, though ``lightcl`` holds them
+(``replay`` then holds none): the memory of a step does not depend on what is learned. Two tasks are learned, because
+patterns are held from the second task on; each is a process of its own.
 """
 
 from __future__ import annotations

@@ -19,7 +19,6 @@ def predict(
     batch_size: int | None = None,
     buffer_samples: int | None = None,
     images: int = 0,
-    base_bytes: int = DEVICE_BASE_BYTES,
     strategy: str = "replay",
 ) -> Plan:
     """What a training of one task would need on a device.
@@ -28,25 +27,22 @@ def predict(
         manifest: of a bundle, or of :func:`lightcl_host.cost.cut_figures.cut_manifest`.
         engine: ``ort`` or ``torch``.
         batch_size: samples a step; the manifest's default for None.
-        buffer_samples: samples with patterns a step; for None what the strategy holds with its own defaults.
+        buffer_samples: samples with patterns a step, for ``replay`` as with ``--beta``; for None what the strategy
+            holds with its own defaults.
         images: of the task, for the disk.
-        base_bytes: of the process before it loads anything.
-        strategy: that learns; the default of ``train`` is ``auto``, which tries ``replay``. With ``buffer_samples`` the
-            plan of ``replay`` covers that of ``lightcl``.
+        strategy: that learns; the default of ``train`` is ``auto``, which tries ``replay``.
 
     Returns:
         The plan; ``peak_bytes`` is its largest phase.
     """
-    defaults = recommended_for(manifest.defaults, strategy)
-    plan = plan_for(
-        strategy,
-        manifest,
-        engine,
-        defaults.batch_size if batch_size is None else batch_size,
-        planned_patterns(strategy, defaults) if buffer_samples is None else buffer_samples,
-        images,
-    )
-    return replace(plan, base_bytes=base_bytes)
+    settings = recommended_for(manifest.defaults, strategy)
+    if batch_size is not None:
+        settings = replace(settings, batch_size=batch_size)
+    if buffer_samples is not None:
+        settings = replace(settings, buffer_samples=buffer_samples, beta=max(settings.beta, 1.0))
+    patterns = planned_patterns(strategy, settings)
+    plan = plan_for(strategy, manifest, engine, settings.batch_size, patterns, images)
+    return replace(plan, base_bytes=DEVICE_BASE_BYTES)
 
 
 def task_multiply_adds(manifest: Manifest, images: int, epochs: int | None = None) -> tuple[int, int]:
