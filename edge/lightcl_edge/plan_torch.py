@@ -7,8 +7,8 @@ from lightcl_edge.plan_trunk import MIB
 
 #: What importing torch adds, and copies of the head once it is loaded.
 IMPORT_BYTES, HEAD_COPIES = 193 * MIB, 1.97
-#: In a step, torch itself with its thread pools, copies of the head, of a batch's activations, and of its largest.
-STEP_BYTES, STEP_HEAD_COPIES, ACTIVATION_COPIES, LARGEST_COPIES = 228 * MIB, 1.37, 0.95, 4.75
+#: In a step, torch itself with its thread pools, copies of the head, of a batch's activations, and of the patterns.
+STEP_BYTES, STEP_HEAD_COPIES, ACTIVATION_COPIES, PATTERN_COPIES = int(234.7 * MIB), 1.31, 0.86, 3.9
 #: The same where a strategy has no gradients.
 CLOSED_FORM_BYTES, CLOSED_FORM_HEAD_COPIES = 216 * MIB, 2.13
 #: When a head is judged and written: torch, copies of the head, and of one sample's largest activation.
@@ -23,8 +23,9 @@ def loaded_bytes(manifest: Manifest) -> int:
 def step_bytes(manifest: Manifest, batch_size: int, buffer_samples: int) -> int:
     """While steps are made."""
     cost, rows = manifest.cost, batch_size + buffer_samples
-    batch = ACTIVATION_COPIES * cost.head_activation_bytes + LARGEST_COPIES * cost.head_largest_activation_bytes
-    step = STEP_BYTES + STEP_HEAD_COPIES * cost.head_parameter_bytes + rows * batch
+    patterns = PATTERN_COPIES * buffer_samples * cost.head_pattern_bytes
+    batch = ACTIVATION_COPIES * rows * cost.head_activation_bytes + patterns
+    step = STEP_BYTES + STEP_HEAD_COPIES * cost.head_parameter_bytes + batch
     return max(int(step), gate_bytes(manifest))
 
 

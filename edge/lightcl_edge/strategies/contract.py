@@ -117,7 +117,7 @@ class Strategy(ABC):
 
     @classmethod
     def holds_patterns(cls, beta: float) -> bool:
-        """Whether samples carry patterns in each step, given the pattern term's weight; not unless a strategy says so."""
+        """Whether samples carry patterns in each step, given the pattern term's weight; none unless it says so."""
         del beta
         return False
 
