@@ -85,7 +85,8 @@ class Processes:
             note: tells the person who waits.
 
         Returns:
-            Its record, with ``peak_rss_bytes`` (``VmHWM``) and ``timeline``: ``[seconds, RSS]``, sampled.
+            Its record, with ``peak_rss_bytes`` (``VmHWM``, or more where more was seen) and ``timeline``: ``[seconds,
+            RSS]``, sampled.
 
         Raises:
             failure: the user's error that ended it, or what a signal stands for.
@@ -117,7 +118,9 @@ class Processes:
                 failure = _failure(job, process.returncode, told, output)
                 raise failure
         points = [[seconds, rss] for seconds, rss, _ in told.timeline.points]
-        return {**told.record, "timeline": points}
+        # the child tells its peak before it ends, and may be seen larger on its way out
+        peak = max([told.record["peak_rss_bytes"], *(rss for _, rss, _ in told.timeline.points)])
+        return {**told.record, "peak_rss_bytes": peak, "timeline": points}
 
     def _register(self, process: subprocess.Popen[bytes]) -> None:
         with self._lock:
