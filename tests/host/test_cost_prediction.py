@@ -129,8 +129,21 @@ def test_every_option_of_the_command_counts(tmp_path, capsys) -> None:
     assert peaks("--strategy", "slda")["train"] > peaks("--strategy", "ncm")["train"]
     lightcl = ("--strategy", "lightcl", "--buffer-size")
     assert peaks(*lightcl, "3")["train"] > peaks(*lightcl, "0")["train"]
-    assert host(["cost", "--paper", "--strategy", "slda"]) == 2
-    assert "--strategy goes with" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--paper", "--strategy", "slda"], "--strategy goes with --bundle or --check, not with --paper"),
+        (["--paper", "--engine", "ort"], "--engine goes with --bundle or --check"),
+        (["--paper", "--batch-size", "8"], "--batch-size goes with"),
+        (["--check", "--buffer-size", "8"], "--buffer-size goes with --bundle, not with --check"),
+        (["--bundle", "b", "--only", "resnet"], "--only goes with --check, not with --bundle"),
+    ],
+)
+def test_no_option_is_ignored(arguments, says, capsys) -> None:
+    assert main(["cost", *arguments]) == 2
+    assert says in capsys.readouterr().err
 
 
 def test_a_check_says_how_and_where_it_was_made(monkeypatch, capsys) -> None:

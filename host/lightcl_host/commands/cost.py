@@ -11,6 +11,15 @@ from typing import ClassVar
 from lightcl_edge.console import Command, Document, format_bytes, table
 from lightcl_edge.strategies import STRATEGIES
 
+#: Of which kinds of question an option is a part.
+_GOES_WITH = {
+    "engine": ("bundle", "check"),
+    "batch_size": ("bundle", "check"),
+    "strategy": ("bundle", "check"),
+    "buffer_size": ("bundle",),
+    "only": ("check",),
+}
+
 
 class CostCommand(Command):
     """Say what learning costs: the paper's calculation, or the plan of our own runtime.
@@ -30,7 +39,7 @@ class CostCommand(Command):
         what.add_argument("--bundle", type=Path, help="predict for this bundle")
         what.add_argument("--paper", action="store_true", help="the paper's table, calculated")
         what.add_argument("--check", action="store_true", help="predicted against measured, on this machine")
-        parser.add_argument("--engine", choices=("ort", "torch", "all"), default="all", help="default: both")
+        parser.add_argument("--engine", choices=("ort", "torch", "all"), help="default: both")
         parser.add_argument("--batch-size", type=int, action="append", metavar="N", help="may be given several times")
         parser.add_argument(
             "--buffer-size",
@@ -54,8 +63,11 @@ class CostCommand(Command):
             raise UsageError(f"--batch-size {min(sizes)}; expected 1 or more")
         if args.buffer_size is not None and args.buffer_size < 0:
             raise UsageError(f"--buffer-size {args.buffer_size}; expected 0 or more")
-        if args.paper and args.strategy:
-            raise UsageError("--strategy goes with --bundle or --check; the paper's table has all methods")
+        asked = "paper" if args.paper else "check" if args.check else "bundle"
+        for name, places in _GOES_WITH.items():
+            if getattr(args, name) is not None and asked not in places:
+                goes = " or ".join(f"--{place}" for place in places)
+                raise UsageError(f"--{name.replace('_', '-')} goes with {goes}, not with --{asked}")
         if args.paper:
             from lightcl_host.cost.paper_table import paper_rows
 
@@ -84,7 +96,7 @@ class CostCommand(Command):
 
 
 def _engines(args: argparse.Namespace) -> list[str]:
-    return ["ort", "torch"] if args.engine == "all" else [args.engine]
+    return ["ort", "torch"] if args.engine in (None, "all") else [args.engine]
 
 
 def _predict(args: argparse.Namespace) -> Document:

@@ -38,7 +38,7 @@ def predict(
     settings = recommended_for(manifest.defaults, strategy)
     if batch_size is not None:
         settings = replace(settings, batch_size=batch_size)
-    if buffer_samples is not None:
+    if buffer_samples is not None:  # patterns that are held weigh something: --beta
         settings = replace(settings, buffer_samples=buffer_samples, beta=max(settings.beta, 1.0))
     patterns = planned_patterns(strategy, settings)
     plan = plan_for(strategy, manifest, engine, settings.batch_size, patterns, images)
