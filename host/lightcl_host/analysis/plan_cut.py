@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from lightcl_edge import plan_ort, plan_torch, plan_trunk, planner
 from lightcl_edge.engines import step_choice
 from lightcl_edge.engines.step_choice import ACCUMULATE, IN_PLACE
 from lightcl_edge.manifest import CostInfo, FeatureInfo, GoldenInfo, Manifest, ModelInfo, StepGraph, TrainingDefaults
+from lightcl_edge.planner import Plan
 from lightcl_host.autodiff.liveness import peak_of
 from lightcl_host.cost.cut_figures import narrowed
 from lightcl_host.cost.prediction import predict, task_multiply_adds
@@ -53,10 +54,7 @@ class CutPlan:
 
 
 def plan_cut(source: Source, cut: Cut, engine: str, images: int, trunk_dtype: str) -> tuple[CutPlan, CostInfo]:
-    """Predict a task learned with the device's default strategy, with LightCL's patterns beside it and without.
-
-    Of both the larger, phase by phase, so that what fits here fits with each strategy: without patterns the engine may
-    take a larger step, because there is room for it.
+    """Predict a task.
 
     Args:
         source: the network.
@@ -80,18 +78,34 @@ def plan_cut(source: Source, cut: Cut, engine: str, images: int, trunk_dtype: st
         defaults=defaults,
         training_step=_steps(split, defaults) if engine == "ort" else [],
     )
-    plans = [predict(manifest, engine, buffer_samples=held, images=images) for held in (0, defaults.buffer_samples)]
+    plan = covering_plan(manifest, engine, images)
     task, whole = task_multiply_adds(manifest, images)
     return (
         CutPlan(
-            extract_bytes=max(plan.phases()["extract"] for plan in plans),
-            train_bytes=max(plan.phases()["train"] for plan in plans),
-            peak_bytes=max(plan.peak_bytes for plan in plans),
-            disk_bytes=max(plan.disk_bytes for plan in plans),
+            extract_bytes=plan.phases()["extract"],
+            train_bytes=plan.phases()["train"],
+            peak_bytes=plan.peak_bytes,
+            disk_bytes=plan.disk_bytes,
             relative_time=task / whole if whole else 1.0,
         ),
         manifest.cost,
     )
+
+
+def covering_plan(manifest: Manifest, engine: str, images: int) -> Plan:
+    """What the default strategy needs, with LightCL's patterns beside it or without: what fits, fits with each.
+
+    Args:
+        manifest: of a cut.
+        engine: ``ort`` or ``torch``.
+        images: of the task.
+
+    Returns:
+        Of both plans the larger figures: without patterns there may be room for a larger step, which the engine takes.
+    """
+    held = (0, manifest.defaults.buffer_samples)
+    plans = [asdict(predict(manifest, engine, buffer_samples=samples, images=images)) for samples in held]
+    return Plan(**{name: max(plan[name] for plan in plans) for name in plans[0]})
 
 
 def plan_revision() -> str:
