@@ -156,7 +156,7 @@ class TensorTarget(Target):
     def mutated(self, rng: random.Random) -> bytes:
         from safetensors.numpy import load
 
-        from lightcl_edge.tensors import write_tensors
+        from lightcl_edge.files.tensors import write_tensors
 
         with tempfile.TemporaryDirectory() as scratch:
             write_tensors(Path(scratch) / "t", mutate_tensors(load(self.seeds[0]), rng))
@@ -167,9 +167,9 @@ def generation_targets(folder: Path, bundle_path: Path) -> dict[str, Target]:
     """The files of a generation; what a reader accepts must then be fit for use."""
     from lightcl_edge.buffer_fill import fill
     from lightcl_edge.bundle import TRUNK, Bundle
-    from lightcl_edge.durable import calls_through
     from lightcl_edge.feature_buffer import FeatureBuffer, buffer_identity
     from lightcl_edge.features import FeatureCodec
+    from lightcl_edge.files.durable import calls_through
     from lightcl_edge.forget import without_class
     from lightcl_edge.gate import Holdout
     from lightcl_edge.generation import Generation, Meta
@@ -239,15 +239,14 @@ def targets(folder: Path) -> dict[str, Target]:
     from lightcl_edge.data_spec import open_dataset
     from lightcl_edge.decoding import load_image
     from lightcl_edge.features import FeatureStore
+    from lightcl_edge.files.onnx_graph import read_graph
+    from lightcl_edge.files.onnx_wire import refuse_external_data
+    from lightcl_edge.files.tensors import TensorFile, read_tensors
     from lightcl_edge.manifest import parse_manifest
     from lightcl_edge.odometer import read_written
-    from lightcl_edge.onnx_reader import read_graph
-    from lightcl_edge.onnx_wire import refuse_external_data
     from lightcl_edge.pointer import read_pointer
     from lightcl_edge.signing import parse_signature, sign_manifest
     from lightcl_edge.state_files import read_meta
-    from lightcl_edge.tensor_file import TensorFile
-    from lightcl_edge.tensors import read_tensors
     from lightcl_edge.trust import read_trust
     from small_bundle import INPUT, make_bundle
 

@@ -13,6 +13,7 @@ from PIL import Image
 
 from lightcl_edge.bundle import write_bundle
 from lightcl_edge.features import FeatureCodec
+from lightcl_edge.files.tensors import write_tensors
 from lightcl_edge.manifest import (
     CostInfo,
     FeatureInfo,
@@ -24,7 +25,6 @@ from lightcl_edge.manifest import (
     ParameterInfo,
     TrainingDefaults,
 )
-from lightcl_edge.tensors import write_tensors
 
 # Multiples of 16, so that onnxruntime chooses the same kernels as for a real network.
 SIDE, CHANNELS, HIDDEN, CAPACITY = 16, 16, 32, 6

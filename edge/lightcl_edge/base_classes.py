@@ -19,15 +19,14 @@ from numpy.typing import NDArray
 
 from lightcl_edge.bundle import BUFFER, HEAD_PARAMETERS, TRUNK, Bundle
 from lightcl_edge.classifier import BIAS, WEIGHT
-from lightcl_edge.durable import fsync_folder, remove, rename, replace_durably
 from lightcl_edge.errors import BundleError, LightclError, StateError
 from lightcl_edge.feature_buffer import FeatureBuffer, buffer_identity
 from lightcl_edge.features import FeatureCodec
-from lightcl_edge.files import sha256_of
+from lightcl_edge.files.durable import fsync_folder, remove, rename, replace_durably
+from lightcl_edge.files.plain import sha256_of
+from lightcl_edge.files.strict_json import read_json
+from lightcl_edge.files.tensors import TensorFile, read_tensors, write_tensors
 from lightcl_edge.generation import Generation, Meta, Tensors
-from lightcl_edge.json_file import read_json
-from lightcl_edge.tensor_file import TensorFile
-from lightcl_edge.tensors import read_tensors, write_tensors
 
 NAME = "forgotten.json"
 _SEED = "seed-{}.safetensors"

@@ -15,17 +15,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lightcl_edge.durable import fsync_folder, write_durably
 from lightcl_edge.errors import BundleError
-from lightcl_edge.files import sha256_of
-from lightcl_edge.json_file import read_limited
+from lightcl_edge.files.durable import fsync_folder, write_durably
+from lightcl_edge.files.onnx_wire import refuse_external_data
+from lightcl_edge.files.plain import sha256_of
+from lightcl_edge.files.strict_json import read_limited
+from lightcl_edge.files.tensors import TensorFile, read_tensors
 from lightcl_edge.listing import check_listing, check_name, listing_problems, unpack
 from lightcl_edge.manifest import MANIFEST, MAX_MANIFEST_BYTES, FileInfo, Manifest, parse_manifest
-from lightcl_edge.onnx_wire import refuse_external_data
 from lightcl_edge.refusals import HugeHeaderError, LinkError, NotFiniteError
 from lightcl_edge.signing import MAX_SIGNATURE_BYTES, SIGNATURE, check_signature
-from lightcl_edge.tensor_file import TensorFile
-from lightcl_edge.tensors import read_tensors
 
 TRUNK = "trunk.onnx"
 HEAD = "head.onnx"

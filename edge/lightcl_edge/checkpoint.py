@@ -9,13 +9,11 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from lightcl_edge.durable import fsync_folder, remove, replace_durably
-from lightcl_edge.engines.contract import Parameters
 from lightcl_edge.errors import StateError
-from lightcl_edge.files import sha256_of
-from lightcl_edge.json_file import read_json
-from lightcl_edge.tensor_file import TensorFile
-from lightcl_edge.tensors import write_tensors
+from lightcl_edge.files.durable import fsync_folder, remove, replace_durably
+from lightcl_edge.files.plain import sha256_of
+from lightcl_edge.files.strict_json import read_json
+from lightcl_edge.files.tensors import Parameters, TensorFile, write_tensors
 
 #: A checkpoint writes the whole head; more often than this wears out SD cards.
 SECONDS_BETWEEN_CHECKPOINTS = 30.0

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lightcl_edge.engines.contract import FloatArray, IntArray
 from lightcl_edge.errors import UsageError
+from lightcl_edge.files.tensors import FloatArray, IntArray
 
 WEIGHT, BIAS = "classifier.weight", "classifier.bias"
 #: ``s`` times the mean squared distance of a sample from its class mean.

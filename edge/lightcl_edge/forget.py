@@ -19,13 +19,13 @@ from lightcl_edge import journal
 from lightcl_edge.base_classes import HeadWithout, base_generation, forget_base_class
 from lightcl_edge.bundle import TRUNK, Bundle
 from lightcl_edge.console import Document
-from lightcl_edge.durable import fsync_folder, remove, rename, replace_durably
 from lightcl_edge.errors import BundleError, StateError, UsageError
 from lightcl_edge.feature_buffer import FeatureBuffer, buffer_identity
 from lightcl_edge.features import FeatureCodec
-from lightcl_edge.files import NotPlainError
+from lightcl_edge.files.durable import fsync_folder, remove, rename, replace_durably
+from lightcl_edge.files.plain import NotPlainError
+from lightcl_edge.files.strict_json import read_json
 from lightcl_edge.generation import Generation
-from lightcl_edge.json_file import read_json
 from lightcl_edge.pointer import Pointer, write_pointer
 from lightcl_edge.state import State
 from lightcl_edge.state_files import write_generation

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightcl_edge.console import table
-from lightcl_edge.engines.contract import FloatArray, IntArray
 from lightcl_edge.errors import RejectedError
+from lightcl_edge.files.tensors import FloatArray, IntArray
 
 #: Share of each class that is kept out of training, and the most samples of a class to keep.
 HOLDOUT_SHARE, HOLDOUT_PER_CLASS = 0.1, 20

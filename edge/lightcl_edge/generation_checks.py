@@ -16,8 +16,8 @@ from lightcl_edge.bundle import BUFFER, TRUNK, Bundle
 from lightcl_edge.errors import StateError
 from lightcl_edge.feature_buffer import FeatureBuffer, buffer_identity
 from lightcl_edge.features import FeatureCodec
+from lightcl_edge.files.tensors import TensorFile
 from lightcl_edge.manifest import HeadInfo
-from lightcl_edge.tensor_file import TensorFile
 
 Tensors = Mapping[str, NDArray[np.generic]]
 

@@ -1,7 +1,7 @@
 """An ONNX graph as a torch module, for a stated list of operators.
 
 torch is imported here and in ``engines/torch_engine.py`` only. The graph is read by our own small protobuf
-reader of :mod:`lightcl_edge.onnx_reader`, because the onnx package is not on the device.
+reader of :mod:`lightcl_edge.files.onnx_graph`, because the onnx package is not on the device.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import torch.nn.functional as F  # noqa: N812 - torch's own customary name
 from numpy.typing import NDArray
 
 from lightcl_edge.errors import BundleError
-from lightcl_edge.onnx_reader import Graph, Node, read_graph
+from lightcl_edge.files.onnx_graph import Graph, Node, read_graph
 
 Tensor = torch.Tensor
 Rule = Callable[["GraphModule", Node, list[Any]], Any]

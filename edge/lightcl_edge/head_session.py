@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lightcl_edge.bundle import HEAD, Bundle, check_parameters
-from lightcl_edge.engines.contract import FloatArray, Parameters
+from lightcl_edge.files.tensors import FloatArray, Parameters
 from lightcl_edge.sessions import inference_session
 
 

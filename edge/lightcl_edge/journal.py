@@ -8,9 +8,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from lightcl_edge.durable import DurableFile, replace_durably
-from lightcl_edge.files import open_plain
-from lightcl_edge.json_file import parse_json
+from lightcl_edge.files.durable import DurableFile, replace_durably
+from lightcl_edge.files.plain import open_plain
+from lightcl_edge.files.strict_json import parse_json
 
 NAME = "journal.jsonl"
 #: When the file grows beyond this, its older half goes.

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, TypeVar, get_type_hints
 
 from lightcl_edge.errors import BundleError
-from lightcl_edge.json_file import RepeatedKeyError, parse_json
+from lightcl_edge.files.strict_json import RepeatedKeyError, parse_json
 from lightcl_edge.refusals import DuplicateNameError, HugeHeaderError
 
 MANIFEST = "manifest.json"

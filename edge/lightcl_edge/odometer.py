@@ -13,8 +13,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from lightcl_edge.durable import counting, replace_durably
-from lightcl_edge.json_file import read_json
+from lightcl_edge.files.durable import counting, replace_durably
+from lightcl_edge.files.strict_json import read_json
 
 NAME = "written.json"
 RESERVED_BYTES = 4 * 2**20

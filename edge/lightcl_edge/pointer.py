@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from lightcl_edge.durable import replace_durably
-from lightcl_edge.json_file import read_limited
+from lightcl_edge.files.durable import replace_durably
+from lightcl_edge.files.strict_json import read_limited
 
 NAME = "CURRENT"
 #: Six digits, as in the folders' names.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lightcl_edge.durable import remove, remove_tree
+from lightcl_edge.files.durable import remove, remove_tree
 from lightcl_edge.forget import finish_forgetting
 from lightcl_edge.pointer import Pointer, read_pointer, write_pointer
 from lightcl_edge.state import State

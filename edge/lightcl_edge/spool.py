@@ -25,9 +25,9 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from lightcl_edge.durable import replace_durably
 from lightcl_edge.errors import DataError
-from lightcl_edge.json_file import read_json
+from lightcl_edge.files.durable import replace_durably
+from lightcl_edge.files.strict_json import read_json
 
 LEARNING, LEARNED, SET_ASIDE, TRIES = ".learning", ".learned", ".set-aside", ".tries"
 #: As in :mod:`lightcl_edge.image_file`, which a process that only waits does not import.

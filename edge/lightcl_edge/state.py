@@ -21,10 +21,10 @@ from typing import Any
 from lightcl_edge import journal
 from lightcl_edge.base_classes import base_generation, drop_forgotten
 from lightcl_edge.bundle import BUFFER, Bundle
-from lightcl_edge.durable import copy_durably, fsync_folder, make_folders, remove_tree, rename, replace_durably
 from lightcl_edge.errors import StateError
+from lightcl_edge.files.durable import copy_durably, fsync_folder, make_folders, remove_tree, rename, replace_durably
+from lightcl_edge.files.strict_json import read_limited
 from lightcl_edge.generation import Generation, Meta
-from lightcl_edge.json_file import read_limited
 from lightcl_edge.odometer import Odometer, Written, read_written
 from lightcl_edge.pointer import MAX_NUMBER, Pointer, read_pointer, write_pointer
 from lightcl_edge.state_files import HOLDOUT, STRATEGY, read_generation, read_meta, write_generation

@@ -22,12 +22,13 @@ from lightcl_edge.classifier import assign_rows
 from lightcl_edge.console import Document, Progress
 from lightcl_edge.cooling import Cooler
 from lightcl_edge.data_spec import open_dataset
-from lightcl_edge.engines.contract import Engine, FloatArray, IntArray
+from lightcl_edge.engines.contract import Engine
 from lightcl_edge.engines.select import EngineChoice, choose_engine, make_engine
 from lightcl_edge.errors import BundleError, InterruptedTaskError, LightclError, StateError
 from lightcl_edge.extraction import Extracted, dataset_fingerprint, extract
 from lightcl_edge.feature_buffer import FeatureBuffer, buffer_identity
 from lightcl_edge.features import FeatureCodec, FeatureStore
+from lightcl_edge.files.tensors import FloatArray, IntArray, TensorFile
 from lightcl_edge.gate import (
     Holdout,
     Judgement,
@@ -54,7 +55,6 @@ from lightcl_edge.strategies import make_strategy
 from lightcl_edge.strategies.choice import choose_strategy, plan_for, planned_patterns
 from lightcl_edge.strategies.contract import Settings
 from lightcl_edge.strategies.kept import joined, part_of
-from lightcl_edge.tensor_file import TensorFile
 from lightcl_edge.train_options import TrainOptions
 from lightcl_edge.training_loop import FORWARD_BATCH, Samples, TrainingLoop
 from lightcl_edge.witnesses import Witnesses, earlier_witnesses, own_witnesses

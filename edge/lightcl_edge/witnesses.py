@@ -13,9 +13,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lightcl_edge.engines.contract import Engine, FloatArray, IntArray
+from lightcl_edge.engines.contract import Engine
 from lightcl_edge.feature_buffer import FeatureBuffer
 from lightcl_edge.features import FeatureCodec
+from lightcl_edge.files.tensors import FloatArray, IntArray
 from lightcl_edge.gate import Holdout
 from lightcl_edge.training_loop import Samples, parts
 

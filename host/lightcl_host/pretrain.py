@@ -17,8 +17,8 @@ import numpy as np
 from lightcl_edge.console import Document, Progress
 from lightcl_edge.data_spec import open_dataset
 from lightcl_edge.decoding import normalise
-from lightcl_edge.durable import replace_durably
 from lightcl_edge.errors import UsageError
+from lightcl_edge.files.durable import replace_durably
 from lightcl_edge.images import Dataset
 from lightcl_edge.manifest import InputInfo
 from lightcl_host.sources import SourceOptions, input_info_of

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightcl_edge.errors import BundleError
-from lightcl_edge.tensors import read_tensors
+from lightcl_edge.files.tensors import read_tensors
 from lightcl_host.classifier import BIAS, WEIGHT
 from lightcl_host.feature_storage import channel_signal_to_noise_db, signal_to_noise_db
 from lightcl_host.inference import GraphRunner, in_batches, relative_difference

@@ -18,9 +18,9 @@ from typing import Any
 import psutil
 
 from lightcl_edge.errors import UsageError
+from lightcl_edge.files.records import read_record
 from lightcl_edge.machine import describe_machine
 from lightcl_edge.manifest import PROVIDERS
-from lightcl_profiler.record_reader import read_record
 
 THIS_MACHINE = "this-machine"
 _SUFFIX = ".toml"

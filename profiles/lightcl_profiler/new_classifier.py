@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from lightcl_edge.errors import BundleError
-from lightcl_edge.onnx_reader import Graph, Node, read_graph
+from lightcl_edge.files.onnx_graph import Graph, Node, read_graph
 from lightcl_profiler.graph_network import WEIGHTED, GraphNetwork, find_cut
 
 

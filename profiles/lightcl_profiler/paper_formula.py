@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import torch
 
-from lightcl_edge.onnx_reader import Node
+from lightcl_edge.files.onnx_graph import Node
 from lightcl_profiler.baselines.lightcl_sparse import SHARES as MASKED_SHARES
 from lightcl_profiler.graph_network import WEIGHTED, GraphNetwork, output_shapes
 

@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from lightcl_edge.board_health import Health
+from lightcl_edge.files.records import read_record
 from lightcl_edge.machine import Machine
-from lightcl_profiler.record_reader import read_record
 
 #: Seconds since the start, RSS bytes, PSS bytes.
 TimelinePoint = tuple[float, int, int | None]

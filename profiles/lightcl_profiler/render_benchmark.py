@@ -7,9 +7,9 @@ from html import escape
 from typing import Any
 
 from lightcl_edge.console import format_bytes
+from lightcl_edge.files.records import read_record
 from lightcl_profiler.charts import Series, memory_chart, tasks_chart
 from lightcl_profiler.html_parts import Column, both_widths, cards_table, columns, key, page, pairs_table, tag
-from lightcl_profiler.record_reader import read_record
 from lightcl_profiler.render_text import machine_lines
 from lightcl_profiler.svg import Curve, overlay_chart
 

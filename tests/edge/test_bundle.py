@@ -14,8 +14,8 @@ from onnx import TensorProto, helper, numpy_helper
 from lightcl_edge import memory
 from lightcl_edge.bundle import Bundle, write_bundle
 from lightcl_edge.errors import BundleError
+from lightcl_edge.files.onnx_wire import refuse_external_data
 from lightcl_edge.manifest import Manifest, parse_manifest
-from lightcl_edge.onnx_wire import refuse_external_data
 from small_bundle import make_bundle
 
 
@@ -155,7 +155,7 @@ def test_what_is_no_onnx(bundle):
 def test_tensors_that_do_not_fit(bundle, tmp_path):
     import numpy as np
 
-    from lightcl_edge.tensors import write_tensors
+    from lightcl_edge.files.tensors import write_tensors
 
     good = Bundle.open(bundle).head_parameters()
     cases = {

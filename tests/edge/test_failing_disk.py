@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from lightcl_edge.cli import main
-from lightcl_edge.durable import calls_through
+from lightcl_edge.files.durable import calls_through
 from lightcl_edge.state import State
 from power_cut import FailingDisk, Unsynced
 from small_bundle import make_folder

@@ -13,7 +13,7 @@ from lightcl_edge.buffer_fill import fill
 from lightcl_edge.buffer_size import buffer_limit
 from lightcl_edge.errors import StateError, UsageError
 from lightcl_edge.feature_buffer import BufferIdentity, FeatureBuffer, quotas
-from lightcl_edge.tensors import read_tensors, write_tensors
+from lightcl_edge.files.tensors import read_tensors, write_tensors
 
 IDENTITY = BufferIdentity("ab" * 32, (2, 1, 1), (0.5, 0.25), (0, 3))
 

@@ -8,7 +8,7 @@ import shutil
 import numpy as np
 import pytest
 
-from lightcl_edge.durable import calls_through
+from lightcl_edge.files.durable import calls_through
 from lightcl_edge.forget import forget
 from lightcl_edge.state import State
 from power_cut import Recorder, Unsynced, fates

@@ -11,11 +11,11 @@ import pytest
 
 from lightcl_edge.buffer_fill import fill
 from lightcl_edge.bundle import TRUNK, Bundle, write_bundle
-from lightcl_edge.durable import calls_through
 from lightcl_edge.feature_buffer import FeatureBuffer, buffer_identity
+from lightcl_edge.files.durable import calls_through
+from lightcl_edge.files.tensors import read_tensors, write_tensors
 from lightcl_edge.forget import forget
 from lightcl_edge.state import State
-from lightcl_edge.tensors import read_tensors, write_tensors
 from power_cut import Recorder, Unsynced, fates
 from small_bundle import feature_codec, make_folder
 

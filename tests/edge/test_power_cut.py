@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from lightcl_edge.bundle import Bundle
-from lightcl_edge.durable import calls_through
 from lightcl_edge.errors import StateError
+from lightcl_edge.files.durable import calls_through
 from lightcl_edge.generation import Generation, Meta
 from lightcl_edge.state import KEPT_GENERATIONS, State
 from power_cut import Recorder, Unsynced, fates

@@ -10,13 +10,13 @@ from lightcl_edge.bundle import Bundle
 from lightcl_edge.engines.select import choose_engine, make_engine
 from lightcl_edge.errors import StateError, UsageError
 from lightcl_edge.feature_buffer import FeatureBuffer, buffer_identity
+from lightcl_edge.files.tensors import read_tensors, write_tensors
 from lightcl_edge.strategies import STRATEGIES, make_strategy
 from lightcl_edge.strategies.contract import Settings, StepContext, Task
 from lightcl_edge.strategies.kept import forget_row, joined, part_of
 from lightcl_edge.strategies.lightcl import important_channels
 from lightcl_edge.strategies.replay import LARGEST_WEIGHT, Replay
 from lightcl_edge.strategies.statistics import SHRINKAGE
-from lightcl_edge.tensors import read_tensors, write_tensors
 from small_bundle import CAPACITY, CHANNELS, feature_codec
 
 SETTINGS = Settings(beta=1e-3, ratio=0.25, buffer_samples=3)

@@ -59,7 +59,7 @@ def test_size_fairness_and_repetition(export):
     _, _, out = export("--seed-buffer-size", "9")
     tensors = {}
     from lightcl_edge.errors import StateError
-    from lightcl_edge.tensors import read_tensors
+    from lightcl_edge.files.tensors import read_tensors
 
     tensors = read_tensors(Bundle.open(out).path(BUFFER), StateError)
     assert sorted(np.bincount(tensors["labels"].astype(int)).tolist()) == [4, 5]

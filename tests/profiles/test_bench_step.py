@@ -12,7 +12,7 @@ import pytest
 
 from lightcl_edge.bundle import Bundle
 from lightcl_edge.errors import BundleError
-from lightcl_edge.tensor_file import TensorFile
+from lightcl_edge.files.tensors import TensorFile
 from lightcl_profiler.bench_step import BenchStepCommand
 from small_bundle import make_bundle
 from step_bundle import make_step_bundle

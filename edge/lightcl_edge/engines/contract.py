@@ -12,11 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float32]
-IntArray = NDArray[np.int64]
-Parameters = Mapping[str, FloatArray]
+from lightcl_edge.files.tensors import FloatArray, IntArray, Parameters
 
 #: Added to the logits of classes that take no part; exp() of it is exactly 0 in float32.
 MASKED_LOGIT = np.float32(-1e4)

@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
-from lightcl_edge.engines.contract import FloatArray
+from lightcl_edge.files.tensors import FloatArray
 
 _MARK = "@"
 #: Kinds of graphs without a step: of whole parameters, and of parameters as the engine holds them.

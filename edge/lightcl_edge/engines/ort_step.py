@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from lightcl_edge.engines.contract import Batch, FloatArray, PatternTerm
+from lightcl_edge.engines.contract import Batch, PatternTerm
 from lightcl_edge.engines.layout import parameter_of
 from lightcl_edge.engines.ort_session import open_session, session_options
 from lightcl_edge.errors import BundleError
+from lightcl_edge.files.tensors import FloatArray
 from lightcl_edge.manifest import StepGraph
 
 _UPDATE = "update."

@@ -15,7 +15,8 @@ import torch.nn.functional as F  # noqa: N812 - torch's own customary name
 from numpy.typing import NDArray
 
 from lightcl_edge.bundle import check_parameters
-from lightcl_edge.engines.contract import MASKED_LOGIT, Batch, Engine, FloatArray, Parameters, PatternTerm
+from lightcl_edge.engines.contract import MASKED_LOGIT, Batch, Engine, PatternTerm
+from lightcl_edge.files.tensors import FloatArray, Parameters
 from lightcl_edge.graph_to_torch import GraphModule, load_module, load_parameters
 from lightcl_edge.machine import usable_cores
 from lightcl_edge.manifest import HeadInfo

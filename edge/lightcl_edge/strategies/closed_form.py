@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from lightcl_edge.classifier import BIAS, WEIGHT
-from lightcl_edge.engines.contract import Engine, FloatArray, IntArray, Parameters
+from lightcl_edge.engines.contract import Engine
+from lightcl_edge.files.tensors import FloatArray, IntArray, Parameters
 
 #: Samples that pass the head at once.
 _BATCH = 16

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from lightcl_edge.engines.contract import FloatArray, IntArray
+from lightcl_edge.files.tensors import FloatArray, IntArray
 from lightcl_edge.strategies.cholesky import solve_in_place
 
 DoubleArray = NDArray[np.float64]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from lightcl_edge.durable import replace_durably
 from lightcl_edge.errors import UsageError
+from lightcl_edge.files.durable import replace_durably
 from lightcl_host.analysis.record import ANALYSIS_FILE, REPORT_FILE, Analysis
 from lightcl_host.analysis.render_html import render_html
 

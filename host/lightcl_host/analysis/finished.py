@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from lightcl_edge.durable import replace_durably
+from lightcl_edge.files.durable import replace_durably
 
 Part = dict[str, Any]
 

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from lightcl_edge.errors import DataError
+from lightcl_edge.files.records import read_record
 from lightcl_host.analysis.choice import Candidate
 from lightcl_profiler.device_profile import DeviceProfile
-from lightcl_profiler.record_reader import read_record
 
 FORMAT = "lightcl-analysis"
 FORMAT_VERSION = 1

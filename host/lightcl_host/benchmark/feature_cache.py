@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from lightcl_edge.bundle import TRUNK, Bundle
 from lightcl_edge.console import Progress
-from lightcl_edge.durable import replace_durably
 from lightcl_edge.extraction import extraction_batch
 from lightcl_edge.features import FeatureCodec
+from lightcl_edge.files.durable import replace_durably
 from lightcl_edge.images import Dataset
 from lightcl_host.benchmark.contract import IntArray, Part
 

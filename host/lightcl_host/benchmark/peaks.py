@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from lightcl_edge.bundle import Bundle
 from lightcl_edge.console import Progress, format_bytes
-from lightcl_edge.durable import replace_durably
 from lightcl_edge.errors import LightclError
+from lightcl_edge.files.durable import replace_durably
 from lightcl_edge.machine import usable_cores
 from lightcl_host.benchmark.methods import make_method
 from lightcl_host.benchmark.options import BenchmarkOptions

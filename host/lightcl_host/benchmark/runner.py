@@ -11,8 +11,8 @@ from typing import Any
 
 from lightcl_edge.bundle import Bundle
 from lightcl_edge.console import Progress
-from lightcl_edge.durable import replace_durably
 from lightcl_edge.errors import BundleError
+from lightcl_edge.files.durable import replace_durably
 from lightcl_edge.machine import usable_cores
 from lightcl_host.benchmark.data import BenchmarkData
 from lightcl_host.benchmark.feature_cache import FeatureCache

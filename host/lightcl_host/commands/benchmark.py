@@ -84,7 +84,7 @@ class BenchmarkCommand(Command):
         """See :class:`Command`."""
         import json
 
-        from lightcl_edge.durable import replace_durably
+        from lightcl_edge.files.durable import replace_durably
         from lightcl_host.benchmark.document import make_document
         from lightcl_host.benchmark.runner import benchmark_bundle, run_benchmark
         from lightcl_profiler.render_benchmark import render_benchmark

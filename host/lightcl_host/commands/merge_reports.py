@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from lightcl_edge.console import Command, Document, format_bytes, table
-from lightcl_edge.durable import replace_durably
 from lightcl_edge.errors import DataError, UsageError
+from lightcl_edge.files.durable import replace_durably
 
 if TYPE_CHECKING:
     from lightcl_profiler.record import Report

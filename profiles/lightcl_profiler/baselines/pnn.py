@@ -22,8 +22,8 @@ from typing import ClassVar
 import torch
 from torch.nn import functional as nn
 
+from lightcl_edge.files.onnx_graph import Graph
 from lightcl_edge.graph_to_torch import GraphModule
-from lightcl_edge.onnx_reader import Graph
 from lightcl_profiler.baselines.contract import Baseline, Batch, Build, Settings, Task, masked_cross_entropy
 from lightcl_profiler.graph_network import GraphNetwork, Stage, split_stages
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightcl_edge.errors import BundleError
-from lightcl_edge.onnx_wire import BYTES, VARINT, Field, fields_of
+from lightcl_edge.files.onnx_wire import BYTES, VARINT, Field, fields_of
 
 _DTYPES = {1: "<f4", 2: "|u1", 3: "|i1", 6: "<i4", 7: "<i8", 9: "|b1", 10: "<f2", 11: "<f8"}
 _MAX_RANK = 8

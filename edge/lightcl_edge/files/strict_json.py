@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, NoReturn
 
-from lightcl_edge.files import open_plain
+from lightcl_edge.files.plain import open_plain
 
 #: No file of a state that is read through here comes near this.
 MAX_JSON_BYTES = 4 * 2**20

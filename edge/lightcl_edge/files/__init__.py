@@ -1,0 +1,1 @@
+"""Files read and written strictly: durable writes, JSON, typed records, safetensors, ONNX."""
