@@ -5,15 +5,12 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from lightcl_edge import memory
 from lightcl_edge.console import format_bytes
 from lightcl_edge.errors import DoesNotFitError
-from lightcl_edge.machine import cgroup_room_bytes, machine_available_bytes
+from lightcl_edge.machine.limits import RESERVE_BYTES, allowed_bytes
 from lightcl_edge.manifest import Manifest
 from lightcl_edge.planner import Plan, plan_prediction
 
-#: Left for everything else on the board, and for what the kernel itself charges to a control group.
-RESERVE_BYTES = 16 * 2**20
 #: What each phase of a plan does, and what makes it smaller.
 _TRUNK = "or export a bundle with an int8 trunk, a smaller --image-size or an earlier cut"
 _HEAD = "or export a bundle with a later cut"
@@ -33,46 +30,6 @@ _HELPS = {
     "gate": f"lower --buffer-size, {_HEAD}",
     "commit": f"lower --buffer-size, {_HEAD}",
 }
-#: A budget this large switches the check off (``--memory-budget none``).
-UNCHECKED_BYTES = 2**60
-
-
-def available_bytes() -> int:
-    """Memory this process may take, its present size included, with a reserve left for everything else."""
-    free = machine_available_bytes() + (memory.sample(with_pss=False).rss_bytes or 0)
-    room = cgroup_room_bytes()
-    return min(free, room if room is not None else free) - RESERVE_BYTES
-
-
-def spare_bytes(limit_bytes: int | None = None) -> int:
-    """Memory that is left now, with the reserve kept: pages of files that this process has read can be taken back.
-
-    Args:
-        limit_bytes: the most this process may take, its pages of files included; None for what the machine has.
-
-    Returns:
-        The bytes; below 0 where the reserve is used up.
-    """
-    used = memory.sample(with_pss=False)
-    room, own = cgroup_room_bytes(), used.anonymous_bytes or 0
-    free = machine_available_bytes()
-    spare = min(free, room - own if room is not None else free) - RESERVE_BYTES
-    return spare if limit_bytes is None else min(spare, limit_bytes - (used.rss_bytes or 0))
-
-
-def allowed_bytes(budget_bytes: int | None) -> int:
-    """The most a plan may need.
-
-    Args:
-        budget_bytes: what the user allows; None for all that the machine has; ``UNCHECKED_BYTES`` for no check.
-
-    Returns:
-        The budget, but never more than the machine has.
-    """
-    if budget_bytes is not None and budget_bytes >= UNCHECKED_BYTES:
-        return budget_bytes
-    available = available_bytes()
-    return available if budget_bytes is None else min(budget_bytes, available)
 
 
 def refuse_what_does_not_fit(plan: Plan, budget_bytes: int | None, folder: Path) -> int:

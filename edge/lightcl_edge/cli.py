@@ -30,7 +30,7 @@ def _load_commands(argv: Sequence[str]) -> Iterable[Command]:
     called = [argument for argument in argv if not argument.startswith("-")][:1]
     plugins: dict[str, str] = {}
     if not called or called[0] not in _COMMANDS:
-        from lightcl_edge.plugins import entry_points
+        from lightcl_edge.machine.plugins import entry_points
 
         plugins = entry_points("lightcl_edge.commands")
     places = {name: f"lightcl_edge.commands.{name}:{kind}" for name, kind in _COMMANDS.items()} | plugins

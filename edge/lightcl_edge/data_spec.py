@@ -80,7 +80,7 @@ def _refuse_arrays_that_do_not_fit(path: Path, needed_bytes: int) -> None:
     Raises:
         DoesNotFitError: when that is more than is left.
     """
-    from lightcl_edge.allowance import spare_bytes
+    from lightcl_edge.machine.limits import spare_bytes
 
     if needed_bytes > SMALL_DECODING_BYTES and needed_bytes > (left := max(0, spare_bytes())):
         raise DoesNotFitError(

@@ -11,11 +11,11 @@ import numpy as np
 
 from lightcl_edge.bundle import TRUNK, Bundle
 from lightcl_edge.console import Progress
-from lightcl_edge.cooling import Cooler
 from lightcl_edge.decoding import ByteImage
 from lightcl_edge.errors import DataError
 from lightcl_edge.features import FeatureCodec, FeatureStore, FeatureStoreWriter
 from lightcl_edge.images import Dataset
+from lightcl_edge.machine.cooling import Cooler
 from lightcl_edge.manifest import Manifest
 from lightcl_edge.providers import ProviderChoice
 

@@ -141,7 +141,7 @@ def refuse_what_memory_can_not_hold(
     needed = decoding_bytes(image)
     if needed <= max(planned_bytes, SMALL_DECODING_BYTES):
         return
-    from lightcl_edge.allowance import spare_bytes
+    from lightcl_edge.machine.limits import spare_bytes
 
     left = max(0, spare_bytes(limit_bytes))
     if needed > left:

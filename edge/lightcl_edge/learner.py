@@ -17,8 +17,9 @@ from lightcl_edge.accept import bundle_for
 from lightcl_edge.console import Progress
 from lightcl_edge.errors import DataError, UsageError
 from lightcl_edge.images import Dataset
-from lightcl_edge.machine import usable_cores
-from lightcl_edge.memory import PhaseMeter, give_back
+from lightcl_edge.machine.description import usable_cores
+from lightcl_edge.machine.freeing import give_back
+from lightcl_edge.machine.memory import PhaseMeter
 from lightcl_edge.predictor import Evaluation, Predictor
 from lightcl_edge.signing import read_public_key
 from lightcl_edge.state import State

@@ -10,7 +10,8 @@ import math
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from lightcl_edge import memory, plan_ort, plan_torch, plan_trunk
+from lightcl_edge import plan_ort, plan_torch, plan_trunk
+from lightcl_edge.machine import memory
 from lightcl_edge.manifest import Manifest
 
 # Coefficients, here and in plan_trunk, plan_ort, plan_torch: measured on x86-64 with onnxruntime 1.32 and torch 2.13.

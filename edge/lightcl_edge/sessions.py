@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightcl_edge.errors import BundleError, NoEngineError
-from lightcl_edge.machine import usable_cores
-from lightcl_edge.memory import give_back
+from lightcl_edge.machine.description import usable_cores
+from lightcl_edge.machine.freeing import give_back
 from lightcl_edge.providers import CPU, ProviderChoice, open_with
 
 #: x86 processors without VNNI add products of bytes in 16 bits, which saturate: an 8-bit trunk would give other

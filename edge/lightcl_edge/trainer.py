@@ -20,7 +20,6 @@ from lightcl_edge.checkpoint import Checkpoints
 from lightcl_edge.class_names import check_class_names
 from lightcl_edge.classifier import assign_rows
 from lightcl_edge.console import Document, Progress
-from lightcl_edge.cooling import Cooler
 from lightcl_edge.data_spec import open_dataset
 from lightcl_edge.engines.contract import Engine
 from lightcl_edge.engines.select import EngineChoice, choose_engine, make_engine
@@ -44,9 +43,11 @@ from lightcl_edge.gate import (
 from lightcl_edge.generation import REMEMBERED_TASKS, Generation, Meta
 from lightcl_edge.head_start import start_new_rows
 from lightcl_edge.images import Dataset
-from lightcl_edge.interrupts import DeferredInterrupt
+from lightcl_edge.machine.cooling import Cooler
+from lightcl_edge.machine.freeing import give_back
+from lightcl_edge.machine.interrupts import DeferredInterrupt
+from lightcl_edge.machine.memory import PhaseMeter
 from lightcl_edge.manifest import TrainingDefaults
-from lightcl_edge.memory import PhaseMeter, give_back
 from lightcl_edge.plan_ort import spare_step_bytes
 from lightcl_edge.planner import Carried
 from lightcl_edge.signing import read_public_key

@@ -13,12 +13,12 @@ import numpy as np
 
 from lightcl_edge.checkpoint import Checkpoints, Position
 from lightcl_edge.console import Progress
-from lightcl_edge.cooling import Cooler
 from lightcl_edge.engines.contract import Engine, PatternTerm
 from lightcl_edge.feature_buffer import ByteArray, FeatureBuffer
 from lightcl_edge.features import FeatureCodec
 from lightcl_edge.files.tensors import FloatArray, IntArray, Parameters
-from lightcl_edge.interrupts import DeferredInterrupt
+from lightcl_edge.machine.cooling import Cooler
+from lightcl_edge.machine.interrupts import DeferredInterrupt
 from lightcl_edge.manifest import TrainingDefaults
 from lightcl_edge.strategies.contract import StepContext, Strategy, Task
 

@@ -9,7 +9,7 @@ from lightcl_edge.bundle import HEAD, TRUNK, Bundle
 from lightcl_edge.decoding import normalise
 from lightcl_edge.errors import BundleError
 from lightcl_edge.head_session import HeadSession
-from lightcl_edge.memory import give_back
+from lightcl_edge.machine.freeing import give_back
 from lightcl_edge.providers import ProviderChoice, wanted
 from lightcl_edge.refusals import MixedBundleError
 from lightcl_edge.sessions import inference_session

@@ -15,7 +15,7 @@ from dataclasses import asdict
 from typing import IO, Any
 
 from lightcl_edge.errors import LightclError
-from lightcl_edge.memory import PhaseMeter, PhaseRecord
+from lightcl_edge.machine.memory import PhaseMeter, PhaseRecord
 from lightcl_profiler.joining import numbered
 from lightcl_profiler.methods.contract import Job, load_method
 from lightcl_profiler.shared_memory import bytes_written, torch_cuda_peaks

@@ -15,9 +15,9 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import IO, Any
 
 from lightcl_edge import errors
-from lightcl_edge.board_health import look
 from lightcl_edge.errors import DoesNotFitError, LightclError, NoEngineError
-from lightcl_edge.memory import sample
+from lightcl_edge.machine.health import look
+from lightcl_edge.machine.memory import sample
 from lightcl_profiler.memory_group import MemoryGroup
 from lightcl_profiler.methods.contract import Job
 from lightcl_profiler.record import Phase, Run

@@ -15,10 +15,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from lightcl_edge.allowance import RESERVE_BYTES
 from lightcl_edge.console import Command, Document, format_bytes, parse_memory, run_program, table
 from lightcl_edge.errors import ExitCode, UsageError
-from lightcl_edge.machine import describe_machine
+from lightcl_edge.machine.description import describe_machine
+from lightcl_edge.machine.limits import RESERVE_BYTES
 from lightcl_profiler.limited_run import Attempt, run_limited
 from lightcl_profiler.memory_group import MemoryGroup, NoGroupError
 from lightcl_profiler.photos import make_photos

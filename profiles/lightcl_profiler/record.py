@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from lightcl_edge.board_health import Health
 from lightcl_edge.files.records import read_record
-from lightcl_edge.machine import Machine
+from lightcl_edge.machine.description import Machine
+from lightcl_edge.machine.health import Health
 
 #: Seconds since the start, RSS bytes, PSS bytes.
 TimelinePoint = tuple[float, int, int | None]

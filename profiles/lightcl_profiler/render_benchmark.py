@@ -269,7 +269,7 @@ def _setting_lines(setting: Entry) -> list[tuple[str, str]]:
 
 
 def _machine(document: Mapping[str, Any]) -> str:
-    from lightcl_edge.machine import Machine
+    from lightcl_edge.machine.description import Machine
 
     if not document.get("machine"):
         return ""

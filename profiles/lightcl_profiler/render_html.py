@@ -6,8 +6,8 @@ from collections.abc import Callable
 from functools import partial
 from html import escape
 
-from lightcl_edge.board_health import Health, slowed_down
 from lightcl_edge.console import format_bytes
+from lightcl_edge.machine.health import Health, slowed_down
 from lightcl_profiler.html_parts import Column, both_widths, cards_table, columns, key, page, pairs_table, tag
 from lightcl_profiler.record import MethodSummary, Phase, Report, Run
 from lightcl_profiler.render_comparison import comparison

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lightcl_edge.bundle import Bundle
 from lightcl_edge.console import Progress, format_bytes
-from lightcl_edge.machine import describe_machine, usable_cores
+from lightcl_edge.machine.description import describe_machine, usable_cores
 from lightcl_edge.manifest import Manifest
 from lightcl_profiler.joining import join_tasks
 from lightcl_profiler.launcher import KilledError, run_method

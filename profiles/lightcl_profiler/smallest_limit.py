@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from lightcl_edge.allowance import UNCHECKED_BYTES
 from lightcl_edge.console import format_bytes
 from lightcl_edge.errors import DoesNotFitError
+from lightcl_edge.machine.limits import UNCHECKED_BYTES
 from lightcl_profiler.launcher import KilledError, run_method
 from lightcl_profiler.memory_group import MemoryGroup, NoGroupError
 from lightcl_profiler.methods.contract import Job

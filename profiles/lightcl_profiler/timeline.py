@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lightcl_edge.memory import MemorySample
+from lightcl_edge.machine.memory import MemorySample
 from lightcl_profiler.record import TimelinePoint
 
 

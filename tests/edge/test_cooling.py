@@ -7,10 +7,11 @@ import os
 
 import pytest
 
-from lightcl_edge import board_health, cooling
-from lightcl_edge.board_health import Health, look
-from lightcl_edge.cooling import Cooler, health_line
 from lightcl_edge.engines import trial
+from lightcl_edge.machine import cooling
+from lightcl_edge.machine import health as board_health
+from lightcl_edge.machine.cooling import Cooler, health_line
+from lightcl_edge.machine.health import Health, look
 from small_bundle import make_folder
 
 PI = "proc/device-tree/model"

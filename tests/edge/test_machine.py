@@ -8,7 +8,7 @@ import sys
 import psutil
 import pytest
 
-from lightcl_edge.machine import machine_available_bytes
+from lightcl_edge.machine.limits import machine_available_bytes
 
 
 def test_available_memory_is_the_kernels_figure(tmp_path):

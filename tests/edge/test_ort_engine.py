@@ -19,7 +19,7 @@ from lightcl_edge.engines.contract import PatternTerm
 from lightcl_edge.engines.layout import ParameterMemory, tap_name
 from lightcl_edge.engines.ort_engine import OrtEngine
 from lightcl_edge.errors import BundleError
-from lightcl_edge.memory import sample
+from lightcl_edge.machine.memory import sample
 from step_reference import Head, activations, largest_relative_difference, random_batch, torch_step
 
 SHAPE = (4, 8, 8)

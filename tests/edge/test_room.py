@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lightcl_edge import allowance, image_file, machine, memory
+from lightcl_edge import allowance, image_file
 from lightcl_edge.bundle import Bundle
+from lightcl_edge.machine import description as machine
+from lightcl_edge.machine import memory
 from lightcl_edge.planner import KEPT_COPIES, Carried, Plan, covariance_bytes, stored_statistics_bytes
 from lightcl_edge.strategies import STRATEGIES
 from lightcl_edge.strategies.choice import plan_for, planned_patterns

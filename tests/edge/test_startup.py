@@ -12,7 +12,7 @@ import pytest
 
 import lightcl_edge
 import lightcl_profiler
-from lightcl_edge import plugins
+from lightcl_edge.machine import plugins
 from lightcl_profiler import startup
 
 ROOMS = [str(Path(package.__file__).parents[1]) for package in (lightcl_edge, lightcl_profiler)]

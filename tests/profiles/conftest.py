@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from profile_samples import MIB, make_run
 
-from lightcl_edge.machine import Machine
+from lightcl_edge.machine.description import Machine
 from lightcl_profiler.record import Failure, Report, Work
 from lightcl_profiler.summary import summarise
 

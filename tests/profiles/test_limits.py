@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lightcl_edge.allowance import RESERVE_BYTES
+from lightcl_edge.machine.limits import RESERVE_BYTES
 from lightcl_profiler import limits
 from lightcl_profiler.limited_run import COMPLETED, FAILED, KILLED, REFUSED, Attempt, run_limited
 from lightcl_profiler.memory_group import MemoryGroup, NoGroupError

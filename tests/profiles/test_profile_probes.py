@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from profile_samples import MIB, make_job
 
-from lightcl_edge.board_health import Health, look, slowed_down
+from lightcl_edge.machine.health import Health, look, slowed_down
 from lightcl_profiler.launcher import run_method
 from lightcl_profiler.memory_group import MemoryGroup, NoGroupError
 from lightcl_profiler.record import Trial

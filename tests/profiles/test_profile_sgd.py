@@ -14,7 +14,7 @@ from profile_samples import make_job
 from lightcl_edge.data_spec import open_dataset
 from lightcl_edge.decoding import normalise
 from lightcl_edge.errors import BundleError
-from lightcl_edge.memory import PhaseMeter
+from lightcl_edge.machine.memory import PhaseMeter
 from lightcl_profiler.launcher import run_method
 from lightcl_profiler.methods import METHODS
 from lightcl_profiler.methods.baseline import BaselineMethod

@@ -27,7 +27,7 @@ def not_negative(text: str) -> int:
 
 def _threads(text: str) -> int:
     """More threads than processors only wait for each other."""
-    from lightcl_edge.machine import usable_cores
+    from lightcl_edge.machine.description import usable_cores
 
     cores = usable_cores()
     if not text.isdecimal() or not 1 <= int(text) <= cores:
@@ -49,7 +49,7 @@ def add_cooling(parser: argparse.ArgumentParser) -> None:
 
 def cooling_limit(args: argparse.Namespace) -> float | None:
     """What ``--cool`` and ``--cool-at`` ask for; None for no pauses."""
-    from lightcl_edge.cooling import DEFAULT_CELSIUS
+    from lightcl_edge.machine.cooling import DEFAULT_CELSIUS
 
     chosen: float | None = args.cool_at
     return chosen if chosen is not None else DEFAULT_CELSIUS if args.cool else None
@@ -97,7 +97,7 @@ def _budget(text: str) -> int:
     from lightcl_edge.errors import UsageError
 
     if text == "none":
-        from lightcl_edge.allowance import UNCHECKED_BYTES
+        from lightcl_edge.machine.limits import UNCHECKED_BYTES
 
         return UNCHECKED_BYTES
     try:

@@ -39,11 +39,11 @@ class DoctorCommand(Command):
         """Describe, try, plan."""
         from dataclasses import asdict
 
-        from lightcl_edge.allowance import available_bytes
-        from lightcl_edge.board_health import look
         from lightcl_edge.bundle import Bundle
         from lightcl_edge.engines.trial import try_engine
-        from lightcl_edge.machine import describe_machine
+        from lightcl_edge.machine.description import describe_machine
+        from lightcl_edge.machine.health import look
+        from lightcl_edge.machine.limits import available_bytes
         from lightcl_edge.providers import foresee
 
         manifest = Bundle.open(args.bundle).manifest if args.bundle else None
@@ -71,7 +71,7 @@ class DoctorCommand(Command):
 
     def render(self, document: Document) -> str:
         """The machine in a few lines, then the engines."""
-        from lightcl_edge.cooling import health_line
+        from lightcl_edge.machine.cooling import health_line
 
         machine = document["machine"]
         lines = [

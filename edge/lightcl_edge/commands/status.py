@@ -22,8 +22,8 @@ class StatusCommand(Command):
         """Read the current generation."""
         from dataclasses import asdict
 
-        from lightcl_edge.board_health import look
         from lightcl_edge.feature_buffer import FeatureBuffer
+        from lightcl_edge.machine.health import look
         from lightcl_edge.state import State
 
         state = State(args.state)
@@ -66,7 +66,7 @@ class StatusCommand(Command):
 
     def render(self, document: Document) -> str:
         """A few lines for a person."""
-        from lightcl_edge.cooling import health_line
+        from lightcl_edge.machine.cooling import health_line
 
         classes = ", ".join(document["classes"]) or "none yet"
         bundle, buffer, held_out = document["bundle"], document["buffer"], document["holdout_accuracy"]

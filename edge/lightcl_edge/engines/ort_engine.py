@@ -22,8 +22,8 @@ from lightcl_edge.engines.step_choice import ACCUMULATE, IN_PLACE, choose_step
 from lightcl_edge.errors import BundleError
 from lightcl_edge.files.onnx_graph import input_names
 from lightcl_edge.files.tensors import FloatArray, Parameters
+from lightcl_edge.machine.freeing import give_back, return_freed_memory
 from lightcl_edge.manifest import HeadInfo, StepGraph
-from lightcl_edge.memory import give_back, return_freed_memory
 from lightcl_edge.sessions import import_onnxruntime
 
 

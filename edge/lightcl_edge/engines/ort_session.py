@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from lightcl_edge.errors import BundleError
-from lightcl_edge.machine import usable_cores
-from lightcl_edge.memory import give_back
+from lightcl_edge.machine.description import usable_cores
+from lightcl_edge.machine.freeing import give_back
 from lightcl_edge.sessions import import_onnxruntime
 
 

@@ -18,9 +18,9 @@ from lightcl_edge.bundle import check_parameters
 from lightcl_edge.engines.contract import MASKED_LOGIT, Batch, Engine, PatternTerm
 from lightcl_edge.files.tensors import FloatArray, Parameters
 from lightcl_edge.graph_to_torch import GraphModule, load_module, load_parameters
-from lightcl_edge.machine import usable_cores
+from lightcl_edge.machine.description import usable_cores
+from lightcl_edge.machine.freeing import give_back, return_freed_memory
 from lightcl_edge.manifest import HeadInfo
-from lightcl_edge.memory import give_back, return_freed_memory
 
 
 class TorchEngine(Engine):

@@ -13,8 +13,8 @@ from lightcl_edge.console import Progress
 from lightcl_edge.data_spec import open_dataset
 from lightcl_edge.decoding import normalise
 from lightcl_edge.errors import RejectedError
+from lightcl_edge.machine.memory import PhaseMeter
 from lightcl_edge.manifest import InputInfo, Manifest, ModelInfo, TrainingDefaults
-from lightcl_edge.memory import PhaseMeter
 from lightcl_edge.predictor import Predictor
 from lightcl_edge.train_options import TrainOptions
 from lightcl_edge.trainer import train

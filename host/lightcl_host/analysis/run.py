@@ -14,7 +14,7 @@ import numpy as np
 from lightcl_edge import __version__
 from lightcl_edge.console import Progress, count
 from lightcl_edge.errors import UsageError
-from lightcl_edge.machine import usable_cores
+from lightcl_edge.machine.description import usable_cores
 from lightcl_edge.manifest import CostInfo, TrainingDefaults
 from lightcl_host.analysis.assemble import Measured, assemble, candidates_of
 from lightcl_host.analysis.bar import WorkBar

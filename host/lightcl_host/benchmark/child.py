@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lightcl_edge.errors import LightclError
-from lightcl_edge.memory import PhaseMeter
+from lightcl_edge.machine.memory import PhaseMeter
 
 
 def main() -> int:

@@ -17,7 +17,7 @@ from lightcl_edge.bundle import Bundle
 from lightcl_edge.console import Progress, format_bytes
 from lightcl_edge.errors import LightclError
 from lightcl_edge.files.durable import replace_durably
-from lightcl_edge.machine import usable_cores
+from lightcl_edge.machine.description import usable_cores
 from lightcl_host.benchmark.methods import make_method
 from lightcl_host.benchmark.options import BenchmarkOptions
 from lightcl_host.benchmark.runner import bundle_path, finished

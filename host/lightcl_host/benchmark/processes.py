@@ -19,7 +19,7 @@ from typing import IO, Any
 
 from lightcl_edge import errors
 from lightcl_edge.errors import DoesNotFitError, LightclError, NoEngineError
-from lightcl_edge.memory import sample
+from lightcl_edge.machine.memory import sample
 from lightcl_host.benchmark.options import BenchmarkOptions
 from lightcl_profiler.timeline import Timeline
 

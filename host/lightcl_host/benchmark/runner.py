@@ -13,7 +13,7 @@ from lightcl_edge.bundle import Bundle
 from lightcl_edge.console import Progress
 from lightcl_edge.errors import BundleError
 from lightcl_edge.files.durable import replace_durably
-from lightcl_edge.machine import usable_cores
+from lightcl_edge.machine.description import usable_cores
 from lightcl_host.benchmark.data import BenchmarkData
 from lightcl_host.benchmark.feature_cache import FeatureCache
 from lightcl_host.benchmark.methods import make_method

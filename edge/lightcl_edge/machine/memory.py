@@ -5,12 +5,8 @@ All figures are bytes. ``None`` means that this kernel does not tell, never 0.
 
 from __future__ import annotations
 
-import ctypes
-import gc
-import re
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,78 +89,6 @@ def reset_peak() -> bool:
     except OSError:
         return False
     return True
-
-
-def give_back() -> None:
-    """Collect garbage, and return free heap pages and idle library pages to the system, where that can be done."""
-    gc.collect()
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)
-    if "torch" not in sys.modules:  # its hundreds of mappings take longer to go through than they are worth
-        drop_library_pages()
-
-
-#: Blocks from this size on are mapped and unmapped one by one, so that freed activations leave the process. Smaller
-#: ones stay in the heap: returning those too (64 KiB for both) saves 6 to 9 MiB and makes a step 1.5 to 2.7 times
-#: slower; returning none makes ResNet-18's layer4 20 MiB larger and 1.2 times faster. Measured with
-#: bench_step and the ort engine.
-MMAP_THRESHOLD_BYTES = 2**20
-TRIM_THRESHOLD_BYTES = 64 * 2**20
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
-
-
-def return_freed_memory() -> None:
-    """Tell the C library to give large freed blocks back at once; does nothing where it can't (musl, macOS).
-
-    Left to itself it raises the size from which it does so as blocks are freed, and peaks differ from run to run.
-    """
-    with suppress(OSError, AttributeError):
-        library = ctypes.CDLL(None)
-        library.mallopt(_M_MMAP_THRESHOLD, MMAP_THRESHOLD_BYTES)
-        library.mallopt(_M_TRIM_THRESHOLD, TRIM_THRESHOLD_BYTES)
-
-
-_MADV_DONTNEED = 4
-_MAPPING = re.compile(r"([0-9a-f]+)-([0-9a-f]+) (\S+) \S+ \S+ (\d+)")
-
-
-def drop_library_pages() -> int:
-    """Unmap pages of libraries that this process has read and not changed, where the kernel is Linux.
-
-    Importing onnxruntime touches some 10 MiB of its code once, and so does each new kind of work. Such pages are the
-    file's own: what is needed again is read again. Mappings with a single changed page are left alone.
-
-    Returns:
-        Resident bytes of the mappings that were dropped.
-    """
-    try:
-        advise = ctypes.CDLL(None, use_errno=True).madvise
-        text = Path("/proc/self/smaps").read_text()
-    except (OSError, AttributeError):
-        return 0
-    advise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
-    dropped = 0
-    for start, end, resident in _clean_mappings(text):
-        if advise(start, end - start, _MADV_DONTNEED) == 0:
-            dropped += resident
-    return dropped
-
-
-def _clean_mappings(smaps: str) -> Iterator[tuple[int, int, int]]:
-    """Start, end and resident bytes of private file mappings that are neither writable nor changed."""
-    span, sizes = None, dict[str, int]()
-    for line in [*smaps.splitlines(), "0-0 ---- 0 0 0"]:
-        found = _MAPPING.match(line)
-        if not found:
-            name, _, rest = line.partition(":")
-            if rest.endswith(" kB"):
-                sizes[name] = int(rest.split()[0]) * _KIB
-            continue
-        if span and sizes.get("Anonymous") == 0 and sizes.get("Locked") == 0 and sizes.get("Rss"):
-            yield *span, sizes["Rss"]
-        start, end, access, inode = found.groups()
-        clean = inode != "0" and "w" not in access and access.startswith("r") and access.endswith("p")
-        span, sizes = ((int(start, 16), int(end, 16)) if clean else None), {}
 
 
 @dataclass(frozen=True)

@@ -1,72 +1,70 @@
-"""What this machine is, as far as the kernel tells."""
+"""How much memory a process may take here."""
 
 from __future__ import annotations
 
-import os
-import platform
 import re
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
-PACKAGES = ("lightcl-edge", "numpy", "onnxruntime", "torch", "onnx", "timm", "Pillow", "safetensors")
+from lightcl_edge.machine import memory
+
+#: Left for everything else on the board, and for what the kernel itself charges to a control group.
+RESERVE_BYTES = 16 * 2**20
+
+
+#: A budget this large switches the check off (``--memory-budget none``).
+UNCHECKED_BYTES = 2**60
+
+
+def available_bytes() -> int:
+    """Memory this process may take, its present size included, with a reserve left for everything else."""
+    free = machine_available_bytes() + (memory.sample(with_pss=False).rss_bytes or 0)
+    room = cgroup_room_bytes()
+    return min(free, room if room is not None else free) - RESERVE_BYTES
+
+
+def spare_bytes(limit_bytes: int | None = None) -> int:
+    """Memory that is left now, with the reserve kept: pages of files that this process has read can be taken back.
+
+    Args:
+        limit_bytes: the most this process may take, its pages of files included; None for what the machine has.
+
+    Returns:
+        The bytes; below 0 where the reserve is used up.
+    """
+    used = memory.sample(with_pss=False)
+    room, own = cgroup_room_bytes(), used.anonymous_bytes or 0
+    free = machine_available_bytes()
+    spare = min(free, room - own if room is not None else free) - RESERVE_BYTES
+    return spare if limit_bytes is None else min(spare, limit_bytes - (used.rss_bytes or 0))
+
+
+def allowed_bytes(budget_bytes: int | None) -> int:
+    """The most a plan may need.
+
+    Args:
+        budget_bytes: what the user allows; None for all that the machine has; ``UNCHECKED_BYTES`` for no check.
+
+    Returns:
+        The budget, but never more than the machine has.
+    """
+    if budget_bytes is not None and budget_bytes >= UNCHECKED_BYTES:
+        return budget_bytes
+    available = available_bytes()
+    return available if budget_bytes is None else min(budget_bytes, available)
+
+
 #: A version-1 group without a limit says a number close to 2**63.
 _UNLIMITED_BYTES = 2**60
+
+
 _MEMINFO = Path("/proc/meminfo")
-
-
-@dataclass(frozen=True)
-class Machine:
-    """Where it was measured.
-
-    Attributes:
-        board: the device tree's model, where there is one.
-        cpu_model: the processor.
-        architecture: ``x86_64``, ``aarch64``.
-        cores: this process may use.
-        ram_bytes: physical memory.
-        page_size_bytes: of the kernel.
-        kernel: name and release.
-        python: version.
-        packages: installed versions.
-        cgroup: ``v1``, ``v2`` or ``unavailable``.
-        cgroup_limit_bytes: memory limit of the control group, None when there is none.
-    """
-
-    board: str | None
-    cpu_model: str
-    architecture: str
-    cores: int
-    ram_bytes: int
-    page_size_bytes: int
-    kernel: str
-    python: str
-    packages: dict[str, str]
-    cgroup: str
-    cgroup_limit_bytes: int | None
 
 
 def _text(path: str) -> str:
     with suppress(OSError, UnicodeDecodeError):
         return Path(path).read_text().strip("\0\n ")
     return ""
-
-
-def _cpu_model() -> str:
-    """The processor's name, or the part numbers that ARM kernels give instead."""
-    fields: dict[str, str] = {}
-    for line in _text("/proc/cpuinfo").splitlines():
-        name, _, value = line.partition(":")
-        fields.setdefault(name.strip(), value.strip())
-    if "model name" in fields:
-        return fields["model name"]
-    parts = [f"{name} {fields[name]}" for name in ("CPU implementer", "CPU part") if name in fields]
-    return ", ".join(parts) or platform.processor() or "unknown"
-
-
-def usable_cores() -> int:
-    """The cores this process may use; onnxruntime does not ask (it ignores affinity and cgroup limits)."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def machine_available_bytes(meminfo: Path = _MEMINFO) -> int:
@@ -164,28 +162,3 @@ def _kib_field(path: str, name: str) -> int:
         if line.startswith(f"{name}:"):
             return int(line.split()[1]) * 1024
     return 0
-
-
-def describe_machine() -> Machine:
-    """This machine and what is installed on it."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    packages = {}
-    for name in PACKAGES:
-        with suppress(PackageNotFoundError):
-            packages[name] = version(name)
-    page_bytes = os.sysconf("SC_PAGE_SIZE")
-    kind, limit = cgroup_limit()
-    return Machine(
-        board=_text("/proc/device-tree/model") or None,
-        cpu_model=_cpu_model(),
-        architecture=platform.machine(),
-        cores=usable_cores(),
-        ram_bytes=page_bytes * os.sysconf("SC_PHYS_PAGES"),
-        page_size_bytes=page_bytes,
-        kernel=f"{platform.system()} {platform.release()}",
-        python=platform.python_version(),
-        packages=packages,
-        cgroup=kind,
-        cgroup_limit_bytes=limit,
-    )

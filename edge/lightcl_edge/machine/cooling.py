@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-from lightcl_edge.board_health import Health, look, slowed_down
+from lightcl_edge.machine.health import Health, look, slowed_down
 
 #: Raspberry Pis slow down from 80 degrees on; most of a margin of five is left to the sensor's own error.
 DEFAULT_CELSIUS = 75.0
@@ -99,7 +99,7 @@ def health_line(found: dict[str, Any]) -> str | None:
     """A board's health in a line, for a person; None where nothing is known.
 
     Args:
-        found: a :class:`~lightcl_edge.board_health.Health` as a dict.
+        found: a :class:`~lightcl_edge.machine.health.Health` as a dict.
 
     Returns:
         Such as ``board at 65.4 °C, throttled: no``.

@@ -1,0 +1,1 @@
+"""This machine: memory, its limits, heat, interrupts, plug-ins."""
