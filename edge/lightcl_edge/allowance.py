@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from lightcl_edge.console import format_bytes
+from lightcl_edge.console.text import format_bytes
 from lightcl_edge.errors import DoesNotFitError
 from lightcl_edge.machine.limits import RESERVE_BYTES, allowed_bytes
 from lightcl_edge.manifest import Manifest

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lightcl_edge.console import parse_bytes
+from lightcl_edge.console.text import parse_bytes
 from lightcl_edge.errors import UsageError
 from lightcl_edge.feature_buffer import BufferIdentity, samples_that_fit
 

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from importlib import import_module
 
-from lightcl_edge.console import Command, run_program
+from lightcl_edge.console.program import Command, run_program
 
 #: Commands of this package: name -> class in ``lightcl_edge.commands.NAME``.
 _COMMANDS = {

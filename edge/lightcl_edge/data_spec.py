@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lightcl_edge.console import format_bytes
+from lightcl_edge.console.text import format_bytes
 from lightcl_edge.errors import DataError, DoesNotFitError
 from lightcl_edge.image_file import SMALL_DECODING_BYTES, UNREADABLE
 from lightcl_edge.images import ArrayDataset, Dataset, FolderDataset

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from lightcl_edge.bundle import TRUNK, Bundle
-from lightcl_edge.console import Progress
+from lightcl_edge.console.progress import Progress
 from lightcl_edge.decoding import ByteImage
 from lightcl_edge.errors import DataError
 from lightcl_edge.features import FeatureCodec, FeatureStore, FeatureStoreWriter

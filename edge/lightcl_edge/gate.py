@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lightcl_edge.console import table
+from lightcl_edge.console.text import table
 from lightcl_edge.errors import RejectedError
 from lightcl_edge.files.tensors import FloatArray, IntArray
 

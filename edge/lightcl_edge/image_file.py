@@ -10,7 +10,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from lightcl_edge.console import format_bytes
+from lightcl_edge.console.text import format_bytes
 from lightcl_edge.errors import DataError
 from lightcl_edge.refusals import HugeImageError, ImageBombError
 

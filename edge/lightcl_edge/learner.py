@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lightcl_edge.accept import bundle_for
-from lightcl_edge.console import Progress
+from lightcl_edge.console.progress import Progress
 from lightcl_edge.errors import DataError, UsageError
 from lightcl_edge.images import Dataset
 from lightcl_edge.machine.description import usable_cores

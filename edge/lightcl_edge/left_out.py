@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lightcl_edge.console import Document, count
+from lightcl_edge.console.text import Document, count
 from lightcl_edge.image_file import CONVERT, IMAGE_SUFFIXES, OTHER_PHOTOS
 
 

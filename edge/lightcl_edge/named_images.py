@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from lightcl_edge.console import Document, Progress
+from lightcl_edge.console.progress import Progress
+from lightcl_edge.console.text import Document
 from lightcl_edge.decoding import ByteImage, load_image
 from lightcl_edge.errors import DataError
 from lightcl_edge.image_file import FORMAT_NAMES

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightcl_edge.allowance import refuse_prediction
-from lightcl_edge.console import Document, Progress
+from lightcl_edge.console.progress import Progress
+from lightcl_edge.console.text import Document
 from lightcl_edge.decoding import ByteImage
 from lightcl_edge.errors import DataError, StateError
 from lightcl_edge.extraction import extraction_batch

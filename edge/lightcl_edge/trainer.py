@@ -19,7 +19,8 @@ from lightcl_edge.bundle import HEAD_PARAMETERS, TRUNK, Bundle
 from lightcl_edge.checkpoint import Checkpoints
 from lightcl_edge.class_names import check_class_names
 from lightcl_edge.classifier import assign_rows
-from lightcl_edge.console import Document, Progress
+from lightcl_edge.console.progress import Progress
+from lightcl_edge.console.text import Document
 from lightcl_edge.data_spec import open_dataset
 from lightcl_edge.engines.contract import Engine
 from lightcl_edge.engines.select import EngineChoice, choose_engine, make_engine

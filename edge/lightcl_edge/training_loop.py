@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 
 from lightcl_edge.checkpoint import Checkpoints, Position
-from lightcl_edge.console import Progress
+from lightcl_edge.console.progress import Progress
 from lightcl_edge.engines.contract import Engine, PatternTerm
 from lightcl_edge.feature_buffer import ByteArray, FeatureBuffer
 from lightcl_edge.features import FeatureCodec

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lightcl_edge.console import Document, Progress, count
+from lightcl_edge.console.progress import Progress
+from lightcl_edge.console.text import Document, count
 from lightcl_edge.errors import ExitCode, LightclError
 from lightcl_edge.spool import Spool
 from lightcl_edge.state_lock import refuse_unwritable

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from lightcl_edge.console import Command, run_program
+from lightcl_edge.console.program import Command, run_program
 
 DESCRIPTION = "Makes bundles for devices that keep learning: finds where to cut a network, parts and checks it."
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lightcl_edge.console import format_bytes
+from lightcl_edge.console.text import format_bytes
 from lightcl_edge.errors import DoesNotFitError, UsageError
 from lightcl_host.automatic_cut import RULE, choose_automatically
 from lightcl_host.graph import Cut, choose_by_name

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightcl_edge.bundle import BUFFER, write_bundle
-from lightcl_edge.console import Progress
+from lightcl_edge.console.progress import Progress
 from lightcl_edge.features import FeatureCodec
 from lightcl_edge.manifest import Manifest, ModelInfo, TrainingDefaults
 from lightcl_host.calibration import CALIBRATION_IMAGES, Calibration, calibration_images, divide

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lightcl_edge.console import Document, Progress
+from lightcl_edge.console.progress import Progress
+from lightcl_edge.console.text import Document
 from lightcl_edge.data_spec import open_dataset
 from lightcl_edge.decoding import normalise
 from lightcl_edge.errors import UsageError

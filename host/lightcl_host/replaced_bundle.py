@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from lightcl_edge.bundle import Bundle
-from lightcl_edge.console import Progress
+from lightcl_edge.console.progress import Progress
 from lightcl_edge.errors import LightclError
 
 _SHOWN = 12

@@ -15,7 +15,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from lightcl_edge.bundle import Bundle
-from lightcl_edge.console import Command, Document, format_bytes, run_program, table
+from lightcl_edge.console.program import Command, run_program
+from lightcl_edge.console.text import Document, format_bytes, table
 from lightcl_edge.errors import NoEngineError, UsageError
 from lightcl_profiler.bench_step_child import METHODS, REFERENCE, StepJob, StepRecord, pattern_shapes
 

@@ -7,7 +7,9 @@ import json
 import math
 from pathlib import Path
 
-from lightcl_edge.console import Command, Document, Progress, parse_memory
+from lightcl_edge.console.program import Command
+from lightcl_edge.console.progress import Progress
+from lightcl_edge.console.text import Document, parse_memory
 from lightcl_edge.errors import ExitCode, UsageError
 
 DEFAULT_METHODS = "lightcl,sgd"

@@ -17,7 +17,8 @@ from statistics import median
 from typing import Any
 
 from lightcl_edge.bundle import Bundle
-from lightcl_edge.console import Command, Document, format_bytes, run_program, table
+from lightcl_edge.console.program import Command, run_program
+from lightcl_edge.console.text import Document, format_bytes, table
 from lightcl_profiler.joining import join_tasks
 from lightcl_profiler.launcher import run_method
 from lightcl_profiler.methods import METHODS

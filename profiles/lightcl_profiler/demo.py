@@ -13,7 +13,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from lightcl_edge.console import Command, Document, format_bytes, run_program, table
+from lightcl_edge.console.program import Command, run_program
+from lightcl_edge.console.text import Document, format_bytes, table
 from lightcl_edge.errors import UsageError
 from lightcl_profiler.demo_steps import Steps
 from lightcl_profiler.metrics import average_forgetting, backward_transfer, task_accuracies

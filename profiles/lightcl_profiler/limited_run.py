@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lightcl_edge.console import format_bytes
+from lightcl_edge.console.text import format_bytes
 from lightcl_edge.errors import ExitCode
 from lightcl_edge.machine.limits import RESERVE_BYTES
 from lightcl_profiler.memory_group import MemoryGroup

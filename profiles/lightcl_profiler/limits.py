@@ -15,7 +15,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from lightcl_edge.console import Command, Document, format_bytes, parse_memory, run_program, table
+from lightcl_edge.console.program import Command, run_program
+from lightcl_edge.console.text import Document, format_bytes, parse_memory, table
 from lightcl_edge.errors import ExitCode, UsageError
 from lightcl_edge.machine.description import describe_machine
 from lightcl_edge.machine.limits import RESERVE_BYTES

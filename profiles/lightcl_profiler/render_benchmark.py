@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from lightcl_edge.console import format_bytes
+from lightcl_edge.console.text import format_bytes
 from lightcl_edge.files.records import read_record
 from lightcl_profiler.charts import Series, memory_chart, tasks_chart
 from lightcl_profiler.html_parts import Column, both_widths, cards_table, columns, key, page, pairs_table, tag

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from html import escape
 
-from lightcl_edge.console import format_bytes
+from lightcl_edge.console.text import format_bytes
 from lightcl_profiler.accuracy import AccuracyRun
 from lightcl_profiler.board_names import board
 from lightcl_profiler.charts import Series, memory_chart, tasks_chart

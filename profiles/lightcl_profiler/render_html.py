@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from html import escape
 
-from lightcl_edge.console import format_bytes
+from lightcl_edge.console.text import format_bytes
 from lightcl_edge.machine.health import Health, slowed_down
 from lightcl_profiler.html_parts import Column, both_widths, cards_table, columns, key, page, pairs_table, tag
 from lightcl_profiler.record import MethodSummary, Phase, Report, Run

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from lightcl_edge.console import format_bytes, table
+from lightcl_edge.console.text import format_bytes, table
 from lightcl_edge.machine.description import Machine
 from lightcl_profiler.record import MethodSummary, Report, Spread
 from lightcl_profiler.summary import typical_run

@@ -8,7 +8,8 @@ from itertools import count
 from pathlib import Path
 
 from lightcl_edge.bundle import Bundle
-from lightcl_edge.console import Progress, format_bytes
+from lightcl_edge.console.progress import Progress
+from lightcl_edge.console.text import format_bytes
 from lightcl_edge.machine.description import describe_machine, usable_cores
 from lightcl_edge.manifest import Manifest
 from lightcl_profiler.joining import join_tasks

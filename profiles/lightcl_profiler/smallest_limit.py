@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from lightcl_edge.console import format_bytes
+from lightcl_edge.console.text import format_bytes
 from lightcl_edge.errors import DoesNotFitError
 from lightcl_edge.machine.limits import UNCHECKED_BYTES
 from lightcl_profiler.launcher import KilledError, run_method

@@ -8,7 +8,8 @@ import sys
 import time
 from collections.abc import Sequence
 
-from lightcl_edge.console import Command, Document, run_program, table
+from lightcl_edge.console.program import Command, run_program
+from lightcl_edge.console.text import Document, table
 from lightcl_edge.errors import ExitCode
 
 _PYTHON = [sys.executable, "-s", "-c"]

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-from lightcl_edge.console import format_bytes
+from lightcl_edge.console.text import format_bytes
 
 _MIB = 2**20
 COLOURS = 12

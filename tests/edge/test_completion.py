@@ -9,8 +9,8 @@ import subprocess
 import pytest
 
 from lightcl_edge.cli import ABOUT, all_commands
-from lightcl_edge.completion import entries, script
-from lightcl_edge.console import build_parser
+from lightcl_edge.console.completion import entries, script
+from lightcl_edge.console.program import build_parser
 from small_bundle import make_folder
 
 SHELLS = ("bash", "zsh", "fish")

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from lightcl_edge.class_names import check_class_names
-from lightcl_edge.console import printable
+from lightcl_edge.console.text import printable
 from lightcl_edge.errors import DataError
 from lightcl_edge.images import ArrayDataset, FolderDataset
 from small_bundle import make_folder

@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from lightcl_edge.console import parse_memory
+from lightcl_edge.console.text import parse_memory
 from small_bundle import make_folder
 
 

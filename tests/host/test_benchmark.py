@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from lightcl_edge.bundle import Bundle
-from lightcl_edge.console import Progress
+from lightcl_edge.console.progress import Progress
 from lightcl_edge.errors import DataError, LightclError, UsageError
 from lightcl_host.benchmark.baseline_methods import Sgd
 from lightcl_host.benchmark.calculated import calculate, count_bundle

@@ -11,7 +11,7 @@ import pytest
 
 from analysis_toys import arguments, save_network, save_pictures
 from lightcl_edge.bundle import Bundle
-from lightcl_edge.console import Progress
+from lightcl_edge.console.progress import Progress
 from lightcl_host.analysis.bar import WorkBar
 from lightcl_host.cli import main
 

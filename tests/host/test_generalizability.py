@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from analysis_toys import save_network, save_pictures
-from lightcl_edge.console import Progress
+from lightcl_edge.console.progress import Progress
 from lightcl_host.analysis.generalizability import (
     Training,
     even_parts,

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import nn
 
 from lightcl_edge.bundle import Bundle
-from lightcl_edge.console import Progress
+from lightcl_edge.console.progress import Progress
 from lightcl_edge.errors import UsageError
 from lightcl_host.cli import main
 from lightcl_host.graph import choose_by_name, find_cuts

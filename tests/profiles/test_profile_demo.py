@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lightcl_edge.console import run_program
+from lightcl_edge.console.program import run_program
 from lightcl_edge.errors import ExitCode, UsageError
 from lightcl_profiler.demo import DemoCommand, _clean, _summary
 from lightcl_profiler.demo_steps import StepFailedError, Steps, find_program

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lightcl_edge.console import run_program
+from lightcl_edge.console.program import run_program
 from lightcl_profiler.command import ProfileCommand
 from lightcl_profiler.record import Report
 from small_bundle import make_folder

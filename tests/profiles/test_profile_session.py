@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from profile_bundles import make_bundle, make_images
 
-from lightcl_edge.console import run_program
+from lightcl_edge.console.program import run_program
 from lightcl_edge.data_spec import open_dataset
 from lightcl_edge.errors import DataError, UsageError
 from lightcl_profiler.command import ProfileCommand

@@ -93,7 +93,7 @@ def add_memory_budget(parser: argparse.ArgumentParser) -> None:
 
 def _budget(text: str) -> int:
     """A size, or ``none`` for no check."""
-    from lightcl_edge.console import parse_memory
+    from lightcl_edge.console.text import parse_memory
     from lightcl_edge.errors import UsageError
 
     if text == "none":

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from lightcl_edge.console import Command, Document, build_parser
+from lightcl_edge.console.program import Command, build_parser
+from lightcl_edge.console.text import Document
 
 
 class CompletionCommand(Command):
@@ -27,7 +28,7 @@ class CompletionCommand(Command):
 
     def run(self, args: argparse.Namespace) -> Document:
         """Make the script."""
-        from lightcl_edge.completion import script
+        from lightcl_edge.console.completion import script
 
         return {"shell": args.shell, "script": script(args.shell, self.parser())}
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lightcl_edge.commands.arguments import add_provider
-from lightcl_edge.console import Command, Document, format_bytes
+from lightcl_edge.console.program import Command
+from lightcl_edge.console.text import Document, format_bytes
 from lightcl_edge.errors import ExitCode
 
 if TYPE_CHECKING:

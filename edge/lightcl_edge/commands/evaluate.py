@@ -6,7 +6,8 @@ import argparse
 from typing import TYPE_CHECKING
 
 from lightcl_edge.commands.arguments import add_memory_budget, add_provider, add_state, add_threads
-from lightcl_edge.console import Command, Document, count, table
+from lightcl_edge.console.program import Command
+from lightcl_edge.console.text import Document, count, table
 from lightcl_edge.errors import DataError
 
 if TYPE_CHECKING:

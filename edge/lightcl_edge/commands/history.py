@@ -7,7 +7,8 @@ import time
 from typing import TYPE_CHECKING
 
 from lightcl_edge.commands.arguments import add_state
-from lightcl_edge.console import Command, Document, table
+from lightcl_edge.console.program import Command
+from lightcl_edge.console.text import Document, table
 
 if TYPE_CHECKING:
     from lightcl_edge.state import State

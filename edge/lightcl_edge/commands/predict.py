@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 from lightcl_edge.commands.arguments import add_memory_budget, add_provider, add_state, add_threads, positive
-from lightcl_edge.console import Command, Document, printable
+from lightcl_edge.console.program import Command
+from lightcl_edge.console.text import Document, printable
 from lightcl_edge.errors import ExitCode
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 
 from lightcl_edge.commands.arguments import add_state, not_negative
-from lightcl_edge.console import Command, Document
+from lightcl_edge.console.program import Command
+from lightcl_edge.console.text import Document
 from lightcl_edge.errors import StateError
 
 

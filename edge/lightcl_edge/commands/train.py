@@ -14,7 +14,8 @@ from lightcl_edge.commands.arguments import (
     cooling_limit,
     not_negative,
 )
-from lightcl_edge.console import Command, Document, count, format_bytes
+from lightcl_edge.console.program import Command
+from lightcl_edge.console.text import Document, count, format_bytes
 
 
 class TrainCommand(Command):

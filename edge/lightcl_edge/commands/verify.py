@@ -9,7 +9,8 @@ from functools import partial
 from pathlib import Path
 
 from lightcl_edge.commands.arguments import add_provider, add_threads
-from lightcl_edge.console import Command, Document, count, format_bytes, printable
+from lightcl_edge.console.program import Command
+from lightcl_edge.console.text import Document, count, format_bytes, printable
 from lightcl_edge.errors import BundleError, ExitCode
 
 

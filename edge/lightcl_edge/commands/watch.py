@@ -7,7 +7,8 @@ import shlex
 from pathlib import Path
 
 from lightcl_edge.commands.arguments import add_cooling, add_state, cooling_limit, positive
-from lightcl_edge.console import Command, Document, build_parser, count
+from lightcl_edge.console.program import Command, build_parser
+from lightcl_edge.console.text import Document, count
 from lightcl_edge.errors import UsageError
 
 

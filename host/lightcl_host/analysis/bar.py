@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from lightcl_edge.console import Progress
+from lightcl_edge.console.progress import Progress
 
 _PARTS = 1000
 

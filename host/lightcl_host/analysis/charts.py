@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from html import escape
 from itertools import groupby
 
-from lightcl_edge.console import format_bytes
+from lightcl_edge.console.text import format_bytes
 from lightcl_host.analysis.record import Analysis, CutRecord
 from lightcl_profiler.charts import Box, label_of_point
 from lightcl_profiler.svg import nice_step, text

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lightcl_edge.console import format_bytes
+from lightcl_edge.console.text import format_bytes
 
 DEFAULT_THRESHOLD = 0.95
 GENERALIZES, FITS, NOTHING_FITS = "generalizes", "fits", "nothing_fits"

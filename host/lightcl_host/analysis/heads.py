@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lightcl_edge.bundle import write_bundle
-from lightcl_edge.console import Progress
+from lightcl_edge.console.progress import Progress
 from lightcl_edge.data_spec import open_dataset
 from lightcl_edge.decoding import normalise
 from lightcl_edge.errors import RejectedError

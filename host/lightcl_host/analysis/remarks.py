@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lightcl_edge.console import format_bytes
+from lightcl_edge.console.text import format_bytes
 from lightcl_host.analysis.record import Analysis, CutRecord
 
 #: Two heads count as different when their accuracies differ by more than this many standard errors of their difference.

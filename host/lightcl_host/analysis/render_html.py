@@ -6,7 +6,7 @@ from collections.abc import Callable
 from html import escape
 from importlib.resources import files
 
-from lightcl_edge.console import count, format_bytes
+from lightcl_edge.console.text import count, format_bytes
 from lightcl_host.analysis.charts import MEASURES, accuracy_chart, depth_chart
 from lightcl_host.analysis.record import Analysis, CutRecord
 from lightcl_host.analysis.render_text import with_deviation

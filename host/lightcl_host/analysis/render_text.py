@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lightcl_edge.console import format_bytes, table
+from lightcl_edge.console.text import format_bytes, table
 from lightcl_host.analysis.record import Analysis, CutRecord
 
 _HEADER = ["cut", "stability", "plasticity", "generalizability", "head weights", "feature", "peak"]

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from lightcl_edge import __version__
-from lightcl_edge.console import Progress, count
+from lightcl_edge.console.progress import Progress
+from lightcl_edge.console.text import count
 from lightcl_edge.errors import UsageError
 from lightcl_edge.machine.description import usable_cores
 from lightcl_edge.manifest import CostInfo, TrainingDefaults

@@ -13,7 +13,7 @@ import numpy as np
 
 from lightcl_edge.buffer_fill import fill
 from lightcl_edge.bundle import HEAD_PARAMETERS, TRUNK
-from lightcl_edge.console import Progress
+from lightcl_edge.console.progress import Progress
 from lightcl_edge.engines.contract import Engine
 from lightcl_edge.engines.select import choose_engine, make_engine
 from lightcl_edge.errors import BundleError

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightcl_edge.bundle import TRUNK, Bundle
-from lightcl_edge.console import Progress
+from lightcl_edge.console.progress import Progress
 from lightcl_edge.extraction import extraction_batch
 from lightcl_edge.features import FeatureCodec
 from lightcl_edge.files.durable import replace_durably

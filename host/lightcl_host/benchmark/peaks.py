@@ -14,7 +14,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 from lightcl_edge.bundle import Bundle
-from lightcl_edge.console import Progress, format_bytes
+from lightcl_edge.console.progress import Progress
+from lightcl_edge.console.text import format_bytes
 from lightcl_edge.errors import LightclError
 from lightcl_edge.files.durable import replace_durably
 from lightcl_edge.machine.description import usable_cores

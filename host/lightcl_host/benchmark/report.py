@@ -5,7 +5,7 @@ from __future__ import annotations
 from statistics import fmean, pstdev
 from typing import Any
 
-from lightcl_edge.console import format_bytes, table
+from lightcl_edge.console.text import format_bytes, table
 
 FIGURES = ("class_incremental", "task_incremental", "forgetting", "backward_transfer", "forward_transfer")
 #: More classes than this are not printed.

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lightcl_edge.bundle import Bundle
-from lightcl_edge.console import Progress
+from lightcl_edge.console.progress import Progress
 from lightcl_edge.errors import BundleError
 from lightcl_edge.files.durable import replace_durably
 from lightcl_edge.machine.description import usable_cores

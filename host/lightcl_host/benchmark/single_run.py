@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lightcl_edge.bundle import Bundle
-from lightcl_edge.console import Progress
+from lightcl_edge.console.progress import Progress
 from lightcl_host.benchmark.contract import Method, Setting
 from lightcl_host.benchmark.data import BenchmarkData
 from lightcl_host.benchmark.feature_cache import FeatureCache

@@ -7,7 +7,8 @@ import shlex
 from pathlib import Path
 from typing import ClassVar
 
-from lightcl_edge.console import Command, Document
+from lightcl_edge.console.program import Command
+from lightcl_edge.console.text import Document
 from lightcl_edge.errors import ExitCode
 from lightcl_host.commands.arguments import add_analysis_arguments, add_model_arguments
 

@@ -7,7 +7,8 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from lightcl_edge.console import Command, Document, parse_bytes
+from lightcl_edge.console.program import Command
+from lightcl_edge.console.text import Document, parse_bytes
 from lightcl_edge.errors import UsageError
 from lightcl_host.commands.arguments import add_model_arguments
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from lightcl_edge.commands.completion import CompletionCommand
-from lightcl_edge.console import build_parser
+from lightcl_edge.console.program import build_parser
 
 
 class HostCompletionCommand(CompletionCommand):

@@ -8,7 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import ClassVar
 
-from lightcl_edge.console import Command, Document, format_bytes, table
+from lightcl_edge.console.program import Command
+from lightcl_edge.console.text import Document, format_bytes, table
 from lightcl_edge.strategies import STRATEGIES
 
 #: Of which kinds of question an option is a part.

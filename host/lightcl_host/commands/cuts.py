@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import ClassVar
 
-from lightcl_edge.console import Command, Document, format_bytes, table
+from lightcl_edge.console.program import Command
+from lightcl_edge.console.text import Document, format_bytes, table
 from lightcl_host.commands.arguments import add_model_arguments
 
 

@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 from typing import ClassVar
 
-from lightcl_edge.console import Command, Document
+from lightcl_edge.console.program import Command
+from lightcl_edge.console.text import Document
 from lightcl_host.commands.arguments import add_export_arguments, add_model_arguments
 from lightcl_host.commands.report import render_export
 

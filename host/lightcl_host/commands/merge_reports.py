@@ -7,7 +7,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from lightcl_edge.console import Command, Document, format_bytes, table
+from lightcl_edge.console.program import Command
+from lightcl_edge.console.text import Document, format_bytes, table
 from lightcl_edge.errors import DataError, UsageError
 from lightcl_edge.files.durable import replace_durably
 

@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 from typing import ClassVar
 
-from lightcl_edge.console import Command, Document, table
+from lightcl_edge.console.program import Command
+from lightcl_edge.console.text import Document, table
 from lightcl_edge.errors import UsageError
 from lightcl_host.commands.arguments import add_model_arguments
 

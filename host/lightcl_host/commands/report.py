@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lightcl_edge.console import Document, format_bytes, table
+from lightcl_edge.console.text import Document, format_bytes, table
 
 
 def render_export(document: Document) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lightcl_edge.bundle import Bundle
-from lightcl_edge.console import Progress
+from lightcl_edge.console.progress import Progress
 from lightcl_edge.manifest import Manifest
 from lightcl_host.cost.measure import Measured, measure, write_tasks
 from lightcl_host.export import ExportOptions, export_bundle

@@ -30,7 +30,7 @@ class LightClMethod(Method):
 
     def run(self, job: Job, meter: PhaseMeter) -> Outcome:
         """Train the tasks into a fresh state."""
-        from lightcl_edge.console import Progress
+        from lightcl_edge.console.progress import Progress
         from lightcl_edge.trainer import train
 
         images, loss, engines = 0, 0.0, set()

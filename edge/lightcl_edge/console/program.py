@@ -12,31 +12,21 @@ import errno
 import io
 import json
 import os
-import re
 import signal
 import sys
 import textwrap
-import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from types import FrameType
-from typing import Any, ClassVar, NoReturn, TypeVar
+from typing import Any, ClassVar, NoReturn
 
 from lightcl_edge import __version__
+from lightcl_edge.console.progress import Progress
+from lightcl_edge.console.text import Document, printable
 from lightcl_edge.errors import ExitCode, InterruptedTaskError, LightclError, StorageError, UsageError
-from lightcl_edge.usage import Parser
 
-Document = dict[str, Any]
-#: What a terminal would act on, and bytes of file names that are no UTF-8.
-_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 #: True of every command, of one that has learned already (``watch``) and of one that only looks.
 _INTERRUPTED = "interrupted; nothing half-learned is kept, what was learned until now is: the same command goes on"
-T = TypeVar("T")
-
-
-def printable(text: str) -> str:
-    """Text for a terminal: control characters but line ends and tabs, and bytes that are no UTF-8, as escapes."""
-    return _UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 class Command(ABC):
@@ -68,58 +58,6 @@ class Command(ABC):
         """The exit code of a run that raised nothing."""
         del document
         return ExitCode.DONE
-
-
-class Progress:
-    """A progress bar on a terminal, nothing in a pipe; and notes on stderr unless quiet.
-
-    Args:
-        quiet: print nothing at all.
-    """
-
-    def __init__(self, *, quiet: bool = False) -> None:
-        self.quiet = quiet
-        self._bar = not quiet and sys.stderr.isatty()
-
-    def note(self, message: str) -> None:
-        """A line for the person who waits, on stderr."""
-        if not self.quiet:
-            print(printable(message), file=sys.stderr, flush=True)
-
-    def stage(self, message: str) -> None:
-        """A line where a bar can't show that a long stage of work begins; one a stage, never one a step."""
-        if not self._bar:
-            self.note(message)
-
-    def track(self, items: Iterable[T], label: str, total: int | None = None) -> Iterator[T]:
-        """Pass items through while a bar shows how far it is and how long is left."""
-        if total is None and isinstance(items, Sequence):
-            total = len(items)
-        if not self._bar or not total:
-            yield from items
-            return
-        started = time.monotonic()
-        for done, item in enumerate(items):
-            left = (time.monotonic() - started) / done * (total - done) if done else None
-            self._draw(label, done, total, left)
-            yield item
-        self._draw(label, total, total, 0.0)
-        sys.stderr.write("\n")
-
-    def show(self, label: str, done: int, total: int, seconds_left: float | None) -> None:
-        """Draw the bar of work whose label changes on the way; the line ends when all is done."""
-        if self._bar and total > 0:
-            self._draw(label, done, total, seconds_left)
-            if done >= total:
-                sys.stderr.write("\n")
-
-    def _draw(self, label: str, done: int, total: int, seconds_left: float | None) -> None:
-        width = 28
-        filled = width * done // total
-        left = "" if seconds_left is None else f" {seconds_left:.0f} s left"
-        bar = "#" * filled + "." * (width - filled)
-        sys.stderr.write(f"\r{label:<24} [{bar}] {done}/{total}{left}\x1b[K")
-        sys.stderr.flush()
 
 
 def _help_text(command: Command) -> str:
@@ -243,75 +181,79 @@ def run_program(
         return _report_error(InterruptedTaskError(_INTERRUPTED), as_json)
 
 
-def format_bytes(count: float) -> str:
-    """Bytes as a person reads them: ``1536`` -> ``1.5 KiB``."""
-    size = float(count)
-    for unit in ("B", "KiB", "MiB"):
-        if abs(size) < 1024:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1024
-    return f"{size:.1f} GiB"
-
-
-def count(number: int, noun: str) -> str:
-    """A number of things: ``1 class``, ``2 classes``, ``3 images``."""
-    plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"
-    return f"{number} {noun if number == 1 else plural}"
-
-
-def parse_bytes(text: str) -> int:
-    """A size as people write it (``256MiB``, ``2M``, ``1048576``) in bytes.
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The known word that a misspelt one resembles most.
 
     Args:
-        text: what was typed.
+        word: as it was typed.
+        known: what it may be.
 
     Returns:
-        The number of bytes.
-
-    Raises:
-        UsageError: when it is not a positive size.
+        The word; None where none is near.
     """
-    factors = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30}
-    stripped = text.strip().lower().removesuffix("ib").removesuffix("b")
-    unit = stripped[-1:] if stripped[-1:] in ("k", "m", "g") else ""
-    try:
-        count = int(float(stripped.removesuffix(unit)) * factors[unit])
-    except (ValueError, OverflowError):
-        count = 0
-    if count <= 0:
-        raise UsageError(f"found {text!r} where a size was expected, such as 256MiB or 1048576")
-    return count
+    from difflib import get_close_matches  # only a mistake pays for this import
+
+    return next(iter(get_close_matches(word, list(known), n=1, cutoff=0.6)), None)
 
 
-def parse_memory(text: str) -> int:
-    """An amount of memory, as :func:`parse_bytes` reads sizes; a small number needs a unit.
+class Parser(argparse.ArgumentParser):
+    """argparse whose usage errors are :class:`UsageError`, so that ``--json`` can carry them."""
 
-    Args:
-        text: what was typed.
+    _given: Sequence[str] = ()
 
-    Returns:
-        The number of bytes.
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse; what a command does not know is refused here, where its own options are known.
 
-    Raises:
-        UsageError: when it is no size, or less than 1 MiB without a unit: somebody meant 20 MiB, not 20 bytes.
-    """
-    size = parse_bytes(text)
-    if size < 2**20 and text.strip()[-1:].isdecimal():
-        raise UsageError(
-            f"found {text.strip()!r} without a unit, which is {size} bytes; expected a size with one, such as 200MiB"
-        )
-    return size
+        Args:
+            args: the words.
+            namespace: to fill.
 
+        Returns:
+            The filled namespace and no words.
+        """
+        self._given = list(args or ())
+        found, unknown = super().parse_known_args(args, namespace)
+        if unknown and self._subparsers is None:
+            self._refuse_unknown(unknown, "")
+        return found, unknown
 
-def table(rows: Sequence[Sequence[str]], header: Sequence[str]) -> str:
-    """Plain text columns, numbers to the right."""
-    lines = [list(header), *[list(row) for row in rows]]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
+    def error(self, message: str) -> NoReturn:
+        """Refuse a command line.
 
-    def cell(text: str, width: int) -> str:
-        numeric = text[:1].isdigit() or (text[:1] in "-+" and text[1:2].isdigit())
-        return text.rjust(width) if numeric else text.ljust(width)
+        Args:
+            message: of argparse.
 
-    shown = ["  ".join(cell(text, width) for text, width in zip(line, widths, strict=True)) for line in lines]
-    shown.insert(1, "  ".join("-" * width for width in widths))
-    return "\n".join(line.rstrip() for line in shown)
+        Raises:
+            UsageError: with that message, and misspelt options where a missing one may be what they mean.
+        """
+        if "are required" in message and (unknown := self._unknown_options()):
+            self._refuse_unknown(unknown, f"; {message}")
+        raise UsageError(f"{message}\nTry: {self.prog} --help")
+
+    def _refuse_unknown(self, words: Sequence[str], more: str) -> NoReturn:
+        known = [option for option in self._option_string_actions if option.startswith("--")]
+        names = [word.partition("=")[0] for word in words if word.startswith("-")]
+        meant = [near for near in (nearest(name, known) for name in names) if near is not None]
+        hint = f" (did you mean {' and '.join(dict.fromkeys(meant))}?)" if meant else ""
+        raise UsageError(f"unrecognized arguments: {' '.join(words)}{hint}{more}\nTry: {self.prog} --help")
+
+    def _unknown_options(self) -> list[str]:
+        """Words that look like options and are none of this parser's."""
+        found = []
+        for word in self._given:
+            if word == "--" or (self._subparsers is not None and not word.startswith("-")):
+                break  # what follows is no option, or a command's
+            name = word.partition("=")[0]
+            is_option = name.startswith("--") and " " not in name
+            if is_option and name not in self._option_string_actions:
+                found.append(word)
+        return found
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """As argparse, which calls this, with the choice that was probably meant."""
+        if action.choices is None or value in action.choices:
+            return
+        known = [str(choice) for choice in action.choices]
+        near = nearest(str(value), known)
+        hint = "" if near is None else f"; did you mean {near}?"
+        raise argparse.ArgumentError(action, f"invalid choice: {value!r} (choose from {', '.join(known)}){hint}")

@@ -1,0 +1,1 @@
+"""What a person reads and types: text, progress, the program's frame."""

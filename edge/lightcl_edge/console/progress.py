@@ -1,0 +1,64 @@
+"""A bar on a terminal, notes on stderr."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeVar
+
+from lightcl_edge.console.text import printable
+
+T = TypeVar("T")
+
+
+class Progress:
+    """A progress bar on a terminal, nothing in a pipe; and notes on stderr unless quiet.
+
+    Args:
+        quiet: print nothing at all.
+    """
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self.quiet = quiet
+        self._bar = not quiet and sys.stderr.isatty()
+
+    def note(self, message: str) -> None:
+        """A line for the person who waits, on stderr."""
+        if not self.quiet:
+            print(printable(message), file=sys.stderr, flush=True)
+
+    def stage(self, message: str) -> None:
+        """A line where a bar can't show that a long stage of work begins; one a stage, never one a step."""
+        if not self._bar:
+            self.note(message)
+
+    def track(self, items: Iterable[T], label: str, total: int | None = None) -> Iterator[T]:
+        """Pass items through while a bar shows how far it is and how long is left."""
+        if total is None and isinstance(items, Sequence):
+            total = len(items)
+        if not self._bar or not total:
+            yield from items
+            return
+        started = time.monotonic()
+        for done, item in enumerate(items):
+            left = (time.monotonic() - started) / done * (total - done) if done else None
+            self._draw(label, done, total, left)
+            yield item
+        self._draw(label, total, total, 0.0)
+        sys.stderr.write("\n")
+
+    def show(self, label: str, done: int, total: int, seconds_left: float | None) -> None:
+        """Draw the bar of work whose label changes on the way; the line ends when all is done."""
+        if self._bar and total > 0:
+            self._draw(label, done, total, seconds_left)
+            if done >= total:
+                sys.stderr.write("\n")
+
+    def _draw(self, label: str, done: int, total: int, seconds_left: float | None) -> None:
+        width = 28
+        filled = width * done // total
+        left = "" if seconds_left is None else f" {seconds_left:.0f} s left"
+        bar = "#" * filled + "." * (width - filled)
+        sys.stderr.write(f"\r{label:<24} [{bar}] {done}/{total}{left}\x1b[K")
+        sys.stderr.flush()
