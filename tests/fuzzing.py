@@ -166,7 +166,7 @@ class TensorTarget(Target):
 def generation_targets(folder: Path, bundle_path: Path) -> dict[str, Target]:
     """The files of a generation; what a reader accepts must then be fit for use."""
     from lightcl_edge.buffer_fill import fill
-    from lightcl_edge.bundle import TRUNK, Bundle
+    from lightcl_edge.bundle.bundle import TRUNK, Bundle
     from lightcl_edge.feature_buffer import FeatureBuffer, buffer_identity
     from lightcl_edge.features import FeatureCodec
     from lightcl_edge.files.durable import calls_through
@@ -234,7 +234,9 @@ def _image_seeds() -> list[bytes]:
 
 def targets(folder: Path) -> dict[str, Target]:
     """All readers of what comes from outside, and of what lies on the disk."""
-    from lightcl_edge.bundle import Bundle
+    from lightcl_edge.bundle.bundle import Bundle
+    from lightcl_edge.bundle.manifest import parse_manifest
+    from lightcl_edge.bundle.signature import parse_signature, sign_manifest
     from lightcl_edge.checkpoint import Checkpoints
     from lightcl_edge.data_spec import open_dataset
     from lightcl_edge.decoding import load_image
@@ -242,10 +244,8 @@ def targets(folder: Path) -> dict[str, Target]:
     from lightcl_edge.files.onnx_graph import read_graph
     from lightcl_edge.files.onnx_wire import refuse_external_data
     from lightcl_edge.files.tensors import TensorFile, read_tensors
-    from lightcl_edge.manifest import parse_manifest
     from lightcl_edge.odometer import read_written
     from lightcl_edge.pointer import read_pointer
-    from lightcl_edge.signing import parse_signature, sign_manifest
     from lightcl_edge.state_files import read_meta
     from lightcl_edge.trust import read_trust
     from small_bundle import INPUT, make_bundle

@@ -14,7 +14,7 @@ import torch
 from onnx import helper, numpy_helper
 from torch import nn
 
-from lightcl_edge.manifest import HeadInfo, ParameterInfo
+from lightcl_edge.bundle.manifest import HeadInfo, ParameterInfo
 
 #: Stands for the symbolic batch while torch exports; no other side of a test network has this size.
 EXPORT_ROWS = 13

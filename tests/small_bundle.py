@@ -11,10 +11,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
-from lightcl_edge.bundle import write_bundle
-from lightcl_edge.features import FeatureCodec
-from lightcl_edge.files.tensors import write_tensors
-from lightcl_edge.manifest import (
+from lightcl_edge.bundle.manifest import (
     CostInfo,
     FeatureInfo,
     GoldenInfo,
@@ -25,6 +22,9 @@ from lightcl_edge.manifest import (
     ParameterInfo,
     TrainingDefaults,
 )
+from lightcl_edge.bundle.writing import write_bundle
+from lightcl_edge.features import FeatureCodec
+from lightcl_edge.files.tensors import write_tensors
 
 # Multiples of 16, so that onnxruntime chooses the same kernels as for a real network.
 SIDE, CHANNELS, HIDDEN, CAPACITY = 16, 16, 32, 6

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import onnx
 
-from lightcl_edge.bundle import Bundle, write_bundle
+from lightcl_edge.bundle.bundle import Bundle
+from lightcl_edge.bundle.writing import write_bundle
 from lightcl_host.training_graph import step_graphs
 from small_bundle import make_bundle
 

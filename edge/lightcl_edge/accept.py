@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lightcl_edge.bundle import Bundle
+from lightcl_edge.bundle.bundle import Bundle
+from lightcl_edge.bundle.signature import SIGNATURE
 from lightcl_edge.errors import StateError
 from lightcl_edge.files.durable import replace_durably
-from lightcl_edge.signing import SIGNATURE
 from lightcl_edge.state import State
 from lightcl_edge.trust import Trust, check_trust, pin, read_trust
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from lightcl_edge.bundle.manifest import Manifest
 from lightcl_edge.console.text import format_bytes
 from lightcl_edge.errors import DoesNotFitError
 from lightcl_edge.machine.limits import RESERVE_BYTES, allowed_bytes
-from lightcl_edge.manifest import Manifest
 from lightcl_edge.planner import Plan, plan_prediction
 
 #: What each phase of a plan does, and what makes it smaller.

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lightcl_edge.bundle import BUFFER, HEAD_PARAMETERS, TRUNK, Bundle
-from lightcl_edge.classifier import BIAS, WEIGHT
+from lightcl_edge.bundle.bundle import BUFFER, HEAD_PARAMETERS, TRUNK, Bundle
+from lightcl_edge.bundle.manifest import BIAS, WEIGHT
 from lightcl_edge.errors import BundleError, LightclError, StateError
 from lightcl_edge.feature_buffer import FeatureBuffer, buffer_identity
 from lightcl_edge.features import FeatureCodec

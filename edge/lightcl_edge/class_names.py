@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from lightcl_edge.bundle.manifest import MAX_NAME_LENGTH
 from lightcl_edge.errors import DataError
-from lightcl_edge.manifest import MAX_NAME_LENGTH
 
 #: Control characters, line ends, marks that turn the direction of text, and bytes that were no UTF-8.
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")

@@ -12,10 +12,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from lightcl_edge.bundle.manifest import BIAS, WEIGHT
 from lightcl_edge.errors import UsageError
 from lightcl_edge.files.tensors import FloatArray, IntArray
 
-WEIGHT, BIAS = "classifier.weight", "classifier.bias"
 #: ``s`` times the mean squared distance of a sample from its class mean.
 ROW_SHARPNESS = 10.0
 #: The longest row that ``s`` may make. Features of a network with random weights can be so alike that ``s`` would be

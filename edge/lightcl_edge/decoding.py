@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from lightcl_edge.bundle.manifest import InputInfo
 from lightcl_edge.errors import DataError
 from lightcl_edge.image_file import (
     UNREADABLE,
@@ -16,7 +17,6 @@ from lightcl_edge.image_file import (
     planned_decoding_bytes,
     refuse_what_memory_can_not_hold,
 )
-from lightcl_edge.manifest import InputInfo
 
 ByteImage = NDArray[np.uint8]
 

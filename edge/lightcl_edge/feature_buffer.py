@@ -21,9 +21,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from lightcl_edge.bundle.manifest import FeatureInfo
 from lightcl_edge.errors import StateError, UsageError
 from lightcl_edge.features import FeatureCodec
-from lightcl_edge.manifest import FeatureInfo
 
 IntArray = NDArray[np.int64]
 ByteArray = NDArray[np.uint8]

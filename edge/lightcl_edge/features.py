@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from lightcl_edge.bundle.manifest import FeatureInfo
 from lightcl_edge.errors import StateError
 from lightcl_edge.files.durable import DurableFile, fsync_folder, make_folders, remove, replace_durably, write_durably
 from lightcl_edge.files.plain import open_plain, sha256_of
 from lightcl_edge.files.strict_json import read_json
-from lightcl_edge.manifest import FeatureInfo
 
 FloatArray = NDArray[np.float32]
 ByteArray = NDArray[np.uint8]

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from lightcl_edge import journal
 from lightcl_edge.base_classes import HeadWithout, base_generation, forget_base_class
-from lightcl_edge.bundle import TRUNK, Bundle
+from lightcl_edge.bundle.bundle import TRUNK, Bundle
 from lightcl_edge.console.text import Document
 from lightcl_edge.errors import BundleError, StateError, UsageError
 from lightcl_edge.feature_buffer import FeatureBuffer, buffer_identity

@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from lightcl_edge.bundle.manifest import InputInfo
 from lightcl_edge.decoding import ByteImage, decode
 from lightcl_edge.errors import DataError
 from lightcl_edge.files.plain import content_digest
 from lightcl_edge.image_file import FORMAT_NAMES, IMAGE_SUFFIXES, open_image
-from lightcl_edge.manifest import InputInfo
 
 
 class Dataset(ABC):

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from lightcl_edge.bundle.manifest import InputInfo
 from lightcl_edge.console.progress import Progress
 from lightcl_edge.console.text import Document
 from lightcl_edge.decoding import ByteImage, load_image
@@ -13,7 +14,6 @@ from lightcl_edge.errors import DataError
 from lightcl_edge.image_file import FORMAT_NAMES
 from lightcl_edge.images import image_files
 from lightcl_edge.left_out import LeftOut, other_files
-from lightcl_edge.manifest import InputInfo
 
 
 class NamedImages:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 
-from lightcl_edge.engines.step_choice import ACCUMULATE, IN_PLACE, choose_step
-from lightcl_edge.manifest import Manifest
+from lightcl_edge.bundle.manifest import Manifest
+from lightcl_edge.bundle.step_names import ACCUMULATE, IN_PLACE
+from lightcl_edge.engines.step_choice import choose_step
 from lightcl_edge.plan_trunk import MIB, extract_bytes
 
 #: After the trunk is closed: what is left of onnxruntime, and the description of a step's graph as it is read.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lightcl_edge.manifest import Manifest
+from lightcl_edge.bundle.manifest import Manifest
 from lightcl_edge.plan_trunk import MIB
 
 #: What importing torch adds, and copies of the head once it is loaded.

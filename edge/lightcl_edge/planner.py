@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from lightcl_edge import plan_ort, plan_torch, plan_trunk
+from lightcl_edge.bundle.manifest import Manifest
 from lightcl_edge.machine import memory
-from lightcl_edge.manifest import Manifest
 
 # Coefficients, here and in plan_trunk, plan_ort, plan_torch: measured on x86-64 with onnxruntime 1.32 and torch 2.13.
 # `lightcl-host cost --check` prints predicted against measured for each phase; docs/cost.md says how to fit them.

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lightcl_edge.manifest import PROVIDERS, Manifest
+from lightcl_edge.bundle.manifest import PROVIDERS, Manifest
 
 TENSORRT, CUDA, CPU = PROVIDERS
 #: Nobody's wish in particular: that an onnxruntime for processors has no CUDA is then no news.

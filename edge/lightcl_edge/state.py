@@ -20,7 +20,7 @@ from typing import Any
 
 from lightcl_edge import journal
 from lightcl_edge.base_classes import base_generation, drop_forgotten
-from lightcl_edge.bundle import BUFFER, Bundle
+from lightcl_edge.bundle.bundle import BUFFER, Bundle
 from lightcl_edge.errors import StateError
 from lightcl_edge.files.durable import copy_durably, fsync_folder, make_folders, remove_tree, rename, replace_durably
 from lightcl_edge.files.strict_json import read_limited

@@ -10,7 +10,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from lightcl_edge.bundle import BUFFER, Bundle
+from lightcl_edge.bundle.bundle import BUFFER, Bundle
 from lightcl_edge.errors import StateError
 from lightcl_edge.files.durable import fsync_folder, remove_tree, write_durably
 from lightcl_edge.files.plain import sha256_of

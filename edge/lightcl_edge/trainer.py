@@ -15,7 +15,9 @@ from lightcl_edge.accept import accept, bundle_for
 from lightcl_edge.allowance import refuse_what_does_not_fit
 from lightcl_edge.buffer_fill import fill
 from lightcl_edge.buffer_size import buffer_limit
-from lightcl_edge.bundle import HEAD_PARAMETERS, TRUNK, Bundle
+from lightcl_edge.bundle.bundle import HEAD_PARAMETERS, TRUNK, Bundle
+from lightcl_edge.bundle.manifest import TrainingDefaults
+from lightcl_edge.bundle.signature import read_public_key
 from lightcl_edge.checkpoint import Checkpoints
 from lightcl_edge.class_names import check_class_names
 from lightcl_edge.classifier import assign_rows
@@ -48,10 +50,8 @@ from lightcl_edge.machine.cooling import Cooler
 from lightcl_edge.machine.freeing import give_back
 from lightcl_edge.machine.interrupts import DeferredInterrupt
 from lightcl_edge.machine.memory import PhaseMeter
-from lightcl_edge.manifest import TrainingDefaults
 from lightcl_edge.plan_ort import spare_step_bytes
 from lightcl_edge.planner import Carried
-from lightcl_edge.signing import read_public_key
 from lightcl_edge.state import State
 from lightcl_edge.strategies import make_strategy
 from lightcl_edge.strategies.choice import choose_strategy, plan_for, planned_patterns

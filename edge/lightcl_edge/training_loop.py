@@ -11,6 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
+from lightcl_edge.bundle.manifest import TrainingDefaults
 from lightcl_edge.checkpoint import Checkpoints, Position
 from lightcl_edge.console.progress import Progress
 from lightcl_edge.engines.contract import Engine, PatternTerm
@@ -19,7 +20,6 @@ from lightcl_edge.features import FeatureCodec
 from lightcl_edge.files.tensors import FloatArray, IntArray, Parameters
 from lightcl_edge.machine.cooling import Cooler
 from lightcl_edge.machine.interrupts import DeferredInterrupt
-from lightcl_edge.manifest import TrainingDefaults
 from lightcl_edge.strategies.contract import StepContext, Strategy, Task
 
 #: Features that are read at once outside of training; as many as fit beside a step's own memory without notice.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from lightcl_edge.bundle import HEAD, TRUNK, Bundle
+from lightcl_edge.bundle.bundle import HEAD, TRUNK, Bundle
 from lightcl_edge.decoding import normalise
 from lightcl_edge.errors import BundleError
 from lightcl_edge.head_session import HeadSession

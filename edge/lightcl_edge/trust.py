@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from lightcl_edge.bundle import Bundle
+from lightcl_edge.bundle.bundle import Bundle
 from lightcl_edge.errors import StateError
 from lightcl_edge.files.durable import replace_durably
 from lightcl_edge.files.strict_json import read_json

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from lightcl_edge.bundle.manifest import InputInfo
 from lightcl_edge.data_spec import open_dataset
 from lightcl_edge.decoding import normalise, resize
 from lightcl_edge.errors import DataError
-from lightcl_edge.manifest import InputInfo
 
 #: Enough for stable activation ranges; more only takes longer.
 CALIBRATION_IMAGES = 128

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from lightcl_edge.bundle.manifest import MAX_CLASSES, MAX_NAME_LENGTH
 from lightcl_edge.errors import DataError, UsageError
-from lightcl_edge.manifest import MAX_CLASSES, MAX_NAME_LENGTH
 
 
 def check_capacity(capacity: int) -> None:

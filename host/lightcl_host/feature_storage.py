@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from lightcl_edge.manifest import FeatureInfo
+from lightcl_edge.bundle.manifest import FeatureInfo
 
 FloatArray = NDArray[np.float32]
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from lightcl_edge.manifest import GoldenInfo
+from lightcl_edge.bundle.manifest import GoldenInfo
 from lightcl_host.calibration import Calibration
 from lightcl_host.inference import GraphRunner
 from lightcl_host.onnx_graph import FEATURES, IMAGE, LOGITS

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lightcl_edge.manifest import CostInfo
+from lightcl_edge.bundle.manifest import CostInfo
 from lightcl_host.onnx_graph import GraphView, integer_attribute
 from lightcl_host.operators import VIEW_OPERATORS
 

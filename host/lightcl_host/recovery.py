@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lightcl_edge.bundle.manifest import InputInfo
 from lightcl_edge.console.progress import Progress
 from lightcl_edge.data_spec import open_dataset
 from lightcl_edge.decoding import normalise
 from lightcl_edge.errors import DataError
-from lightcl_edge.manifest import InputInfo
 
 if TYPE_CHECKING:
     import torch

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from lightcl_edge.buffer_fill import fill
 from lightcl_edge.buffer_size import buffer_limit
-from lightcl_edge.classifier import BIAS, WEIGHT
+from lightcl_edge.bundle.manifest import BIAS, WEIGHT, FeatureInfo, InputInfo
 from lightcl_edge.console.progress import Progress
 from lightcl_edge.data_spec import open_dataset
 from lightcl_edge.decoding import normalise
@@ -19,7 +19,6 @@ from lightcl_edge.errors import DataError, UsageError
 from lightcl_edge.feature_buffer import FeatureBuffer, buffer_identity, quotas
 from lightcl_edge.features import FeatureCodec
 from lightcl_edge.images import Dataset
-from lightcl_edge.manifest import FeatureInfo, InputInfo
 from lightcl_edge.strategies.statistics import ClassStatistics, discriminant_rows, soften
 from lightcl_host.inference import GraphRunner
 from lightcl_host.onnx_graph import FEATURES, IMAGE, PENULTIMATE, to_array, to_tensor

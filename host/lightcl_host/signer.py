@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from lightcl_edge.bundle.signature import read_private_key, sign_manifest
 from lightcl_edge.errors import UsageError
-from lightcl_edge.signing import read_private_key, sign_manifest
 
 
 def signer(key: Path | None, release: int | None) -> Callable[[bytes], bytes] | None:

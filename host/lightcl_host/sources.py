@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from lightcl_edge.bundle.manifest import InputInfo
 from lightcl_edge.errors import UsageError
-from lightcl_edge.manifest import InputInfo
 from lightcl_host.torch_source import export_module, run_module
 from lightcl_models.recipe import Recipe
 from lightcl_models.registry import load_model

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from lightcl_edge.manifest import HeadInfo, ParameterInfo
+from lightcl_edge.bundle.manifest import HeadInfo, ParameterInfo
 from lightcl_host.classifier import Classifier, install_classifier
 from lightcl_host.graph import Cut
 from lightcl_host.head_parameters import complete_biases, name_parameters

@@ -14,7 +14,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from lightcl_edge.bundle import Bundle
+from lightcl_edge.bundle.bundle import Bundle
 from lightcl_edge.console.program import Command, run_program
 from lightcl_edge.console.text import Document, format_bytes, table
 from lightcl_edge.errors import NoEngineError, UsageError

@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from lightcl_edge.bundle import HEAD, HEAD_PARAMETERS, Bundle
+from lightcl_edge.bundle.bundle import HEAD, HEAD_PARAMETERS, Bundle
+from lightcl_edge.bundle.manifest import HeadInfo
 from lightcl_edge.engines.contract import Batch, PatternTerm
 from lightcl_edge.errors import BundleError, LightclError, NoEngineError, UsageError
 from lightcl_edge.files.tensors import TensorFile
 from lightcl_edge.machine.memory import peak_rss_bytes
-from lightcl_edge.manifest import HeadInfo
 
 METHODS = ("ort_auto", "ort_in_place", "ort_accumulate", "torch_engine", "torch_sgd")
 REFERENCE = "torch_sgd"

@@ -16,7 +16,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from lightcl_edge.bundle import Bundle
+from lightcl_edge.bundle.bundle import Bundle
 from lightcl_edge.console.program import Command, run_program
 from lightcl_edge.console.text import Document, format_bytes, table
 from lightcl_profiler.joining import join_tasks

@@ -17,10 +17,10 @@ from typing import Any
 
 import psutil
 
+from lightcl_edge.bundle.manifest import PROVIDERS
 from lightcl_edge.errors import UsageError
 from lightcl_edge.files.records import read_record
 from lightcl_edge.machine.description import describe_machine
-from lightcl_edge.manifest import PROVIDERS
 
 THIS_MACHINE = "this-machine"
 _SUFFIX = ".toml"

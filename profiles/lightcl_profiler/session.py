@@ -7,11 +7,11 @@ from functools import partial
 from itertools import count
 from pathlib import Path
 
-from lightcl_edge.bundle import Bundle
+from lightcl_edge.bundle.bundle import Bundle
+from lightcl_edge.bundle.manifest import Manifest
 from lightcl_edge.console.progress import Progress
 from lightcl_edge.console.text import format_bytes
 from lightcl_edge.machine.description import describe_machine, usable_cores
-from lightcl_edge.manifest import Manifest
 from lightcl_profiler.joining import join_tasks
 from lightcl_profiler.launcher import KilledError, run_method
 from lightcl_profiler.memory_group import MemoryGroup, NoGroupError

@@ -7,9 +7,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lightcl_edge.bundle import WHOLE_NETWORK, Bundle
+from lightcl_edge.bundle.bundle import WHOLE_NETWORK, Bundle
+from lightcl_edge.bundle.manifest import InputInfo
 from lightcl_edge.errors import BundleError, LightclError
-from lightcl_edge.manifest import InputInfo
 
 if TYPE_CHECKING:
     import torch

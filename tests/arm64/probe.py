@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lightcl_edge.bundle import Bundle
+from lightcl_edge.bundle.bundle import Bundle
 from lightcl_edge.images import FolderDataset
 from lightcl_edge.trunk import Trunk
 

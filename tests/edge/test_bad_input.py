@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lightcl_edge.manifest import FeatureInfo
+from lightcl_edge.bundle.manifest import FeatureInfo
 from small_bundle import make_bundle, make_folder
 
 
@@ -260,8 +260,8 @@ def test_rollback_goes_to_the_parent(edge, taught):
 def test_extreme_images_stay_small(tmp_path):
     from PIL import Image
 
+    from lightcl_edge.bundle.manifest import InputInfo
     from lightcl_edge.decoding import load_image
-    from lightcl_edge.manifest import InputInfo
 
     Image.new("RGB", (20_000, 1)).save(tmp_path / "thin.png")
     info = InputInfo(64, 64, "crop", 0.875, "bicubic", [0.0] * 3, [1.0] * 3, "RGB")

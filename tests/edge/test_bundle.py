@@ -11,11 +11,12 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from lightcl_edge.bundle import Bundle, write_bundle
+from lightcl_edge.bundle.bundle import Bundle
+from lightcl_edge.bundle.manifest import Manifest, parse_manifest
+from lightcl_edge.bundle.writing import write_bundle
 from lightcl_edge.errors import BundleError
 from lightcl_edge.files.onnx_wire import refuse_external_data
 from lightcl_edge.machine import memory
-from lightcl_edge.manifest import Manifest, parse_manifest
 from small_bundle import make_bundle
 
 

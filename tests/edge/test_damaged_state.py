@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from lightcl_edge import generation_checks, journal
-from lightcl_edge.bundle import Bundle
+from lightcl_edge.bundle.bundle import Bundle
 from lightcl_edge.checkpoint import Checkpoints, Position
 from lightcl_edge.errors import StateError
 from lightcl_edge.files.tensors import read_tensors, write_tensors

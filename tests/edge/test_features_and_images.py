@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from lightcl_edge.bundle.manifest import FeatureInfo, InputInfo
 from lightcl_edge.data_spec import open_dataset
 from lightcl_edge.decoding import load_image, normalise, resize
 from lightcl_edge.errors import DataError
 from lightcl_edge.features import FeatureCodec, FeatureStore, FeatureStoreWriter
 from lightcl_edge.images import ArrayDataset, FolderDataset
-from lightcl_edge.manifest import FeatureInfo, InputInfo
 
 CROP = InputInfo(8, 8, "crop", 0.5, "bilinear", [0.5] * 3, [0.5] * 3, "RGB")
 STRETCH = InputInfo(8, 6, "stretch", 1.0, "nearest", [0.0] * 3, [1.0] * 3, "BGR")

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from lightcl_edge.buffer_fill import fill
-from lightcl_edge.bundle import TRUNK, Bundle, write_bundle
+from lightcl_edge.bundle.bundle import TRUNK, Bundle
+from lightcl_edge.bundle.writing import write_bundle
 from lightcl_edge.feature_buffer import FeatureBuffer, buffer_identity
 from lightcl_edge.files.durable import calls_through
 from lightcl_edge.files.tensors import read_tensors, write_tensors

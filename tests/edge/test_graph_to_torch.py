@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from lightcl_edge.bundle import Bundle
-from lightcl_edge.engines.contract import MASKED_LOGIT, Batch, PatternTerm
+from lightcl_edge.bundle.bundle import Bundle
+from lightcl_edge.bundle.step_names import MASKED_LOGIT
+from lightcl_edge.engines.contract import Batch, PatternTerm
 from lightcl_edge.engines.torch_engine import TorchEngine
 from lightcl_edge.errors import BundleError
 from lightcl_edge.graph_to_torch import load_module

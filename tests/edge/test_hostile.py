@@ -15,7 +15,8 @@ from onnx import TensorProto, helper
 
 from fuzzing import zip_of
 from lightcl_edge import refusals
-from lightcl_edge.bundle import Bundle, write_bundle
+from lightcl_edge.bundle.bundle import Bundle
+from lightcl_edge.bundle.writing import write_bundle
 from lightcl_edge.files.tensors import read_tensors, write_tensors
 from lightcl_edge.image_file import open_image
 from lightcl_edge.trunk import check_golden

@@ -15,8 +15,9 @@ import torch
 from torch import nn
 
 from head_export import Tail, fold_batch_norm, torchvision_models
+from lightcl_edge.bundle.step_names import tap_name
 from lightcl_edge.engines.contract import PatternTerm
-from lightcl_edge.engines.layout import ParameterMemory, tap_name
+from lightcl_edge.engines.layout import ParameterMemory
 from lightcl_edge.engines.ort_engine import OrtEngine
 from lightcl_edge.errors import BundleError
 from lightcl_edge.machine.memory import sample

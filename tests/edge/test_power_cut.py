@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
-from lightcl_edge.bundle import Bundle
+from lightcl_edge.bundle.bundle import Bundle
 from lightcl_edge.errors import StateError
 from lightcl_edge.files.durable import calls_through
 from lightcl_edge.generation import Generation, Meta

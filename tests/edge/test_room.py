@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from lightcl_edge import allowance, image_file
-from lightcl_edge.bundle import Bundle
+from lightcl_edge.bundle.bundle import Bundle
 from lightcl_edge.machine import description as machine
 from lightcl_edge.machine import memory
 from lightcl_edge.planner import KEPT_COPIES, Carried, Plan, covariance_bytes, stored_statistics_bytes

@@ -54,7 +54,8 @@ def test_verify_names_every_problem(edge, bundle):
 
 @pytest.mark.parametrize("share", [0.5, 0.005, 0.0])
 def test_a_bundle_whose_copy_broke_off(edge, bundle, tmp_path, share):
-    from lightcl_edge.bundle import Bundle, write_bundle
+    from lightcl_edge.bundle.bundle import Bundle
+    from lightcl_edge.bundle.writing import write_bundle
 
     opened = Bundle.open(bundle)
     whole = tmp_path / "whole.lclb"

@@ -13,7 +13,7 @@ import time
 import numpy as np
 import pytest
 
-from lightcl_edge.bundle import Bundle
+from lightcl_edge.bundle.bundle import Bundle
 from lightcl_edge.errors import StateError
 from lightcl_edge.generation import Generation, Meta
 from lightcl_edge.state import KEPT_GENERATIONS, State

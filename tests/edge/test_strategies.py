@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lightcl_edge.buffer_fill import fill
-from lightcl_edge.bundle import Bundle
+from lightcl_edge.bundle.bundle import Bundle
 from lightcl_edge.engines.select import choose_engine, make_engine
 from lightcl_edge.errors import StateError, UsageError
 from lightcl_edge.feature_buffer import FeatureBuffer, buffer_identity

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from analysis_toys import arguments, save_network, save_pictures
-from lightcl_edge.bundle import Bundle
+from lightcl_edge.bundle.bundle import Bundle
 from lightcl_edge.errors import DataError
 from lightcl_host.analysis.record import Analysis, read_analysis
 from lightcl_host.cli import main

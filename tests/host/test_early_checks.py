@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from analysis_toys import arguments, save_network, save_pictures
-from lightcl_edge.bundle import Bundle
+from lightcl_edge.bundle.bundle import Bundle
 from lightcl_edge.console.progress import Progress
 from lightcl_host.analysis.bar import WorkBar
 from lightcl_host.cli import main

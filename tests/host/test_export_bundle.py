@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from safetensors.numpy import load_file
 
-from lightcl_edge.bundle import Bundle
+from lightcl_edge.bundle.bundle import Bundle
 from lightcl_host.cli import main
 from lightcl_host.commands.report import render_export
 from small_networks import Residual

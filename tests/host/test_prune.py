@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from lightcl_edge.bundle import Bundle
+from lightcl_edge.bundle.bundle import Bundle
 from lightcl_edge.console.progress import Progress
 from lightcl_edge.errors import UsageError
 from lightcl_host.cli import main

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from lightcl_edge.bundle import BUFFER, Bundle
+from lightcl_edge.bundle.bundle import BUFFER, Bundle
 from lightcl_host.cli import main
 from small_bundle import make_folder
 from small_networks import Residual

@@ -13,8 +13,8 @@ from onnx import helper
 from torch import nn
 
 from head_export import Tail, export_head
+from lightcl_edge.bundle.manifest import HeadInfo, ParameterInfo
 from lightcl_edge.errors import BundleError
-from lightcl_edge.manifest import HeadInfo, ParameterInfo
 from lightcl_host import autodiff, operators, training_graph
 from lightcl_host.autodiff.liveness import peak_of
 from lightcl_host.autodiff.updates import Updater, ancestors_of, update_hazards

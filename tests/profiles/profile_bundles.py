@@ -9,8 +9,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
-from lightcl_edge.bundle import write_bundle
-from lightcl_edge.manifest import (
+from lightcl_edge.bundle.manifest import (
     CostInfo,
     FeatureInfo,
     GoldenInfo,
@@ -20,6 +19,7 @@ from lightcl_edge.manifest import (
     ModelInfo,
     ParameterInfo,
 )
+from lightcl_edge.bundle.writing import write_bundle
 
 SIDE, CHANNELS, OLD_CLASSES = 8, 4, 7
 

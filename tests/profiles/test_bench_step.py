@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lightcl_edge.bundle import Bundle
+from lightcl_edge.bundle.bundle import Bundle
 from lightcl_edge.errors import BundleError
 from lightcl_edge.files.tensors import TensorFile
 from lightcl_profiler.bench_step import BenchStepCommand

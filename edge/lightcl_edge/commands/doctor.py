@@ -12,7 +12,7 @@ from lightcl_edge.console.text import Document, format_bytes
 from lightcl_edge.errors import ExitCode
 
 if TYPE_CHECKING:
-    from lightcl_edge.manifest import Manifest
+    from lightcl_edge.bundle.manifest import Manifest
     from lightcl_edge.planner import Plan
 
 ENGINES = ("ort", "torch")
@@ -40,7 +40,7 @@ class DoctorCommand(Command):
         """Describe, try, plan."""
         from dataclasses import asdict
 
-        from lightcl_edge.bundle import Bundle
+        from lightcl_edge.bundle.bundle import Bundle
         from lightcl_edge.engines.trial import try_engine
         from lightcl_edge.machine.description import describe_machine
         from lightcl_edge.machine.health import look

@@ -34,14 +34,14 @@ class VerifyCommand(Command):
 
     def run(self, args: argparse.Namespace) -> Document:
         """Open, hash everything, run the golden images."""
-        from lightcl_edge.bundle import HEAD_PARAMETERS, Bundle
+        from lightcl_edge.bundle.bundle import HEAD_PARAMETERS, Bundle
         from lightcl_edge.trunk import check_golden
 
         bundle, files = Bundle.inspect(args.bundle)
         problems = {str(error): error.kind for _, error in files}
         release: list[int] = []
         if args.key:
-            from lightcl_edge.signing import read_public_key
+            from lightcl_edge.bundle.signature import read_public_key
 
             key = read_public_key(args.key)
             _note(problems, lambda: release.append(bundle.check_signature(key)))

@@ -11,12 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from lightcl_edge.files.tensors import FloatArray, IntArray, Parameters
-
-#: Added to the logits of classes that take no part; exp() of it is exactly 0 in float32.
-MASKED_LOGIT = np.float32(-1e4)
 
 
 @dataclass(frozen=True)

@@ -12,24 +12,10 @@ from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
+from lightcl_edge.bundle.step_names import _MARK, parameter_of, tap_name
 from lightcl_edge.files.tensors import FloatArray
 
-_MARK = "@"
-#: Kinds of graphs without a step: of whole parameters, and of parameters as the engine holds them.
-FORWARD, EVALUATE = "forward", "evaluate"
-#: Rows that the head takes at once outside of training; few, so that evaluation needs less memory than a step.
-FORWARD_ROWS = 8
 _CACHE_LINE_FLOATS = 16
-
-
-def tap_name(parameter: str, tap: int) -> str:
-    """The graph input that is one tap of a kernel."""
-    return f"{parameter}{_MARK}{tap}"
-
-
-def parameter_of(piece: str) -> str:
-    """The parameter that a piece belongs to."""
-    return piece.rpartition(_MARK)[0] or piece
 
 
 def held_taps_first(parameters: Collection[str], inputs: Collection[str]) -> set[str]:

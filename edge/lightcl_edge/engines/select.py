@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lightcl_edge.bundle import HEAD, Bundle
+from lightcl_edge.bundle.bundle import HEAD, Bundle
 from lightcl_edge.engines.contract import Engine
 from lightcl_edge.errors import NoEngineError
 

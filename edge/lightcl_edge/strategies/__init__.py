@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from lightcl_edge.bundle.manifest import HeadInfo
 from lightcl_edge.errors import UsageError
-from lightcl_edge.manifest import HeadInfo
 from lightcl_edge.strategies.contract import Settings, Strategy
 from lightcl_edge.strategies.finetune import Finetune
 from lightcl_edge.strategies.lightcl import LightCL

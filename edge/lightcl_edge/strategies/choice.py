@@ -6,11 +6,11 @@ import math
 from dataclasses import dataclass, replace
 
 from lightcl_edge.buffer_size import DEFAULT_BUFFER_BYTES
+from lightcl_edge.bundle.manifest import Manifest, TrainingDefaults
 from lightcl_edge.console.text import format_bytes
 from lightcl_edge.errors import UsageError
 from lightcl_edge.gate import HOLDOUT_PER_CLASS
 from lightcl_edge.machine.limits import allowed_bytes
-from lightcl_edge.manifest import Manifest, TrainingDefaults
 from lightcl_edge.planner import (
     Carried,
     Plan,

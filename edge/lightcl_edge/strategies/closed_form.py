@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from lightcl_edge.classifier import BIAS, WEIGHT
+from lightcl_edge.bundle.manifest import BIAS, WEIGHT
 from lightcl_edge.engines.contract import Engine
 from lightcl_edge.files.tensors import FloatArray, IntArray, Parameters
 

@@ -25,10 +25,10 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from lightcl_edge.bundle.manifest import HeadInfo
 from lightcl_edge.engines.contract import Batch, Engine, PatternTerm
 from lightcl_edge.feature_buffer import FeatureBuffer
 from lightcl_edge.files.tensors import FloatArray, IntArray, Parameters
-from lightcl_edge.manifest import HeadInfo
 
 Arrays = Mapping[str, NDArray[np.generic]]
 

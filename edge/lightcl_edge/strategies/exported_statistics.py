@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from lightcl_edge.bundle.manifest import HeadInfo
 from lightcl_edge.engines.contract import Engine
 from lightcl_edge.errors import StateError
 from lightcl_edge.files.tensors import IntArray
-from lightcl_edge.manifest import HeadInfo
 from lightcl_edge.strategies.closed_form import load_body, penultimate_batches
 from lightcl_edge.strategies.contract import Arrays, Task
 from lightcl_edge.strategies.statistics import ClassStatistics

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from lightcl_edge.strategies.contract import Arrays, Settings, Strategy
 
 if TYPE_CHECKING:
-    from lightcl_edge.manifest import HeadInfo
+    from lightcl_edge.bundle.manifest import HeadInfo
 
 #: States of version 0.1.0 held LightCL's masks without a name before them.
 _UNNAMED = "lightcl"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from lightcl_edge.manifest import TrainingDefaults
+from lightcl_edge.bundle.manifest import TrainingDefaults
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,11 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from lightcl_edge.bundle.manifest import HeadInfo
 from lightcl_edge.classifier import ROW_SHARPNESS
 from lightcl_edge.engines.contract import Engine, PatternTerm
 from lightcl_edge.errors import StateError
 from lightcl_edge.files.tensors import FloatArray
-from lightcl_edge.manifest import HeadInfo
 from lightcl_edge.strategies.closed_form import write_rows
 from lightcl_edge.strategies.contract import Arrays, Settings, Strategy, Task
 from lightcl_edge.strategies.exported_statistics import read_statistics, take_in

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from lightcl_edge.manifest import CostInfo
+from lightcl_edge.bundle.manifest import CostInfo
 from lightcl_host.analysis.choice import Candidate, choose, explain, pareto
 from lightcl_host.analysis.plan_cut import CutPlan
 from lightcl_host.analysis.record import (

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lightcl_edge.bundle import write_bundle
+from lightcl_edge.bundle.manifest import InputInfo, Manifest, ModelInfo, TrainingDefaults
+from lightcl_edge.bundle.writing import write_bundle
 from lightcl_edge.console.progress import Progress
 from lightcl_edge.data_spec import open_dataset
 from lightcl_edge.decoding import normalise
 from lightcl_edge.errors import RejectedError
 from lightcl_edge.machine.memory import PhaseMeter
-from lightcl_edge.manifest import InputInfo, Manifest, ModelInfo, TrainingDefaults
 from lightcl_edge.predictor import Predictor
 from lightcl_edge.train_options import TrainOptions
 from lightcl_edge.trainer import train

@@ -11,9 +11,17 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from lightcl_edge import plan_ort, plan_torch, plan_trunk, planner
+from lightcl_edge.bundle.manifest import (
+    CostInfo,
+    FeatureInfo,
+    GoldenInfo,
+    Manifest,
+    ModelInfo,
+    StepGraph,
+    TrainingDefaults,
+)
+from lightcl_edge.bundle.step_names import ACCUMULATE, IN_PLACE
 from lightcl_edge.engines import step_choice
-from lightcl_edge.engines.step_choice import ACCUMULATE, IN_PLACE
-from lightcl_edge.manifest import CostInfo, FeatureInfo, GoldenInfo, Manifest, ModelInfo, StepGraph, TrainingDefaults
 from lightcl_edge.planner import Plan
 from lightcl_host.autodiff.liveness import peak_of
 from lightcl_host.cost.cut_figures import narrowed

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from lightcl_edge import __version__
+from lightcl_edge.bundle.manifest import CostInfo, TrainingDefaults
 from lightcl_edge.console.progress import Progress
 from lightcl_edge.console.text import count
 from lightcl_edge.errors import UsageError
 from lightcl_edge.machine.description import usable_cores
-from lightcl_edge.manifest import CostInfo, TrainingDefaults
 from lightcl_host.analysis.assemble import Measured, assemble, candidates_of
 from lightcl_host.analysis.bar import WorkBar
 from lightcl_host.analysis.choice import DEFAULT_THRESHOLD, choose, shortlist

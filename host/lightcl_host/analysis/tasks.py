@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from lightcl_edge.bundle.manifest import InputInfo
 from lightcl_edge.console.progress import Progress
 from lightcl_edge.data_spec import open_dataset
 from lightcl_edge.errors import DataError, UsageError
 from lightcl_edge.images import Dataset
-from lightcl_edge.manifest import InputInfo
 
 IntArray = NDArray[np.int64]
 ByteImages = NDArray[np.uint8]

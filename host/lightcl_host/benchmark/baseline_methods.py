@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from lightcl_edge.bundle import WHOLE_NETWORK, Bundle
-from lightcl_edge.manifest import InputInfo
+from lightcl_edge.bundle.bundle import WHOLE_NETWORK, Bundle
+from lightcl_edge.bundle.manifest import InputInfo
 from lightcl_host.benchmark.contract import Facts, FloatArray, Method, Part, Setting, TaskPart
 from lightcl_host.benchmark.pixel_file import PixelFile
 from lightcl_host.sources import SourceOptions

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from lightcl_edge.bundle import WHOLE_NETWORK, Bundle
+from lightcl_edge.bundle.bundle import WHOLE_NETWORK, Bundle
 from lightcl_edge.errors import LightclError
 from lightcl_edge.strategies.recommended import recommended_for
 from lightcl_host.benchmark.baseline_methods import graph_file, remembered

@@ -12,7 +12,8 @@ from typing import ClassVar
 import numpy as np
 
 from lightcl_edge.buffer_fill import fill
-from lightcl_edge.bundle import HEAD_PARAMETERS, TRUNK
+from lightcl_edge.bundle.bundle import HEAD_PARAMETERS, TRUNK
+from lightcl_edge.bundle.manifest import TrainingDefaults
 from lightcl_edge.console.progress import Progress
 from lightcl_edge.engines.contract import Engine
 from lightcl_edge.engines.select import choose_engine, make_engine
@@ -21,7 +22,6 @@ from lightcl_edge.feature_buffer import FeatureBuffer, buffer_identity, samples_
 from lightcl_edge.features import FeatureCodec
 from lightcl_edge.files.tensors import TensorFile
 from lightcl_edge.head_start import start_new_rows
-from lightcl_edge.manifest import TrainingDefaults
 from lightcl_edge.strategies import make_strategy
 from lightcl_edge.strategies.choice import choose_strategy
 from lightcl_edge.strategies.contract import Arrays, Settings

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lightcl_edge.bundle import TRUNK, Bundle
+from lightcl_edge.bundle.bundle import TRUNK, Bundle
 from lightcl_edge.console.progress import Progress
 from lightcl_edge.extraction import extraction_batch
 from lightcl_edge.features import FeatureCodec

@@ -13,7 +13,7 @@ import shutil
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
-from lightcl_edge.bundle import Bundle
+from lightcl_edge.bundle.bundle import Bundle
 from lightcl_edge.console.progress import Progress
 from lightcl_edge.console.text import format_bytes
 from lightcl_edge.errors import LightclError

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from lightcl_edge.bundle.manifest import InputInfo
 from lightcl_edge.decoding import normalise
 from lightcl_edge.images import Dataset
-from lightcl_edge.manifest import InputInfo
 
 if TYPE_CHECKING:
     import torch

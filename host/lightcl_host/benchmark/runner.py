@@ -9,7 +9,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from lightcl_edge.bundle import Bundle
+from lightcl_edge.bundle.bundle import Bundle
 from lightcl_edge.console.progress import Progress
 from lightcl_edge.errors import BundleError
 from lightcl_edge.files.durable import replace_durably

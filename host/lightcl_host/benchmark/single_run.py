@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from lightcl_edge.bundle import Bundle
+from lightcl_edge.bundle.bundle import Bundle
 from lightcl_edge.console.progress import Progress
 from lightcl_host.benchmark.contract import Method, Setting
 from lightcl_host.benchmark.data import BenchmarkData

@@ -101,7 +101,7 @@ def _engines(args: argparse.Namespace) -> list[str]:
 
 
 def _predict(args: argparse.Namespace) -> Document:
-    from lightcl_edge.bundle import Bundle
+    from lightcl_edge.bundle.bundle import Bundle
     from lightcl_edge.strategies.choice import AUTO
     from lightcl_host.cost.prediction import predict
 

@@ -26,7 +26,7 @@ class KeygenCommand(Command):
 
     def run(self, args: argparse.Namespace) -> Document:
         """See :class:`Command`."""
-        from lightcl_edge.signing import make_key_pair
+        from lightcl_edge.bundle.signature import make_key_pair
 
         return dict(make_key_pair(args.out))
 

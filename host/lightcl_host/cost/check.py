@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from lightcl_edge.bundle import Bundle
+from lightcl_edge.bundle.bundle import Bundle
+from lightcl_edge.bundle.manifest import Manifest
 from lightcl_edge.console.progress import Progress
-from lightcl_edge.manifest import Manifest
 from lightcl_host.cost.measure import Measured, measure, write_tasks
 from lightcl_host.export import ExportOptions, export_bundle
 from lightcl_host.sources import SourceOptions

@@ -5,7 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from lightcl_edge.manifest import CostInfo, FeatureInfo, GoldenInfo, InputInfo, Manifest, ModelInfo, TrainingDefaults
+from lightcl_edge.bundle.manifest import (
+    CostInfo,
+    FeatureInfo,
+    GoldenInfo,
+    InputInfo,
+    Manifest,
+    ModelInfo,
+    TrainingDefaults,
+)
 from lightcl_host.golden import GOLDEN_IMAGES
 from lightcl_host.graph import Cut
 from lightcl_host.graph_cost import count_cost

@@ -19,8 +19,8 @@ from lightcl_profiler.torch_device import torch_device
 if TYPE_CHECKING:
     import torch
 
+    from lightcl_edge.bundle.manifest import InputInfo
     from lightcl_edge.images import Dataset
-    from lightcl_edge.manifest import InputInfo
     from lightcl_profiler.baselines.contract import Baseline
     from lightcl_profiler.baselines.learning import Images
 
@@ -129,7 +129,7 @@ def load_tasks(job: Job, device: str, *, together: bool) -> tuple[list[Images], 
     Returns:
         Images of each task, how many classes, the input.
     """
-    from lightcl_edge.bundle import Bundle
+    from lightcl_edge.bundle.bundle import Bundle
     from lightcl_edge.data_spec import open_dataset
     from lightcl_profiler.baselines.learning import Images
 

@@ -376,3 +376,6 @@ def _check(manifest: Manifest) -> None:
         raise _wrong("providers", manifest.providers, f"some of {', '.join(PROVIDERS)}")
     if len(manifest.files) > MAX_FILES:
         raise _wrong("files", len(manifest.files), f"at most {MAX_FILES}")
+
+
+WEIGHT, BIAS = "classifier.weight", "classifier.bias"
