@@ -165,13 +165,13 @@ class TensorTarget(Target):
 
 def generation_targets(folder: Path, bundle_path: Path) -> dict[str, Target]:
     """The files of a generation; what a reader accepts must then be fit for use."""
-    from lightcl_edge.buffer_fill import fill
     from lightcl_edge.bundle.bundle import TRUNK, Bundle
-    from lightcl_edge.feature_buffer import FeatureBuffer, buffer_identity
-    from lightcl_edge.features import FeatureCodec
+    from lightcl_edge.data.buffer import FeatureBuffer, buffer_identity
+    from lightcl_edge.data.features import FeatureCodec
+    from lightcl_edge.data.filling import fill
+    from lightcl_edge.data.holdout import Holdout
     from lightcl_edge.files.durable import calls_through
     from lightcl_edge.forget import without_class
-    from lightcl_edge.gate import Holdout
     from lightcl_edge.generation import Generation, Meta
     from lightcl_edge.state_files import TENSOR_FILES, read_generation, write_generation
     from lightcl_edge.strategies import STRATEGIES
@@ -238,9 +238,9 @@ def targets(folder: Path) -> dict[str, Target]:
     from lightcl_edge.bundle.manifest import parse_manifest
     from lightcl_edge.bundle.signature import parse_signature, sign_manifest
     from lightcl_edge.checkpoint import Checkpoints
-    from lightcl_edge.data_spec import open_dataset
-    from lightcl_edge.decoding import load_image
-    from lightcl_edge.features import FeatureStore
+    from lightcl_edge.data.decoding import load_image
+    from lightcl_edge.data.features import FeatureStore
+    from lightcl_edge.data.specification import open_dataset
     from lightcl_edge.files.onnx_graph import read_graph
     from lightcl_edge.files.onnx_wire import refuse_external_data
     from lightcl_edge.files.tensors import TensorFile, read_tensors

@@ -23,7 +23,7 @@ from lightcl_edge.bundle.manifest import (
     TrainingDefaults,
 )
 from lightcl_edge.bundle.writing import write_bundle
-from lightcl_edge.features import FeatureCodec
+from lightcl_edge.data.features import FeatureCodec
 from lightcl_edge.files.tensors import write_tensors
 
 # Multiples of 16, so that onnxruntime chooses the same kernels as for a real network.

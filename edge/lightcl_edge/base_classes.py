@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 from lightcl_edge.bundle.bundle import BUFFER, HEAD_PARAMETERS, TRUNK, Bundle
 from lightcl_edge.bundle.manifest import BIAS, WEIGHT
+from lightcl_edge.data.buffer import FeatureBuffer, buffer_identity
+from lightcl_edge.data.features import FeatureCodec
 from lightcl_edge.errors import BundleError, LightclError, StateError
-from lightcl_edge.feature_buffer import FeatureBuffer, buffer_identity
-from lightcl_edge.features import FeatureCodec
 from lightcl_edge.files.durable import fsync_folder, remove, rename, replace_durably
 from lightcl_edge.files.plain import sha256_of
 from lightcl_edge.files.strict_json import read_json

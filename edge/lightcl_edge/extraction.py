@@ -12,10 +12,10 @@ import numpy as np
 from lightcl_edge.bundle.bundle import TRUNK, Bundle
 from lightcl_edge.bundle.manifest import Manifest
 from lightcl_edge.console.progress import Progress
-from lightcl_edge.decoding import ByteImage
+from lightcl_edge.data.dataset import Dataset
+from lightcl_edge.data.decoding import ByteImage
+from lightcl_edge.data.features import FeatureCodec, FeatureStore, FeatureStoreWriter
 from lightcl_edge.errors import DataError
-from lightcl_edge.features import FeatureCodec, FeatureStore, FeatureStoreWriter
-from lightcl_edge.images import Dataset
 from lightcl_edge.machine.cooling import Cooler
 from lightcl_edge.providers import ProviderChoice
 

@@ -19,9 +19,9 @@ from lightcl_edge import journal
 from lightcl_edge.base_classes import HeadWithout, base_generation, forget_base_class
 from lightcl_edge.bundle.bundle import TRUNK, Bundle
 from lightcl_edge.console.text import Document
+from lightcl_edge.data.buffer import FeatureBuffer, buffer_identity
+from lightcl_edge.data.features import FeatureCodec
 from lightcl_edge.errors import BundleError, StateError, UsageError
-from lightcl_edge.feature_buffer import FeatureBuffer, buffer_identity
-from lightcl_edge.features import FeatureCodec
 from lightcl_edge.files.durable import fsync_folder, remove, rename, replace_durably
 from lightcl_edge.files.plain import NotPlainError
 from lightcl_edge.files.strict_json import read_json

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from lightcl_edge.bundle.bundle import BUFFER, TRUNK, Bundle
 from lightcl_edge.bundle.manifest import HeadInfo
+from lightcl_edge.data.buffer import FeatureBuffer, buffer_identity
+from lightcl_edge.data.features import FeatureCodec
 from lightcl_edge.errors import StateError
-from lightcl_edge.feature_buffer import FeatureBuffer, buffer_identity
-from lightcl_edge.features import FeatureCodec
 from lightcl_edge.files.tensors import TensorFile
 
 Tensors = Mapping[str, NDArray[np.generic]]

@@ -16,8 +16,8 @@ from PIL import Image
 from lightcl_edge.accept import bundle_for
 from lightcl_edge.bundle.signature import read_public_key
 from lightcl_edge.console.progress import Progress
+from lightcl_edge.data.dataset import Dataset
 from lightcl_edge.errors import DataError, UsageError
-from lightcl_edge.images import Dataset
 from lightcl_edge.machine.description import usable_cores
 from lightcl_edge.machine.freeing import give_back
 from lightcl_edge.machine.memory import PhaseMeter

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lightcl_edge.bundle.manifest import TrainingDefaults
+from lightcl_edge.data.dataset import Dataset
 from lightcl_edge.errors import UsageError
 from lightcl_edge.gate import DEFAULT_MAX_FORGETTING
-from lightcl_edge.images import Dataset
 from lightcl_edge.strategies import STRATEGIES
 from lightcl_edge.strategies.recommended import recommended_for
 

@@ -13,26 +13,26 @@ import numpy as np
 
 from lightcl_edge.accept import accept, bundle_for
 from lightcl_edge.allowance import refuse_what_does_not_fit
-from lightcl_edge.buffer_fill import fill
-from lightcl_edge.buffer_size import buffer_limit
 from lightcl_edge.bundle.bundle import HEAD_PARAMETERS, TRUNK, Bundle
 from lightcl_edge.bundle.manifest import TrainingDefaults
 from lightcl_edge.bundle.signature import read_public_key
 from lightcl_edge.checkpoint import Checkpoints
-from lightcl_edge.class_names import check_class_names
 from lightcl_edge.classifier import assign_rows
 from lightcl_edge.console.progress import Progress
 from lightcl_edge.console.text import Document
-from lightcl_edge.data_spec import open_dataset
+from lightcl_edge.data.buffer import FeatureBuffer, buffer_identity, buffer_limit
+from lightcl_edge.data.class_names import check_class_names
+from lightcl_edge.data.dataset import Dataset
+from lightcl_edge.data.features import FeatureCodec, FeatureStore
+from lightcl_edge.data.filling import fill
+from lightcl_edge.data.holdout import Holdout, split_holdout
+from lightcl_edge.data.specification import open_dataset
 from lightcl_edge.engines.contract import Engine
 from lightcl_edge.engines.select import EngineChoice, choose_engine, make_engine
 from lightcl_edge.errors import BundleError, InterruptedTaskError, LightclError, StateError
 from lightcl_edge.extraction import Extracted, dataset_fingerprint, extract
-from lightcl_edge.feature_buffer import FeatureBuffer, buffer_identity
-from lightcl_edge.features import FeatureCodec, FeatureStore
 from lightcl_edge.files.tensors import FloatArray, IntArray, TensorFile
 from lightcl_edge.gate import (
-    Holdout,
     Judgement,
     accuracy,
     contradictions,
@@ -41,11 +41,9 @@ from lightcl_edge.gate import (
     refuse_contradiction,
     refuse_forgetting,
     refuse_harm,
-    split_holdout,
 )
 from lightcl_edge.generation import REMEMBERED_TASKS, Generation, Meta
 from lightcl_edge.head_start import start_new_rows
-from lightcl_edge.images import Dataset
 from lightcl_edge.machine.cooling import Cooler
 from lightcl_edge.machine.freeing import give_back
 from lightcl_edge.machine.interrupts import DeferredInterrupt

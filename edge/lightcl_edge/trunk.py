@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightcl_edge.bundle.bundle import HEAD, TRUNK, Bundle
-from lightcl_edge.decoding import normalise
+from lightcl_edge.data.decoding import normalise
 from lightcl_edge.errors import BundleError
 from lightcl_edge.head_session import HeadSession
 from lightcl_edge.machine.freeing import give_back

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from lightcl_edge.console.progress import Progress
 from lightcl_edge.console.text import Document, count
+from lightcl_edge.data.spool import Spool
 from lightcl_edge.errors import ExitCode, LightclError
-from lightcl_edge.spool import Spool
 from lightcl_edge.state_lock import refuse_unwritable
 
 if TYPE_CHECKING:
@@ -167,9 +167,9 @@ class Watcher:
 
     def _already_learned(self) -> tuple[int, int]:
         """The generation in use, and the one that was taught this very batch; 0 for none that is known."""
+        from lightcl_edge.data.dataset import FolderDataset
         from lightcl_edge.errors import DataError, StateError
         from lightcl_edge.extraction import dataset_fingerprint
-        from lightcl_edge.images import FolderDataset
         from lightcl_edge.state import State
 
         state = State(self._options.state)
@@ -193,9 +193,9 @@ class Watcher:
 
     def _set_aside_what_can_not_be_learned(self) -> None:
         """Images that can't be read, and those of classes for which the classifier has no row left."""
-        from lightcl_edge.class_names import class_name_fault
+        from lightcl_edge.data.class_names import class_name_fault
+        from lightcl_edge.data.image_file import UNREADABLE, open_image, refuse_what_memory_can_not_hold
         from lightcl_edge.errors import DataError
-        from lightcl_edge.image_file import UNREADABLE, open_image, refuse_what_memory_can_not_hold
 
         faults: tuple[type[Exception], ...] = (DataError, *UNREADABLE)
         unreadable = []

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightcl_edge.bundle.manifest import InputInfo
-from lightcl_edge.data_spec import open_dataset
-from lightcl_edge.decoding import normalise, resize
+from lightcl_edge.data.decoding import normalise, resize
+from lightcl_edge.data.specification import open_dataset
 from lightcl_edge.errors import DataError
 
 #: Enough for stable activation ranges; more only takes longer.

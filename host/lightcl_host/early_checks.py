@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lightcl_edge.bundle.writing import check_replaceable
-from lightcl_edge.data_spec import open_dataset
+from lightcl_edge.data.specification import open_dataset
 from lightcl_edge.errors import DataError
 from lightcl_host.class_names import check_capacity
 from lightcl_host.cut_choice import check_cut

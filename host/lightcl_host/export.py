@@ -11,7 +11,7 @@ from lightcl_edge.bundle.bundle import BUFFER
 from lightcl_edge.bundle.manifest import Manifest, ModelInfo, TrainingDefaults
 from lightcl_edge.bundle.writing import write_bundle
 from lightcl_edge.console.progress import Progress
-from lightcl_edge.features import FeatureCodec
+from lightcl_edge.data.features import FeatureCodec
 from lightcl_host.calibration import CALIBRATION_IMAGES, Calibration, calibration_images, divide
 from lightcl_host.class_names import read_class_names
 from lightcl_host.cut_choice import AUTOMATIC, CutChoice, pick_cut, providers_of

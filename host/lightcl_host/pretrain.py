@@ -17,11 +17,11 @@ import numpy as np
 from lightcl_edge.bundle.manifest import InputInfo
 from lightcl_edge.console.progress import Progress
 from lightcl_edge.console.text import Document
-from lightcl_edge.data_spec import open_dataset
-from lightcl_edge.decoding import normalise
+from lightcl_edge.data.dataset import Dataset
+from lightcl_edge.data.decoding import normalise
+from lightcl_edge.data.specification import open_dataset
 from lightcl_edge.errors import UsageError
 from lightcl_edge.files.durable import replace_durably
-from lightcl_edge.images import Dataset
 from lightcl_host.sources import SourceOptions, input_info_of
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from lightcl_edge.bundle.manifest import InputInfo
 from lightcl_edge.console.progress import Progress
-from lightcl_edge.data_spec import open_dataset
-from lightcl_edge.decoding import normalise
+from lightcl_edge.data.decoding import normalise
+from lightcl_edge.data.specification import open_dataset
 from lightcl_edge.errors import DataError
 
 if TYPE_CHECKING:

@@ -9,16 +9,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from lightcl_edge.buffer_fill import fill
-from lightcl_edge.buffer_size import buffer_limit
 from lightcl_edge.bundle.manifest import BIAS, WEIGHT, FeatureInfo, InputInfo
 from lightcl_edge.console.progress import Progress
-from lightcl_edge.data_spec import open_dataset
-from lightcl_edge.decoding import normalise
+from lightcl_edge.data.buffer import FeatureBuffer, buffer_identity, buffer_limit, quotas
+from lightcl_edge.data.dataset import Dataset
+from lightcl_edge.data.decoding import normalise
+from lightcl_edge.data.features import FeatureCodec
+from lightcl_edge.data.filling import fill
+from lightcl_edge.data.specification import open_dataset
 from lightcl_edge.errors import DataError, UsageError
-from lightcl_edge.feature_buffer import FeatureBuffer, buffer_identity, quotas
-from lightcl_edge.features import FeatureCodec
-from lightcl_edge.images import Dataset
 from lightcl_edge.strategies.statistics import ClassStatistics, discriminant_rows, soften
 from lightcl_host.inference import GraphRunner
 from lightcl_host.onnx_graph import FEATURES, IMAGE, PENULTIMATE, to_array, to_tensor

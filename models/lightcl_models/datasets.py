@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
+from lightcl_edge.data.dataset import ArrayDataset, Dataset, FolderDataset
 from lightcl_edge.errors import DataError
-from lightcl_edge.images import ArrayDataset, Dataset, FolderDataset
 
 #: Every fifth digit is kept for testing.
 _TEST_EVERY = 5

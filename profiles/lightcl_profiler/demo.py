@@ -97,7 +97,7 @@ def _prepare(steps: Steps, out: Path) -> None:
 
 def _learn(steps: Steps, out: Path) -> tuple[list[list[str]], list[dict[str, Any]]]:
     """Train and evaluate task after task; gives the classes of each task and each evaluation."""
-    from lightcl_edge.data_spec import open_dataset
+    from lightcl_edge.data.specification import open_dataset
 
     state = str(out / "state")
     classes, evaluations = [], []
@@ -119,7 +119,7 @@ def _predict(steps: Steps, out: Path) -> None:
     """Write a few test images as files and name them."""
     from PIL import Image
 
-    from lightcl_edge.data_spec import open_dataset
+    from lightcl_edge.data.specification import open_dataset
 
     dataset = open_dataset(f"{DATA}:test")
     folder = out / "images"

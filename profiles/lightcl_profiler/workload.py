@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lightcl_edge.data_spec import open_dataset
+from lightcl_edge.data.dataset import Dataset
+from lightcl_edge.data.specification import open_dataset
 from lightcl_edge.errors import DataError
-from lightcl_edge.images import Dataset
 
 #: LightCL's pattern term starts with the second task; two tasks of two classes are the least that show it.
 CLASSES_FOR_TWO_TASKS = 4

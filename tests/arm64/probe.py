@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from lightcl_edge.bundle.bundle import Bundle
-from lightcl_edge.images import FolderDataset
+from lightcl_edge.data.dataset import FolderDataset
 from lightcl_edge.trunk import Trunk
 
 #: As the device extracts; the same on every machine, whatever memory it has.

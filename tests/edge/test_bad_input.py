@@ -261,7 +261,7 @@ def test_extreme_images_stay_small(tmp_path):
     from PIL import Image
 
     from lightcl_edge.bundle.manifest import InputInfo
-    from lightcl_edge.decoding import load_image
+    from lightcl_edge.data.decoding import load_image
 
     Image.new("RGB", (20_000, 1)).save(tmp_path / "thin.png")
     info = InputInfo(64, 64, "crop", 0.875, "bicubic", [0.0] * 3, [1.0] * 3, "RGB")

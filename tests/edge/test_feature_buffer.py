@@ -9,10 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lightcl_edge.buffer_fill import fill
-from lightcl_edge.buffer_size import buffer_limit
+from lightcl_edge.data.buffer import BufferIdentity, FeatureBuffer, buffer_limit, quotas
+from lightcl_edge.data.filling import fill
 from lightcl_edge.errors import StateError, UsageError
-from lightcl_edge.feature_buffer import BufferIdentity, FeatureBuffer, quotas
 from lightcl_edge.files.tensors import read_tensors, write_tensors
 
 IDENTITY = BufferIdentity("ab" * 32, (2, 1, 1), (0.5, 0.25), (0, 3))

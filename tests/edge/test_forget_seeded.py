@@ -9,10 +9,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lightcl_edge.buffer_fill import fill
 from lightcl_edge.bundle.bundle import TRUNK, Bundle
 from lightcl_edge.bundle.writing import write_bundle
-from lightcl_edge.feature_buffer import FeatureBuffer, buffer_identity
+from lightcl_edge.data.buffer import FeatureBuffer, buffer_identity
+from lightcl_edge.data.filling import fill
 from lightcl_edge.files.durable import calls_through
 from lightcl_edge.files.tensors import read_tensors, write_tensors
 from lightcl_edge.forget import forget

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from lightcl_edge.left_out import left_out
+from lightcl_edge.data.unused_files import left_out
 from small_bundle import make_folder
 
 HEIC = b"\0\0\0\x18ftypheic"

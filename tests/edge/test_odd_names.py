@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lightcl_edge.class_names import check_class_names
 from lightcl_edge.console.text import printable
+from lightcl_edge.data.class_names import check_class_names
+from lightcl_edge.data.dataset import ArrayDataset, FolderDataset
 from lightcl_edge.errors import DataError
-from lightcl_edge.images import ArrayDataset, FolderDataset
 from small_bundle import make_folder
 
 ODD = os.fsdecode(b"bild-\xff\xe4.png")

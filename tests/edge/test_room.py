@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lightcl_edge import allowance, image_file
+from lightcl_edge import allowance
 from lightcl_edge.bundle.bundle import Bundle
+from lightcl_edge.data import image_file
 from lightcl_edge.machine import description as machine
 from lightcl_edge.machine import memory
 from lightcl_edge.planner import KEPT_COPIES, Carried, Plan, covariance_bytes, stored_statistics_bytes
@@ -110,7 +111,7 @@ def test_a_progressive_jpeg_is_counted_in_full(tmp_path):
 
 def test_turned_photos_stand_upright(tmp_path):
     """The image is turned in place; what comes out is as it was seen."""
-    from lightcl_edge.decoding import load_image
+    from lightcl_edge.data.decoding import load_image
     from small_bundle import INPUT
 
     picture = Image.new("RGB", (64, 64), (0, 0, 0))

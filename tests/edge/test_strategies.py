@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lightcl_edge.buffer_fill import fill
 from lightcl_edge.bundle.bundle import Bundle
+from lightcl_edge.data.buffer import FeatureBuffer, buffer_identity
+from lightcl_edge.data.filling import fill
 from lightcl_edge.engines.select import choose_engine, make_engine
 from lightcl_edge.errors import StateError, UsageError
-from lightcl_edge.feature_buffer import FeatureBuffer, buffer_identity
 from lightcl_edge.files.tensors import read_tensors, write_tensors
 from lightcl_edge.strategies import STRATEGIES, make_strategy
 from lightcl_edge.strategies.contract import Settings, StepContext, Task

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lightcl_edge.spool import Spool
+from lightcl_edge.data.spool import Spool
 from lightcl_edge.state import State
 from small_bundle import make_folder
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from lightcl_edge.features import FeatureCodec
+from lightcl_edge.data.features import FeatureCodec
 from lightcl_host.feature_storage import RANGE_MARGIN, feature_info, signal_to_noise_db
 from lightcl_host.graph import choose_by_name, find_cuts
 from lightcl_host.inference import relative_difference

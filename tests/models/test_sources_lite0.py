@@ -8,7 +8,7 @@ import torch
 from sklearn.datasets import load_sample_images
 
 from lightcl_edge.bundle.manifest import InputInfo
-from lightcl_edge.decoding import normalise, resize
+from lightcl_edge.data.decoding import normalise, resize
 from lightcl_models.registry import load_model
 
 #: ImageNet's numbers of what the photographs show.

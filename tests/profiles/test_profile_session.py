@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from profile_bundles import make_bundle, make_images
 
 from lightcl_edge.console.program import run_program
-from lightcl_edge.data_spec import open_dataset
+from lightcl_edge.data.specification import open_dataset
 from lightcl_edge.errors import DataError, UsageError
 from lightcl_profiler.command import ProfileCommand
 from lightcl_profiler.methods import METHODS, parse_methods

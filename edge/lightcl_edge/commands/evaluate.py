@@ -11,7 +11,7 @@ from lightcl_edge.console.text import Document, count, table
 from lightcl_edge.errors import DataError
 
 if TYPE_CHECKING:
-    from lightcl_edge.images import Dataset
+    from lightcl_edge.data.dataset import Dataset
 
 
 class EvaluateCommand(Command):
@@ -38,8 +38,8 @@ class EvaluateCommand(Command):
 
     def run(self, args: argparse.Namespace) -> Document:
         """Predict and count."""
-        from lightcl_edge.data_spec import open_dataset
-        from lightcl_edge.left_out import left_out
+        from lightcl_edge.data.specification import open_dataset
+        from lightcl_edge.data.unused_files import left_out
         from lightcl_edge.predictor import Predictor
 
         predictor = Predictor(args.state, args.threads, args.provider, args.memory_budget)

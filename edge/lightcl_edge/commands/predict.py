@@ -37,8 +37,8 @@ class PredictCommand(Command):
         """Predict all images that can be read; tell of the others."""
         from dataclasses import asdict
 
+        from lightcl_edge.data.named_images import NamedImages
         from lightcl_edge.machine.memory import peak_rss_bytes
-        from lightcl_edge.named_images import NamedImages
         from lightcl_edge.predictor import Predictor
 
         predictor = Predictor(args.state, args.threads, args.provider, args.memory_budget)

@@ -23,7 +23,7 @@ class StatusCommand(Command):
         """Read the current generation."""
         from dataclasses import asdict
 
-        from lightcl_edge.feature_buffer import FeatureBuffer
+        from lightcl_edge.data.buffer import FeatureBuffer
         from lightcl_edge.machine.health import look
         from lightcl_edge.state import State
 

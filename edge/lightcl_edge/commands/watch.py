@@ -46,7 +46,7 @@ class WatchCommand(Command):
 
     def run(self, args: argparse.Namespace) -> Document:
         """Watch."""
-        from lightcl_edge.spool import Spool
+        from lightcl_edge.data.spool import Spool
         from lightcl_edge.watcher import Watcher, WatchOptions
 
         try:

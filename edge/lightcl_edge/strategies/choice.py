@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from lightcl_edge.buffer_size import DEFAULT_BUFFER_BYTES
 from lightcl_edge.bundle.manifest import Manifest, TrainingDefaults
 from lightcl_edge.console.text import format_bytes
+from lightcl_edge.data.buffer import DEFAULT_BUFFER_BYTES
+from lightcl_edge.data.holdout import HOLDOUT_PER_CLASS
 from lightcl_edge.errors import UsageError
-from lightcl_edge.gate import HOLDOUT_PER_CLASS
 from lightcl_edge.machine.limits import allowed_bytes
 from lightcl_edge.planner import (
     Carried,

@@ -10,7 +10,7 @@ A strategy is driven like this, by the trainer and by the host's benchmark alike
     kept = strategy.memory()                    # committed with the head
 
 A strategy without gradients sets ``trains_head`` to False and does its work in ``begin``. Samples of earlier tasks are
-not a strategy's to keep: the device's feature buffer holds them (:mod:`lightcl_edge.feature_buffer`), every strategy
+not a strategy's to keep: the device's feature buffer holds them (:mod:`lightcl_edge.data.buffer`), every strategy
 finds it in ``task.memory``, and it is filled after every task whatever the strategy, so that a device may change its
 strategy at any time.
 """
@@ -26,8 +26,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightcl_edge.bundle.manifest import HeadInfo
+from lightcl_edge.data.buffer import FeatureBuffer
 from lightcl_edge.engines.contract import Batch, Engine, PatternTerm
-from lightcl_edge.feature_buffer import FeatureBuffer
 from lightcl_edge.files.tensors import FloatArray, IntArray, Parameters
 
 Arrays = Mapping[str, NDArray[np.generic]]

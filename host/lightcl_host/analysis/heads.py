@@ -11,8 +11,8 @@ import numpy as np
 from lightcl_edge.bundle.manifest import InputInfo, Manifest, ModelInfo, TrainingDefaults
 from lightcl_edge.bundle.writing import write_bundle
 from lightcl_edge.console.progress import Progress
-from lightcl_edge.data_spec import open_dataset
-from lightcl_edge.decoding import normalise
+from lightcl_edge.data.decoding import normalise
+from lightcl_edge.data.specification import open_dataset
 from lightcl_edge.errors import RejectedError
 from lightcl_edge.machine.memory import PhaseMeter
 from lightcl_edge.predictor import Predictor

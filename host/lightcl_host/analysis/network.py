@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from lightcl_edge.decoding import normalise
+from lightcl_edge.data.decoding import normalise
 from lightcl_host.classifier import install_classifier
 from lightcl_host.graph import Cut
 from lightcl_host.head_parameters import complete_biases, name_parameters

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from lightcl_edge.bundle.manifest import InputInfo
 from lightcl_edge.console.progress import Progress
-from lightcl_edge.data_spec import open_dataset
+from lightcl_edge.data.dataset import Dataset
+from lightcl_edge.data.specification import open_dataset
 from lightcl_edge.errors import DataError, UsageError
-from lightcl_edge.images import Dataset
 
 IntArray = NDArray[np.int64]
 ByteImages = NDArray[np.uint8]

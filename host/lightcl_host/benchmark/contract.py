@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightcl_edge.bundle.bundle import Bundle
-from lightcl_edge.images import Dataset
+from lightcl_edge.data.dataset import Dataset
 from lightcl_host.sources import SourceOptions
 
 IntArray = NDArray[np.int64]

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from lightcl_edge.data_spec import open_dataset
+from lightcl_edge.data.dataset import Dataset
+from lightcl_edge.data.specification import open_dataset
 from lightcl_edge.errors import DataError, UsageError
-from lightcl_edge.images import Dataset
 from lightcl_host.benchmark.contract import IntArray, Part, TaskPart
 
 _STREAM_CHOICE = 11

@@ -11,15 +11,15 @@ from typing import ClassVar
 
 import numpy as np
 
-from lightcl_edge.buffer_fill import fill
 from lightcl_edge.bundle.bundle import HEAD_PARAMETERS, TRUNK
 from lightcl_edge.bundle.manifest import TrainingDefaults
 from lightcl_edge.console.progress import Progress
+from lightcl_edge.data.buffer import FeatureBuffer, buffer_identity, samples_that_fit
+from lightcl_edge.data.features import FeatureCodec
+from lightcl_edge.data.filling import fill
 from lightcl_edge.engines.contract import Engine
 from lightcl_edge.engines.select import choose_engine, make_engine
 from lightcl_edge.errors import BundleError
-from lightcl_edge.feature_buffer import FeatureBuffer, buffer_identity, samples_that_fit
-from lightcl_edge.features import FeatureCodec
 from lightcl_edge.files.tensors import TensorFile
 from lightcl_edge.head_start import start_new_rows
 from lightcl_edge.strategies import make_strategy

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightcl_edge.bundle.manifest import InputInfo
-from lightcl_edge.decoding import normalise
-from lightcl_edge.images import Dataset
+from lightcl_edge.data.dataset import Dataset
+from lightcl_edge.data.decoding import normalise
 
 if TYPE_CHECKING:
     import torch

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import torch
 
     from lightcl_edge.bundle.manifest import InputInfo
-    from lightcl_edge.images import Dataset
+    from lightcl_edge.data.dataset import Dataset
     from lightcl_profiler.baselines.contract import Baseline
     from lightcl_profiler.baselines.learning import Images
 
@@ -130,7 +130,7 @@ def load_tasks(job: Job, device: str, *, together: bool) -> tuple[list[Images], 
         Images of each task, how many classes, the input.
     """
     from lightcl_edge.bundle.bundle import Bundle
-    from lightcl_edge.data_spec import open_dataset
+    from lightcl_edge.data.specification import open_dataset
     from lightcl_profiler.baselines.learning import Images
 
     info = Bundle.open(job.bundle).manifest.input
@@ -159,7 +159,7 @@ class _Loader:
         """Normalised images ``(k, 3, h, w)``."""
         import torch
 
-        from lightcl_edge.decoding import normalise
+        from lightcl_edge.data.decoding import normalise
 
         chosen = [self._places[row] for row in rows]
         return torch.from_numpy(normalise(np.stack([data.load(row, self._info) for data, row in chosen]), self._info))

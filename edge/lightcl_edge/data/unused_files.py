@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lightcl_edge.console.text import Document, count
-from lightcl_edge.image_file import CONVERT, IMAGE_SUFFIXES, OTHER_PHOTOS
+from lightcl_edge.data.image_file import CONVERT, IMAGE_SUFFIXES, OTHER_PHOTOS
 
 
 @dataclass

@@ -10,13 +10,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from lightcl_edge.bundle.manifest import InputInfo
+from lightcl_edge.data.image_file import UNREADABLE, open_image, planned_decoding_bytes, refuse_what_memory_can_not_hold
 from lightcl_edge.errors import DataError
-from lightcl_edge.image_file import (
-    UNREADABLE,
-    open_image,
-    planned_decoding_bytes,
-    refuse_what_memory_can_not_hold,
-)
 
 ByteImage = NDArray[np.uint8]
 

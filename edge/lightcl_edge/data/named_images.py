@@ -9,11 +9,11 @@ from pathlib import Path
 from lightcl_edge.bundle.manifest import InputInfo
 from lightcl_edge.console.progress import Progress
 from lightcl_edge.console.text import Document
-from lightcl_edge.decoding import ByteImage, load_image
+from lightcl_edge.data.dataset import image_files
+from lightcl_edge.data.decoding import ByteImage, load_image
+from lightcl_edge.data.image_file import FORMAT_NAMES
+from lightcl_edge.data.unused_files import LeftOut, other_files
 from lightcl_edge.errors import DataError
-from lightcl_edge.image_file import FORMAT_NAMES
-from lightcl_edge.images import image_files
-from lightcl_edge.left_out import LeftOut, other_files
 
 
 class NamedImages:

@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from lightcl_edge.data.buffer import FILLS, ByteArray, FeatureBuffer, IntArray, quotas
 from lightcl_edge.errors import UsageError
-from lightcl_edge.feature_buffer import FILLS, ByteArray, FeatureBuffer, IntArray, quotas
 
 FloatArray = NDArray[np.float64]
 Read = Callable[[IntArray], ByteArray]

@@ -30,7 +30,7 @@ from lightcl_edge.files.durable import replace_durably
 from lightcl_edge.files.strict_json import read_json
 
 LEARNING, LEARNED, SET_ASIDE, TRIES = ".learning", ".learned", ".set-aside", ".tries"
-#: As in :mod:`lightcl_edge.image_file`, which a process that only waits does not import.
+#: As in :mod:`lightcl_edge.data.image_file`, which a process that only waits does not import.
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm", ".gif", ".tif", ".tiff"})
 
 

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lightcl_edge.bundle.manifest import InputInfo
-from lightcl_edge.decoding import ByteImage, decode
+from lightcl_edge.data.decoding import ByteImage, decode
+from lightcl_edge.data.image_file import FORMAT_NAMES, IMAGE_SUFFIXES, open_image
 from lightcl_edge.errors import DataError
 from lightcl_edge.files.plain import content_digest
-from lightcl_edge.image_file import FORMAT_NAMES, IMAGE_SUFFIXES, open_image
 
 
 class Dataset(ABC):
@@ -219,7 +219,7 @@ def image_files(folder: Path) -> list[Path]:
 
 def _no_images(folders: Sequence[Path]) -> str:
     """Class folders without an image, up to three of them, and what is in them instead."""
-    from lightcl_edge.left_out import by_kind, other_files
+    from lightcl_edge.data.unused_files import by_kind, other_files
 
     others = sum((other_files(folder) for folder in folders), Counter[str]())
     inside = f"; found files of other kinds: {by_kind(others)}" if others else ""

@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from lightcl_edge.console.text import format_bytes
+from lightcl_edge.data.dataset import ArrayDataset, Dataset, FolderDataset
+from lightcl_edge.data.image_file import SMALL_DECODING_BYTES, UNREADABLE
 from lightcl_edge.errors import DataError, DoesNotFitError
-from lightcl_edge.image_file import SMALL_DECODING_BYTES, UNREADABLE
-from lightcl_edge.images import ArrayDataset, Dataset, FolderDataset
 
 #: The largest array of an .npz file, unpacked.
 MAX_ARRAY_BYTES = 2**30
