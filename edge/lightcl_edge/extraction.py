@@ -10,30 +10,14 @@ from pathlib import Path
 import numpy as np
 
 from lightcl_edge.bundle.bundle import TRUNK, Bundle
-from lightcl_edge.bundle.manifest import Manifest
 from lightcl_edge.console.progress import Progress
 from lightcl_edge.data.dataset import Dataset
 from lightcl_edge.data.decoding import ByteImage
 from lightcl_edge.data.features import FeatureCodec, FeatureStore, FeatureStoreWriter
 from lightcl_edge.errors import DataError
 from lightcl_edge.machine.cooling import Cooler
+from lightcl_edge.planning.trunk import extraction_batch
 from lightcl_edge.providers import ProviderChoice
-
-#: Images in the trunk at once: as many as their activations fit into this, and never many.
-EXTRACTION_BYTES, LARGEST_BATCH = 16 * 2**20, 8
-
-
-def extraction_batch(manifest: Manifest) -> int:
-    """How many images go through the trunk at once.
-
-    Args:
-        manifest: of the bundle, with the activations of one image.
-
-    Returns:
-        1 to ``LARGEST_BATCH``.
-    """
-    fitting = EXTRACTION_BYTES // max(1, manifest.cost.trunk_peak_activation_bytes)
-    return max(1, min(LARGEST_BATCH, fitting))
 
 
 @dataclass(frozen=True)

@@ -9,16 +9,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lightcl_edge.allowance import refuse_prediction
 from lightcl_edge.console.progress import Progress
 from lightcl_edge.console.text import Document
 from lightcl_edge.data.dataset import Dataset
 from lightcl_edge.data.decoding import ByteImage
 from lightcl_edge.data.features import FeatureCodec
 from lightcl_edge.errors import DataError, StateError
-from lightcl_edge.extraction import extraction_batch
 from lightcl_edge.files.tensors import Parameters
 from lightcl_edge.head_session import HeadSession
+from lightcl_edge.planning.refusal import refuse_prediction
+from lightcl_edge.planning.trunk import extraction_batch
 from lightcl_edge.state import State
 from lightcl_edge.trunk import Trunk
 

@@ -101,7 +101,7 @@ def random_batch(head: HeadInfo, feature_shape: list[int], pattern_shapes: dict[
 
 def _ort_stepper(bundle: Bundle, job: StepJob) -> Stepper:
     from lightcl_edge.engines.ort_engine import OrtEngine
-    from lightcl_edge.plan_ort import spare_step_bytes
+    from lightcl_edge.planning.ort import spare_step_bytes
 
     info = bundle.manifest.head
     steps = [(graph, bundle.path(graph.path)) for graph in bundle.manifest.training_step]

@@ -26,7 +26,7 @@ THIS_MACHINE = "this-machine"
 _SUFFIX = ".toml"
 _MAX_BYTES = 2**16
 _KINDS = ("measured", "measured elsewhere", "estimate")
-#: Left for everything else, as on the device (``lightcl_edge.planner``).
+#: Left for everything else, as on the device (``lightcl_edge.planning.plan``).
 _RESERVE_BYTES = 16 * 2**20
 #: Features of the processor that matter to onnxruntime's and torch's kernels, as the kernel names them.
 _FEATURES = ("asimd", "fphp", "asimddp", "sve", "i8mm", "bf16", "avx2", "avx512f", "avx512_vnni", "amx_int8")

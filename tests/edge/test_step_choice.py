@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lightcl_edge.bundle.manifest import StepGraph
-from lightcl_edge.engines.step_choice import StepChoice, choose_step, offered_choices
 from lightcl_edge.errors import BundleError
+from lightcl_edge.planning.step_choice import StepChoice, choose_step, offered_choices
 
 
 def graph(update: str, samples: int, peak_bytes: int) -> StepGraph:

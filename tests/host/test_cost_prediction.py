@@ -10,10 +10,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lightcl_edge import plan_ort
 from lightcl_edge.bundle.manifest import InputInfo, StepGraph
 from lightcl_edge.console.progress import Progress
-from lightcl_edge.planner import plan_training
+from lightcl_edge.planning import ort as plan_ort
+from lightcl_edge.planning.plan import plan_training
 from lightcl_edge.strategies import STRATEGIES
 from lightcl_host.analysis.plan_cut import covering_plan, plan_revision
 from lightcl_host.cli import main

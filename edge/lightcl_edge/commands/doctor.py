@@ -13,7 +13,7 @@ from lightcl_edge.errors import ExitCode
 
 if TYPE_CHECKING:
     from lightcl_edge.bundle.manifest import Manifest
-    from lightcl_edge.planner import Plan
+    from lightcl_edge.planning.plan import Plan
 
 ENGINES = ("ort", "torch")
 

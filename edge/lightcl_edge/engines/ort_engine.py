@@ -20,11 +20,11 @@ from lightcl_edge.engines.contract import Batch, Engine
 from lightcl_edge.engines.layout import ParameterMemory, held_taps_first
 from lightcl_edge.engines.ort_session import open_session, session_options
 from lightcl_edge.engines.ort_step import StepRunner
-from lightcl_edge.engines.step_choice import choose_step
 from lightcl_edge.errors import BundleError
 from lightcl_edge.files.onnx_graph import input_names
 from lightcl_edge.files.tensors import FloatArray, Parameters
 from lightcl_edge.machine.freeing import give_back, return_freed_memory
+from lightcl_edge.planning.step_choice import choose_step
 from lightcl_edge.sessions import import_onnxruntime
 
 
@@ -38,7 +38,7 @@ class OrtEngine(Engine):
         steps: the bundle's step graphs with their files.
         threads: processors to use; None for all that this process may use.
         update: ``in_place``, ``accumulate``, or ``auto``.
-        spare_bytes: see :func:`lightcl_edge.engines.step_choice.choose_step`.
+        spare_bytes: see :func:`lightcl_edge.planning.step_choice.choose_step`.
         patterns: whether samples with patterns will be trained on.
 
     Raises:

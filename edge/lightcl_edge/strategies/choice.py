@@ -11,13 +11,7 @@ from lightcl_edge.data.buffer import DEFAULT_BUFFER_BYTES
 from lightcl_edge.data.holdout import HOLDOUT_PER_CLASS
 from lightcl_edge.errors import UsageError
 from lightcl_edge.machine.limits import allowed_bytes
-from lightcl_edge.planner import (
-    Carried,
-    Plan,
-    plan_closed_form,
-    plan_training,
-    stored_statistics_bytes,
-)
+from lightcl_edge.planning.plan import Carried, Plan, plan_closed_form, plan_training, stored_statistics_bytes
 from lightcl_edge.strategies import STRATEGIES
 from lightcl_edge.strategies.recommended import recommended_for
 from lightcl_edge.strategies.slda import Slda

@@ -10,7 +10,6 @@ import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from lightcl_edge import plan_ort, plan_torch, plan_trunk, planner
 from lightcl_edge.bundle.manifest import (
     CostInfo,
     FeatureInfo,
@@ -21,8 +20,12 @@ from lightcl_edge.bundle.manifest import (
     TrainingDefaults,
 )
 from lightcl_edge.bundle.step_names import ACCUMULATE, IN_PLACE
-from lightcl_edge.engines import step_choice
-from lightcl_edge.planner import Plan
+from lightcl_edge.planning import ort as plan_ort
+from lightcl_edge.planning import plan as planner
+from lightcl_edge.planning import step_choice
+from lightcl_edge.planning import torch as plan_torch
+from lightcl_edge.planning import trunk as plan_trunk
+from lightcl_edge.planning.plan import Plan
 from lightcl_host.autodiff.liveness import peak_of
 from lightcl_host.cost.cut_figures import narrowed
 from lightcl_host.cost.prediction import predict, task_multiply_adds

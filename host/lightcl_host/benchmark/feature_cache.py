@@ -14,8 +14,8 @@ from lightcl_edge.bundle.bundle import TRUNK, Bundle
 from lightcl_edge.console.progress import Progress
 from lightcl_edge.data.dataset import Dataset
 from lightcl_edge.data.features import FeatureCodec
-from lightcl_edge.extraction import extraction_batch
 from lightcl_edge.files.durable import replace_durably
+from lightcl_edge.planning.trunk import extraction_batch
 from lightcl_host.benchmark.contract import IntArray, Part
 
 #: Images between two notes of what is done, so that an interrupted extraction goes on from there.

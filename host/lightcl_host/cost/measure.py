@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from lightcl_edge.errors import LightclError
-from lightcl_edge.planner import Plan
+from lightcl_edge.planning.plan import Plan
 
 #: Classes a task and images a class: more than the largest batch once the held-out share is gone.
 _CLASSES, _TASKS, _SIDE = 2, 2, 48

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from lightcl_edge.bundle.manifest import Manifest
-from lightcl_edge.planner import DEVICE_BASE_BYTES, Plan
+from lightcl_edge.planning.plan import DEVICE_BASE_BYTES, Plan
 from lightcl_edge.strategies.choice import plan_for, planned_patterns
 from lightcl_edge.strategies.recommended import recommended_for
 

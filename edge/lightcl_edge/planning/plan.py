@@ -10,9 +10,11 @@ import math
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from lightcl_edge import plan_ort, plan_torch, plan_trunk
 from lightcl_edge.bundle.manifest import Manifest
 from lightcl_edge.machine import memory
+from lightcl_edge.planning import ort as plan_ort
+from lightcl_edge.planning import torch as plan_torch
+from lightcl_edge.planning import trunk as plan_trunk
 
 # Coefficients, here and in plan_trunk, plan_ort, plan_torch: measured on x86-64 with onnxruntime 1.32 and torch 2.13.
 # `lightcl-host cost --check` prints predicted against measured for each phase; docs/cost.md says how to fit them.

@@ -6,8 +6,8 @@ import math
 
 from lightcl_edge.bundle.manifest import Manifest
 from lightcl_edge.bundle.step_names import ACCUMULATE, IN_PLACE
-from lightcl_edge.engines.step_choice import choose_step
-from lightcl_edge.plan_trunk import MIB, extract_bytes
+from lightcl_edge.planning.step_choice import choose_step
+from lightcl_edge.planning.trunk import MIB, extract_bytes
 
 #: After the trunk is closed: what is left of onnxruntime, and the description of a step's graph as it is read.
 #: Parameters have room by then, but take no memory before they are loaded.

@@ -9,7 +9,7 @@ from lightcl_edge.bundle.manifest import Manifest
 from lightcl_edge.console.text import format_bytes
 from lightcl_edge.errors import DoesNotFitError
 from lightcl_edge.machine.limits import RESERVE_BYTES, allowed_bytes
-from lightcl_edge.planner import Plan, plan_prediction
+from lightcl_edge.planning.plan import Plan, plan_prediction
 
 #: What each phase of a plan does, and what makes it smaller.
 _TRUNK = "or export a bundle with an int8 trunk, a smaller --image-size or an earlier cut"

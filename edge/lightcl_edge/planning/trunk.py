@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from lightcl_edge.bundle.manifest import Manifest
 from lightcl_edge.data.image_file import planned_decoding_bytes
-from lightcl_edge.extraction import extraction_batch
 
 MIB = 2**20
 #: What onnxruntime adds when it turns images into features.
@@ -39,3 +38,20 @@ def _weight_bytes(manifest: Manifest) -> int:
     """As they are in memory: a processor computes half precision in float32."""
     stored = manifest.cost.trunk_parameter_bytes
     return 2 * stored if manifest.model.trunk_dtype == "fp16" else stored
+
+
+#: Images in the trunk at once: as many as their activations fit into this, and never many.
+EXTRACTION_BYTES, LARGEST_BATCH = 16 * 2**20, 8
+
+
+def extraction_batch(manifest: Manifest) -> int:
+    """How many images go through the trunk at once.
+
+    Args:
+        manifest: of the bundle, with the activations of one image.
+
+    Returns:
+        1 to ``LARGEST_BATCH``.
+    """
+    fitting = EXTRACTION_BYTES // max(1, manifest.cost.trunk_peak_activation_bytes)
+    return max(1, min(LARGEST_BATCH, fitting))

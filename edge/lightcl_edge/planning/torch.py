@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lightcl_edge.bundle.manifest import Manifest
-from lightcl_edge.plan_trunk import MIB
+from lightcl_edge.planning.trunk import MIB
 
 #: What importing torch adds, and copies of the head once it is loaded.
 IMPORT_BYTES, HEAD_COPIES = 193 * MIB, 1.97
