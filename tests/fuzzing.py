@@ -172,8 +172,8 @@ def generation_targets(folder: Path, bundle_path: Path) -> dict[str, Target]:
     from lightcl_edge.data.holdout import Holdout
     from lightcl_edge.files.durable import calls_through
     from lightcl_edge.forget import without_class
-    from lightcl_edge.generation import Generation, Meta
-    from lightcl_edge.state_files import TENSOR_FILES, read_generation, write_generation
+    from lightcl_edge.state.generation import Generation, Meta
+    from lightcl_edge.state.generation_files import TENSOR_FILES, read_generation, write_generation
     from lightcl_edge.strategies import STRATEGIES
     from lightcl_edge.strategies.contract import Settings
     from lightcl_edge.strategies.exported_statistics import read_statistics
@@ -244,10 +244,10 @@ def targets(folder: Path) -> dict[str, Target]:
     from lightcl_edge.files.onnx_graph import read_graph
     from lightcl_edge.files.onnx_wire import refuse_external_data
     from lightcl_edge.files.tensors import TensorFile, read_tensors
-    from lightcl_edge.odometer import read_written
-    from lightcl_edge.pointer import read_pointer
-    from lightcl_edge.state_files import read_meta
-    from lightcl_edge.trust import read_trust
+    from lightcl_edge.state.generation_files import read_meta
+    from lightcl_edge.state.pointer import read_pointer
+    from lightcl_edge.state.trust import read_trust
+    from lightcl_edge.state.written_bytes import read_written
     from small_bundle import INPUT, make_bundle
 
     bundle = make_bundle(folder / "seed")

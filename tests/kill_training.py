@@ -22,7 +22,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 
 from lightcl_edge import checkpoint
-from lightcl_edge.state import State
+from lightcl_edge.state.state import State
 
 _EPOCHS = 12
 

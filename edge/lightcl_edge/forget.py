@@ -15,23 +15,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lightcl_edge import journal
-from lightcl_edge.base_classes import HeadWithout, base_generation, forget_base_class
 from lightcl_edge.bundle.bundle import TRUNK, Bundle
 from lightcl_edge.console.text import Document
 from lightcl_edge.data.buffer import FeatureBuffer, buffer_identity
 from lightcl_edge.data.features import FeatureCodec
-from lightcl_edge.errors import BundleError, StateError, UsageError
-from lightcl_edge.files.durable import fsync_folder, remove, rename, replace_durably
-from lightcl_edge.files.plain import NotPlainError
-from lightcl_edge.files.strict_json import read_json
-from lightcl_edge.generation import Generation
-from lightcl_edge.pointer import Pointer, write_pointer
-from lightcl_edge.state import State
-from lightcl_edge.state_files import write_generation
+from lightcl_edge.errors import UsageError
+from lightcl_edge.files.durable import fsync_folder, rename, replace_durably
+from lightcl_edge.state.exported_classes import HeadWithout, base_generation
+from lightcl_edge.state.forgetting import NOTE, finish_forgetting
+from lightcl_edge.state.generation import Generation
+from lightcl_edge.state.generation_files import write_generation
+from lightcl_edge.state.pointer import Pointer, write_pointer
+from lightcl_edge.state.state import State
 from lightcl_edge.strategies.kept import forget_row
-
-NOTE = "FORGET"
 
 
 def forget(state: State, name: str) -> Document:
@@ -102,39 +98,6 @@ def _rewrite(
     if numbers:
         fsync_folder(state.generations)
     return renamed, erased
-
-
-def finish_forgetting(state: State) -> int:
-    """Drop the generations from before, and the class's name; does nothing when nobody was forgetting.
-
-    A note that can't be read is dropped: it must not block every command that locks the state.
-
-    Args:
-        state: the state; its lock is held.
-
-    Returns:
-        How many samples of generation 0 were erased.
-    """
-    path, erased = state.folder / NOTE, 0
-    if not path.exists():
-        return 0
-    below, name = -1, ""
-    try:
-        value = read_json(path)
-        below, name = int(value["below"]), str(value["class"])
-    except (NotPlainError, ValueError, KeyError, TypeError):
-        state.note("a damaged note of a class to forget was dropped; forget it again")
-    if 0 <= below <= state.newest():  # else CURRENT never moved: as if it had not been asked for
-        try:
-            erased = forget_base_class(state.folder, state.own_bundle(), name)
-        except (StateError, BundleError) as error:  # generation 0 can't be read then, and the rest must go on
-            state.note("the bundle's own classes could not be erased", problem=str(error))
-        state.drop([number for number in state.numbers() if number < below])
-        journal.erase_name(state.folder, name)
-        state.note("forgot a class", generation=state.current_number())
-    remove(path)
-    fsync_folder(state.folder)
-    return erased
 
 
 def _renumbered(generation: Generation, renamed: Mapping[int, int]) -> Generation:

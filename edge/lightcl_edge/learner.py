@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lightcl_edge.accept import bundle_for
 from lightcl_edge.bundle.signature import read_public_key
 from lightcl_edge.console.progress import Progress
 from lightcl_edge.data.dataset import Dataset
@@ -22,7 +21,8 @@ from lightcl_edge.machine.description import usable_cores
 from lightcl_edge.machine.freeing import give_back
 from lightcl_edge.machine.memory import PhaseMeter
 from lightcl_edge.predictor import Evaluation, Predictor
-from lightcl_edge.state import State
+from lightcl_edge.state.acceptance import bundle_for
+from lightcl_edge.state.state import State
 from lightcl_edge.train_options import TrainOptions
 from lightcl_edge.trainer import train
 

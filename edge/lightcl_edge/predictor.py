@@ -19,7 +19,7 @@ from lightcl_edge.files.tensors import Parameters
 from lightcl_edge.head_session import HeadSession
 from lightcl_edge.planning.refusal import refuse_prediction
 from lightcl_edge.planning.trunk import extraction_batch
-from lightcl_edge.state import State
+from lightcl_edge.state.state import State
 from lightcl_edge.trunk import Trunk
 
 

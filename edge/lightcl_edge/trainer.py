@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from lightcl_edge.accept import accept, bundle_for
 from lightcl_edge.bundle.bundle import HEAD_PARAMETERS, TRUNK, Bundle
 from lightcl_edge.bundle.manifest import TrainingDefaults
 from lightcl_edge.bundle.signature import read_public_key
@@ -41,7 +40,6 @@ from lightcl_edge.gate import (
     refuse_forgetting,
     refuse_harm,
 )
-from lightcl_edge.generation import REMEMBERED_TASKS, Generation, Meta
 from lightcl_edge.head_start import start_new_rows
 from lightcl_edge.machine.cooling import Cooler
 from lightcl_edge.machine.freeing import give_back
@@ -50,7 +48,9 @@ from lightcl_edge.machine.memory import PhaseMeter
 from lightcl_edge.planning.ort import spare_step_bytes
 from lightcl_edge.planning.plan import Carried
 from lightcl_edge.planning.refusal import refuse_what_does_not_fit
-from lightcl_edge.state import State
+from lightcl_edge.state.acceptance import accept, bundle_for
+from lightcl_edge.state.generation import REMEMBERED_TASKS, Generation, Meta
+from lightcl_edge.state.state import State
 from lightcl_edge.strategies import make_strategy
 from lightcl_edge.strategies.choice import choose_strategy, plan_for, planned_patterns
 from lightcl_edge.strategies.contract import Settings

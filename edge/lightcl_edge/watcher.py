@@ -17,10 +17,10 @@ from lightcl_edge.console.progress import Progress
 from lightcl_edge.console.text import Document, count
 from lightcl_edge.data.spool import Spool
 from lightcl_edge.errors import ExitCode, LightclError
-from lightcl_edge.state_lock import refuse_unwritable
+from lightcl_edge.state.lock import refuse_unwritable
 
 if TYPE_CHECKING:
-    from lightcl_edge.state import State
+    from lightcl_edge.state.state import State
 
 #: After these the batch itself is at fault, and would be again: a person must look at it.
 _REFUSED = (ExitCode.BAD_DATA, ExitCode.REJECTED, ExitCode.USAGE)
@@ -170,7 +170,7 @@ class Watcher:
         from lightcl_edge.data.dataset import FolderDataset
         from lightcl_edge.errors import DataError, StateError
         from lightcl_edge.extraction import dataset_fingerprint
-        from lightcl_edge.state import State
+        from lightcl_edge.state.state import State
 
         state = State(self._options.state)
         number = state.current_number() if state.exists() else 0
@@ -221,7 +221,7 @@ class Watcher:
             self._aside(homeless, "no-room")
 
     def _without_a_row(self) -> list[Path]:
-        from lightcl_edge.state import State
+        from lightcl_edge.state.state import State
 
         state = State(self._options.state)
         if not state.exists():

@@ -11,7 +11,7 @@ import numpy as np
 
 from arm64.compare import Drift, answers_apart, learned_distance, relative_rms, share_different
 from arm64.inputs import TRUNKS
-from lightcl_edge.state import State
+from lightcl_edge.state.state import State
 
 #: Float32 in another order of addition: some ten roundings of 6e-8 a layer, over some sixty layers.
 FEATURES_FP32 = 1e-5

@@ -9,7 +9,7 @@ import numpy as np
 from lightcl_edge import checkpoint
 from lightcl_edge.checkpoint import Checkpoints, Position
 from lightcl_edge.files.durable import calls_through
-from lightcl_edge.odometer import RESERVED_BYTES, Odometer, read_written
+from lightcl_edge.state.written_bytes import RESERVED_BYTES, Odometer, read_written
 from power_cut import Unsynced
 from small_bundle import make_folder
 

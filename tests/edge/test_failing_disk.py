@@ -11,7 +11,7 @@ import pytest
 
 from lightcl_edge.cli import main
 from lightcl_edge.files.durable import calls_through
-from lightcl_edge.state import State
+from lightcl_edge.state.state import State
 from power_cut import FailingDisk, Unsynced
 from small_bundle import make_folder
 

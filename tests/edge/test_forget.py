@@ -10,7 +10,7 @@ import pytest
 
 from lightcl_edge.files.durable import calls_through
 from lightcl_edge.forget import forget
-from lightcl_edge.state import State
+from lightcl_edge.state.state import State
 from power_cut import Recorder, Unsynced, fates
 from small_bundle import make_folder
 

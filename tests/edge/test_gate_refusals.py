@@ -95,7 +95,7 @@ def test_a_huge_learning_rate_on_the_first_task(edge, bundle, tmp_path, strategy
 
 def test_replay_goes_back_to_its_start_where_training_did_harm(taught, edge, tmp_path):
     """A rate that is too large but breaks no number: what is kept is the head in closed form, not the damage."""
-    from lightcl_edge.state import State
+    from lightcl_edge.state.state import State
 
     state, _ = taught
     mixed = make_folder(tmp_path / "more", NAMES, count=30, seed=4)

@@ -12,7 +12,7 @@ import pytest
 
 from lightcl_edge import Learner
 from lightcl_edge.errors import DataError, RejectedError, StateError, UsageError
-from lightcl_edge.state import State
+from lightcl_edge.state.state import State
 from small_bundle import COLOURS
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "api.md"

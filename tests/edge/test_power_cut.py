@@ -10,8 +10,8 @@ import pytest
 from lightcl_edge.bundle.bundle import Bundle
 from lightcl_edge.errors import StateError
 from lightcl_edge.files.durable import calls_through
-from lightcl_edge.generation import Generation, Meta
-from lightcl_edge.state import KEPT_GENERATIONS, State
+from lightcl_edge.state.generation import Generation, Meta
+from lightcl_edge.state.state import KEPT_GENERATIONS, State
 from power_cut import Recorder, Unsynced, fates
 from small_bundle import make_bundle, make_folder
 

@@ -15,8 +15,8 @@ import pytest
 
 from lightcl_edge.bundle.bundle import Bundle
 from lightcl_edge.errors import StateError
-from lightcl_edge.generation import Generation, Meta
-from lightcl_edge.state import KEPT_GENERATIONS, State
+from lightcl_edge.state.generation import Generation, Meta
+from lightcl_edge.state.state import KEPT_GENERATIONS, State
 from small_bundle import make_folder
 
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from lightcl_edge.state import State
+from lightcl_edge.state.state import State
 from small_bundle import make_bundle, make_folder
 
 ENGINE = ("--engine", "ort")
@@ -105,7 +105,7 @@ def test_the_state_needs_no_bundle_beside_it(edge, taught, bundle, tmp_path):
 
 
 def test_masks_of_the_strategy_accumulate(edge, bundle, tmp_path):
-    from lightcl_edge.state import State
+    from lightcl_edge.state.state import State
 
     kept = []
     for number, names in enumerate((["red", "green"], ["blue", "grey"], ["red", "blue"])):
@@ -127,7 +127,7 @@ def test_every_command_prints_text_too(edge, taught, tmp_path):
 
 
 def test_finetune_holds_nothing(edge, bundle, tmp_path):
-    from lightcl_edge.state import State
+    from lightcl_edge.state.state import State
 
     for names in (["red", "green"], ["blue", "grey"]):
         train(
@@ -157,7 +157,7 @@ def test_the_predictor_uses_the_learned_weights(edge, tmp_path, steps):
 
     from lightcl_edge.engines.torch_engine import TorchEngine
     from lightcl_edge.predictor import Predictor
-    from lightcl_edge.state import State
+    from lightcl_edge.state.state import State
     from lightcl_edge.trunk import Trunk
 
     state, folder = tmp_path / "state", make_bundle(tmp_path / "b", steps=steps)

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from lightcl_edge.data.spool import Spool
-from lightcl_edge.state import State
+from lightcl_edge.state.state import State
 from small_bundle import make_folder
 
 TRAIN = "--engine ort --epochs 2 --threads 1"
@@ -96,7 +96,7 @@ def test_a_batch_that_is_dropped_again_is_filed_where_it_was_taught_and_said_so(
 
 def test_a_state_that_can_not_be_written_leaves_the_images_where_they_are(edge, bundle, tmp_path, monkeypatch):
     spool, state = make_folder(tmp_path / "spool", ["red"], count=6), tmp_path / "s"
-    monkeypatch.setattr("lightcl_edge.state_lock.os.access", lambda path, mode: False)
+    monkeypatch.setattr("lightcl_edge.state.lock.os.access", lambda path, mode: False)
     assert "can't be written" in watch(edge, spool, state, "--bundle", bundle, code=6)[1]
     assert len(names(spool / "red")) == 6 and not (spool / ".learning").exists()
 

@@ -29,7 +29,7 @@ class ForgetCommand(Command):
     def run(self, args: argparse.Namespace) -> Document:
         """Write every generation anew without the class."""
         from lightcl_edge.forget import forget
-        from lightcl_edge.state import State
+        from lightcl_edge.state.state import State
 
         state = State(args.state)
         state.bundle()

@@ -11,9 +11,9 @@ from lightcl_edge.console.program import Command
 from lightcl_edge.console.text import Document, table
 
 if TYPE_CHECKING:
-    from lightcl_edge.state import State
+    from lightcl_edge.state.state import State
 
-#: As in :mod:`lightcl_edge.state`, which a --help must not import.
+#: As in :mod:`lightcl_edge.state.state`, which a --help must not import.
 KEPT_GENERATIONS = 5
 
 
@@ -37,8 +37,8 @@ class HistoryCommand(Command):
 
     def run(self, args: argparse.Namespace) -> Document:
         """Read every generation's record."""
-        from lightcl_edge import journal
-        from lightcl_edge.state import State
+        from lightcl_edge.state import journal
+        from lightcl_edge.state.state import State
 
         state = State(args.state)
         state.bundle()
@@ -83,7 +83,7 @@ def _exported(state: State) -> int | None:
 def _entry(state: State, number: int) -> Document:
     """What is known of a generation, whole or not."""
     from lightcl_edge.errors import StateError
-    from lightcl_edge.generation import Meta
+    from lightcl_edge.state.generation import Meta
 
     problem = None
     meta = Meta(number, 0.0, "", [])

@@ -32,7 +32,7 @@ class RollbackCommand(Command):
 
     def run(self, args: argparse.Namespace) -> Document:
         """Point at the other generation."""
-        from lightcl_edge.state import State
+        from lightcl_edge.state.state import State
 
         state = State(args.state)
         state.bundle()

@@ -25,7 +25,7 @@ class StatusCommand(Command):
 
         from lightcl_edge.data.buffer import FeatureBuffer
         from lightcl_edge.machine.health import look
-        from lightcl_edge.state import State
+        from lightcl_edge.state.state import State
 
         state = State(args.state)
         bundle = state.bundle()

@@ -26,7 +26,7 @@ from lightcl_edge.files.durable import fsync_folder, remove, rename, replace_dur
 from lightcl_edge.files.plain import sha256_of
 from lightcl_edge.files.strict_json import read_json
 from lightcl_edge.files.tensors import TensorFile, read_tensors, write_tensors
-from lightcl_edge.generation import Generation, Meta, Tensors
+from lightcl_edge.state.generation import Generation, Meta, Tensors
 
 NAME = "forgotten.json"
 _SEED = "seed-{}.safetensors"

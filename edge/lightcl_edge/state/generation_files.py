@@ -16,8 +16,8 @@ from lightcl_edge.files.durable import fsync_folder, remove_tree, write_durably
 from lightcl_edge.files.plain import sha256_of
 from lightcl_edge.files.strict_json import read_json
 from lightcl_edge.files.tensors import TensorFile, read_tensors, write_tensors
-from lightcl_edge.generation import STATE_FORMAT, Generation, Meta, Tensors, meta_from
-from lightcl_edge.generation_checks import refuse_what_does_not_fit, way_back
+from lightcl_edge.state.generation import STATE_FORMAT, Generation, Meta, Tensors, meta_from
+from lightcl_edge.state.generation_checks import refuse_what_does_not_fit, way_back
 
 HEAD, STRATEGY, HOLDOUT, META = "head.safetensors", "strategy.safetensors", "holdout.safetensors", "meta.json"
 #: Every file of a generation that holds tensors.

@@ -8,8 +8,8 @@ from lightcl_edge.bundle.bundle import Bundle
 from lightcl_edge.bundle.signature import SIGNATURE
 from lightcl_edge.errors import StateError
 from lightcl_edge.files.durable import replace_durably
-from lightcl_edge.state import State
-from lightcl_edge.trust import Trust, check_trust, pin, read_trust
+from lightcl_edge.state.state import State
+from lightcl_edge.state.trust import Trust, check_trust, pin, read_trust
 
 
 def bundle_for(state: State, path: Path | None, key: str | None = None) -> tuple[Bundle, Trust | None]:

@@ -18,25 +18,24 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from lightcl_edge import journal
-from lightcl_edge.base_classes import base_generation, drop_forgotten
 from lightcl_edge.bundle.bundle import BUFFER, Bundle
 from lightcl_edge.errors import StateError
 from lightcl_edge.files.durable import copy_durably, fsync_folder, make_folders, remove_tree, rename, replace_durably
 from lightcl_edge.files.strict_json import read_limited
-from lightcl_edge.generation import Generation, Meta
-from lightcl_edge.odometer import Odometer, Written, read_written
-from lightcl_edge.pointer import MAX_NUMBER, Pointer, read_pointer, write_pointer
-from lightcl_edge.state_files import HOLDOUT, STRATEGY, read_generation, read_meta, write_generation
-from lightcl_edge.state_lock import StateLock, raise_unwritable
-from lightcl_edge.trust import read_trust
+from lightcl_edge.state import journal
+from lightcl_edge.state.exported_classes import base_generation, drop_forgotten
+from lightcl_edge.state.generation import Generation, Meta
+from lightcl_edge.state.generation_files import HOLDOUT, STRATEGY, read_generation, read_meta, write_generation
+from lightcl_edge.state.lock import StateLock, raise_unwritable
+from lightcl_edge.state.pointer import MAX_NUMBER, Pointer, read_pointer, write_pointer
+from lightcl_edge.state.trust import read_trust
+from lightcl_edge.state.work import _TASK
+from lightcl_edge.state.written_bytes import Odometer, Written, read_written
 
 #: How many generations stay for ``rollback``.
 KEPT_GENERATIONS = 5
 #: What a first task whose start was cut short may leave beside nothing else.
 _OWN = frozenset({"LOCK", "CURRENT", "CURRENT.new", "written.json", "written.json.new", "journal.jsonl", "bundle.new"})
-#: In the work folder: the generation that the running task started from.
-_TASK = "parent"
 _NAME = re.compile(r"^\d{6}$")
 
 
@@ -94,7 +93,7 @@ class State:
         Raises:
             StateError: at once, when another process has it, or the directory can't be written.
         """
-        from lightcl_edge.recovery import recover
+        from lightcl_edge.state.recovery import recover
 
         with StateLock(self.folder):
             odometer = Odometer(self.folder, self._bytes_in_records())

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from lightcl_edge.files.durable import remove, remove_tree
-from lightcl_edge.forget import finish_forgetting
-from lightcl_edge.pointer import Pointer, read_pointer, write_pointer
-from lightcl_edge.state import State
+from lightcl_edge.state.forgetting import finish_forgetting
+from lightcl_edge.state.pointer import Pointer, read_pointer, write_pointer
+from lightcl_edge.state.state import State
 
 #: Endings of what is written aside, and of what is on its way out.
 _HALF_MADE = (".new", ".old")

@@ -1,0 +1,1 @@
+"""What a device has learned, as numbered generations on disk."""
