@@ -136,8 +136,7 @@ def _warm_up() -> None:
     import safetensors.numpy  # noqa: F401
 
     import lightcl_edge.engines.ort_engine
-    import lightcl_edge.trainer
-    import lightcl_edge.trunk  # noqa: F401
+    import lightcl_edge.inference.trunk  # noqa: F401
 
 
 def main() -> None:

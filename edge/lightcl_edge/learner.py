@@ -17,10 +17,10 @@ from lightcl_edge.bundle.signature import read_public_key
 from lightcl_edge.console.progress import Progress
 from lightcl_edge.data.dataset import Dataset
 from lightcl_edge.errors import DataError, UsageError
+from lightcl_edge.inference.predictor import Evaluation, Predictor
 from lightcl_edge.machine.description import usable_cores
 from lightcl_edge.machine.freeing import give_back
 from lightcl_edge.machine.memory import PhaseMeter
-from lightcl_edge.predictor import Evaluation, Predictor
 from lightcl_edge.state.acceptance import bundle_for
 from lightcl_edge.state.state import State
 from lightcl_edge.train_options import TrainOptions

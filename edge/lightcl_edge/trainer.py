@@ -28,7 +28,6 @@ from lightcl_edge.data.specification import open_dataset
 from lightcl_edge.engines.contract import Engine
 from lightcl_edge.engines.select import EngineChoice, choose_engine, make_engine
 from lightcl_edge.errors import BundleError, InterruptedTaskError, LightclError, StateError
-from lightcl_edge.extraction import Extracted, dataset_fingerprint, extract
 from lightcl_edge.files.tensors import FloatArray, IntArray, TensorFile
 from lightcl_edge.gate import (
     Judgement,
@@ -41,6 +40,7 @@ from lightcl_edge.gate import (
     refuse_harm,
 )
 from lightcl_edge.head_start import start_new_rows
+from lightcl_edge.inference.extraction import Extracted, dataset_fingerprint, extract
 from lightcl_edge.machine.cooling import Cooler
 from lightcl_edge.machine.freeing import give_back
 from lightcl_edge.machine.interrupts import DeferredInterrupt
@@ -150,7 +150,7 @@ def _check_generation(state: State, expected: int | None) -> None:
 
 def _install(state: State, bundle: Bundle, options: TrainOptions, meter: PhaseMeter) -> Bundle:
     """First use: does this machine get the host's features? Then keep a copy."""
-    from lightcl_edge.trunk import check_golden
+    from lightcl_edge.inference.golden import check_golden
 
     with meter.phase("install"):
         check_golden(bundle, options.threads, options.provider)

@@ -169,7 +169,7 @@ class Watcher:
         """The generation in use, and the one that was taught this very batch; 0 for none that is known."""
         from lightcl_edge.data.dataset import FolderDataset
         from lightcl_edge.errors import DataError, StateError
-        from lightcl_edge.extraction import dataset_fingerprint
+        from lightcl_edge.inference.extraction import dataset_fingerprint
         from lightcl_edge.state.state import State
 
         state = State(self._options.state)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lightcl_edge.sessions import EXACT_INTEGERS
+from lightcl_edge.inference.sessions import EXACT_INTEGERS
 
 if TYPE_CHECKING:
     import onnx

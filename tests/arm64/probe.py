@@ -12,7 +12,7 @@ import numpy as np
 
 from lightcl_edge.bundle.bundle import Bundle
 from lightcl_edge.data.dataset import FolderDataset
-from lightcl_edge.trunk import Trunk
+from lightcl_edge.inference.trunk import Trunk
 
 #: As the device extracts; the same on every machine, whatever memory it has.
 BATCH = 8

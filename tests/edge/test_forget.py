@@ -65,7 +65,7 @@ def test_no_file_holds_a_forgotten_sample_or_its_name(edge, taught):
 
 
 def test_the_other_classes_answer_as_before(edge, taught, tmp_path):
-    from lightcl_edge.predictor import Predictor
+    from lightcl_edge.inference.predictor import Predictor
 
     images = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3)).astype(np.uint8)
     before = Predictor(taught.folder)

@@ -10,7 +10,6 @@ import onnxruntime
 import pytest
 import torch
 
-from lightcl_edge import providers
 from lightcl_edge.bundle.bundle import Bundle
 from lightcl_edge.bundle.manifest import parse_manifest
 from lightcl_edge.commands.doctor import DoctorCommand
@@ -18,7 +17,18 @@ from lightcl_edge.engines import select, torch_engine
 from lightcl_edge.engines.select import choose_engine, torch_may_use_cuda
 from lightcl_edge.engines.torch_engine import TorchEngine, choose_device
 from lightcl_edge.errors import BundleError
-from lightcl_edge.providers import CLASSES, CPU, CUDA, TENSORRT, ProviderChoice, foresee, open_with, options_of, wanted
+from lightcl_edge.inference import providers
+from lightcl_edge.inference.providers import (
+    CLASSES,
+    CPU,
+    CUDA,
+    TENSORRT,
+    ProviderChoice,
+    foresee,
+    open_with,
+    options_of,
+    wanted,
+)
 from small_bundle import HEAD, make_bundle, make_folder
 
 ALL = list(CLASSES.values())

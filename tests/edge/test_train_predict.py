@@ -156,9 +156,9 @@ def test_the_predictor_uses_the_learned_weights(edge, tmp_path, steps):
     import numpy as np
 
     from lightcl_edge.engines.torch_engine import TorchEngine
-    from lightcl_edge.predictor import Predictor
+    from lightcl_edge.inference.predictor import Predictor
+    from lightcl_edge.inference.trunk import Trunk
     from lightcl_edge.state.state import State
-    from lightcl_edge.trunk import Trunk
 
     state, folder = tmp_path / "state", make_bundle(tmp_path / "b", steps=steps)
     data = make_folder(tmp_path / "a", ["red", "green", "blue", "grey"])

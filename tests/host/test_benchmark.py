@@ -171,7 +171,7 @@ def test_cuda_is_taken_where_torch_sees_it(options, monkeypatch):
 
 
 def test_features_are_extracted_once_and_an_interrupted_extraction_goes_on(options, monkeypatch):
-    from lightcl_edge.trunk import Trunk
+    from lightcl_edge.inference.trunk import Trunk
     from lightcl_host.benchmark import feature_cache
 
     seen = []

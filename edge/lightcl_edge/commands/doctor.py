@@ -42,10 +42,10 @@ class DoctorCommand(Command):
 
         from lightcl_edge.bundle.bundle import Bundle
         from lightcl_edge.engines.trial import try_engine
+        from lightcl_edge.inference.providers import foresee
         from lightcl_edge.machine.description import describe_machine
         from lightcl_edge.machine.health import look
         from lightcl_edge.machine.limits import available_bytes
-        from lightcl_edge.providers import foresee
 
         manifest = Bundle.open(args.bundle).manifest if args.bundle else None
         available = available_bytes()

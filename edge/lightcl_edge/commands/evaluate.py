@@ -40,7 +40,7 @@ class EvaluateCommand(Command):
         """Predict and count."""
         from lightcl_edge.data.specification import open_dataset
         from lightcl_edge.data.unused_files import left_out
-        from lightcl_edge.predictor import Predictor
+        from lightcl_edge.inference.predictor import Predictor
 
         predictor = Predictor(args.state, args.threads, args.provider, args.memory_budget)
         dataset, unknown = open_dataset(args.data), list[str]()

@@ -38,8 +38,8 @@ class PredictCommand(Command):
         from dataclasses import asdict
 
         from lightcl_edge.data.named_images import NamedImages
+        from lightcl_edge.inference.predictor import Predictor
         from lightcl_edge.machine.memory import peak_rss_bytes
-        from lightcl_edge.predictor import Predictor
 
         predictor = Predictor(args.state, args.threads, args.provider, args.memory_budget)
         named = NamedImages(args.images)

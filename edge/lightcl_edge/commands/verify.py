@@ -35,7 +35,7 @@ class VerifyCommand(Command):
     def run(self, args: argparse.Namespace) -> Document:
         """Open, hash everything, run the golden images."""
         from lightcl_edge.bundle.bundle import HEAD_PARAMETERS, Bundle
-        from lightcl_edge.trunk import check_golden
+        from lightcl_edge.inference.golden import check_golden
 
         bundle, files = Bundle.inspect(args.bundle)
         problems = {str(error): error.kind for _, error in files}

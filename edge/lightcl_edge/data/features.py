@@ -63,7 +63,7 @@ class FeatureStore:
 
     Layout in ``folder``: ``features.u8`` (``n`` times ``prod(shape)`` bytes), ``labels.i64`` and ``marks.u64``
     (little-endian), ``store.json`` (key, count, hashes, what was left out), written last: a store without it is not
-    complete. A mark is a number that an image always has, see :func:`lightcl_edge.extraction.mark_of`.
+    complete. A mark is a number that an image always has, see :func:`lightcl_edge.inference.extraction.mark_of`.
     """
 
     def __init__(self, folder: Path, shape: tuple[int, ...], count: int, skipped: Sequence[str] = ()) -> None:

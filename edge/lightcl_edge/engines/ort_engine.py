@@ -23,9 +23,9 @@ from lightcl_edge.engines.ort_step import StepRunner
 from lightcl_edge.errors import BundleError
 from lightcl_edge.files.onnx_graph import input_names
 from lightcl_edge.files.tensors import FloatArray, Parameters
+from lightcl_edge.inference.sessions import import_onnxruntime
 from lightcl_edge.machine.freeing import give_back, return_freed_memory
 from lightcl_edge.planning.step_choice import choose_step
-from lightcl_edge.sessions import import_onnxruntime
 
 
 class OrtEngine(Engine):

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from lightcl_edge.errors import BundleError
+from lightcl_edge.inference.sessions import import_onnxruntime
 from lightcl_edge.machine.description import usable_cores
 from lightcl_edge.machine.freeing import give_back
-from lightcl_edge.sessions import import_onnxruntime
 
 
 def session_options(threads: int | None) -> Any:

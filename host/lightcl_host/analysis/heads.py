@@ -14,8 +14,8 @@ from lightcl_edge.console.progress import Progress
 from lightcl_edge.data.decoding import normalise
 from lightcl_edge.data.specification import open_dataset
 from lightcl_edge.errors import RejectedError
+from lightcl_edge.inference.predictor import Predictor
 from lightcl_edge.machine.memory import PhaseMeter
-from lightcl_edge.predictor import Predictor
 from lightcl_edge.train_options import TrainOptions
 from lightcl_edge.trainer import train
 from lightcl_host.calibration import Calibration

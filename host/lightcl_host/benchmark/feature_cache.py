@@ -84,7 +84,7 @@ class FeatureCache:
 
     def _extract(self, store: str, missing: IntArray) -> None:
         """Run the trunk over the images that have no features yet."""
-        from lightcl_edge.trunk import Trunk
+        from lightcl_edge.inference.trunk import Trunk
 
         trunk, dataset = Trunk(self._bundle, self._threads), self._datasets[store]
         info, size, since = self._bundle.manifest.input, extraction_batch(self._bundle.manifest), 0

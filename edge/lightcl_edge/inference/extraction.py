@@ -15,9 +15,9 @@ from lightcl_edge.data.dataset import Dataset
 from lightcl_edge.data.decoding import ByteImage
 from lightcl_edge.data.features import FeatureCodec, FeatureStore, FeatureStoreWriter
 from lightcl_edge.errors import DataError
+from lightcl_edge.inference.providers import ProviderChoice
 from lightcl_edge.machine.cooling import Cooler
 from lightcl_edge.planning.trunk import extraction_batch
-from lightcl_edge.providers import ProviderChoice
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def extract(
     found = FeatureStore.open(folder, codec.shape, key)
     if found is not None and found.labels.min() >= 0 and found.labels.max() < len(dataset.classes):
         return Extracted(found, found.skipped)
-    from lightcl_edge.trunk import Trunk
+    from lightcl_edge.inference.trunk import Trunk
 
     trunk = Trunk(bundle, threads, provider)
     writer = FeatureStoreWriter(folder, codec.shape, key)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lightcl_edge.bundle.bundle import HEAD, Bundle, check_parameters
 from lightcl_edge.files.tensors import FloatArray, Parameters
-from lightcl_edge.sessions import inference_session
+from lightcl_edge.inference.sessions import inference_session
 
 
 class HeadSession:

@@ -16,11 +16,11 @@ from lightcl_edge.data.decoding import ByteImage
 from lightcl_edge.data.features import FeatureCodec
 from lightcl_edge.errors import DataError, StateError
 from lightcl_edge.files.tensors import Parameters
-from lightcl_edge.head_session import HeadSession
+from lightcl_edge.inference.head import HeadSession
+from lightcl_edge.inference.trunk import Trunk
 from lightcl_edge.planning.refusal import refuse_prediction
 from lightcl_edge.planning.trunk import extraction_batch
 from lightcl_edge.state.state import State
-from lightcl_edge.trunk import Trunk
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Predictor:
     Args:
         state: the state directory.
         threads: processors to use; None for all.
-        provider: of the trunk; None for what the bundle wants (``lightcl_edge.providers``).
+        provider: of the trunk; None for what the bundle wants (``lightcl_edge.inference.providers``).
         budget_bytes: refuse to start if more memory is needed; None for what the machine has.
 
     Raises:

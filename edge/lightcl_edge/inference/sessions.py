@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightcl_edge.errors import BundleError, NoEngineError
+from lightcl_edge.inference.providers import CPU, ProviderChoice, open_with
 from lightcl_edge.machine.description import usable_cores
 from lightcl_edge.machine.freeing import give_back
-from lightcl_edge.providers import CPU, ProviderChoice, open_with
 
 #: x86 processors without VNNI add products of bytes in 16 bits, which saturate: an 8-bit trunk would give other
 #: features there. With this option onnxruntime takes kernels that do not; other processors are not affected.
@@ -54,7 +54,7 @@ def inference_session(
             largest batch's for good, but where all batches are alike that is less than what the C library's own heaps
             waste: extracting with EfficientNet-Lite0 at 128 pixels, batch 8, peaks at 124 MiB with the arena and at
             340 MiB without.
-        providers: what may compute it, in order, and whose wish that is (``lightcl_edge.providers.wanted``).
+        providers: what may compute it, in order, and whose wish that is (``lightcl_edge.inference.providers.wanted``).
         dtype: of the graph's weights, which decides what a provider can do.
 
     Returns:

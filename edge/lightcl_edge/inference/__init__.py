@@ -1,0 +1,1 @@
+"""Trunk and head in ONNX Runtime: features, logits, predictions."""
