@@ -172,13 +172,13 @@ def generation_targets(folder: Path, bundle_path: Path) -> dict[str, Target]:
     from lightcl_edge.data.holdout import Holdout
     from lightcl_edge.files.durable import calls_through
     from lightcl_edge.forget import without_class
+    from lightcl_edge.learning.strategies import STRATEGIES
+    from lightcl_edge.learning.strategies.closed_form import read_statistics
+    from lightcl_edge.learning.strategies.contract import Settings
+    from lightcl_edge.learning.strategies.kept_tensors import part_of
+    from lightcl_edge.learning.strategies.statistics import ClassStatistics
     from lightcl_edge.state.generation import Generation, Meta
     from lightcl_edge.state.generation_files import TENSOR_FILES, read_generation, write_generation
-    from lightcl_edge.strategies import STRATEGIES
-    from lightcl_edge.strategies.contract import Settings
-    from lightcl_edge.strategies.exported_statistics import read_statistics
-    from lightcl_edge.strategies.kept import part_of
-    from lightcl_edge.strategies.statistics import ClassStatistics
     from power_cut import Unsynced
 
     bundle, rng = Bundle.open(bundle_path), np.random.default_rng(0)

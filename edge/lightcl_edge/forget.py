@@ -21,13 +21,13 @@ from lightcl_edge.data.buffer import FeatureBuffer, buffer_identity
 from lightcl_edge.data.features import FeatureCodec
 from lightcl_edge.errors import UsageError
 from lightcl_edge.files.durable import fsync_folder, rename, replace_durably
+from lightcl_edge.learning.strategies.kept_tensors import forget_row
 from lightcl_edge.state.exported_classes import HeadWithout, base_generation
 from lightcl_edge.state.forgetting import NOTE, finish_forgetting
 from lightcl_edge.state.generation import Generation
 from lightcl_edge.state.generation_files import write_generation
 from lightcl_edge.state.pointer import Pointer, write_pointer
 from lightcl_edge.state.state import State
-from lightcl_edge.strategies.kept import forget_row
 
 
 def forget(state: State, name: str) -> Document:

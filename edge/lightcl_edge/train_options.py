@@ -10,8 +10,8 @@ from lightcl_edge.bundle.manifest import TrainingDefaults
 from lightcl_edge.data.dataset import Dataset
 from lightcl_edge.errors import UsageError
 from lightcl_edge.gate import DEFAULT_MAX_FORGETTING
-from lightcl_edge.strategies import STRATEGIES
-from lightcl_edge.strategies.recommended import recommended_for
+from lightcl_edge.learning.strategies import STRATEGIES
+from lightcl_edge.learning.strategies.choice import recommended_for
 
 #: What a user may set of a strategy's training.
 _SETTINGS = ("epochs", "batch_size", "learning_rate", "beta", "ratio", "pattern_samples")

@@ -15,7 +15,6 @@ from lightcl_edge.bundle.bundle import HEAD_PARAMETERS, TRUNK, Bundle
 from lightcl_edge.bundle.manifest import TrainingDefaults
 from lightcl_edge.bundle.signature import read_public_key
 from lightcl_edge.checkpoint import Checkpoints
-from lightcl_edge.classifier import assign_rows
 from lightcl_edge.console.progress import Progress
 from lightcl_edge.console.text import Document
 from lightcl_edge.data.buffer import FeatureBuffer, buffer_identity, buffer_limit
@@ -41,6 +40,11 @@ from lightcl_edge.gate import (
 )
 from lightcl_edge.head_start import start_new_rows
 from lightcl_edge.inference.extraction import Extracted, dataset_fingerprint, extract
+from lightcl_edge.learning.strategies import make_strategy
+from lightcl_edge.learning.strategies.choice import choose_strategy, plan_for, planned_patterns
+from lightcl_edge.learning.strategies.class_rows import assign_rows
+from lightcl_edge.learning.strategies.contract import Settings
+from lightcl_edge.learning.strategies.kept_tensors import joined, part_of
 from lightcl_edge.machine.cooling import Cooler
 from lightcl_edge.machine.freeing import give_back
 from lightcl_edge.machine.interrupts import DeferredInterrupt
@@ -51,10 +55,6 @@ from lightcl_edge.planning.refusal import refuse_what_does_not_fit
 from lightcl_edge.state.acceptance import accept, bundle_for
 from lightcl_edge.state.generation import REMEMBERED_TASKS, Generation, Meta
 from lightcl_edge.state.state import State
-from lightcl_edge.strategies import make_strategy
-from lightcl_edge.strategies.choice import choose_strategy, plan_for, planned_patterns
-from lightcl_edge.strategies.contract import Settings
-from lightcl_edge.strategies.kept import joined, part_of
 from lightcl_edge.train_options import TrainOptions
 from lightcl_edge.training_loop import FORWARD_BATCH, Samples, TrainingLoop
 from lightcl_edge.witnesses import Witnesses, earlier_witnesses, own_witnesses

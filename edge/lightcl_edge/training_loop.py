@@ -18,9 +18,9 @@ from lightcl_edge.data.buffer import ByteArray, FeatureBuffer
 from lightcl_edge.data.features import FeatureCodec
 from lightcl_edge.engines.contract import Engine, PatternTerm
 from lightcl_edge.files.tensors import FloatArray, IntArray, Parameters
+from lightcl_edge.learning.strategies.contract import StepContext, Strategy, Task
 from lightcl_edge.machine.cooling import Cooler
 from lightcl_edge.machine.interrupts import DeferredInterrupt
-from lightcl_edge.strategies.contract import StepContext, Strategy, Task
 
 #: Features that are read at once outside of training; as many as fit beside a step's own memory without notice.
 FORWARD_BATCH = 16

@@ -15,10 +15,10 @@ from lightcl_edge.bundle.bundle import Bundle
 from lightcl_edge.checkpoint import Checkpoints, Position
 from lightcl_edge.errors import StateError
 from lightcl_edge.files.tensors import read_tensors, write_tensors
+from lightcl_edge.learning.strategies import lightcl, replay
+from lightcl_edge.learning.strategies.statistics import ClassStatistics
 from lightcl_edge.state import generation_checks, journal
 from lightcl_edge.state.state import State
-from lightcl_edge.strategies import lightcl, replay
-from lightcl_edge.strategies.statistics import ClassStatistics
 from small_bundle import make_folder
 
 

@@ -11,12 +11,12 @@ from PIL import Image
 
 from lightcl_edge.bundle.bundle import Bundle
 from lightcl_edge.data import image_file
+from lightcl_edge.learning.strategies import STRATEGIES
+from lightcl_edge.learning.strategies.choice import plan_for, planned_patterns
 from lightcl_edge.machine import description as machine
 from lightcl_edge.machine import memory
 from lightcl_edge.planning import refusal as allowance
 from lightcl_edge.planning.plan import KEPT_COPIES, Carried, Plan, covariance_bytes, stored_statistics_bytes
-from lightcl_edge.strategies import STRATEGIES
-from lightcl_edge.strategies.choice import plan_for, planned_patterns
 from small_bundle import make_folder
 
 MIB = 2**20

@@ -9,8 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lightcl_edge.strategies.cholesky import solve_in_place
-from lightcl_edge.strategies.statistics import SEPARATION, ClassStatistics, discriminant_rows, soften
+from lightcl_edge.learning.strategies.statistics import (
+    SEPARATION,
+    ClassStatistics,
+    discriminant_rows,
+    soften,
+    solve_in_place,
+)
 
 SIZE, ROWS = 7, 5
 

@@ -11,12 +11,12 @@ from lightcl_edge.data.filling import fill
 from lightcl_edge.engines.select import choose_engine, make_engine
 from lightcl_edge.errors import StateError, UsageError
 from lightcl_edge.files.tensors import read_tensors, write_tensors
-from lightcl_edge.strategies import STRATEGIES, make_strategy
-from lightcl_edge.strategies.contract import Settings, StepContext, Task
-from lightcl_edge.strategies.kept import forget_row, joined, part_of
-from lightcl_edge.strategies.lightcl import important_channels
-from lightcl_edge.strategies.replay import LARGEST_WEIGHT, Replay
-from lightcl_edge.strategies.statistics import SHRINKAGE
+from lightcl_edge.learning.strategies import STRATEGIES, make_strategy
+from lightcl_edge.learning.strategies.contract import Settings, StepContext, Task
+from lightcl_edge.learning.strategies.kept_tensors import forget_row, joined, part_of
+from lightcl_edge.learning.strategies.lightcl import important_channels
+from lightcl_edge.learning.strategies.replay import LARGEST_WEIGHT, Replay
+from lightcl_edge.learning.strategies.statistics import SHRINKAGE
 from small_bundle import CAPACITY, CHANNELS, feature_codec
 
 SETTINGS = Settings(beta=1e-3, ratio=0.25, buffer_samples=3)

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from lightcl_edge.bundle.manifest import InputInfo, StepGraph
 from lightcl_edge.console.progress import Progress
+from lightcl_edge.learning.strategies import STRATEGIES
 from lightcl_edge.planning import ort as plan_ort
 from lightcl_edge.planning.plan import plan_training
-from lightcl_edge.strategies import STRATEGIES
 from lightcl_host.analysis.plan_cut import covering_plan, plan_revision
 from lightcl_host.cli import main
 from lightcl_host.cost.check import CASES, Case, check_rows

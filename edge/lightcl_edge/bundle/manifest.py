@@ -186,7 +186,7 @@ class TrainingDefaults:
     """What ``train`` uses when the command line says nothing.
 
     The numbers belong to the strategy that is named; other strategies have their own
-    (``lightcl_edge.strategies.recommended``). With ``auto`` they are those of ``lightcl``. The paper trains with
+    (``lightcl_edge.learning.strategies.choice``). With ``auto`` they are those of ``lightcl``. The paper trains with
     learning rate 0.01 and beta 0.0002 on a head whose BatchNorm is in training mode; with BatchNorm folded those steps
     are too large. How the defaults were chosen is in ``docs/results-learning.md``.
 

@@ -114,8 +114,7 @@ class DoctorCommand(Command):
 
 def _plans(manifest: Manifest, engine: str) -> tuple[Plan, Plan]:
     """A training with the bundle's own settings: the first, and one when the state holds as much as it ever will."""
-    from lightcl_edge.strategies.choice import AUTO, full_state, plan_for, planned_patterns
-    from lightcl_edge.strategies.recommended import recommended_for
+    from lightcl_edge.learning.strategies.choice import AUTO, full_state, plan_for, planned_patterns, recommended_for
 
     asked = manifest.defaults.strategy
     defaults = recommended_for(manifest.defaults, "replay" if asked == AUTO else asked)

@@ -21,7 +21,7 @@ from lightcl_edge.files.tensors import TensorFile
 
 Tensors = Mapping[str, NDArray[np.generic]]
 
-#: As :mod:`lightcl_edge.strategies` names them, which a process that only predicts does not import.
+#: As :mod:`lightcl_edge.learning.strategies` names them, which a process that only predicts does not import.
 STATISTICS, MASK, LOGITS = ("counts", "means", "scatter", "scattered"), "mask/", "logits"
 _MOST_SAMPLES, _LARGEST = 2**53, 1e30
 
@@ -131,7 +131,7 @@ def check_strategy(tensors: Tensors, head: HeadInfo, classes: int) -> None:
 
 
 def _check_statistics(tensors: Tensors, size: int, classes: int, *, full: bool) -> None:
-    """Counts, means and scatter of :class:`lightcl_edge.strategies.statistics.ClassStatistics`."""
+    """Counts, means and scatter of :class:`lightcl_edge.learning.strategies.statistics.ClassStatistics`."""
     _check_names(tensors, set(STATISTICS))
     counts = _vector(tensors, "counts", np.int64)
     if len(counts) > classes:

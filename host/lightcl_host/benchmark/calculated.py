@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from lightcl_edge.bundle.bundle import WHOLE_NETWORK, Bundle
 from lightcl_edge.errors import LightclError
-from lightcl_edge.strategies.recommended import recommended_for
+from lightcl_edge.learning.strategies.choice import recommended_for
 from lightcl_host.benchmark.baseline_methods import graph_file, remembered
 from lightcl_host.benchmark.methods import make_method
 from lightcl_host.benchmark.options import BenchmarkOptions

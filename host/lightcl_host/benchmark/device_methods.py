@@ -22,11 +22,10 @@ from lightcl_edge.engines.select import choose_engine, make_engine
 from lightcl_edge.errors import BundleError
 from lightcl_edge.files.tensors import TensorFile
 from lightcl_edge.head_start import start_new_rows
-from lightcl_edge.strategies import make_strategy
-from lightcl_edge.strategies.choice import choose_strategy
-from lightcl_edge.strategies.contract import Arrays, Settings
-from lightcl_edge.strategies.recommended import recommended_for
-from lightcl_edge.strategies.replay import Replay
+from lightcl_edge.learning.strategies import make_strategy
+from lightcl_edge.learning.strategies.choice import choose_strategy, recommended_for
+from lightcl_edge.learning.strategies.contract import Arrays, Settings
+from lightcl_edge.learning.strategies.replay import Replay
 from lightcl_edge.training_loop import Samples, TrainingLoop
 from lightcl_host.benchmark.contract import Facts, FloatArray, IntArray, Method, Part, Setting, TaskPart
 

@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from lightcl_edge.console.program import Command
 from lightcl_edge.console.text import Document, format_bytes, table
-from lightcl_edge.strategies import STRATEGIES
+from lightcl_edge.learning.strategies import STRATEGIES
 
 #: Of which kinds of question an option is a part.
 _GOES_WITH = {
@@ -102,7 +102,7 @@ def _engines(args: argparse.Namespace) -> list[str]:
 
 def _predict(args: argparse.Namespace) -> Document:
     from lightcl_edge.bundle.bundle import Bundle
-    from lightcl_edge.strategies.choice import AUTO
+    from lightcl_edge.learning.strategies.choice import AUTO
     from lightcl_host.cost.prediction import predict
 
     manifest = Bundle.open(args.bundle).manifest

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from lightcl_edge.bundle.manifest import Manifest
+from lightcl_edge.learning.strategies.choice import plan_for, planned_patterns, recommended_for
 from lightcl_edge.planning.plan import DEVICE_BASE_BYTES, Plan
-from lightcl_edge.strategies.choice import plan_for, planned_patterns
-from lightcl_edge.strategies.recommended import recommended_for
 
 #: A backward pass computes two products where the forward pass computes one: for the input and for the weight.
 BACKWARD_FACTOR = 2

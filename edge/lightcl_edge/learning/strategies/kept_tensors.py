@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from lightcl_edge.strategies.contract import Arrays, Settings, Strategy
+from lightcl_edge.learning.strategies.contract import Arrays, Settings, Strategy
 
 if TYPE_CHECKING:
     from lightcl_edge.bundle.manifest import HeadInfo
@@ -60,7 +60,7 @@ def forget_row(kept: Arrays, head: HeadInfo, row: int) -> dict[str, NDArray[np.g
     Returns:
         What is left.
     """
-    from lightcl_edge.strategies import STRATEGIES
+    from lightcl_edge.learning.strategies import STRATEGIES
 
     left: dict[str, NDArray[np.generic]] = {}
     for part, kind in {kind.part: kind for kind in STRATEGIES.values()}.items():

@@ -10,11 +10,10 @@ from lightcl_edge.console.text import format_bytes
 from lightcl_edge.data.buffer import DEFAULT_BUFFER_BYTES
 from lightcl_edge.data.holdout import HOLDOUT_PER_CLASS
 from lightcl_edge.errors import UsageError
+from lightcl_edge.learning.strategies import STRATEGIES
+from lightcl_edge.learning.strategies.slda import Slda
 from lightcl_edge.machine.limits import allowed_bytes
 from lightcl_edge.planning.plan import Carried, Plan, plan_closed_form, plan_training, stored_statistics_bytes
-from lightcl_edge.strategies import STRATEGIES
-from lightcl_edge.strategies.recommended import recommended_for
-from lightcl_edge.strategies.slda import Slda
 
 AUTO = "auto"
 NAMES = (AUTO, *STRATEGIES)
@@ -130,3 +129,42 @@ def choose_strategy(
         "slda",
         f"replay's plan of {format_bytes(needed)} is above {format_bytes(limit)}; this one needs no training steps",
     )
+
+
+@dataclass(frozen=True)
+class Recommended:
+    """A strategy's own numbers.
+
+    Attributes:
+        epochs: passes over a task's new samples.
+        learning_rate: of plain SGD.
+        beta: weight of the pattern term.
+    """
+
+    epochs: int
+    learning_rate: float
+    beta: float
+
+
+#: The strategies without gradients use none of these.
+RECOMMENDED = {
+    "replay": Recommended(epochs=4, learning_rate=0.003, beta=0.0),
+    "lightcl": Recommended(epochs=3, learning_rate=0.0001, beta=0.00005),
+    "finetune": Recommended(epochs=3, learning_rate=0.0001, beta=0.0),
+}
+
+
+def recommended_for(defaults: TrainingDefaults, strategy: str) -> TrainingDefaults:
+    """A bundle's defaults for a strategy.
+
+    Args:
+        defaults: of the bundle; its numbers belong to the strategy it names.
+        strategy: that was chosen.
+
+    Returns:
+        The bundle's numbers for its own strategy, else the strategy's own.
+    """
+    own = RECOMMENDED.get(strategy)
+    if own is None or strategy == defaults.strategy:
+        return replace(defaults, strategy=strategy)
+    return replace(defaults, strategy=strategy, epochs=own.epochs, learning_rate=own.learning_rate, beta=own.beta)

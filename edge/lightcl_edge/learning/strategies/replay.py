@@ -6,7 +6,7 @@ buffer together (latent replay, Pellegrini et al. 2020), every class with the sa
 each task starts afresh from what is exact, errors of one task do not add up over the next, and what is learned depends
 on the samples seen and kept, not on the order of tasks.
 
-- The rows are softened first: see :func:`lightcl_edge.strategies.statistics.soften`.
+- The rows are softened first: see :func:`lightcl_edge.learning.strategies.statistics.soften`.
 - The learning rate falls linearly to zero, so that the last steps average.
 - What is kept is not the trained head but a point on the way to it: ``TRUST`` of the change (weight interpolation,
   Wortsman et al. 2022). A few dozen remembered samples of a class are soon learned by heart; a part of the way brings
@@ -27,11 +27,11 @@ from numpy.typing import NDArray
 from lightcl_edge.bundle.manifest import HeadInfo
 from lightcl_edge.engines.contract import Engine, PatternTerm
 from lightcl_edge.files.tensors import FloatArray, IntArray, Parameters
-from lightcl_edge.strategies.closed_form import classifier_rows
-from lightcl_edge.strategies.contract import Arrays, Settings, Strategy, Task
-from lightcl_edge.strategies.lightcl import LOGITS, LightCL
-from lightcl_edge.strategies.slda import Slda
-from lightcl_edge.strategies.statistics import ClassStatistics, DoubleArray, soften
+from lightcl_edge.learning.strategies.closed_form import classifier_rows
+from lightcl_edge.learning.strategies.contract import Arrays, Settings, Strategy, Task
+from lightcl_edge.learning.strategies.lightcl import LOGITS, LightCL
+from lightcl_edge.learning.strategies.slda import Slda
+from lightcl_edge.learning.strategies.statistics import ClassStatistics, DoubleArray, soften
 
 #: The learning rate is meant for penultimate activations up to this squared length; longer ones get a smaller one.
 SQUARED_LENGTH = 1000.0

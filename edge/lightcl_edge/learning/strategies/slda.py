@@ -16,14 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightcl_edge.bundle.manifest import HeadInfo
-from lightcl_edge.classifier import ROW_SHARPNESS
 from lightcl_edge.engines.contract import Engine, PatternTerm
 from lightcl_edge.errors import StateError
 from lightcl_edge.files.tensors import FloatArray
-from lightcl_edge.strategies.closed_form import write_rows
-from lightcl_edge.strategies.contract import Arrays, Settings, Strategy, Task
-from lightcl_edge.strategies.exported_statistics import read_statistics, take_in
-from lightcl_edge.strategies.statistics import ClassStatistics, DoubleArray, discriminant_rows
+from lightcl_edge.learning.strategies.class_rows import ROW_SHARPNESS
+from lightcl_edge.learning.strategies.closed_form import read_statistics, take_in, write_rows
+from lightcl_edge.learning.strategies.contract import Arrays, Settings, Strategy, Task
+from lightcl_edge.learning.strategies.statistics import ClassStatistics, DoubleArray, discriminant_rows
 
 
 class Slda(Strategy):

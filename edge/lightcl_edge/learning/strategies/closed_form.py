@@ -1,20 +1,70 @@
-"""Exact class statistics under the head as the bundle brought it.
-
-That body never changes, so the statistics never age: whatever was trained in between, class means and covariance are
-those of all samples ever seen. ``slda``, ``ncm`` and ``replay`` start every task from them.
-"""
+"""What strategies in closed form share: the head's inner activations, and rows written into its classifier."""
 
 from __future__ import annotations
 
+from collections import ChainMap
+from collections.abc import Callable, Iterator, Sequence
+
 import numpy as np
 
-from lightcl_edge.bundle.manifest import HeadInfo
+from lightcl_edge.bundle.manifest import BIAS, WEIGHT, HeadInfo
 from lightcl_edge.engines.contract import Engine
 from lightcl_edge.errors import StateError
-from lightcl_edge.files.tensors import IntArray
-from lightcl_edge.strategies.closed_form import load_body, penultimate_batches
-from lightcl_edge.strategies.contract import Arrays, Task
-from lightcl_edge.strategies.statistics import ClassStatistics
+from lightcl_edge.files.tensors import FloatArray, IntArray, Parameters
+from lightcl_edge.learning.strategies.contract import Arrays, Task
+from lightcl_edge.learning.strategies.statistics import ClassStatistics
+
+#: Samples that pass the head at once.
+_BATCH = 16
+
+
+def penultimate_batches(
+    engine: Engine, read: Callable[[IntArray], FloatArray], rows: IntArray
+) -> Iterator[tuple[slice, FloatArray]]:
+    """The classifier's inputs under the engine's present head, some samples at a time.
+
+    Args:
+        engine: holds the head.
+        read: gives float features at positions.
+        rows: positions.
+
+    Yields:
+        Which of ``rows``, and their activations, shape ``(k, penultimate_size)``.
+    """
+    for start in range(0, len(rows), _BATCH):
+        part = slice(start, min(start + _BATCH, len(rows)))
+        yield part, engine.activations(read(rows[part]), ["penultimate"])["penultimate"]
+
+
+def classifier_rows(engine: Engine) -> dict[str, FloatArray]:
+    """A copy of the classifier: weight, then bias."""
+    views = engine.views()
+    return {name: np.array(views[name]) for name in (WEIGHT, BIAS)}
+
+
+def write_rows(engine: Engine, rows: Sequence[int] | IntArray, weights: FloatArray, biases: FloatArray) -> None:
+    """Replace rows of the classifier; everything else stays.
+
+    Args:
+        engine: holds the head.
+        rows: which.
+        weights: shape ``(len(rows), d)``.
+        biases: shape ``(len(rows),)``.
+    """
+    classifier = classifier_rows(engine)
+    classifier[WEIGHT][rows], classifier[BIAS][rows] = weights, biases
+    engine.load(ChainMap(classifier, dict(engine.views())))
+
+
+def load_body(engine: Engine, exported: Parameters) -> None:
+    """Everything below the classifier as the bundle brought it; the classifier stays.
+
+    Args:
+        engine: holds the head.
+        exported: all parameters of the bundle; none leave the engine as it is.
+    """
+    if exported:
+        engine.load(ChainMap(classifier_rows(engine), exported))  # type: ignore[arg-type]  # only read from
 
 
 def read_statistics(arrays: Arrays, head: HeadInfo) -> ClassStatistics | None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from lightcl_edge.bundle.manifest import HeadInfo
 from lightcl_edge.errors import UsageError
-from lightcl_edge.strategies.contract import Settings, Strategy
-from lightcl_edge.strategies.finetune import Finetune
-from lightcl_edge.strategies.lightcl import LightCL
-from lightcl_edge.strategies.replay import Replay
-from lightcl_edge.strategies.slda import Ncm, Slda
+from lightcl_edge.learning.strategies.contract import Settings, Strategy
+from lightcl_edge.learning.strategies.finetune import Finetune
+from lightcl_edge.learning.strategies.lightcl import LightCL
+from lightcl_edge.learning.strategies.replay import Replay
+from lightcl_edge.learning.strategies.slda import Ncm, Slda
 
 STRATEGIES: dict[str, type[Strategy]] = {kind.name: kind for kind in (Replay, Slda, Ncm, LightCL, Finetune)}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from lightcl_edge.strategies.contract import Strategy, Task
+from lightcl_edge.learning.strategies.contract import Strategy, Task
 
 
 class Finetune(Strategy):

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightcl_edge.files.tensors import FloatArray, IntArray
-from lightcl_edge.strategies.cholesky import solve_in_place
 
 DoubleArray = NDArray[np.float64]
 
@@ -178,3 +177,34 @@ def soften(weights: FloatArray, biases: FloatArray, means: DoubleArray) -> tuple
     apart = pairs[np.triu_indices(len(own), 1)] if len(own) > 1 else 2 * own
     scale = np.float32(min(1.0, SEPARATION / max(float(apart.mean()), 1e-12))) if len(own) else np.float32(1.0)
     return weights * scale, biases * scale
+
+
+DoubleArray = NDArray[np.float64]
+_BLOCK = 128
+
+
+def solve_in_place(matrix: DoubleArray, right: DoubleArray) -> DoubleArray:
+    """Solve ``matrix @ x = right`` by a blocked Cholesky factorisation (Golub and Van Loan, 4.2.9).
+
+    Args:
+        matrix: symmetric, positive definite, shape ``(d, d)``; its lower half is overwritten with the factor.
+        right: shape ``(d, k)``.
+
+    Returns:
+        ``x``, shape ``(d, k)``.
+    """
+    size, found = len(matrix), np.array(right, np.float64)
+    blocks = [slice(at, min(at + _BLOCK, size)) for at in range(0, size, _BLOCK)]
+    for block in blocks:
+        matrix[block, block] = np.linalg.cholesky(matrix[block, block])
+        below = matrix[block.stop :, block]
+        below[:] = np.linalg.solve(matrix[block, block], below.T).T
+        for later in (each for each in blocks if each.start >= block.stop):
+            matrix[later.start :, later] -= below[later.start - block.stop :] @ matrix[later, block].T
+    for block in blocks:  # forwards: factor y = right
+        found[block] -= matrix[block, : block.start] @ found[: block.start]
+        found[block] = np.linalg.solve(matrix[block, block], found[block])
+    for block in reversed(blocks):  # backwards: factor transposed x = y
+        found[block] -= matrix[block.stop :, block].T @ found[block.stop :]
+        found[block] = np.linalg.solve(matrix[block, block].T, found[block])
+    return found

@@ -1,0 +1,1 @@
+"""One task from images to a new generation."""
