@@ -135,7 +135,6 @@ def _warm_up() -> None:
     import onnxruntime  # noqa: F401
     import safetensors.numpy  # noqa: F401
 
-    import lightcl_edge.engines.ort_engine
     import lightcl_edge.inference.trunk  # noqa: F401
 
 

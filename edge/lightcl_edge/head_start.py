@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from lightcl_edge.bundle.manifest import WEIGHT
-from lightcl_edge.engines.contract import Engine
+from lightcl_edge.learning.engines.contract import Engine
 from lightcl_edge.learning.strategies.class_rows import class_means, start_rows
 from lightcl_edge.learning.strategies.closed_form import classifier_rows, write_rows
 from lightcl_edge.training_loop import Samples

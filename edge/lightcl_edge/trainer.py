@@ -24,8 +24,6 @@ from lightcl_edge.data.features import FeatureCodec, FeatureStore
 from lightcl_edge.data.filling import fill
 from lightcl_edge.data.holdout import Holdout, split_holdout
 from lightcl_edge.data.specification import open_dataset
-from lightcl_edge.engines.contract import Engine
-from lightcl_edge.engines.select import EngineChoice, choose_engine, make_engine
 from lightcl_edge.errors import BundleError, InterruptedTaskError, LightclError, StateError
 from lightcl_edge.files.tensors import FloatArray, IntArray, TensorFile
 from lightcl_edge.gate import (
@@ -40,6 +38,8 @@ from lightcl_edge.gate import (
 )
 from lightcl_edge.head_start import start_new_rows
 from lightcl_edge.inference.extraction import Extracted, dataset_fingerprint, extract
+from lightcl_edge.learning.engines.contract import Engine
+from lightcl_edge.learning.engines.select import EngineChoice, choose_engine, make_engine
 from lightcl_edge.learning.strategies import make_strategy
 from lightcl_edge.learning.strategies.choice import choose_strategy, plan_for, planned_patterns
 from lightcl_edge.learning.strategies.class_rows import assign_rows

@@ -16,8 +16,8 @@ from lightcl_edge.checkpoint import Checkpoints, Position
 from lightcl_edge.console.progress import Progress
 from lightcl_edge.data.buffer import ByteArray, FeatureBuffer
 from lightcl_edge.data.features import FeatureCodec
-from lightcl_edge.engines.contract import Engine, PatternTerm
 from lightcl_edge.files.tensors import FloatArray, IntArray, Parameters
+from lightcl_edge.learning.engines.contract import Engine, PatternTerm
 from lightcl_edge.learning.strategies.contract import StepContext, Strategy, Task
 from lightcl_edge.machine.cooling import Cooler
 from lightcl_edge.machine.interrupts import DeferredInterrupt

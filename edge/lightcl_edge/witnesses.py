@@ -16,8 +16,8 @@ import numpy as np
 from lightcl_edge.data.buffer import FeatureBuffer
 from lightcl_edge.data.features import FeatureCodec
 from lightcl_edge.data.holdout import Holdout
-from lightcl_edge.engines.contract import Engine
 from lightcl_edge.files.tensors import FloatArray, IntArray
+from lightcl_edge.learning.engines.contract import Engine
 from lightcl_edge.training_loop import Samples, parts
 
 #: Classes with fewer held-out samples than this are filled up.

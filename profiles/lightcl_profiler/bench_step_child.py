@@ -14,9 +14,9 @@ import numpy as np
 
 from lightcl_edge.bundle.bundle import HEAD, HEAD_PARAMETERS, Bundle
 from lightcl_edge.bundle.manifest import HeadInfo
-from lightcl_edge.engines.contract import Batch, PatternTerm
 from lightcl_edge.errors import BundleError, LightclError, NoEngineError, UsageError
 from lightcl_edge.files.tensors import TensorFile
+from lightcl_edge.learning.engines.contract import Batch, PatternTerm
 from lightcl_edge.machine.memory import peak_rss_bytes
 
 METHODS = ("ort_auto", "ort_in_place", "ort_accumulate", "torch_engine", "torch_sgd")
@@ -100,7 +100,7 @@ def random_batch(head: HeadInfo, feature_shape: list[int], pattern_shapes: dict[
 
 
 def _ort_stepper(bundle: Bundle, job: StepJob) -> Stepper:
-    from lightcl_edge.engines.ort_engine import OrtEngine
+    from lightcl_edge.learning.engines.ort_engine import OrtEngine
     from lightcl_edge.planning.ort import spare_step_bytes
 
     info = bundle.manifest.head
@@ -114,7 +114,7 @@ def _ort_stepper(bundle: Bundle, job: StepJob) -> Stepper:
 
 
 def _torch_engine_stepper(bundle: Bundle, job: StepJob) -> Stepper:
-    from lightcl_edge.engines.torch_engine import TorchEngine
+    from lightcl_edge.learning.engines.torch_engine import TorchEngine
 
     engine = TorchEngine(bundle.path(HEAD), bundle.manifest.head, job.threads)
     engine.load(TensorFile(bundle.path(HEAD_PARAMETERS), BundleError))
@@ -129,7 +129,7 @@ def _torch_stepper(bundle: Bundle, job: StepJob) -> Stepper:
         raise NoEngineError(f"{REFERENCE} needs torch ({error}); leave it out with --methods") from error
     from torch.nn.functional import cross_entropy
 
-    from lightcl_edge.graph_to_torch import load_module
+    from lightcl_edge.learning.engines.torch_graph import load_module
 
     torch.set_num_threads(job.threads)
     module = load_module(bundle.path(HEAD), [parameter.name for parameter in bundle.manifest.head.parameters])
@@ -169,7 +169,7 @@ def pattern_shapes(bundle: Bundle) -> dict[str, list[int]]:
     Raises:
         UsageError: when the bundle has no graph with buffered samples.
     """
-    from lightcl_edge.engines.ort_session import open_session, session_options
+    from lightcl_edge.learning.engines.ort_session import open_session, session_options
 
     for graph in bundle.manifest.training_step:
         if graph.buffered_samples:

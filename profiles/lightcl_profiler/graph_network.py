@@ -9,7 +9,7 @@ import torch
 
 from lightcl_edge.errors import BundleError
 from lightcl_edge.files.onnx_graph import Graph, Node
-from lightcl_edge.graph_to_torch import GraphModule
+from lightcl_edge.learning.engines.torch_graph import GraphModule
 
 #: Operators whose outputs LightCL holds as feature patterns.
 ACTIVATIONS = frozenset({"Clip", "HardSigmoid", "HardSwish", "Relu", "Sigmoid"})

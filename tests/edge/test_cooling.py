@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from lightcl_edge.engines import trial
+from lightcl_edge.learning.engines import trial
 from lightcl_edge.machine import cooling
 from lightcl_edge.machine import health as board_health
 from lightcl_edge.machine.cooling import Cooler, health_line

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import signal
 
-from lightcl_edge.engines import trial
+from lightcl_edge.learning.engines import trial
 from small_bundle import make_bundle
 
 

@@ -12,10 +12,10 @@ from onnx import TensorProto, helper, numpy_helper
 
 from lightcl_edge.bundle.bundle import Bundle
 from lightcl_edge.bundle.step_names import MASKED_LOGIT
-from lightcl_edge.engines.contract import Batch, PatternTerm
-from lightcl_edge.engines.torch_engine import TorchEngine
 from lightcl_edge.errors import BundleError
-from lightcl_edge.graph_to_torch import load_module
+from lightcl_edge.learning.engines.contract import Batch, PatternTerm
+from lightcl_edge.learning.engines.torch_engine import TorchEngine
+from lightcl_edge.learning.engines.torch_graph import load_module
 from small_bundle import CAPACITY, CHANNELS, HIDDEN, make_bundle
 
 

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 _LOAD = "import lightcl_edge.inference.sessions as s; s.import_onnxruntime().SessionOptions()"
-_TRIAL = "import sys; sys.argv[1:] = ['ort']; import lightcl_edge.engines.trial as t; t.main('ort')"
+_TRIAL = "import sys; sys.argv[1:] = ['ort']; import lightcl_edge.learning.engines.trial as t; t.main('ort')"
 
 
 @pytest.mark.parametrize("code", [_LOAD, _TRIAL], ids=["session", "trial"])

@@ -16,10 +16,10 @@ from torch import nn
 
 from head_export import Tail, fold_batch_norm, torchvision_models
 from lightcl_edge.bundle.step_names import tap_name
-from lightcl_edge.engines.contract import PatternTerm
-from lightcl_edge.engines.layout import ParameterMemory
-from lightcl_edge.engines.ort_engine import OrtEngine
 from lightcl_edge.errors import BundleError
+from lightcl_edge.learning.engines.contract import PatternTerm
+from lightcl_edge.learning.engines.layout import ParameterMemory
+from lightcl_edge.learning.engines.ort_engine import OrtEngine
 from lightcl_edge.machine.memory import sample
 from step_reference import Head, activations, largest_relative_difference, random_batch, torch_step
 
@@ -250,7 +250,7 @@ def test_parameters_take_memory_when_they_are_written() -> None:
 
 def test_neither_torch_nor_onnx_is_imported() -> None:
     code = (
-        "import sys; from lightcl_edge.engines import ort_engine, ort_step, ort_session;"
+        "import sys; from lightcl_edge.learning.engines import ort_engine, ort_step, ort_session;"
         "ort_session.session_options(1);"
         "print([name for name in ('torch', 'onnx', 'lightcl_host') if name in sys.modules])"
     )
@@ -260,7 +260,7 @@ def test_neither_torch_nor_onnx_is_imported() -> None:
 
 def test_without_onnxruntime(tmp_path: Path) -> None:
     (tmp_path / "onnxruntime.py").write_text("raise ImportError('not for this processor')")
-    code = "from lightcl_edge.engines.ort_engine import OrtEngine; OrtEngine(b'', None, (1,), [])"
+    code = "from lightcl_edge.learning.engines.ort_engine import OrtEngine; OrtEngine(b'', None, (1,), [])"
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment)
     assert "NoEngineError: onnxruntime can't be imported (not for this processor)" in done.stderr

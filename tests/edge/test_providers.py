@@ -13,9 +13,6 @@ import torch
 from lightcl_edge.bundle.bundle import Bundle
 from lightcl_edge.bundle.manifest import parse_manifest
 from lightcl_edge.commands.doctor import DoctorCommand
-from lightcl_edge.engines import select, torch_engine
-from lightcl_edge.engines.select import choose_engine, torch_may_use_cuda
-from lightcl_edge.engines.torch_engine import TorchEngine, choose_device
 from lightcl_edge.errors import BundleError
 from lightcl_edge.inference import providers
 from lightcl_edge.inference.providers import (
@@ -29,6 +26,9 @@ from lightcl_edge.inference.providers import (
     options_of,
     wanted,
 )
+from lightcl_edge.learning.engines import select, torch_engine
+from lightcl_edge.learning.engines.select import choose_engine, torch_may_use_cuda
+from lightcl_edge.learning.engines.torch_engine import TorchEngine, choose_device
 from small_bundle import HEAD, make_bundle, make_folder
 
 ALL = list(CLASSES.values())

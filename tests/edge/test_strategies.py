@@ -8,9 +8,9 @@ import pytest
 from lightcl_edge.bundle.bundle import Bundle
 from lightcl_edge.data.buffer import FeatureBuffer, buffer_identity
 from lightcl_edge.data.filling import fill
-from lightcl_edge.engines.select import choose_engine, make_engine
 from lightcl_edge.errors import StateError, UsageError
 from lightcl_edge.files.tensors import read_tensors, write_tensors
+from lightcl_edge.learning.engines.select import choose_engine, make_engine
 from lightcl_edge.learning.strategies import STRATEGIES, make_strategy
 from lightcl_edge.learning.strategies.contract import Settings, StepContext, Task
 from lightcl_edge.learning.strategies.kept_tensors import forget_row, joined, part_of

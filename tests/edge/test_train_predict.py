@@ -155,9 +155,9 @@ def test_the_predictor_uses_the_learned_weights(edge, tmp_path, steps):
     """onnxruntime's highest optimisation level would take convolution weights from the exported file."""
     import numpy as np
 
-    from lightcl_edge.engines.torch_engine import TorchEngine
     from lightcl_edge.inference.predictor import Predictor
     from lightcl_edge.inference.trunk import Trunk
+    from lightcl_edge.learning.engines.torch_engine import TorchEngine
     from lightcl_edge.state.state import State
 
     state, folder = tmp_path / "state", make_bundle(tmp_path / "b", steps=steps)

@@ -28,7 +28,7 @@ def single_thread() -> Iterator[None]:
     before = torch.get_num_threads()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("lightcl_host.analysis.run.usable_cores", lambda: 1)
-        patch.setattr("lightcl_edge.engines.torch_engine.usable_cores", lambda: 1)
+        patch.setattr("lightcl_edge.learning.engines.torch_engine.usable_cores", lambda: 1)
         yield
     torch.set_num_threads(before)
 

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from lightcl_edge.errors import UsageError
-from lightcl_edge.graph_to_torch import load_module
+from lightcl_edge.learning.engines.torch_graph import load_module
 from lightcl_host.graph import choose_by_name, find_cuts
 from lightcl_host.inference import relative_difference, run_model
 from lightcl_host.split import Split, split_graph

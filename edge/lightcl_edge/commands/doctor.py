@@ -41,8 +41,8 @@ class DoctorCommand(Command):
         from dataclasses import asdict
 
         from lightcl_edge.bundle.bundle import Bundle
-        from lightcl_edge.engines.trial import try_engine
         from lightcl_edge.inference.providers import foresee
+        from lightcl_edge.learning.engines.trial import try_engine
         from lightcl_edge.machine.description import describe_machine
         from lightcl_edge.machine.health import look
         from lightcl_edge.machine.limits import available_bytes

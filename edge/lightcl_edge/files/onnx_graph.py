@@ -1,6 +1,6 @@
 """Read an ONNX graph without the onnx package: nodes, attributes, initialisers, inputs and outputs.
 
-Only what :mod:`lightcl_edge.graph_to_torch` needs; field numbers are those of ``onnx.proto``.
+Only what :mod:`lightcl_edge.learning.engines.torch_graph` needs; field numbers are those of ``onnx.proto``.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import onnx
     import torch
 
-    from lightcl_edge.graph_to_torch import GraphModule
+    from lightcl_edge.learning.engines.torch_graph import GraphModule
     from lightcl_host.sources import Source
 
 FloatArray = NDArray[np.float32]
@@ -141,7 +141,7 @@ def _extract(model: onnx.ModelProto, inputs: list[str], outputs: list[str]) -> o
 
 
 def _load(model: onnx.ModelProto, trained: list[str]) -> GraphModule:
-    from lightcl_edge.graph_to_torch import load_module
+    from lightcl_edge.learning.engines.torch_graph import load_module
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "network.onnx"

@@ -2,7 +2,7 @@
 
 ``sum_i weights[i] CE(masked logits[i], labels[i])
 + beta sum_t sum(mask[t] pattern_weight (activation[t] - target[t])^2)``,
-as ``lightcl_edge.engines.contract`` states it. New samples are the first rows of a batch, buffered ones the
+as ``lightcl_edge.learning.engines.contract`` states it. New samples are the first rows of a batch, buffered ones the
 last.
 """
 

@@ -17,11 +17,11 @@ from lightcl_edge.console.progress import Progress
 from lightcl_edge.data.buffer import FeatureBuffer, buffer_identity, samples_that_fit
 from lightcl_edge.data.features import FeatureCodec
 from lightcl_edge.data.filling import fill
-from lightcl_edge.engines.contract import Engine
-from lightcl_edge.engines.select import choose_engine, make_engine
 from lightcl_edge.errors import BundleError
 from lightcl_edge.files.tensors import TensorFile
 from lightcl_edge.head_start import start_new_rows
+from lightcl_edge.learning.engines.contract import Engine
+from lightcl_edge.learning.engines.select import choose_engine, make_engine
 from lightcl_edge.learning.strategies import make_strategy
 from lightcl_edge.learning.strategies.choice import choose_strategy, recommended_for
 from lightcl_edge.learning.strategies.contract import Arrays, Settings

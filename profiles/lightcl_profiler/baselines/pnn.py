@@ -23,7 +23,7 @@ import torch
 from torch.nn import functional as nn
 
 from lightcl_edge.files.onnx_graph import Graph
-from lightcl_edge.graph_to_torch import GraphModule
+from lightcl_edge.learning.engines.torch_graph import GraphModule
 from lightcl_profiler.baselines.contract import Baseline, Batch, Build, Settings, Task, masked_cross_entropy
 from lightcl_profiler.graph_network import GraphNetwork, Stage, split_stages
 

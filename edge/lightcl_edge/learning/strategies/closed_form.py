@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from lightcl_edge.bundle.manifest import BIAS, WEIGHT, HeadInfo
-from lightcl_edge.engines.contract import Engine
 from lightcl_edge.errors import StateError
 from lightcl_edge.files.tensors import FloatArray, IntArray, Parameters
+from lightcl_edge.learning.engines.contract import Engine
 from lightcl_edge.learning.strategies.contract import Arrays, Task
 from lightcl_edge.learning.strategies.statistics import ClassStatistics
 

@@ -27,8 +27,8 @@ from numpy.typing import NDArray
 
 from lightcl_edge.bundle.manifest import HeadInfo
 from lightcl_edge.data.buffer import FeatureBuffer
-from lightcl_edge.engines.contract import Batch, Engine, PatternTerm
 from lightcl_edge.files.tensors import FloatArray, IntArray, Parameters
+from lightcl_edge.learning.engines.contract import Batch, Engine, PatternTerm
 
 Arrays = Mapping[str, NDArray[np.generic]]
 

@@ -25,8 +25,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightcl_edge.bundle.manifest import HeadInfo
-from lightcl_edge.engines.contract import Engine, PatternTerm
 from lightcl_edge.files.tensors import FloatArray, IntArray, Parameters
+from lightcl_edge.learning.engines.contract import Engine, PatternTerm
 from lightcl_edge.learning.strategies.closed_form import classifier_rows
 from lightcl_edge.learning.strategies.contract import Arrays, Settings, Strategy, Task
 from lightcl_edge.learning.strategies.lightcl import LOGITS, LightCL

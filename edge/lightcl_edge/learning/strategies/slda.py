@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightcl_edge.bundle.manifest import HeadInfo
-from lightcl_edge.engines.contract import Engine, PatternTerm
 from lightcl_edge.errors import StateError
 from lightcl_edge.files.tensors import FloatArray
+from lightcl_edge.learning.engines.contract import Engine, PatternTerm
 from lightcl_edge.learning.strategies.class_rows import ROW_SHARPNESS
 from lightcl_edge.learning.strategies.closed_form import read_statistics, take_in, write_rows
 from lightcl_edge.learning.strategies.contract import Arrays, Settings, Strategy, Task

@@ -13,10 +13,10 @@ import numpy as np
 
 from lightcl_edge.bundle.manifest import StepGraph
 from lightcl_edge.bundle.step_names import parameter_of
-from lightcl_edge.engines.contract import Batch, PatternTerm
-from lightcl_edge.engines.ort_session import open_session, session_options
 from lightcl_edge.errors import BundleError
 from lightcl_edge.files.tensors import FloatArray
+from lightcl_edge.learning.engines.contract import Batch, PatternTerm
+from lightcl_edge.learning.engines.ort_session import open_session, session_options
 
 _UPDATE = "update."
 _ACCUMULATOR = "accumulator."

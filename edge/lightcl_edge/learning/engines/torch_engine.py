@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from lightcl_edge.bundle.bundle import check_parameters
 from lightcl_edge.bundle.manifest import HeadInfo
 from lightcl_edge.bundle.step_names import MASKED_LOGIT
-from lightcl_edge.engines.contract import Batch, Engine, PatternTerm
 from lightcl_edge.files.tensors import FloatArray, Parameters
-from lightcl_edge.graph_to_torch import GraphModule, load_module, load_parameters
+from lightcl_edge.learning.engines.contract import Batch, Engine, PatternTerm
+from lightcl_edge.learning.engines.torch_graph import GraphModule, load_module, load_parameters
 from lightcl_edge.machine.description import usable_cores
 from lightcl_edge.machine.freeing import give_back, return_freed_memory
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lightcl_edge.bundle.bundle import HEAD, Bundle
-from lightcl_edge.engines.contract import Engine
 from lightcl_edge.errors import NoEngineError
+from lightcl_edge.learning.engines.contract import Engine
 
 ENGINES = ("auto", "ort", "torch")
 #: What NVIDIA's drivers make: on a desktop, on a Jetson with JetPack 5 and 6.
@@ -95,13 +95,13 @@ def make_engine(
     """
     head, info = bundle.path(HEAD), bundle.manifest.head
     if choice.name == "ort":
-        from lightcl_edge.engines.ort_engine import OrtEngine
+        from lightcl_edge.learning.engines.ort_engine import OrtEngine
 
         steps = [(graph, bundle.path(graph.path)) for graph in bundle.manifest.training_step]
         shape = bundle.manifest.feature.shape
         return OrtEngine(head, info, shape, steps, threads, spare_bytes=spare_bytes, patterns=patterns)
     try:
-        from lightcl_edge.engines.torch_engine import TorchEngine
+        from lightcl_edge.learning.engines.torch_engine import TorchEngine
     except (ImportError, OSError) as error:
         raise NoEngineError(f"torch can't be imported here ({error}); use --engine ort") from error
     return TorchEngine(head, info, threads)

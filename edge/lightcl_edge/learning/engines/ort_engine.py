@@ -16,14 +16,14 @@ import numpy as np
 from lightcl_edge.bundle.bundle import check_parameters
 from lightcl_edge.bundle.manifest import HeadInfo, StepGraph
 from lightcl_edge.bundle.step_names import ACCUMULATE, EVALUATE, FORWARD, FORWARD_ROWS, IN_PLACE
-from lightcl_edge.engines.contract import Batch, Engine
-from lightcl_edge.engines.layout import ParameterMemory, held_taps_first
-from lightcl_edge.engines.ort_session import open_session, session_options
-from lightcl_edge.engines.ort_step import StepRunner
 from lightcl_edge.errors import BundleError
 from lightcl_edge.files.onnx_graph import input_names
 from lightcl_edge.files.tensors import FloatArray, Parameters
 from lightcl_edge.inference.sessions import import_onnxruntime
+from lightcl_edge.learning.engines.contract import Batch, Engine
+from lightcl_edge.learning.engines.layout import ParameterMemory, held_taps_first
+from lightcl_edge.learning.engines.ort_session import open_session, session_options
+from lightcl_edge.learning.engines.ort_step import StepRunner
 from lightcl_edge.machine.freeing import give_back, return_freed_memory
 from lightcl_edge.planning.step_choice import choose_step
 

@@ -1,4 +1,4 @@
-"""Try an engine in a process of its own: ``python -m lightcl_edge.engines.trial ort|torch``.
+"""Try an engine in a process of its own: ``python -m lightcl_edge.learning.engines.trial ort|torch``.
 
 A wheel built for another processor dies of an illegal instruction; then the trial dies, not the caller. The
 process prints one JSON document: what importing cost at its peak, and that a small computation came out right.
@@ -47,7 +47,7 @@ def try_engine(name: str) -> Trial:
     Returns:
         The outcome; a crash of the process is an outcome, not an error.
     """
-    command = [sys.executable, "-m", "lightcl_edge.engines.trial", name]
+    command = [sys.executable, "-m", "lightcl_edge.learning.engines.trial", name]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=TRIAL_SECONDS, check=False)
     except subprocess.TimeoutExpired:
@@ -85,7 +85,7 @@ def _run_torch() -> tuple[str, int, list[str]]:
     torch.nn.functional.conv2d(torch.ones(1, 1, 4, 4), weight).sum().backward()  # type: ignore[no-untyped-call]
     if weight.grad is None or weight.grad.sum().item() != 36.0:
         raise ArithmeticError(f"a convolution's gradient gave {weight.grad}, expected 4 everywhere")
-    from lightcl_edge.engines.torch_engine import choose_device
+    from lightcl_edge.learning.engines.torch_engine import choose_device
 
     device, why = choose_device()
     return f"torch {torch.__version__}", loaded, [f"{device} ({why})"]
