@@ -171,7 +171,7 @@ def generation_targets(folder: Path, bundle_path: Path) -> dict[str, Target]:
     from lightcl_edge.data.filling import fill
     from lightcl_edge.data.holdout import Holdout
     from lightcl_edge.files.durable import calls_through
-    from lightcl_edge.forget import without_class
+    from lightcl_edge.learning.forgetting import without_class
     from lightcl_edge.learning.strategies import STRATEGIES
     from lightcl_edge.learning.strategies.closed_form import read_statistics
     from lightcl_edge.learning.strategies.contract import Settings
@@ -237,13 +237,13 @@ def targets(folder: Path) -> dict[str, Target]:
     from lightcl_edge.bundle.bundle import Bundle
     from lightcl_edge.bundle.manifest import parse_manifest
     from lightcl_edge.bundle.signature import parse_signature, sign_manifest
-    from lightcl_edge.checkpoint import Checkpoints
     from lightcl_edge.data.decoding import load_image
     from lightcl_edge.data.features import FeatureStore
     from lightcl_edge.data.specification import open_dataset
     from lightcl_edge.files.onnx_graph import read_graph
     from lightcl_edge.files.onnx_wire import refuse_external_data
     from lightcl_edge.files.tensors import TensorFile, read_tensors
+    from lightcl_edge.learning.checkpoint import Checkpoints
     from lightcl_edge.state.generation_files import read_meta
     from lightcl_edge.state.pointer import read_pointer
     from lightcl_edge.state.trust import read_trust

@@ -21,7 +21,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from lightcl_edge import checkpoint
+from lightcl_edge.learning import checkpoint
 from lightcl_edge.state.state import State
 
 _EPOCHS = 12

@@ -18,13 +18,13 @@ from lightcl_edge.console.progress import Progress
 from lightcl_edge.data.dataset import Dataset
 from lightcl_edge.errors import DataError, UsageError
 from lightcl_edge.inference.predictor import Evaluation, Predictor
+from lightcl_edge.learning.options import TrainOptions
+from lightcl_edge.learning.task import train
 from lightcl_edge.machine.description import usable_cores
 from lightcl_edge.machine.freeing import give_back
 from lightcl_edge.machine.memory import PhaseMeter
 from lightcl_edge.state.acceptance import bundle_for
 from lightcl_edge.state.state import State
-from lightcl_edge.train_options import TrainOptions
-from lightcl_edge.trainer import train
 
 Images = Sequence[NDArray[np.uint8]] | NDArray[np.uint8]
 
@@ -77,7 +77,7 @@ class Learner:
     Args:
         bundle: path of the bundle; None where the state has its own copy.
         state: folder of what is learned.
-        options: how to learn: fields of :class:`lightcl_edge.train_options.TrainOptions`.
+        options: how to learn: fields of :class:`lightcl_edge.learning.options.TrainOptions`.
     """
 
     def __init__(self, bundle: Path | None, state: Path, options: dict[str, object]) -> None:

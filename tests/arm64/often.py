@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import sys
 
-from lightcl_edge import checkpoint
 from lightcl_edge.cli import main
+from lightcl_edge.learning import checkpoint
 
 checkpoint.SECONDS_BETWEEN_CHECKPOINTS, checkpoint.SHARE_AT_RISK = 1.0, 0.0
 sys.exit(main(sys.argv[1:]))

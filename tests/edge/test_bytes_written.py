@@ -6,9 +6,9 @@ import json
 
 import numpy as np
 
-from lightcl_edge import checkpoint
-from lightcl_edge.checkpoint import Checkpoints, Position
 from lightcl_edge.files.durable import calls_through
+from lightcl_edge.learning import checkpoint
+from lightcl_edge.learning.checkpoint import Checkpoints, Position
 from lightcl_edge.state.written_bytes import RESERVED_BYTES, Odometer, read_written
 from power_cut import Unsynced
 from small_bundle import make_folder

@@ -186,7 +186,7 @@ def test_lines_of_what_is_known():
 
 
 def test_watch_hands_it_on_to_its_trainings(edge, tmp_path, monkeypatch):
-    from lightcl_edge import watcher
+    from lightcl_edge.learning import watcher
 
     given = []
 

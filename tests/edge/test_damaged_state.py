@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from lightcl_edge.bundle.bundle import Bundle
-from lightcl_edge.checkpoint import Checkpoints, Position
 from lightcl_edge.errors import StateError
 from lightcl_edge.files.tensors import read_tensors, write_tensors
+from lightcl_edge.learning.checkpoint import Checkpoints, Position
 from lightcl_edge.learning.strategies import lightcl, replay
 from lightcl_edge.learning.strategies.statistics import ClassStatistics
 from lightcl_edge.state import generation_checks, journal

@@ -21,9 +21,9 @@ DISK = [(errno.ENOSPC, False), (errno.ENOSPC, True), (errno.EIO, False), (errno.
 @pytest.fixture
 def task(edge, bundle, tmp_path, monkeypatch):
     """A state after one task, and the next task with a checkpoint after each step."""
-    monkeypatch.setattr("lightcl_edge.checkpoint.SECONDS_BETWEEN_CHECKPOINTS", 0.0)
-    monkeypatch.setattr("lightcl_edge.checkpoint.SHARE_AT_RISK", 0.0)
-    monkeypatch.setattr("lightcl_edge.checkpoint.MOST_CHECKPOINTS", 3)
+    monkeypatch.setattr("lightcl_edge.learning.checkpoint.SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    monkeypatch.setattr("lightcl_edge.learning.checkpoint.SHARE_AT_RISK", 0.0)
+    monkeypatch.setattr("lightcl_edge.learning.checkpoint.MOST_CHECKPOINTS", 3)
     state, data = tmp_path / "state", make_folder(tmp_path / "d", ["red", "green"], count=5)
     more = ("--engine", "ort", "--epochs", "2", "--threads", "1", "--quiet")
     with calls_through(Unsynced()):

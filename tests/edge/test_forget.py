@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from lightcl_edge.files.durable import calls_through
-from lightcl_edge.forget import forget
+from lightcl_edge.learning.forgetting import forget
 from lightcl_edge.state.state import State
 from power_cut import Recorder, Unsynced, fates
 from small_bundle import make_folder
@@ -96,7 +96,7 @@ def test_the_row_is_free_again_whatever_the_strategy(edge, bundle, tmp_path, str
 def test_an_interrupted_tasks_features_go_too(edge, taught, tmp_path, monkeypatch):
     data = make_folder(tmp_path / "d", ["red"], seed=8)
     monkeypatch.setattr(
-        "lightcl_edge.training_loop.TrainingLoop.run", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
+        "lightcl_edge.learning.loop.TrainingLoop.run", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
     )
     edge("train", "--state", taught.folder, "--data", data, "--engine", "ort", code=130)
     store = taught.work / "features" / "features.u8"

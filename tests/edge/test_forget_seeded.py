@@ -15,7 +15,7 @@ from lightcl_edge.data.buffer import FeatureBuffer, buffer_identity
 from lightcl_edge.data.filling import fill
 from lightcl_edge.files.durable import calls_through
 from lightcl_edge.files.tensors import read_tensors, write_tensors
-from lightcl_edge.forget import forget
+from lightcl_edge.learning.forgetting import forget
 from lightcl_edge.state.state import State
 from power_cut import Recorder, Unsynced, fates
 from small_bundle import feature_codec, make_folder

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lightcl_edge import gate
 from lightcl_edge.errors import RejectedError
+from lightcl_edge.learning import gate
 
 
 def marked(count, seed=0):

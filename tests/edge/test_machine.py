@@ -22,7 +22,7 @@ def test_available_memory_is_the_kernels_figure(tmp_path):
 
 
 def test_a_training_imports_nothing_it_can_do_without():
-    code = "import sys, lightcl_edge.trainer, lightcl_edge.commands.train; print(*sys.modules)"
+    code = "import sys, lightcl_edge.learning.task, lightcl_edge.commands.train; print(*sys.modules)"
     loaded = set(
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     )

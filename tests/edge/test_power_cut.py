@@ -109,9 +109,9 @@ def test_a_second_power_cut_during_recovery(state, tmp_path):
 @pytest.fixture
 def cut_training(edge, bundle, tmp_path, monkeypatch):
     """The recording of a first task (install, features, checkpoints, commit), and its result."""
-    monkeypatch.setattr("lightcl_edge.checkpoint.SECONDS_BETWEEN_CHECKPOINTS", 0.0)
-    monkeypatch.setattr("lightcl_edge.checkpoint.SHARE_AT_RISK", 0.0)
-    monkeypatch.setattr("lightcl_edge.checkpoint.MOST_CHECKPOINTS", 4)
+    monkeypatch.setattr("lightcl_edge.learning.checkpoint.SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    monkeypatch.setattr("lightcl_edge.learning.checkpoint.SHARE_AT_RISK", 0.0)
+    monkeypatch.setattr("lightcl_edge.learning.checkpoint.MOST_CHECKPOINTS", 4)
     data, home = make_folder(tmp_path / "d", ["red", "green"], count=6), tmp_path / "home"
     home.mkdir()
     recorder = Recorder(home)

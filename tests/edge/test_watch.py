@@ -190,7 +190,7 @@ def test_other_images_under_the_same_names_are_learned_too(edge, bundle, tmp_pat
 
 
 def test_a_batch_on_which_the_trainer_breaks_is_set_aside_in_the_end(edge, bundle, tmp_path, monkeypatch):
-    from lightcl_edge.watcher import Watcher
+    from lightcl_edge.learning.watcher import Watcher
 
     spool, state = make_folder(tmp_path / "spool", ["red", "green"], count=3), tmp_path / "s"
     tried = []

@@ -28,7 +28,7 @@ class ForgetCommand(Command):
 
     def run(self, args: argparse.Namespace) -> Document:
         """Write every generation anew without the class."""
-        from lightcl_edge.forget import forget
+        from lightcl_edge.learning.forgetting import forget
         from lightcl_edge.state.state import State
 
         state = State(args.state)

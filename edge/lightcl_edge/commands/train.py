@@ -85,9 +85,9 @@ class TrainCommand(Command):
     def run(self, args: argparse.Namespace) -> Document:
         """Train and commit."""
         from lightcl_edge.data.unused_files import left_out
+        from lightcl_edge.learning.options import TrainOptions
+        from lightcl_edge.learning.task import train
         from lightcl_edge.machine.memory import PhaseMeter
-        from lightcl_edge.train_options import TrainOptions
-        from lightcl_edge.trainer import train
 
         options = TrainOptions(
             bundle=args.bundle,

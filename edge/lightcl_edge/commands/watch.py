@@ -47,7 +47,7 @@ class WatchCommand(Command):
     def run(self, args: argparse.Namespace) -> Document:
         """Watch."""
         from lightcl_edge.data.spool import Spool
-        from lightcl_edge.watcher import Watcher, WatchOptions
+        from lightcl_edge.learning.watcher import Watcher, WatchOptions
 
         try:
             more = shlex.split(args.train)

@@ -15,9 +15,9 @@ from lightcl_edge.data.decoding import normalise
 from lightcl_edge.data.specification import open_dataset
 from lightcl_edge.errors import RejectedError
 from lightcl_edge.inference.predictor import Predictor
+from lightcl_edge.learning.options import TrainOptions
+from lightcl_edge.learning.task import train
 from lightcl_edge.machine.memory import PhaseMeter
-from lightcl_edge.train_options import TrainOptions
-from lightcl_edge.trainer import train
 from lightcl_host.calibration import Calibration
 from lightcl_host.feature_storage import feature_info
 from lightcl_host.golden import golden_info, golden_values

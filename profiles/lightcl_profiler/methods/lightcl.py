@@ -10,7 +10,7 @@ from lightcl_edge.machine.memory import PhaseMeter
 from lightcl_profiler.methods.contract import Job, Method, Outcome, outcome
 
 if TYPE_CHECKING:
-    from lightcl_edge.train_options import TrainOptions
+    from lightcl_edge.learning.options import TrainOptions
 
 
 class LightClMethod(Method):
@@ -26,12 +26,12 @@ class LightClMethod(Method):
         del job
         import onnxruntime  # noqa: F401
 
-        import lightcl_edge.trainer  # noqa: F401
+        import lightcl_edge.learning.task  # noqa: F401
 
     def run(self, job: Job, meter: PhaseMeter) -> Outcome:
         """Train the tasks into a fresh state."""
         from lightcl_edge.console.progress import Progress
-        from lightcl_edge.trainer import train
+        from lightcl_edge.learning.task import train
 
         images, loss, engines = 0, 0.0, set()
         for data in job.tasks:
@@ -51,7 +51,7 @@ class LightClMethod(Method):
         Returns:
             The trainer's options.
         """
-        from lightcl_edge.train_options import TrainOptions
+        from lightcl_edge.learning.options import TrainOptions
 
         return TrainOptions(
             bundle=Path(job.bundle),

@@ -9,7 +9,7 @@ from pathlib import Path
 from lightcl_edge.bundle.manifest import TrainingDefaults
 from lightcl_edge.data.dataset import Dataset
 from lightcl_edge.errors import UsageError
-from lightcl_edge.gate import DEFAULT_MAX_FORGETTING
+from lightcl_edge.learning.gate import DEFAULT_MAX_FORGETTING
 from lightcl_edge.learning.strategies import STRATEGIES
 from lightcl_edge.learning.strategies.choice import recommended_for
 

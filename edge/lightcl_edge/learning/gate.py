@@ -1,15 +1,19 @@
-"""Whether a new head may replace the old one, judged on the samples of :mod:`lightcl_edge.witnesses`."""
+"""Whether a new head may replace the old one, judged on the samples of :mod:`lightcl_edge.learning.judging`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 
 import numpy as np
 
-from lightcl_edge.console.text import table
 from lightcl_edge.errors import RejectedError
-from lightcl_edge.files.tensors import FloatArray, IntArray
+from lightcl_edge.files.tensors import FloatArray
+from lightcl_edge.learning.judging import (
+    CONTRADICTION_SAMPLES,
+    CONTRADICTION_SHARE,
+    ENOUGH_HELD_OUT,
+    Judgement,
+)
 
 #: Largest loss of held-out accuracy on earlier classes, among themselves, that is accepted without being asked for.
 DEFAULT_MAX_FORGETTING = 0.2
@@ -17,17 +21,8 @@ DEFAULT_MAX_FORGETTING = 0.2
 LARGER_CHOICE = 0.3
 #: Training may not lower the accuracy on the task's own classes by more than this.
 HARM_LIMIT = 0.25
-#: A sample contradicts its label where the old head is this sure of another class that it knows. A task is refused
-#: when more than this share of its samples of known classes do, these are at least so many, and fewer than so many
-#: samples of earlier classes were held out to tell whether it did harm.
-CONTRADICTION_CERTAINTY, CONTRADICTION_SHARE, CONTRADICTION_SAMPLES, ENOUGH_HELD_OUT = 0.9, 0.5, 5, 10
 #: No head is refused for this few samples that turned wrong, unless no loss at all is allowed.
 CHANCE_SAMPLES = 2
-
-
-def accuracy(logits: FloatArray, labels: IntArray, classes: int) -> float | None:
-    """Share of samples whose largest logit among the first ``classes`` rows is the right one; None for none."""
-    return float((logits[:, :classes].argmax(axis=1) == labels).mean()) if len(labels) else None
 
 
 def refuse_broken(
@@ -49,96 +44,6 @@ def refuse_broken(
         what = f"parameter {broken[0]}" if broken else f"the loss ({loss}) or logits"
         message = f"training ended with {what} not finite; the old head stays. Try a smaller --learning-rate"
         raise _rejected(message, judgement)
-
-
-@dataclass(frozen=True)
-class Judgement:
-    """Accuracies of the old and the new head.
-
-    Attributes:
-        classes: names in row order, new ones last.
-        images: samples of each class that it is judged on, shape ``(classes,)``.
-        before: accuracy of each class under the old head, NaN where it did not know the class, shape ``(classes,)``.
-        after: under the new head, among all classes.
-        among_earlier: under the new head, among the classes that the old head knew; NaN for new ones.
-    """
-
-    classes: Sequence[str]
-    images: IntArray
-    before: FloatArray
-    after: FloatArray
-    among_earlier: FloatArray
-
-    def document(self) -> dict[str, dict[str, float | int | None]]:
-        """The per-class table for ``--json``; None where there is nothing to say."""
-        return {
-            name: {
-                "images": int(self.images[row]),
-                "before": _number(self.before[row]),
-                "after": _number(self.after[row]),
-                "after_among_earlier_classes": _number(self.among_earlier[row]),
-            }
-            for row, name in enumerate(self.classes)
-            if self.images[row]
-        }
-
-    def text(self) -> str:
-        """The same for a person."""
-
-        def share(value: np.float32) -> str:
-            return "" if np.isnan(value) else f"{value:.1%}"
-
-        rows = [
-            [
-                name,
-                str(int(self.images[row])),
-                share(self.before[row]),
-                share(self.after[row]),
-                share(self.among_earlier[row]),
-            ]
-            for row, name in enumerate(self.classes)
-            if self.images[row]
-        ]
-        return table(rows, ["class", "judged on", "before", "after", "among earlier classes"])
-
-
-def _number(value: np.float32) -> float | None:
-    return None if np.isnan(value) else float(value)
-
-
-def judge(
-    classes: Sequence[str], earlier: int, labels: IntArray, before: FloatArray | None, after: FloatArray
-) -> Judgement:
-    """Compare two heads class by class.
-
-    Args:
-        classes: names in row order.
-        earlier: how many of them the old head knew.
-        labels: rows of the samples, shape ``(n,)``.
-        before: the old head's logits, shape ``(n, capacity)``; None where it knew nothing.
-        after: the new head's.
-
-    Returns:
-        The comparison.
-    """
-    count = len(classes)
-    images = np.bincount(labels, minlength=count)[:count]
-
-    def by_class(logits: FloatArray | None, rows: int, among: int) -> FloatArray:
-        shares = np.full(count, np.nan, np.float32)
-        if logits is not None and among:
-            right = logits[:, :among].argmax(axis=1) == labels
-            for row in np.unique(labels[labels < rows]):
-                shares[row] = right[labels == row].mean()
-        return shares
-
-    return Judgement(
-        classes,
-        images,
-        by_class(before, earlier, earlier),
-        by_class(after, count, count),
-        by_class(after, earlier, earlier),
-    )
 
 
 def _fell(before: float | None, after: float | None, samples: int, limit: float) -> bool:
@@ -203,27 +108,6 @@ def refuse_forgetting(judgement: Judgement, limit: float) -> None:
                 "Check the labels, or allow more",
                 judgement,
             )
-
-
-def contradictions(logits: FloatArray, labels: IntArray, known: int) -> tuple[int, int]:
-    """How often the old head surely says something else than the labels.
-
-    Args:
-        logits: of the old head for the task's samples, shape ``(n, capacity)``.
-        labels: rows of the classifier, shape ``(n,)``.
-        known: rows that the old head knew.
-
-    Returns:
-        Samples that contradict their label, of how many that have a known class.
-    """
-    mine = labels < known
-    if known == 0 or not mine.any():
-        return 0, 0
-    among = logits[mine, :known].astype(np.float64)
-    among -= among.max(axis=1, keepdims=True)
-    certainty = 1.0 / np.exp(among).sum(axis=1)
-    sure = (among.argmax(axis=1) != labels[mine]) & (certainty >= CONTRADICTION_CERTAINTY)
-    return int(sure.sum()), int(mine.sum())
 
 
 def refuse_contradiction(found: tuple[int, int], held_out: int, limit: float, judgement: Judgement) -> None:

@@ -5,19 +5,21 @@ A strategy without gradients has no epochs: what it computes in closed form happ
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
-from lightcl_edge.bundle.manifest import TrainingDefaults
-from lightcl_edge.checkpoint import Checkpoints, Position
+from lightcl_edge.bundle.manifest import WEIGHT, TrainingDefaults
 from lightcl_edge.console.progress import Progress
 from lightcl_edge.data.buffer import ByteArray, FeatureBuffer
 from lightcl_edge.data.features import FeatureCodec
 from lightcl_edge.files.tensors import FloatArray, IntArray, Parameters
+from lightcl_edge.learning.checkpoint import Checkpoints, Position
 from lightcl_edge.learning.engines.contract import Engine, PatternTerm
+from lightcl_edge.learning.strategies.class_rows import class_means, start_rows
+from lightcl_edge.learning.strategies.closed_form import classifier_rows, write_rows
 from lightcl_edge.learning.strategies.contract import StepContext, Strategy, Task
 from lightcl_edge.machine.cooling import Cooler
 from lightcl_edge.machine.interrupts import DeferredInterrupt
@@ -162,3 +164,26 @@ class TrainingLoop:
         shifted = logits - logits.max(axis=1, keepdims=True)
         chosen = shifted[np.arange(len(rows)), task.labels[: len(rows)]]
         return float((np.log(np.exp(shifted).sum(axis=1)) - chosen).mean())
+
+
+def start_new_rows(engine: Engine, samples: Samples, new: Sequence[int], row_scale: float | None) -> float | None:
+    """Write rows of classes that were not known before.
+
+    Args:
+        engine: holds the old head; only its classifier is changed.
+        samples: of the task.
+        new: rows of new classes.
+        row_scale: of rows written before; None while there were none.
+
+    Returns:
+        The scale of rows from now on; None while no class was ever added.
+    """
+    if not new:
+        return row_scale
+    chosen = samples.rows[np.isin(samples.labels[samples.rows], new)]
+    means, suggested = class_means(samples.penultimate(engine, chosen), samples.labels[chosen], new)
+    scale = row_scale or suggested
+    classifier = classifier_rows(engine)
+    start_rows(classifier, new, means, scale)
+    write_rows(engine, list(range(len(classifier[WEIGHT]))), *classifier.values())
+    return scale

@@ -14,7 +14,6 @@ import numpy as np
 from lightcl_edge.bundle.bundle import HEAD_PARAMETERS, TRUNK, Bundle
 from lightcl_edge.bundle.manifest import TrainingDefaults
 from lightcl_edge.bundle.signature import read_public_key
-from lightcl_edge.checkpoint import Checkpoints
 from lightcl_edge.console.progress import Progress
 from lightcl_edge.console.text import Document
 from lightcl_edge.data.buffer import FeatureBuffer, buffer_identity, buffer_limit
@@ -26,20 +25,22 @@ from lightcl_edge.data.holdout import Holdout, split_holdout
 from lightcl_edge.data.specification import open_dataset
 from lightcl_edge.errors import BundleError, InterruptedTaskError, LightclError, StateError
 from lightcl_edge.files.tensors import FloatArray, IntArray, TensorFile
-from lightcl_edge.gate import (
-    Judgement,
-    accuracy,
-    contradictions,
-    judge,
-    refuse_broken,
-    refuse_contradiction,
-    refuse_forgetting,
-    refuse_harm,
-)
-from lightcl_edge.head_start import start_new_rows
 from lightcl_edge.inference.extraction import Extracted, dataset_fingerprint, extract
+from lightcl_edge.learning.checkpoint import Checkpoints
 from lightcl_edge.learning.engines.contract import Engine
 from lightcl_edge.learning.engines.select import EngineChoice, choose_engine, make_engine
+from lightcl_edge.learning.gate import refuse_broken, refuse_contradiction, refuse_forgetting, refuse_harm
+from lightcl_edge.learning.judging import (
+    Judgement,
+    Witnesses,
+    accuracy,
+    contradictions,
+    earlier_witnesses,
+    judge,
+    own_witnesses,
+)
+from lightcl_edge.learning.loop import FORWARD_BATCH, Samples, TrainingLoop, start_new_rows
+from lightcl_edge.learning.options import TrainOptions
 from lightcl_edge.learning.strategies import make_strategy
 from lightcl_edge.learning.strategies.choice import choose_strategy, plan_for, planned_patterns
 from lightcl_edge.learning.strategies.class_rows import assign_rows
@@ -55,9 +56,6 @@ from lightcl_edge.planning.refusal import refuse_what_does_not_fit
 from lightcl_edge.state.acceptance import accept, bundle_for
 from lightcl_edge.state.generation import REMEMBERED_TASKS, Generation, Meta
 from lightcl_edge.state.state import State
-from lightcl_edge.train_options import TrainOptions
-from lightcl_edge.training_loop import FORWARD_BATCH, Samples, TrainingLoop
-from lightcl_edge.witnesses import Witnesses, earlier_witnesses, own_witnesses
 
 #: Streams of random numbers, apart from each other whatever the seed.
 _STREAM_ORDER, _STREAM_BUFFER = 2, 3
