@@ -14,7 +14,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from fuzzing import zip_of
-from lightcl_edge import refusals
+from lightcl_edge import errors as refusals
 from lightcl_edge.bundle.bundle import Bundle
 from lightcl_edge.bundle.writing import write_bundle
 from lightcl_edge.data.image_file import open_image

@@ -12,7 +12,7 @@ from lightcl_edge import Learner
 from lightcl_edge.bundle.bundle import Bundle
 from lightcl_edge.bundle.signature import make_key_pair, read_private_key, sign_manifest
 from lightcl_edge.bundle.writing import write_bundle
-from lightcl_edge.refusals import DowngradeError, SignatureError
+from lightcl_edge.errors import DowngradeError, SignatureError
 from lightcl_edge.state.state import State
 from small_bundle import make_bundle, make_folder
 

@@ -14,12 +14,11 @@ from numpy.typing import NDArray
 from lightcl_edge.bundle.listing import check_listing, listing_problems, unpack
 from lightcl_edge.bundle.manifest import MANIFEST, MAX_MANIFEST_BYTES, FileInfo, Manifest, parse_manifest
 from lightcl_edge.bundle.signature import MAX_SIGNATURE_BYTES, SIGNATURE, check_signature
-from lightcl_edge.errors import BundleError
+from lightcl_edge.errors import BundleError, HugeHeaderError, LinkError, NotFiniteError
 from lightcl_edge.files.onnx_wire import refuse_external_data
 from lightcl_edge.files.plain import sha256_of
 from lightcl_edge.files.strict_json import read_limited
 from lightcl_edge.files.tensors import TensorFile, read_tensors
-from lightcl_edge.refusals import HugeHeaderError, LinkError, NotFiniteError
 
 TRUNK = "trunk.onnx"
 HEAD = "head.onnx"

@@ -10,8 +10,14 @@ from pathlib import Path, PurePosixPath
 
 from lightcl_edge.bundle.manifest import MANIFEST, MAX_FILES, MAX_NAME_LENGTH, FileInfo, Manifest
 from lightcl_edge.bundle.signature import SIGNATURE
-from lightcl_edge.errors import BundleError
-from lightcl_edge.refusals import DuplicateNameError, HugeHeaderError, LinkError, UnsafePathError, ZipBombError
+from lightcl_edge.errors import (
+    BundleError,
+    DuplicateNameError,
+    HugeHeaderError,
+    LinkError,
+    UnsafePathError,
+    ZipBombError,
+)
 
 MAX_FILE_BYTES = 2 * 2**30
 #: The list of entries at a zip's end, for the allowed number of files with the longest names.

@@ -8,9 +8,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, TypeVar, get_type_hints
 
-from lightcl_edge.errors import BundleError
+from lightcl_edge.errors import BundleError, DuplicateNameError, HugeHeaderError
 from lightcl_edge.files.strict_json import RepeatedKeyError, parse_json
-from lightcl_edge.refusals import DuplicateNameError, HugeHeaderError
 
 MANIFEST = "manifest.json"
 FORMAT = "lightcl-bundle"

@@ -12,10 +12,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lightcl_edge.errors import UsageError
+from lightcl_edge.errors import SignatureError, UsageError
 from lightcl_edge.files.durable import write_durably
 from lightcl_edge.files.strict_json import parse_json, read_limited
-from lightcl_edge.refusals import SignatureError
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey

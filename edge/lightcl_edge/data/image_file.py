@@ -11,8 +11,7 @@ from pathlib import Path
 from PIL import Image
 
 from lightcl_edge.console.text import format_bytes
-from lightcl_edge.errors import DataError
-from lightcl_edge.refusals import HugeImageError, ImageBombError
+from lightcl_edge.errors import DataError, HugeImageError, ImageBombError
 
 #: A larger picture is refused before it is decoded: 64 megapixels need 192 MB.
 MAX_PIXELS = 64_000_000

@@ -13,8 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from lightcl_edge.errors import BundleError
-from lightcl_edge.refusals import ExternalDataError
+from lightcl_edge.errors import BundleError, ExternalDataError
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 _MAX_DEPTH = 32

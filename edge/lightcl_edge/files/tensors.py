@@ -12,11 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lightcl_edge.errors import LightclError
+from lightcl_edge.errors import DuplicateNameError, HugeHeaderError, LightclError
 from lightcl_edge.files.durable import DurableFile, make_folders
 from lightcl_edge.files.plain import open_plain
 from lightcl_edge.files.strict_json import RepeatedKeyError, parse_json
-from lightcl_edge.refusals import DuplicateNameError, HugeHeaderError
 
 #: An honest header takes about a hundred bytes a tensor.
 MAX_HEADER_BYTES, MAX_TENSORS = 4 * 2**20, 65_536

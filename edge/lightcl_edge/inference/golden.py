@@ -5,12 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from lightcl_edge.bundle.bundle import HEAD, Bundle
-from lightcl_edge.errors import BundleError
+from lightcl_edge.errors import BundleError, MixedBundleError
 from lightcl_edge.inference.head import HeadSession
 from lightcl_edge.inference.sessions import inference_session
 from lightcl_edge.inference.trunk import FloatArray, Trunk
 from lightcl_edge.machine.freeing import give_back
-from lightcl_edge.refusals import MixedBundleError
 
 
 def relative_error(found: FloatArray, expected: FloatArray) -> float:

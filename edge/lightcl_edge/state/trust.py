@@ -7,10 +7,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from lightcl_edge.bundle.bundle import Bundle
-from lightcl_edge.errors import StateError
+from lightcl_edge.errors import DowngradeError, SignatureError, StateError
 from lightcl_edge.files.durable import replace_durably
 from lightcl_edge.files.strict_json import read_json
-from lightcl_edge.refusals import DowngradeError, SignatureError
 
 NAME = "trust.json"
 
