@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightcl_edge.errors import UsageError
-from lightcl_host.onnx_graph import (
+from lightcl_host.graphs.graph import (
     BATCH,
     FEATURES,
     PENULTIMATE,

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lightcl_edge.errors import UsageError
-from lightcl_host.module_paths import enclosing_paths, module_path
-from lightcl_host.onnx_graph import GraphView
-from lightcl_host.operators import ACTIVATION_OPERATORS
+from lightcl_host.graphs.graph import GraphView
+from lightcl_host.graphs.module_paths import enclosing_paths, module_path
+from lightcl_host.graphs.operators import ACTIVATION_OPERATORS
 from lightcl_host.trainability import reasons_against
 
 if TYPE_CHECKING:

@@ -8,8 +8,7 @@ import numpy as np
 
 from lightcl_edge.errors import UsageError
 from lightcl_host.free_batch import free_batch
-from lightcl_host.module_paths import copy_module_path, module_path, remember_module_path
-from lightcl_host.onnx_graph import (
+from lightcl_host.graphs.graph import (
     IMAGE,
     IR_VERSION,
     LOGITS,
@@ -20,6 +19,7 @@ from lightcl_host.onnx_graph import (
     to_array,
     to_tensor,
 )
+from lightcl_host.graphs.module_paths import copy_module_path, module_path, remember_module_path
 
 if TYPE_CHECKING:
     import onnx

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from lightcl_edge.errors import UsageError
 from lightcl_host.constant_folding import fold_constants
-from lightcl_host.inference import GraphRunner
+from lightcl_host.graphs.graph import OPSET, drop_unused
+from lightcl_host.graphs.runner import GraphRunner
 from lightcl_host.normal_form import to_normal_form
-from lightcl_host.onnx_graph import OPSET, drop_unused
 
 if TYPE_CHECKING:
     import onnx

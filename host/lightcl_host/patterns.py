@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lightcl_host.onnx_graph import GraphView
-from lightcl_host.operators import GATE_OPERATORS, PATTERN_OPERATORS
+from lightcl_host.graphs.graph import GraphView
+from lightcl_host.graphs.operators import GATE_OPERATORS, PATTERN_OPERATORS
 
 if TYPE_CHECKING:
     import onnx

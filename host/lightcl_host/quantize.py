@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lightcl_host.onnx_graph import IMAGE, IR_VERSION
+from lightcl_host.graphs.graph import IMAGE, IR_VERSION
 
 if TYPE_CHECKING:
     import onnx

@@ -19,8 +19,8 @@ from lightcl_edge.data.filling import fill
 from lightcl_edge.data.specification import open_dataset
 from lightcl_edge.errors import DataError, UsageError
 from lightcl_edge.learning.strategies.statistics import ClassStatistics, discriminant_rows, soften
-from lightcl_host.inference import GraphRunner
-from lightcl_host.onnx_graph import FEATURES, IMAGE, PENULTIMATE, to_array, to_tensor
+from lightcl_host.graphs.graph import FEATURES, IMAGE, PENULTIMATE, to_array, to_tensor
+from lightcl_host.graphs.runner import GraphRunner
 
 if TYPE_CHECKING:
     import onnx

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from lightcl_edge.bundle.manifest import HeadInfo, ParameterInfo
 from lightcl_host.classifier import Classifier, install_classifier
 from lightcl_host.graph import Cut
+from lightcl_host.graphs.graph import FEATURES, IMAGE, LOGITS, PENULTIMATE, infer_shapes, rename_tensors, to_array
+from lightcl_host.graphs.module_paths import module_path
 from lightcl_host.head_parameters import complete_biases, name_parameters
-from lightcl_host.module_paths import module_path
-from lightcl_host.onnx_graph import FEATURES, IMAGE, LOGITS, PENULTIMATE, infer_shapes, rename_tensors, to_array
 from lightcl_host.patterns import pattern_tensors
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from lightcl_edge.errors import UsageError
 from lightcl_host.constant_folding import fold_constants
 from lightcl_host.failure_reason import failure_reason
+from lightcl_host.graphs.graph import IMAGE, LOGITS, OPSET
 from lightcl_host.normal_form import to_normal_form
-from lightcl_host.onnx_graph import IMAGE, LOGITS, OPSET
 
 if TYPE_CHECKING:
     import onnx

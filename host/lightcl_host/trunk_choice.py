@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightcl_edge.errors import BundleError
+from lightcl_host.graphs.graph import FEATURES, IMAGE, infer_shapes
+from lightcl_host.graphs.runner import GraphRunner, in_batches
 from lightcl_host.half_precision import halve_trunk
-from lightcl_host.inference import GraphRunner, in_batches
-from lightcl_host.onnx_graph import FEATURES, IMAGE, infer_shapes
 from lightcl_host.quantize import quantize_trunk
 from lightcl_host.verify_split import Agreement, agreement_in_fresh_process
 

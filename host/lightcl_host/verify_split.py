@@ -26,9 +26,9 @@ from lightcl_edge.errors import BundleError
 from lightcl_edge.files.tensors import read_tensors
 from lightcl_host.classifier import BIAS, WEIGHT
 from lightcl_host.feature_storage import channel_signal_to_noise_db, signal_to_noise_db
-from lightcl_host.inference import GraphRunner, in_batches, relative_difference
-from lightcl_host.onnx_graph import FEATURES, IMAGE, LOGITS, PENULTIMATE
-from lightcl_host.tensor_bytes import tensors_to_bytes
+from lightcl_host.graphs.graph import FEATURES, IMAGE, LOGITS, PENULTIMATE
+from lightcl_host.graphs.runner import GraphRunner, in_batches, relative_difference
+from lightcl_host.graphs.tensor_bytes import tensors_to_bytes
 
 if TYPE_CHECKING:
     import onnx

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lightcl_edge.errors import UsageError
-from lightcl_host.module_paths import module_path
-from lightcl_host.operators import TRAINABLE_OPERATORS
+from lightcl_host.graphs.module_paths import module_path
+from lightcl_host.graphs.operators import TRAINABLE_OPERATORS
 
 if TYPE_CHECKING:
     import onnx

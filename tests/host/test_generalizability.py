@@ -97,7 +97,7 @@ def test_the_network_gives_the_features_of_the_graph(
     network: Network, source: Source, cuts: list[Cut], sequence: Sequence
 ) -> None:
     from lightcl_edge.data.decoding import normalise
-    from lightcl_host.inference import run_model
+    from lightcl_host.graphs.runner import run_model
     from lightcl_host.split import split_graph
 
     pixels = sequence.tasks[0].held[:3]

@@ -179,7 +179,6 @@ def soften(weights: FloatArray, biases: FloatArray, means: DoubleArray) -> tuple
     return weights * scale, biases * scale
 
 
-DoubleArray = NDArray[np.float64]
 _BLOCK = 128
 
 

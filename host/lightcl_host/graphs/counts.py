@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lightcl_edge.bundle.manifest import CostInfo
-from lightcl_host.onnx_graph import GraphView, integer_attribute
-from lightcl_host.operators import VIEW_OPERATORS
+from lightcl_host.graphs.graph import GraphView, integer_attribute
+from lightcl_host.graphs.operators import VIEW_OPERATORS
 
 if TYPE_CHECKING:
     import onnx
