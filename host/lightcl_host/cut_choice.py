@@ -16,7 +16,7 @@ from lightcl_host.trunk_choice import FP32
 
 if TYPE_CHECKING:
     from lightcl_host.analysis.record import Analysis
-    from lightcl_host.sources import Source
+    from lightcl_host.sources.source import Source
     from lightcl_profiler.device_profile import DeviceProfile
 
 AUTOMATIC = "auto"

@@ -27,7 +27,7 @@ from lightcl_host.pruning import RECOVERY_EPOCHS, PruningOptions, PruningRecord,
 from lightcl_host.replaced_bundle import identity_at, note_replaced
 from lightcl_host.seed_buffer import SeedOptions, seed_buffer
 from lightcl_host.signer import signer
-from lightcl_host.sources import Source, SourceOptions, open_source
+from lightcl_host.sources.source import Source, SourceOptions, open_source
 from lightcl_host.split import Split, split_graph
 from lightcl_host.training_graph import step_graphs
 from lightcl_host.trunk_choice import (
@@ -201,7 +201,7 @@ def _make(
     if memory is not None:
         files[BUFFER] = tensors_to_bytes(memory.buffer.tensors())
     if options.with_baselines:
-        from lightcl_host.whole_network import whole_network
+        from lightcl_host.sources.whole_network import whole_network
 
         files["model.onnx"] = _checked_bytes(whole_network(source))
     codec = FeatureCodec(storage)

@@ -10,7 +10,7 @@ from lightcl_edge.errors import UsageError
 from lightcl_host.graph import Cut
 from lightcl_host.prune import remove_channels
 from lightcl_host.recovery import labelled_images, probe_accuracy, recover, top1_agreement
-from lightcl_host.sources import Source, source_of_module
+from lightcl_host.sources.source import Source, source_of_module
 
 RECOVERY_EPOCHS = 3
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx
 import pytest
 
-from lightcl_host.torch_source import export_module
+from lightcl_host.sources.torch_source import export_module
 from small_networks import Branches, Gated, Residual
 
 

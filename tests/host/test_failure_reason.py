@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from lightcl_edge.errors import UsageError
-from lightcl_host.failure_reason import failure_reason
-from lightcl_host.torch_source import export_module
+from lightcl_host.sources.failure_reason import failure_reason
+from lightcl_host.sources.torch_source import export_module
 
 
 class OneSize(torch.nn.Module):

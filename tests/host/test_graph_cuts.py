@@ -8,7 +8,7 @@ import pytest
 from lightcl_edge.errors import UsageError
 from lightcl_host.automatic_cut import choose_automatically
 from lightcl_host.graph import Cut, choose_by_name, find_cuts
-from lightcl_host.sources import SourceOptions, open_source
+from lightcl_host.sources.source import SourceOptions, open_source
 
 
 def names(model: onnx.ModelProto) -> list[str]:
@@ -55,7 +55,7 @@ def test_an_operator_outside_the_list_refuses_earlier_cuts_by_name() -> None:
 def test_reasons_name_operator_and_tensor() -> None:
     from torch import nn
 
-    from lightcl_host.torch_source import export_module
+    from lightcl_host.sources.torch_source import export_module
 
     network = nn.Sequential(
         nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.Softplus(), nn.Flatten(), nn.Linear(4 * 16, 3)
@@ -68,7 +68,7 @@ def test_reasons_name_operator_and_tensor() -> None:
 def test_a_network_without_linear_classifier_has_no_trainable_cut() -> None:
     from torch import nn
 
-    from lightcl_host.torch_source import export_module
+    from lightcl_host.sources.torch_source import export_module
 
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 3, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     cuts = find_cuts(export_module(network.eval(), 8, 8))

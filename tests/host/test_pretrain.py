@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from lightcl_host.cli import main
-from lightcl_host.pretrain import _augment
+from lightcl_host.sources.pretrain import _augment
 from lightcl_models.registry import load_model
 
 

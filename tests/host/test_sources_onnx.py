@@ -14,8 +14,8 @@ from onnx import TensorProto, helper, numpy_helper
 from lightcl_edge.errors import UsageError
 from lightcl_host.graph import find_cuts
 from lightcl_host.graphs.runner import relative_difference, run_model
-from lightcl_host.onnx_source import ForeignGraph
-from lightcl_host.sources import SourceOptions, open_source
+from lightcl_host.sources.onnx_source import ForeignGraph
+from lightcl_host.sources.source import SourceOptions, open_source
 from small_networks import Residual
 
 

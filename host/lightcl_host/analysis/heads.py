@@ -30,7 +30,7 @@ from lightcl_host.trunk_choice import trunk_features
 if TYPE_CHECKING:
     from lightcl_host.analysis.tasks import Sequence
     from lightcl_host.graph import Cut
-    from lightcl_host.sources import Source
+    from lightcl_host.sources.source import Source
 
 #: Images that set the scale of stored features.
 SCALE_IMAGES = 64

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import torch
 
     from lightcl_edge.learning.engines.torch_graph import GraphModule
-    from lightcl_host.sources import Source
+    from lightcl_host.sources.source import Source
 
 FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int64]

@@ -37,7 +37,7 @@ from lightcl_host.training_graph import MICRO_BATCHES, build_step
 
 if TYPE_CHECKING:
     from lightcl_host.graph import Cut
-    from lightcl_host.sources import Source
+    from lightcl_host.sources.source import Source
 
 #: Rows of the classifier that a bundle has by default.
 CAPACITY = 64

@@ -33,7 +33,7 @@ from lightcl_host.automatic_cut import choose_automatically
 from lightcl_host.cost.cut_figures import BYTES_OF_FLOAT
 from lightcl_host.graph import Cut, find_cuts
 from lightcl_host.graphs.counts import multiply_adds
-from lightcl_host.sources import Source, SourceOptions, open_source
+from lightcl_host.sources.source import Source, SourceOptions, open_source
 from lightcl_profiler.device_profile import DeviceProfile, load_profile
 
 PACKAGES = ("lightcl-edge", "torch", "onnx", "onnxruntime", "numpy")

@@ -16,7 +16,7 @@ from lightcl_edge.bundle.bundle import WHOLE_NETWORK, Bundle
 from lightcl_edge.bundle.manifest import InputInfo
 from lightcl_host.benchmark.contract import Facts, FloatArray, Method, Part, Setting, TaskPart
 from lightcl_host.benchmark.pixel_file import PixelFile
-from lightcl_host.sources import SourceOptions
+from lightcl_host.sources.source import SourceOptions
 from lightcl_profiler.baselines import BASELINES
 
 if TYPE_CHECKING:
@@ -139,8 +139,8 @@ def graph_file(bundle: Bundle, source: SourceOptions, folder: Path) -> Path:
         return bundle.path(WHOLE_NETWORK)
     path = folder / WHOLE_NETWORK
     if not path.is_file():
-        from lightcl_host.sources import open_source
-        from lightcl_host.whole_network import whole_network
+        from lightcl_host.sources.source import open_source
+        from lightcl_host.sources.whole_network import whole_network
 
         path.write_bytes(whole_network(open_source(source)).SerializeToString())
     return path

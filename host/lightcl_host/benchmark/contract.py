@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 
 from lightcl_edge.bundle.bundle import Bundle
 from lightcl_edge.data.dataset import Dataset
-from lightcl_host.sources import SourceOptions
+from lightcl_host.sources.source import SourceOptions
 
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float32]
@@ -83,7 +83,7 @@ class Setting:
     """The same for every method of a benchmark.
 
     Attributes:
-        source: the network: what ``lightcl_host.sources.open_source`` takes.
+        source: the network: what ``lightcl_host.sources.source.open_source`` takes.
         bundle: the same network cut into trunk and head.
         classes: names in the order of rows.
         tasks: how many there are.

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lightcl_host.benchmark.data import DataOptions
-from lightcl_host.sources import SourceOptions
+from lightcl_host.sources.source import SourceOptions
 
 
 @dataclass(frozen=True)

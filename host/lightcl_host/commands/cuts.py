@@ -30,7 +30,7 @@ class CutsCommand(Command):
         from lightcl_host.automatic_cut import RULE, choose_automatically
         from lightcl_host.commands.options import source_options
         from lightcl_host.graph import find_cuts
-        from lightcl_host.sources import open_source
+        from lightcl_host.sources.source import open_source
 
         args.progress.note(f"exporting {args.model} to ONNX")
         source = open_source(source_options(args))

@@ -12,7 +12,7 @@ from lightcl_host.cut_choice import AUTOMATIC
 from lightcl_host.export import DEFAULT_CAPACITY, ExportOptions
 from lightcl_host.prune import LARGEST_SPARSITY
 from lightcl_host.pruning import RECOVERY_EPOCHS
-from lightcl_host.sources import SourceOptions
+from lightcl_host.sources.source import SourceOptions
 from lightcl_host.trunk_choice import DTYPES, MINIMUM_AGREEMENT, planned_dtype
 
 if TYPE_CHECKING:

@@ -81,7 +81,7 @@ def _analysed(args: argparse.Namespace) -> Document:
     from lightcl_host.commands.options import analyze_options, export_options
     from lightcl_host.early_checks import check_export
     from lightcl_host.export import export_bundle
-    from lightcl_host.sources import open_source
+    from lightcl_host.sources.source import open_source
 
     folder = args.analysis or args.out.with_name(args.out.stem + "-analysis")
     options = export_options(args, data=args.data, analysis=folder)

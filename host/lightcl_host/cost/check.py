@@ -14,7 +14,7 @@ from lightcl_edge.bundle.manifest import Manifest
 from lightcl_edge.console.progress import Progress
 from lightcl_host.cost.measure import Measured, measure, write_tasks
 from lightcl_host.export import ExportOptions, export_bundle
-from lightcl_host.sources import SourceOptions
+from lightcl_host.sources.source import SourceOptions
 
 #: The largest relative difference that the check accepts.
 TOLERANCE = 0.10

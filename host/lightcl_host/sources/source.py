@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from lightcl_edge.bundle.manifest import InputInfo
 from lightcl_edge.errors import UsageError
-from lightcl_host.torch_source import export_module, run_module
+from lightcl_host.sources.torch_source import export_module, run_module
 from lightcl_models.recipe import Recipe
 from lightcl_models.registry import load_model
 
@@ -156,7 +156,7 @@ def _adjusted(recipe: Recipe, options: SourceOptions) -> Recipe:
 
 
 def _from_onnx(options: SourceOptions) -> Source:
-    from lightcl_host.onnx_source import ForeignGraph
+    from lightcl_host.sources.onnx_source import ForeignGraph
 
     if options.weights != "default":
         raise UsageError(f"--weights {options.weights} with {options.model}: an .onnx file brings its own weights")

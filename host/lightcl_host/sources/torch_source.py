@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightcl_edge.errors import UsageError
-from lightcl_host.constant_folding import fold_constants
-from lightcl_host.failure_reason import failure_reason
 from lightcl_host.graphs.graph import IMAGE, LOGITS, OPSET
-from lightcl_host.normal_form import to_normal_form
+from lightcl_host.sources.constant_folding import fold_constants
+from lightcl_host.sources.failure_reason import failure_reason
+from lightcl_host.sources.normal_form import to_normal_form
 
 if TYPE_CHECKING:
     import onnx
@@ -36,7 +36,7 @@ def export_module(
         keep_batch_norm: keep ``BatchNormalization`` nodes (for whole-network training) instead of folding them.
 
     Returns:
-        See :func:`lightcl_host.normal_form.to_normal_form`.
+        See :func:`lightcl_host.sources.normal_form.to_normal_form`.
 
     Raises:
         UsageError: when PyTorch can't export the module at this size.

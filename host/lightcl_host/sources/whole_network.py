@@ -11,7 +11,7 @@ from lightcl_host.graphs.operators import TRAINABLE_OPERATORS
 if TYPE_CHECKING:
     import onnx
 
-    from lightcl_host.sources import Source
+    from lightcl_host.sources.source import Source
 
 _ALLOWED = TRAINABLE_OPERATORS | {"BatchNormalization"}
 

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightcl_edge.errors import UsageError
-from lightcl_host.constant_folding import fold_constants
 from lightcl_host.graphs.graph import OPSET, drop_unused
 from lightcl_host.graphs.runner import GraphRunner
-from lightcl_host.normal_form import to_normal_form
+from lightcl_host.sources.constant_folding import fold_constants
+from lightcl_host.sources.normal_form import to_normal_form
 
 if TYPE_CHECKING:
     import onnx
@@ -73,7 +73,7 @@ class ForeignGraph:
             keep_batch_norm: keep ``BatchNormalization`` nodes instead of folding them.
 
         Returns:
-            See :func:`lightcl_host.normal_form.to_normal_form`.
+            See :func:`lightcl_host.sources.normal_form.to_normal_form`.
 
         Raises:
             UsageError: when it can't be converted or run in batches.

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lightcl_edge.errors import UsageError
-from lightcl_host.free_batch import free_batch
 from lightcl_host.graphs.graph import (
     IMAGE,
     IR_VERSION,
@@ -20,6 +19,7 @@ from lightcl_host.graphs.graph import (
     to_tensor,
 )
 from lightcl_host.graphs.module_paths import copy_module_path, module_path, remember_module_path
+from lightcl_host.sources.free_batch import free_batch
 
 if TYPE_CHECKING:
     import onnx

@@ -22,7 +22,7 @@ from lightcl_edge.data.decoding import normalise
 from lightcl_edge.data.specification import open_dataset
 from lightcl_edge.errors import UsageError
 from lightcl_edge.files.durable import replace_durably
-from lightcl_host.sources import SourceOptions, input_info_of
+from lightcl_host.sources.source import SourceOptions, input_info_of
 
 if TYPE_CHECKING:
     import torch

@@ -1,0 +1,1 @@
+"""Model specifications and files as one graph in normal form."""
