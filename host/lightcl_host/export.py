@@ -15,10 +15,11 @@ from lightcl_edge.data.features import FeatureCodec
 from lightcl_host.calibration import CALIBRATION_IMAGES, Calibration, calibration_images, divide
 from lightcl_host.class_names import read_class_names
 from lightcl_host.cut_choice import AUTOMATIC, CutChoice, pick_cut, providers_of
+from lightcl_host.cutting.cuts import choose_by_name, find_cuts
+from lightcl_host.cutting.split import Split, split_graph
 from lightcl_host.early_checks import check_export
 from lightcl_host.feature_storage import feature_info, signal_to_noise_db
 from lightcl_host.golden import GOLDEN_IMAGES, golden_info, golden_values
-from lightcl_host.graph import choose_by_name, find_cuts
 from lightcl_host.graphs.counts import count_cost
 from lightcl_host.graphs.graph import MINIMUM_ONNXRUNTIME, OPSET
 from lightcl_host.graphs.tensor_bytes import tensors_to_bytes
@@ -28,7 +29,6 @@ from lightcl_host.replaced_bundle import identity_at, note_replaced
 from lightcl_host.seed_buffer import SeedOptions, seed_buffer
 from lightcl_host.signer import signer
 from lightcl_host.sources.source import Source, SourceOptions, open_source
-from lightcl_host.split import Split, split_graph
 from lightcl_host.training_graph import step_graphs
 from lightcl_host.trunk_choice import (
     AUTO,

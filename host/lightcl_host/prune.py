@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lightcl_edge.errors import UsageError
-from lightcl_host.graph import Cut
+from lightcl_host.cutting.cuts import Cut
 
 if TYPE_CHECKING:
     import torch

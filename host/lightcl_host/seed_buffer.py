@@ -25,7 +25,7 @@ from lightcl_host.graphs.runner import GraphRunner
 if TYPE_CHECKING:
     import onnx
 
-    from lightcl_host.split import Split
+    from lightcl_host.cutting.split import Split
 
 IntArray = NDArray[np.int64]
 _BATCH = 16

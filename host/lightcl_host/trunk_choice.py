@@ -19,7 +19,7 @@ from lightcl_host.verify_split import Agreement, agreement_in_fresh_process
 if TYPE_CHECKING:
     import onnx
 
-    from lightcl_host.split import Split
+    from lightcl_host.cutting.split import Split
 
 FloatArray = NDArray[np.float32]
 

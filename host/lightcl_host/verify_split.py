@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from lightcl_edge.errors import BundleError
 from lightcl_edge.files.tensors import read_tensors
-from lightcl_host.classifier import BIAS, WEIGHT
+from lightcl_host.cutting.classifier import BIAS, WEIGHT
 from lightcl_host.feature_storage import channel_signal_to_noise_db, signal_to_noise_db
 from lightcl_host.graphs.graph import FEATURES, IMAGE, LOGITS, PENULTIMATE
 from lightcl_host.graphs.runner import GraphRunner, in_batches, relative_difference
@@ -33,7 +33,7 @@ from lightcl_host.graphs.tensor_bytes import tensors_to_bytes
 if TYPE_CHECKING:
     import onnx
 
-    from lightcl_host.split import Split
+    from lightcl_host.cutting.split import Split
 
 FloatArray = NDArray[np.float32]
 

@@ -20,7 +20,7 @@ from lightcl_host.cli import main
 from lightcl_host.cost.check import CASES, Case, check_rows
 from lightcl_host.cost.cut_figures import cut_manifest
 from lightcl_host.cost.prediction import predict, task_multiply_adds
-from lightcl_host.graph import choose_by_name, find_cuts
+from lightcl_host.cutting.cuts import choose_by_name, find_cuts
 from lightcl_host.sources.torch_source import export_module
 from small_bundle import make_bundle
 from small_networks import Residual

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from lightcl_edge.errors import DoesNotFitError
 from lightcl_host import cut_choice
 from lightcl_host.cut_choice import AUTOMATIC, pick_cut
-from lightcl_host.graph import Cut
+from lightcl_host.cutting.cuts import Cut
 
 MIB = 2**20
 SOURCE = SimpleNamespace(name="some network")

@@ -22,7 +22,7 @@ from lightcl_host.analysis.network import Network, trainable_from
 from lightcl_host.analysis.similarity import linear_cka
 from lightcl_host.analysis.summary import cut_figures, plasticity
 from lightcl_host.analysis.tasks import Sequence, load_sequence
-from lightcl_host.graph import Cut, find_cuts
+from lightcl_host.cutting.cuts import Cut, find_cuts
 from lightcl_host.sources.source import Source, SourceOptions, open_source
 
 BEFORE, AFTER = ("stem", "stage1.0", "stage1", "down", "stage2.0"), ("stage2", "mean")
@@ -97,8 +97,8 @@ def test_the_network_gives_the_features_of_the_graph(
     network: Network, source: Source, cuts: list[Cut], sequence: Sequence
 ) -> None:
     from lightcl_edge.data.decoding import normalise
+    from lightcl_host.cutting.split import split_graph
     from lightcl_host.graphs.runner import run_model
-    from lightcl_host.split import split_graph
 
     pixels = sequence.tasks[0].held[:3]
     seen: dict[str, np.ndarray] = {}

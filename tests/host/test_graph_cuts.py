@@ -6,8 +6,8 @@ import onnx
 import pytest
 
 from lightcl_edge.errors import UsageError
-from lightcl_host.automatic_cut import choose_automatically
-from lightcl_host.graph import Cut, choose_by_name, find_cuts
+from lightcl_host.cutting.cuts import Cut, choose_by_name, find_cuts
+from lightcl_host.cutting.rule_of_thumb import choose_automatically
 from lightcl_host.sources.source import SourceOptions, open_source
 
 

@@ -12,10 +12,10 @@ from torch import nn
 
 from lightcl_edge.errors import UsageError
 from lightcl_edge.learning.engines.torch_graph import load_module
-from lightcl_host.graph import choose_by_name, find_cuts
+from lightcl_host.cutting.cuts import choose_by_name, find_cuts
+from lightcl_host.cutting.split import Split, split_graph
 from lightcl_host.graphs.runner import relative_difference, run_model
 from lightcl_host.sources.torch_source import export_module
-from lightcl_host.split import Split, split_graph
 from small_networks import Gated, Residual
 
 

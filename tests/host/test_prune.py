@@ -14,7 +14,7 @@ from lightcl_edge.bundle.bundle import Bundle
 from lightcl_edge.console.progress import Progress
 from lightcl_edge.errors import UsageError
 from lightcl_host.cli import main
-from lightcl_host.graph import choose_by_name, find_cuts
+from lightcl_host.cutting.cuts import choose_by_name, find_cuts
 from lightcl_host.prune import remove_channels
 from lightcl_host.recovery import LabelledImages, probe_accuracy, recover, top1_agreement
 from lightcl_host.sources.torch_source import export_module

@@ -12,7 +12,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from lightcl_edge.errors import UsageError
-from lightcl_host.graph import find_cuts
+from lightcl_host.cutting.cuts import find_cuts
 from lightcl_host.graphs.runner import relative_difference, run_model
 from lightcl_host.sources.onnx_source import ForeignGraph
 from lightcl_host.sources.source import SourceOptions, open_source

@@ -11,13 +11,13 @@ import torch
 from lightcl_edge.errors import BundleError
 from lightcl_host.calibration import Calibration, divide
 from lightcl_host.cli import main
+from lightcl_host.cutting.cuts import choose_by_name, find_cuts
+from lightcl_host.cutting.split import split_graph
 from lightcl_host.feature_storage import NO_NOISE_DB, channel_signal_to_noise_db
-from lightcl_host.graph import choose_by_name, find_cuts
 from lightcl_host.graphs.graph import FEATURES, IMAGE
 from lightcl_host.graphs.runner import GraphRunner
 from lightcl_host.half_precision import halve_trunk
 from lightcl_host.quantize import quantize_trunk
-from lightcl_host.split import split_graph
 from lightcl_host.trunk_choice import Comparison, choose_trunk, trunk_features
 from small_networks import Residual
 

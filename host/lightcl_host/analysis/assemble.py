@@ -24,7 +24,7 @@ from lightcl_host.analysis.record import (
 from lightcl_host.analysis.remarks import remarks
 from lightcl_host.analysis.summary import cut_figures, rank_correlation
 from lightcl_host.analysis.tasks import Sequence
-from lightcl_host.graph import Cut
+from lightcl_host.cutting.cuts import Cut
 from lightcl_profiler.device_profile import THIS_MACHINE, DeviceProfile, load_profile, profile_names
 
 

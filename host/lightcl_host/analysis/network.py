@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightcl_edge.data.decoding import normalise
-from lightcl_host.classifier import install_classifier
-from lightcl_host.graph import Cut
+from lightcl_host.cutting.classifier import install_classifier
+from lightcl_host.cutting.cuts import Cut
+from lightcl_host.cutting.head_parameters import complete_biases, name_parameters
 from lightcl_host.graphs.graph import IMAGE, LOGITS, PENULTIMATE, infer_shapes
 from lightcl_host.graphs.runner import GraphRunner, in_batches
-from lightcl_host.head_parameters import complete_biases, name_parameters
 
 if TYPE_CHECKING:
     import onnx
@@ -120,8 +120,8 @@ class Network:
 
 def trainable_from(source: Source, cuts: Sequence[Cut]) -> str:
     """The tensor after which all can be trained: the image, or else the first trainable cut."""
+    from lightcl_host.cutting.trainability import obstacle_from_image
     from lightcl_host.graphs.graph import GraphView
-    from lightcl_host.trainability import obstacle_from_image
 
     return cuts[0].tensor if obstacle_from_image(GraphView(source.graph)) else IMAGE
 

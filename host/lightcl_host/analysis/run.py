@@ -29,9 +29,9 @@ from lightcl_host.analysis.plan_cut import CutPlan, plan_cut, plan_revision
 from lightcl_host.analysis.probe import PROBE_CELLS, RIDGE
 from lightcl_host.analysis.record import Analysis, Settings
 from lightcl_host.analysis.tasks import Sequence, load_sequence, open_tasks
-from lightcl_host.automatic_cut import choose_automatically
 from lightcl_host.cost.cut_figures import BYTES_OF_FLOAT
-from lightcl_host.graph import Cut, find_cuts
+from lightcl_host.cutting.cuts import Cut, find_cuts
+from lightcl_host.cutting.rule_of_thumb import choose_automatically
 from lightcl_host.graphs.counts import multiply_adds
 from lightcl_host.sources.source import Source, SourceOptions, open_source
 from lightcl_profiler.device_profile import DeviceProfile, load_profile

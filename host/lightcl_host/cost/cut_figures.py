@@ -14,11 +14,11 @@ from lightcl_edge.bundle.manifest import (
     ModelInfo,
     TrainingDefaults,
 )
+from lightcl_host.cutting.cuts import Cut
+from lightcl_host.cutting.split import Split, split_graph
 from lightcl_host.golden import GOLDEN_IMAGES
-from lightcl_host.graph import Cut
 from lightcl_host.graphs.counts import count_cost
 from lightcl_host.graphs.graph import MINIMUM_ONNXRUNTIME, OPSET
-from lightcl_host.split import Split, split_graph
 from lightcl_host.training_graph import step_graphs
 
 if TYPE_CHECKING:

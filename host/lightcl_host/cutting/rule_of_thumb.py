@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lightcl_edge.errors import UsageError
-from lightcl_host.graph import Cut, spatial
+from lightcl_host.cutting.cuts import Cut, spatial
 
 #: The head must keep at least this share of the network's weights (classifiers left out on both sides): below
 #: it, hardly anything would be left to learn with.

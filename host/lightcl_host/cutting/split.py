@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightcl_edge.bundle.manifest import HeadInfo, ParameterInfo
-from lightcl_host.classifier import Classifier, install_classifier
-from lightcl_host.graph import Cut
+from lightcl_host.cutting.classifier import Classifier, install_classifier
+from lightcl_host.cutting.cuts import Cut
+from lightcl_host.cutting.head_parameters import complete_biases, name_parameters
+from lightcl_host.cutting.patterns import pattern_tensors
 from lightcl_host.graphs.graph import FEATURES, IMAGE, LOGITS, PENULTIMATE, infer_shapes, rename_tensors, to_array
 from lightcl_host.graphs.module_paths import module_path
-from lightcl_host.head_parameters import complete_biases, name_parameters
-from lightcl_host.patterns import pattern_tensors
 
 if TYPE_CHECKING:
     import onnx

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lightcl_edge.errors import UsageError
+from lightcl_host.cutting.trainability import reasons_against
 from lightcl_host.graphs.graph import GraphView
 from lightcl_host.graphs.module_paths import enclosing_paths, module_path
 from lightcl_host.graphs.operators import ACTIVATION_OPERATORS
-from lightcl_host.trainability import reasons_against
 
 if TYPE_CHECKING:
     import onnx

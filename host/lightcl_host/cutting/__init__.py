@@ -1,0 +1,1 @@
+"""Where a graph can be cut, and the two parts."""
