@@ -12,14 +12,11 @@ from lightcl_edge.bundle.manifest import Manifest, ModelInfo, TrainingDefaults
 from lightcl_edge.bundle.writing import write_bundle
 from lightcl_edge.console.progress import Progress
 from lightcl_edge.data.features import FeatureCodec
-from lightcl_host.calibration import CALIBRATION_IMAGES, Calibration, calibration_images, divide
 from lightcl_host.class_names import read_class_names
 from lightcl_host.cut_choice import AUTOMATIC, CutChoice, pick_cut, providers_of
 from lightcl_host.cutting.cuts import choose_by_name, find_cuts
 from lightcl_host.cutting.split import Split, split_graph
 from lightcl_host.early_checks import check_export
-from lightcl_host.feature_storage import feature_info, signal_to_noise_db
-from lightcl_host.golden import GOLDEN_IMAGES, golden_info, golden_values
 from lightcl_host.graphs.counts import count_cost
 from lightcl_host.graphs.graph import MINIMUM_ONNXRUNTIME, OPSET
 from lightcl_host.graphs.tensor_bytes import tensors_to_bytes
@@ -30,7 +27,8 @@ from lightcl_host.seed_buffer import SeedOptions, seed_buffer
 from lightcl_host.signer import signer
 from lightcl_host.sources.source import Source, SourceOptions, open_source
 from lightcl_host.training_graph import step_graphs
-from lightcl_host.trunk_choice import (
+from lightcl_host.trunks.calibration import CALIBRATION_IMAGES, Calibration, calibration_images, divide
+from lightcl_host.trunks.choice import (
     AUTO,
     MINIMUM_AGREEMENT,
     Comparison,
@@ -39,7 +37,9 @@ from lightcl_host.trunk_choice import (
     planned_dtype,
     trunk_features,
 )
-from lightcl_host.verify_split import verify_in_fresh_process
+from lightcl_host.trunks.feature_storage import feature_info, signal_to_noise_db
+from lightcl_host.trunks.golden import GOLDEN_IMAGES, golden_info, golden_values
+from lightcl_host.trunks.verification import verify_in_fresh_process
 
 if TYPE_CHECKING:
     import onnx

@@ -6,9 +6,9 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from lightcl_edge import __version__
-from lightcl_host.calibration import Calibration
 from lightcl_host.pruning import PruningRecord
-from lightcl_host.trunk_choice import FP32, TrunkChoice
+from lightcl_host.trunks.calibration import Calibration
+from lightcl_host.trunks.choice import FP32, TrunkChoice
 
 _PACKAGES = ("torch", "onnx", "onnxscript", "onnxruntime")
 

@@ -14,7 +14,7 @@ from lightcl_host.cutting.split import Split, split_graph
 from lightcl_host.graphs.counts import count_cost, multiply_adds, peak_activation_bytes
 from lightcl_host.graphs.graph import to_array, to_tensor
 from lightcl_host.graphs.runner import relative_difference, run_model
-from lightcl_host.verify_split import TOLERANCE, verify_in_fresh_process
+from lightcl_host.trunks.verification import TOLERANCE, verify_in_fresh_process
 
 
 @pytest.fixture(scope="module")

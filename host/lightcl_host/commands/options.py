@@ -13,7 +13,7 @@ from lightcl_host.export import DEFAULT_CAPACITY, ExportOptions
 from lightcl_host.prune import LARGEST_SPARSITY
 from lightcl_host.pruning import RECOVERY_EPOCHS
 from lightcl_host.sources.source import SourceOptions
-from lightcl_host.trunk_choice import DTYPES, MINIMUM_AGREEMENT, planned_dtype
+from lightcl_host.trunks.choice import DTYPES, MINIMUM_AGREEMENT, planned_dtype
 
 if TYPE_CHECKING:
     from lightcl_host.analysis.run import AnalyzeOptions

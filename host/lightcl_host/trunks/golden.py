@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightcl_edge.bundle.manifest import GoldenInfo
-from lightcl_host.calibration import Calibration
 from lightcl_host.graphs.graph import FEATURES, IMAGE, LOGITS
 from lightcl_host.graphs.runner import GraphRunner
-from lightcl_host.trunk_choice import FP16, INT8
+from lightcl_host.trunks.calibration import Calibration
+from lightcl_host.trunks.choice import FP16, INT8
 
 if TYPE_CHECKING:
     import onnx

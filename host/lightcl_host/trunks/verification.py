@@ -1,6 +1,6 @@
 """Run an exported split against the original network, in a process of its own.
 
-``python -m lightcl_host.verify_split FOLDER`` reads ``original.onnx``, ``trunk.onnx`` (float32), ``head.onnx`` and
+``python -m lightcl_host.trunks.verification FOLDER`` reads ``original.onnx``, ``trunk.onnx`` (float32), ``head.onnx`` and
 ``reference.safetensors`` (``images``, ``logits`` of the original network, ``weight`` and ``bias`` of its
 classifier) and prints one JSON document with the largest relative differences it found. With ``agreement`` as a
 second argument it reads ``trunk.onnx`` (8-bit), ``head.onnx`` and ``reference.safetensors`` (``images``, ``classes``
@@ -25,10 +25,10 @@ from numpy.typing import NDArray
 from lightcl_edge.errors import BundleError
 from lightcl_edge.files.tensors import read_tensors
 from lightcl_host.cutting.classifier import BIAS, WEIGHT
-from lightcl_host.feature_storage import channel_signal_to_noise_db, signal_to_noise_db
 from lightcl_host.graphs.graph import FEATURES, IMAGE, LOGITS, PENULTIMATE
 from lightcl_host.graphs.runner import GraphRunner, in_batches, relative_difference
 from lightcl_host.graphs.tensor_bytes import tensors_to_bytes
+from lightcl_host.trunks.feature_storage import channel_signal_to_noise_db, signal_to_noise_db
 
 if TYPE_CHECKING:
     import onnx
@@ -198,7 +198,7 @@ def agreement_in_fresh_process(
 
 
 def _run(folder: Path, *what: str) -> dict[str, float]:
-    command = [sys.executable, "-m", "lightcl_host.verify_split", str(folder), *what]
+    command = [sys.executable, "-m", "lightcl_host.trunks.verification", str(folder), *what]
     process = subprocess.run(command, capture_output=True, text=True, check=False)
     if process.returncode != 0:
         last = process.stderr.strip().splitlines()[-1:] or ["no message"]

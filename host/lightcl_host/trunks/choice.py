@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from lightcl_edge.errors import BundleError
 from lightcl_host.graphs.graph import FEATURES, IMAGE, infer_shapes
 from lightcl_host.graphs.runner import GraphRunner, in_batches
-from lightcl_host.half_precision import halve_trunk
-from lightcl_host.quantize import quantize_trunk
-from lightcl_host.verify_split import Agreement, agreement_in_fresh_process
+from lightcl_host.trunks.fp16 import halve_trunk
+from lightcl_host.trunks.int8 import quantize_trunk
+from lightcl_host.trunks.verification import Agreement, agreement_in_fresh_process
 
 if TYPE_CHECKING:
     import onnx
