@@ -21,7 +21,7 @@ from lightcl_host.graphs.counts import count_cost
 from lightcl_host.graphs.graph import MINIMUM_ONNXRUNTIME, OPSET
 from lightcl_host.graphs.tensor_bytes import tensors_to_bytes
 from lightcl_host.provenance import provenance
-from lightcl_host.pruning import RECOVERY_EPOCHS, PruningOptions, PruningRecord, prune_source
+from lightcl_host.pruning.pruning import RECOVERY_EPOCHS, PruningOptions, PruningRecord, prune_source
 from lightcl_host.replaced_bundle import identity_at, note_replaced
 from lightcl_host.seed_buffer import SeedOptions, seed_buffer
 from lightcl_host.signer import signer

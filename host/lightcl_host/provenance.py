@@ -6,7 +6,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from lightcl_edge import __version__
-from lightcl_host.pruning import PruningRecord
+from lightcl_host.pruning.pruning import PruningRecord
 from lightcl_host.trunks.calibration import Calibration
 from lightcl_host.trunks.choice import FP32, TrunkChoice
 

@@ -15,8 +15,8 @@ from lightcl_edge.console.progress import Progress
 from lightcl_edge.errors import UsageError
 from lightcl_host.cli import main
 from lightcl_host.cutting.cuts import choose_by_name, find_cuts
-from lightcl_host.prune import remove_channels
-from lightcl_host.recovery import LabelledImages, probe_accuracy, recover, top1_agreement
+from lightcl_host.pruning.channels import remove_channels
+from lightcl_host.pruning.recovery import LabelledImages, probe_accuracy, recover, top1_agreement
 from lightcl_host.sources.torch_source import export_module
 from lightcl_models.registry import load_model
 from small_networks import SqueezeExcite, randomise_batch_norm

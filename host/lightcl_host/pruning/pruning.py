@@ -8,8 +8,8 @@ from typing import Any
 from lightcl_edge.console.progress import Progress
 from lightcl_edge.errors import UsageError
 from lightcl_host.cutting.cuts import Cut
-from lightcl_host.prune import remove_channels
-from lightcl_host.recovery import labelled_images, probe_accuracy, recover, top1_agreement
+from lightcl_host.pruning.channels import remove_channels
+from lightcl_host.pruning.recovery import labelled_images, probe_accuracy, recover, top1_agreement
 from lightcl_host.sources.source import Source, source_of_module
 
 RECOVERY_EPOCHS = 3
