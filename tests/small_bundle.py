@@ -93,7 +93,7 @@ DEFAULTS = TrainingDefaults(epochs=8, batch_size=8, learning_rate=0.05, buffer_s
 @cache
 def training_steps():
     """The ort engine's graphs; they hold no weights, so one set serves every seed."""
-    from lightcl_host.training_graph import step_graphs
+    from lightcl_host.autodiff.training_step import step_graphs
 
     head = onnx.load_from_string(head_parts(np.random.default_rng(0))[0])
     return step_graphs(head, HEAD, [CHANNELS, 4, 4], [DEFAULTS.batch_size], DEFAULTS.buffer_samples)

@@ -9,7 +9,7 @@ import onnx
 
 from lightcl_edge.bundle.bundle import Bundle
 from lightcl_edge.bundle.writing import write_bundle
-from lightcl_host.training_graph import step_graphs
+from lightcl_host.autodiff.training_step import step_graphs
 from small_bundle import make_bundle
 
 

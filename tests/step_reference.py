@@ -14,7 +14,7 @@ from lightcl_edge.bundle.manifest import HeadInfo, StepGraph
 from lightcl_edge.files.tensors import FloatArray
 from lightcl_edge.learning.engines.contract import Batch, PatternTerm
 from lightcl_edge.learning.engines.ort_engine import OrtEngine
-from lightcl_host.training_graph import build_step, step_graphs
+from lightcl_host.autodiff.training_step import build_step, step_graphs
 
 #: Networks this small only lose by threads, above all where other processes compute beside the tests.
 torch.set_num_threads(1)

@@ -12,6 +12,7 @@ from lightcl_edge.bundle.manifest import Manifest, ModelInfo, TrainingDefaults
 from lightcl_edge.bundle.writing import write_bundle
 from lightcl_edge.console.progress import Progress
 from lightcl_edge.data.features import FeatureCodec
+from lightcl_host.autodiff.training_step import step_graphs
 from lightcl_host.class_names import read_class_names
 from lightcl_host.cut_choice import AUTOMATIC, CutChoice, pick_cut, providers_of
 from lightcl_host.cutting.cuts import choose_by_name, find_cuts
@@ -26,7 +27,6 @@ from lightcl_host.replaced_bundle import identity_at, note_replaced
 from lightcl_host.seed_buffer import SeedOptions, seed_buffer
 from lightcl_host.signer import signer
 from lightcl_host.sources.source import Source, SourceOptions, open_source
-from lightcl_host.training_graph import step_graphs
 from lightcl_host.trunks.calibration import CALIBRATION_IMAGES, Calibration, calibration_images, divide
 from lightcl_host.trunks.choice import (
     AUTO,

@@ -15,11 +15,12 @@ from torch import nn
 from head_export import Tail, export_head
 from lightcl_edge.bundle.manifest import HeadInfo, ParameterInfo
 from lightcl_edge.errors import BundleError
-from lightcl_host import autodiff, training_graph
+from lightcl_host import autodiff
+from lightcl_host.autodiff import training_step as training_graph
 from lightcl_host.autodiff.liveness import peak_of
+from lightcl_host.autodiff.training_step import build_step, step_graphs
 from lightcl_host.autodiff.updates import Updater, ancestors_of, update_hazards
 from lightcl_host.graphs import operators
-from lightcl_host.training_graph import build_step, step_graphs
 from step_reference import Head, largest_relative_difference, random_batch, torch_step
 
 SHAPE = (4, 6, 6)

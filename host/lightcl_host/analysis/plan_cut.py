@@ -27,12 +27,12 @@ from lightcl_edge.planning import torch as plan_torch
 from lightcl_edge.planning import trunk as plan_trunk
 from lightcl_edge.planning.plan import Plan
 from lightcl_host.autodiff.liveness import peak_of
+from lightcl_host.autodiff.training_step import MICRO_BATCHES, build_step
 from lightcl_host.cost.cut_figures import narrowed
 from lightcl_host.cost.prediction import predict, task_multiply_adds
 from lightcl_host.cutting.split import Split, split_graph
 from lightcl_host.graphs.counts import count_cost
 from lightcl_host.graphs.graph import MINIMUM_ONNXRUNTIME, OPSET
-from lightcl_host.training_graph import MICRO_BATCHES, build_step
 from lightcl_host.trunks.golden import GOLDEN_IMAGES
 
 if TYPE_CHECKING:

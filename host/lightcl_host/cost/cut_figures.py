@@ -14,11 +14,11 @@ from lightcl_edge.bundle.manifest import (
     ModelInfo,
     TrainingDefaults,
 )
+from lightcl_host.autodiff.training_step import step_graphs
 from lightcl_host.cutting.cuts import Cut
 from lightcl_host.cutting.split import Split, split_graph
 from lightcl_host.graphs.counts import count_cost
 from lightcl_host.graphs.graph import MINIMUM_ONNXRUNTIME, OPSET
-from lightcl_host.training_graph import step_graphs
 from lightcl_host.trunks.golden import GOLDEN_IMAGES
 
 if TYPE_CHECKING:
