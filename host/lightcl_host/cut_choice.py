@@ -17,7 +17,7 @@ from lightcl_host.trunks.choice import FP32
 if TYPE_CHECKING:
     from lightcl_host.analysis.record import Analysis
     from lightcl_host.sources.source import Source
-    from lightcl_profiler.device_profile import DeviceProfile
+    from lightcl_profiler.devices.profile import DeviceProfile
 
 AUTOMATIC = "auto"
 #: Images of the task that a plan without an analysis is made for.
@@ -96,7 +96,7 @@ def pick_cut(
 def _by_analysis(source: Source, cuts: list[Cut], folder: Path, device: str | None) -> CutChoice:
     from lightcl_host.analysis.choice import choose, explain
     from lightcl_host.analysis.record import read_analysis
-    from lightcl_profiler.device_profile import load_profile
+    from lightcl_profiler.devices.profile import load_profile
 
     found = read_analysis(folder)
     _check_network(source, found, folder)
@@ -139,7 +139,7 @@ def _check_network(source: Source, analysis: Analysis, folder: Path) -> None:
 
 def _named_for(source: Source, cut: Cut, device: str, trunk_dtype: str) -> dict[str, Any]:
     """Figures of a cut that a person named for a device; refused where it does not fit."""
-    from lightcl_profiler.device_profile import load_profile
+    from lightcl_profiler.devices.profile import load_profile
 
     profile = load_profile(device)
     usable, peak = profile.usable_memory.bytes, _planned_peak(source, cut, profile, trunk_dtype)
@@ -153,7 +153,7 @@ def _named_for(source: Source, cut: Cut, device: str, trunk_dtype: str) -> dict[
 
 def _by_plan(source: Source, cuts: list[Cut], device: str, trunk_dtype: str) -> CutChoice:
     """Nothing was measured: the rule of thumb, among the cuts that are predicted to fit."""
-    from lightcl_profiler.device_profile import load_profile
+    from lightcl_profiler.devices.profile import load_profile
 
     profile = load_profile(device)
     usable = profile.usable_memory.bytes
@@ -190,7 +190,7 @@ def providers_of(device: str | None) -> list[str]:
     Returns:
         Names in order; empty where no device is known, or for a profile that names none.
     """
-    from lightcl_profiler.device_profile import THIS_MACHINE, load_profile, profile_names
+    from lightcl_profiler.devices.profile import THIS_MACHINE, load_profile, profile_names
 
     if device is None or device == THIS_MACHINE or not (device in profile_names() or device.endswith(".toml")):
         return []

@@ -41,7 +41,7 @@ def check_export(options: ExportOptions, *, analysed: bool = True) -> None:
 
 def _check_device(name: str | None) -> None:
     if name is not None:
-        from lightcl_profiler.device_profile import load_profile
+        from lightcl_profiler.devices.profile import load_profile
 
         load_profile(name)
 

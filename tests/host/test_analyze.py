@@ -52,7 +52,7 @@ def analysed(tmp_path_factory: pytest.TempPathFactory, network: Path, pictures: 
 
 @pytest.fixture
 def tiny(tmp_path: Path) -> Path:
-    from lightcl_profiler import device_profile
+    from lightcl_profiler.devices import profile as device_profile
 
     folder = Path(device_profile.__file__).parent / "devices"
     content = (folder / "rpi3.toml").read_text()

@@ -36,7 +36,7 @@ def networks(draw: st.DrawFn) -> list[Cut]:
 def pick(cuts: list[Cut], peaks: list[int], usable: int, wanted: str = AUTOMATIC) -> cut_choice.CutChoice:
     profile = SimpleNamespace(name="board", usable_memory=SimpleNamespace(bytes=usable))
     planned = mock.patch.object(cut_choice, "_planned_peak", lambda source, cut, *_: peaks[int(cut.name[3:])])
-    with planned, mock.patch("lightcl_profiler.device_profile.load_profile", lambda name: profile):
+    with planned, mock.patch("lightcl_profiler.devices.profile.load_profile", lambda name: profile):
         return pick_cut(SOURCE, cuts, wanted, None, "board")
 
 

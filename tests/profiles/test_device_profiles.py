@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lightcl_edge.errors import UsageError
-from lightcl_profiler.device_profile import load_profile, measure_this_machine, parse_profile, profile_names
+from lightcl_profiler.devices.profile import load_profile, measure_this_machine, parse_profile, profile_names
 
 BOARDS = ["jetson-nano", "jetson-orin-nano", "rpi-zero-2w", "rpi3", "rpi4-2gb", "rpi5-4gb"]
 FOLDER = Path(__file__).parents[2] / "profiles" / "devices"

@@ -25,7 +25,7 @@ from lightcl_host.analysis.remarks import remarks
 from lightcl_host.analysis.summary import cut_figures, rank_correlation
 from lightcl_host.analysis.tasks import Sequence
 from lightcl_host.cutting.cuts import Cut
-from lightcl_profiler.device_profile import THIS_MACHINE, DeviceProfile, load_profile, profile_names
+from lightcl_profiler.devices.profile import THIS_MACHINE, DeviceProfile, load_profile, profile_names
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from typing import Any
 from lightcl_edge.errors import DataError
 from lightcl_edge.files.records import read_record
 from lightcl_host.analysis.choice import Candidate
-from lightcl_profiler.device_profile import DeviceProfile
+from lightcl_profiler.devices.profile import DeviceProfile
 
 FORMAT = "lightcl-analysis"
 FORMAT_VERSION = 1

@@ -34,7 +34,7 @@ from lightcl_host.cutting.cuts import Cut, find_cuts
 from lightcl_host.cutting.rule_of_thumb import choose_automatically
 from lightcl_host.graphs.counts import multiply_adds
 from lightcl_host.sources.source import Source, SourceOptions, open_source
-from lightcl_profiler.device_profile import DeviceProfile, load_profile
+from lightcl_profiler.devices.profile import DeviceProfile, load_profile
 
 PACKAGES = ("lightcl-edge", "torch", "onnx", "onnxruntime", "numpy")
 WORK_FOLDER = "work"
