@@ -18,7 +18,7 @@ import torch
 
 from lightcl_edge.files.onnx_graph import Node
 from lightcl_profiler.baselines.lightcl_sparse import SHARES as MASKED_SHARES
-from lightcl_profiler.graph_network import WEIGHTED, GraphNetwork, output_shapes
+from lightcl_profiler.networks.graph_network import WEIGHTED, GraphNetwork, output_shapes
 
 _FLOAT_BYTES = 4
 _SPARSITY = 0.75

@@ -160,7 +160,7 @@ def test_jobs_run_side_by_side_and_one_failure_cancels_what_waits(options):
 def test_cuda_is_taken_where_torch_sees_it(options, monkeypatch):
     import torch
 
-    from lightcl_profiler.torch_device import torch_device
+    from lightcl_profiler.networks.torch_device import torch_device
 
     assert Sgd.formula == "sgd"
     for seen, asked, expected in ((True, "auto", "cuda"), (True, "cpu", "cpu"), (False, "auto", "cpu")):

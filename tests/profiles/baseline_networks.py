@@ -10,7 +10,7 @@ import torch
 from lightcl_edge.files.onnx_graph import Graph, Node
 from lightcl_profiler.baselines.contract import Batch, Task
 from lightcl_profiler.baselines.learning import Images
-from lightcl_profiler.graph_network import GraphNetwork, find_cut
+from lightcl_profiler.networks.graph_network import GraphNetwork, find_cut
 
 SIDE, CLASSES = 8, 4
 #: More threads only wait for each other on tensors this small.

@@ -16,7 +16,7 @@ from lightcl_profiler.baselines.pnn import Column, Pnn
 from lightcl_profiler.baselines.sparcl import Shares, top_share
 from lightcl_profiler.baselines.sparcl_derpp import SparclDerpp
 from lightcl_profiler.baselines.sparcl_er import SparclEr
-from lightcl_profiler.graph_network import find_cut, split_stages
+from lightcl_profiler.networks.graph_network import find_cut, split_stages
 
 SETTINGS = Settings(learning_rate=0.05, buffer_samples=5, epochs=2)
 

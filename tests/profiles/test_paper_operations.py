@@ -8,7 +8,7 @@ import pytest
 import torch
 from profile_bundles import small_network
 
-from lightcl_profiler.new_classifier import network_from_graph
+from lightcl_profiler.networks.new_classifier import network_from_graph
 from lightcl_profiler.paper_formula import NetworkCount, calculated_bytes, count_network
 from lightcl_profiler.paper_operations import Learning, calculated_operations
 from lightcl_profiler.paper_table import CIFAR10

@@ -19,8 +19,8 @@ from lightcl_profiler.launcher import run_method
 from lightcl_profiler.methods import METHODS
 from lightcl_profiler.methods.baseline import BaselineMethod
 from lightcl_profiler.methods.contract import Job
-from lightcl_profiler.new_classifier import network_from_graph, replace_classifier
-from lightcl_profiler.whole_network import load_whole_network
+from lightcl_profiler.networks.new_classifier import network_from_graph, replace_classifier
+from lightcl_profiler.networks.whole_network import load_whole_network
 
 
 def _job(tmp_path: Path, tasks: list[Path], bundle: Path) -> Job:

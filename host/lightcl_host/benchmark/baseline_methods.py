@@ -44,7 +44,7 @@ class BaselineMethod(Method):
 
         from lightcl_profiler.baselines import load_baseline
         from lightcl_profiler.baselines.contract import Settings
-        from lightcl_profiler.torch_device import torch_device
+        from lightcl_profiler.networks.torch_device import torch_device
 
         torch.manual_seed(setting.seed)
         if setting.threads is not None:
@@ -65,7 +65,7 @@ class BaselineMethod(Method):
         self._test: dict[str, PixelFile] = {}
 
     def _build(self) -> torch.nn.Module:
-        from lightcl_profiler.new_classifier import network_from_graph
+        from lightcl_profiler.networks.new_classifier import network_from_graph
 
         head = self._setting.bundle.manifest.head.parameters
         layers = sum(len(parameter.shape) >= 2 for parameter in head)

@@ -32,7 +32,7 @@ def count_bundle(options: BenchmarkOptions, bundle: Bundle, classes: int) -> Net
         return "the bundle does not carry the whole network; export it --with-baselines"
     import torch
 
-    from lightcl_profiler.new_classifier import network_from_graph
+    from lightcl_profiler.networks.new_classifier import network_from_graph
     from lightcl_profiler.paper_formula import count_network
 
     info = bundle.manifest.input

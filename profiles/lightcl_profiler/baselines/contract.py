@@ -75,7 +75,7 @@ class Baseline(ABC):
         joint: takes all tasks as one.
         class_incremental: can tell classes of different tasks apart without being told the task.
         needs_graph: looks inside the network, which must be a
-            :class:`~lightcl_profiler.graph_network.GraphNetwork`.
+            :class:`~lightcl_profiler.networks.graph_network.GraphNetwork`.
     """
 
     joint: ClassVar[bool] = False

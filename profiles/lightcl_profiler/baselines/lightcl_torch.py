@@ -17,7 +17,7 @@ from typing import ClassVar
 import torch
 
 from lightcl_profiler.baselines.contract import Baseline, Batch, Build, Settings, Task, masked_cross_entropy
-from lightcl_profiler.graph_network import GraphNetwork
+from lightcl_profiler.networks.graph_network import GraphNetwork
 
 _LOGITS = "logits of the network"
 

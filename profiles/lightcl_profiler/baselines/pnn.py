@@ -25,7 +25,7 @@ from torch.nn import functional as nn
 from lightcl_edge.files.onnx_graph import Graph
 from lightcl_edge.learning.engines.torch_graph import GraphModule
 from lightcl_profiler.baselines.contract import Baseline, Batch, Build, Settings, Task, masked_cross_entropy
-from lightcl_profiler.graph_network import GraphNetwork, Stage, split_stages
+from lightcl_profiler.networks.graph_network import GraphNetwork, Stage, split_stages
 
 _ALPHA = 0.1
 

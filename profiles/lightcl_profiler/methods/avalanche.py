@@ -25,7 +25,7 @@ class AvalancheMethod(Method):
         """Torch, Avalanche, and what builds the network."""
         import torch
 
-        from lightcl_profiler.whole_network import import_builder
+        from lightcl_profiler.networks.whole_network import import_builder
 
         torch.set_num_threads(job.threads)
         _import_avalanche()
@@ -35,7 +35,7 @@ class AvalancheMethod(Method):
         """Train the tasks."""
         import torch
 
-        from lightcl_profiler.whole_network import load_whole_network
+        from lightcl_profiler.networks.whole_network import load_whole_network
 
         torch.manual_seed(job.seed)
         with meter.phase("load"):

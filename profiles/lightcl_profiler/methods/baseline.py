@@ -14,7 +14,7 @@ from lightcl_edge.errors import NoEngineError
 from lightcl_edge.machine.memory import PhaseMeter
 from lightcl_profiler.baselines import BASELINES
 from lightcl_profiler.methods.contract import Job, Method, Outcome, outcome
-from lightcl_profiler.torch_device import torch_device
+from lightcl_profiler.networks.torch_device import torch_device
 
 if TYPE_CHECKING:
     import torch
@@ -37,7 +37,7 @@ class BaselineMethod(Method):
 
     def check(self, name: str, bundle: Path) -> None:
         """Torch, and what builds the network."""
-        from lightcl_profiler.whole_network import check_builder
+        from lightcl_profiler.networks.whole_network import check_builder
 
         if find_spec("torch") is None:
             raise _needs_torch(name, "it is not installed")
@@ -51,7 +51,7 @@ class BaselineMethod(Method):
             raise _needs_torch(job.method, str(error)) from error
 
         from lightcl_profiler.baselines import load_baseline
-        from lightcl_profiler.whole_network import import_builder
+        from lightcl_profiler.networks.whole_network import import_builder
 
         torch.set_num_threads(job.threads)
         load_baseline(job.method)
@@ -89,7 +89,7 @@ def _needs_torch(name: str, reason: str) -> NoEngineError:
 
 def _calculated(job: Job, baseline: Baseline, images: Images) -> int | None:
     """Memory by the paper's formula, for a network whose graph is at hand."""
-    from lightcl_profiler.graph_network import GraphNetwork
+    from lightcl_profiler.networks.graph_network import GraphNetwork
     from lightcl_profiler.paper_formula import calculated_bytes, count_network
 
     network = baseline.start_network()
@@ -103,7 +103,7 @@ def _build(job: Job, classes: int, device: str) -> tuple[Baseline, str]:
     """The method on its network, and where that came from."""
     from lightcl_profiler.baselines import load_baseline
     from lightcl_profiler.baselines.contract import Settings
-    from lightcl_profiler.whole_network import load_whole_network
+    from lightcl_profiler.networks.whole_network import load_whole_network
 
     origins = []
     kind = load_baseline(job.method)

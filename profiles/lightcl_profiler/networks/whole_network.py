@@ -39,7 +39,7 @@ def check_builder(bundle_path: Path) -> None:
 def import_builder(bundle_path: Path) -> None:
     """Import what :func:`load_whole_network` will need for this bundle, or say that it can't be had."""
     if Bundle.open(bundle_path).has(WHOLE_NETWORK):
-        import lightcl_profiler.new_classifier  # noqa: F401
+        import lightcl_profiler.networks.new_classifier  # noqa: F401
 
         return
     try:
@@ -62,7 +62,7 @@ def load_whole_network(bundle_path: Path, classes: int, *, needs_graph: bool = F
     bundle = Bundle.open(bundle_path)
     model = bundle.manifest.model
     if bundle.has(WHOLE_NETWORK):
-        from lightcl_profiler.new_classifier import count_batch_norms, network_from_graph
+        from lightcl_profiler.networks.new_classifier import count_batch_norms, network_from_graph
 
         layers = sum(len(parameter.shape) >= 2 for parameter in bundle.manifest.head.parameters)
         network = network_from_graph(bundle.path(WHOLE_NETWORK), classes, layers)
@@ -71,7 +71,7 @@ def load_whole_network(bundle_path: Path, classes: int, *, needs_graph: bool = F
     elif needs_graph:
         raise _cannot_build(bundle_path, BundleError("this method looks inside the network's graph"))
     else:
-        from lightcl_profiler.new_classifier import replace_classifier
+        from lightcl_profiler.networks.new_classifier import replace_classifier
 
         module, origin = _rebuild(bundle_path, model.name, model.weights)
         replace_classifier(module, classes)

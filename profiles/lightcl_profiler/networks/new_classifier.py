@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from lightcl_edge.errors import BundleError
 from lightcl_edge.files.onnx_graph import Graph, Node, read_graph
-from lightcl_profiler.graph_network import WEIGHTED, GraphNetwork, find_cut
+from lightcl_profiler.networks.graph_network import WEIGHTED, GraphNetwork, find_cut
 
 
 def network_from_graph(path: Path, classes: int, head_layers: int = 0) -> GraphNetwork:
