@@ -11,7 +11,7 @@ from lightcl_profiler.accuracy import AccuracyRun
 from lightcl_profiler.board_names import board
 from lightcl_profiler.charts import Series, memory_chart, tasks_chart
 from lightcl_profiler.html_parts import Column, both_widths, cards_table, columns, key, tag
-from lightcl_profiler.paper_table import Published, published_for
+from lightcl_profiler.paper.published import Published, published_for
 from lightcl_profiler.record import Report
 from lightcl_profiler.summary import typical_run
 

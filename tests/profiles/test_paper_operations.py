@@ -9,9 +9,9 @@ import torch
 from profile_bundles import small_network
 
 from lightcl_profiler.networks.new_classifier import network_from_graph
-from lightcl_profiler.paper_formula import NetworkCount, calculated_bytes, count_network
-from lightcl_profiler.paper_operations import Learning, calculated_operations
-from lightcl_profiler.paper_table import CIFAR10
+from lightcl_profiler.paper.memory import NetworkCount, calculated_bytes, count_network
+from lightcl_profiler.paper.operations import Learning, calculated_operations
+from lightcl_profiler.paper.published import CIFAR10
 
 #: ResNet-18 with a 3x3 stem at 32 x 32 and ten classes, from its layers' shapes as in tests/host/test_cost_paper.py.
 RESNET18 = NetworkCount(

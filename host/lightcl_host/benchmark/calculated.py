@@ -12,7 +12,7 @@ from lightcl_host.benchmark.methods import make_method
 from lightcl_host.benchmark.options import BenchmarkOptions
 
 if TYPE_CHECKING:
-    from lightcl_profiler.paper_formula import NetworkCount
+    from lightcl_profiler.paper.memory import NetworkCount
 
 
 def count_bundle(options: BenchmarkOptions, bundle: Bundle, classes: int) -> NetworkCount | str:
@@ -33,7 +33,7 @@ def count_bundle(options: BenchmarkOptions, bundle: Bundle, classes: int) -> Net
     import torch
 
     from lightcl_profiler.networks.new_classifier import network_from_graph
-    from lightcl_profiler.paper_formula import count_network
+    from lightcl_profiler.paper.memory import count_network
 
     info = bundle.manifest.input
     layers = sum(len(parameter.shape) >= 2 for parameter in bundle.manifest.head.parameters)
@@ -58,8 +58,8 @@ def calculate(
     Returns:
         ``calculated_memory_bytes`` and ``calculated_operations``; None where the paper's way gives none.
     """
-    from lightcl_profiler.paper_formula import calculated_bytes
-    from lightcl_profiler.paper_operations import Learning, calculated_operations
+    from lightcl_profiler.paper.memory import calculated_bytes
+    from lightcl_profiler.paper.operations import Learning, calculated_operations
 
     name, settings = record["method"], record["settings"]
     strategy = settings.get("strategy")

@@ -137,7 +137,7 @@ class Method(ABC):
         title: one line that says what it is and which paper it comes from.
         all_at_once: it is given all tasks as one: an upper bound, not continual learning.
         uses_features: it learns from the trunk's features, which are extracted before its process starts.
-        formula: name of the paper's formula for it (:mod:`lightcl_profiler.paper_formula`); of a strategy of the device
+        formula: name of the paper's formula for it (:mod:`lightcl_profiler.paper.memory`); of a strategy of the device
             ``device:NAME``.
     """
 

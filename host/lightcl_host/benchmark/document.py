@@ -13,7 +13,7 @@ from lightcl_host.benchmark.calculated import calculate, count_bundle
 from lightcl_host.benchmark.options import BenchmarkOptions
 from lightcl_host.benchmark.peaks import peak
 from lightcl_host.benchmark.report import summarise
-from lightcl_profiler.paper_table import BY_DATA, Published
+from lightcl_profiler.paper.published import BY_DATA, Published
 
 #: Our methods whose name differs from the paper's row.
 _ROWS = {"joint_torch": "joint", "joint": None}

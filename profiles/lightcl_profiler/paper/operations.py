@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from lightcl_profiler.paper_formula import NetworkCount
+from lightcl_profiler.paper.memory import NetworkCount
 
 _OPERATIONS = 2
 #: SparCL's shares as in ``baselines/sparcl.py``: weights in use, weights updated, images left after the first epoch.
