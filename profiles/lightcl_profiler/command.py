@@ -107,7 +107,7 @@ class ProfileCommand(Command):
 
     def render(self, document: Document) -> str:
         """The tables."""
-        from lightcl_profiler.record import Report
+        from lightcl_profiler.records.record import Report
         from lightcl_profiler.render_text import render_text
 
         return render_text(Report.from_document(document))

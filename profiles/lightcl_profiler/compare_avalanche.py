@@ -23,7 +23,7 @@ from lightcl_profiler.joining import join_tasks
 from lightcl_profiler.launcher import run_method
 from lightcl_profiler.methods import METHODS
 from lightcl_profiler.methods.contract import Job
-from lightcl_profiler.record import Run
+from lightcl_profiler.records.record import Run
 from lightcl_profiler.workload import make_workload
 
 COMPARED = ("sgd", "er", "derpp", "ewc")

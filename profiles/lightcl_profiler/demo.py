@@ -17,7 +17,7 @@ from lightcl_edge.console.program import Command, run_program
 from lightcl_edge.console.text import Document, format_bytes, table
 from lightcl_edge.errors import UsageError
 from lightcl_profiler.demo_steps import Steps
-from lightcl_profiler.metrics import average_forgetting, backward_transfer, task_accuracies
+from lightcl_profiler.records.metrics import average_forgetting, backward_transfer, task_accuracies
 
 MODEL, DATA, TASKS, IMAGE_SIZE = "efficientnet_lite0", "digits", 5, 128
 PROFILE_IMAGES, PROFILE_EPOCHS = 200, 1

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from lightcl_profiler.record import Phase, Run, TimelinePoint
+from lightcl_profiler.records.record import Phase, Run, TimelinePoint
 
 _PEAKS = (
     "cgroup_peak_bytes",

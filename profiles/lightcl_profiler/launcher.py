@@ -20,7 +20,7 @@ from lightcl_edge.machine.health import look
 from lightcl_edge.machine.memory import sample
 from lightcl_profiler.memory_group import MemoryGroup
 from lightcl_profiler.methods.contract import Job
-from lightcl_profiler.record import Phase, Run
+from lightcl_profiler.records.record import Phase, Run
 from lightcl_profiler.shared_memory import MachineWatch
 from lightcl_profiler.timeline import Timeline
 

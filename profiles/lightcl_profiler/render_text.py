@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 from lightcl_edge.console.text import format_bytes, table
 from lightcl_edge.machine.description import Machine
-from lightcl_profiler.record import MethodSummary, Report, Spread
-from lightcl_profiler.summary import typical_run
+from lightcl_profiler.records.record import MethodSummary, Report, Spread
+from lightcl_profiler.records.summary import typical_run
 
 COLUMNS: list[tuple[str, str, Callable[[float], str]]] = [
     ("peak_rss_bytes", "peak RSS", format_bytes),

@@ -17,9 +17,9 @@ from lightcl_profiler.launcher import KilledError, run_method
 from lightcl_profiler.memory_group import MemoryGroup, NoGroupError
 from lightcl_profiler.methods import METHODS
 from lightcl_profiler.methods.contract import Job, load_method
-from lightcl_profiler.record import Failure, Report, Run, SmallestLimit, Work
+from lightcl_profiler.records.record import Failure, Report, Run, SmallestLimit, Work
+from lightcl_profiler.records.summary import summarise
 from lightcl_profiler.smallest_limit import find_smallest_limit
-from lightcl_profiler.summary import summarise
 from lightcl_profiler.workload import Workload, make_workload
 
 

@@ -12,7 +12,7 @@ from lightcl_edge.machine.limits import UNCHECKED_BYTES
 from lightcl_profiler.launcher import KilledError, run_method
 from lightcl_profiler.memory_group import MemoryGroup, NoGroupError
 from lightcl_profiler.methods.contract import Job
-from lightcl_profiler.record import SmallestLimit, Trial
+from lightcl_profiler.records.record import SmallestLimit, Trial
 
 #: A bare Python needs more: it is known to fail without being tried.
 _IMPOSSIBLE_BYTES = 4 * 2**20

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lightcl_edge.machine.memory import MemorySample
-from lightcl_profiler.record import TimelinePoint
+from lightcl_profiler.records.record import TimelinePoint
 
 
 class Timeline:

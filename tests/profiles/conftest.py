@@ -8,8 +8,8 @@ import pytest
 from profile_samples import MIB, make_run
 
 from lightcl_edge.machine.description import Machine
-from lightcl_profiler.record import Failure, Report, Work
-from lightcl_profiler.summary import summarise
+from lightcl_profiler.records.record import Failure, Report, Work
+from lightcl_profiler.records.summary import summarise
 
 HERE = Path(__file__).parent
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from lightcl_profiler.methods.contract import Job
-from lightcl_profiler.record import Phase, Run
+from lightcl_profiler.records.record import Phase, Run
 
 MIB = 2**20
 

@@ -9,7 +9,7 @@ import pytest
 
 from lightcl_edge.console.program import run_program
 from lightcl_profiler.command import ProfileCommand
-from lightcl_profiler.record import Report
+from lightcl_profiler.records.record import Report
 from small_bundle import make_folder
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lightcl_edge.errors import UsageError
-from lightcl_profiler.metrics import average_forgetting, backward_transfer, final_accuracy, task_accuracies
+from lightcl_profiler.records.metrics import average_forgetting, backward_transfer, final_accuracy, task_accuracies
 
 # Task 1: 0.9, 0.95, 0.5. Task 2: 0.8, 0.6. Task 3: 0.7.
 MATRIX = [[0.9], [0.95, 0.8], [0.5, 0.6, 0.7]]

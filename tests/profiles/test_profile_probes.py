@@ -10,7 +10,7 @@ from profile_samples import MIB, make_job
 from lightcl_edge.machine.health import Health, look, slowed_down
 from lightcl_profiler.launcher import run_method
 from lightcl_profiler.memory_group import MemoryGroup, NoGroupError
-from lightcl_profiler.record import Trial
+from lightcl_profiler.records.record import Trial
 from lightcl_profiler.shared_memory import bytes_written, mem_available_bytes, nvmap_bytes, torch_cuda_peaks
 from lightcl_profiler.smallest_limit import bisect, find_smallest_limit
 

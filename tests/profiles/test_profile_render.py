@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 from xml.etree import ElementTree  # our own pictures, not somebody's file
 
 from lightcl_profiler.html_parts import tag
-from lightcl_profiler.record import Report
+from lightcl_profiler.records.record import Report
 from lightcl_profiler.render_html import _TABLES, render_html
 from lightcl_profiler.render_text import COLUMNS, headline, render_text
 from lightcl_profiler.svg import Bar, Curve, bar_chart, nice_step, overlay_chart, phase_chart

@@ -17,7 +17,7 @@ from lightcl_edge.data.specification import open_dataset
 from lightcl_edge.errors import DataError, UsageError
 from lightcl_profiler.command import ProfileCommand
 from lightcl_profiler.methods import METHODS, parse_methods
-from lightcl_profiler.record import Report
+from lightcl_profiler.records.record import Report
 from lightcl_profiler.workload import choose, make_workload, split_classes
 
 

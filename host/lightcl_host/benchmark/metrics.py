@@ -1,7 +1,7 @@
 """What is read off the accuracies after each task; pure functions, checked against matrices worked out by hand.
 
 ``accuracies[i][j]`` is the accuracy on task ``j`` after task ``i`` was learned, for all ``i`` and ``j``; a share of 0
-to 1. Forgetting and backward transfer are :mod:`lightcl_profiler.metrics`', over the part with ``j <= i``.
+to 1. Forgetting and backward transfer are :mod:`lightcl_profiler.records.metrics`', over the part with ``j <= i``.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 
 from lightcl_edge.errors import UsageError
 from lightcl_host.benchmark.contract import FloatArray, IntArray
-from lightcl_profiler.metrics import average_forgetting, backward_transfer
+from lightcl_profiler.records.metrics import average_forgetting, backward_transfer
 
 Matrix = list[list[float]]
 

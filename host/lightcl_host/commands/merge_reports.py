@@ -13,7 +13,7 @@ from lightcl_edge.errors import DataError, UsageError
 from lightcl_edge.files.durable import replace_durably
 
 if TYPE_CHECKING:
-    from lightcl_profiler.record import Report
+    from lightcl_profiler.records.record import Report
 
 
 class ReportCommand(Command):
@@ -37,8 +37,8 @@ class ReportCommand(Command):
 
     def run(self, args: argparse.Namespace) -> Document:
         """See :class:`Command`."""
-        from lightcl_profiler.accuracy import read_benchmark
-        from lightcl_profiler.board_names import board_names
+        from lightcl_profiler.records.accuracy import read_benchmark
+        from lightcl_profiler.records.comparing import board_names
         from lightcl_profiler.render_boards import render_boards
 
         if not args.reports:
@@ -74,7 +74,7 @@ class ReportCommand(Command):
 
 def _benchmark_alone(path: Path | None, out: Path) -> Document:
     """The page of a benchmark without any board."""
-    from lightcl_profiler.accuracy import read_benchmark
+    from lightcl_profiler.records.accuracy import read_benchmark
     from lightcl_profiler.render_benchmark import render_benchmark
 
     if path is None:
@@ -91,7 +91,7 @@ def _benchmark_alone(path: Path | None, out: Path) -> Document:
 
 def _read(path: Path) -> Report:
     """The report of a board."""
-    from lightcl_profiler.record import Report
+    from lightcl_profiler.records.record import Report
 
     file = path / "report.json" if path.is_dir() else path
     expected = "expected report.json of lightcl-edge profile, or the folder it is in"

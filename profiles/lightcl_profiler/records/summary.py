@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping, Sequence
 
-from lightcl_profiler.record import MethodSummary, Run, Spread
+from lightcl_profiler.records.record import MethodSummary, Run, Spread
 
 FIGURES = (
     "peak_rss_bytes",
