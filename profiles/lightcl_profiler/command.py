@@ -68,7 +68,7 @@ class ProfileCommand(Command):
         from datetime import datetime, timezone
 
         from lightcl_profiler.methods import parse_methods
-        from lightcl_profiler.render_html import render_html
+        from lightcl_profiler.reports.html import render_html
         from lightcl_profiler.session import Settings, profile
 
         methods = parse_methods(args.methods)
@@ -108,7 +108,7 @@ class ProfileCommand(Command):
     def render(self, document: Document) -> str:
         """The tables."""
         from lightcl_profiler.records.record import Report
-        from lightcl_profiler.render_text import render_text
+        from lightcl_profiler.reports.text import render_text
 
         return render_text(Report.from_document(document))
 

@@ -13,15 +13,15 @@ from profile_samples import MIB, make_run
 
 from lightcl_edge.errors import DataError
 from lightcl_host.cli import main
-from lightcl_profiler.charts import Box, Series, memory_chart
-from lightcl_profiler.html_parts import tag
 from lightcl_profiler.records.accuracy import read_benchmark
 from lightcl_profiler.records.comparing import board_names
 from lightcl_profiler.records.record import Report, SmallestLimit, Trial
 from lightcl_profiler.records.summary import summarise
-from lightcl_profiler.render_boards import render_boards
-from lightcl_profiler.render_html import render_html
-from lightcl_profiler.render_text import render_text
+from lightcl_profiler.reports.accuracy_charts import Box, Series, memory_chart
+from lightcl_profiler.reports.boards import render_boards
+from lightcl_profiler.reports.html import render_html
+from lightcl_profiler.reports.parts import tag
+from lightcl_profiler.reports.text import render_text
 
 MATRIX = [[0.9, 0.0], [0.2, 0.8]]
 

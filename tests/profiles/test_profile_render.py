@@ -7,11 +7,11 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from xml.etree import ElementTree  # our own pictures, not somebody's file
 
-from lightcl_profiler.html_parts import tag
 from lightcl_profiler.records.record import Report
-from lightcl_profiler.render_html import _TABLES, render_html
-from lightcl_profiler.render_text import COLUMNS, headline, render_text
-from lightcl_profiler.svg import Bar, Curve, bar_chart, nice_step, overlay_chart, phase_chart
+from lightcl_profiler.reports.charts import Bar, Curve, bar_chart, nice_step, overlay_chart, phase_chart
+from lightcl_profiler.reports.html import _TABLES, render_html
+from lightcl_profiler.reports.parts import tag
+from lightcl_profiler.reports.text import COLUMNS, headline, render_text
 
 MIB = 2**20
 VOID = {"meta"}

@@ -11,9 +11,9 @@ import pytest
 from profile_samples import MIB
 
 from lightcl_host.cli import main
-from lightcl_profiler.charts import Box, Series, memory_chart, place_label
-from lightcl_profiler.html_parts import tag
-from lightcl_profiler.render_benchmark import render_benchmark
+from lightcl_profiler.reports.accuracy_charts import Box, Series, memory_chart, place_label
+from lightcl_profiler.reports.benchmark import render_benchmark
+from lightcl_profiler.reports.parts import tag
 
 MATRIX = [[0.9, 0.0], [0.25, 0.75]]
 

@@ -12,8 +12,8 @@ from itertools import groupby
 
 from lightcl_edge.console.text import format_bytes
 from lightcl_host.analysis.record import Analysis, CutRecord
-from lightcl_profiler.charts import Box, label_of_point
-from lightcl_profiler.svg import nice_step, text
+from lightcl_profiler.reports.accuracy_charts import Box, label_of_point
+from lightcl_profiler.reports.charts import nice_step, text
 
 _MIB = 2**20
 #: Slanted names closer than this, in pixels, would run into each other.

@@ -88,7 +88,7 @@ class BenchmarkCommand(Command):
         from lightcl_edge.files.durable import replace_durably
         from lightcl_host.benchmark.document import make_document
         from lightcl_host.benchmark.runner import benchmark_bundle, run_benchmark
-        from lightcl_profiler.render_benchmark import render_benchmark
+        from lightcl_profiler.reports.benchmark import render_benchmark
 
         options = _options(args)
         bundle = benchmark_bundle(options, args.progress)

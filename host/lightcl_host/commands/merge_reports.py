@@ -39,7 +39,7 @@ class ReportCommand(Command):
         """See :class:`Command`."""
         from lightcl_profiler.records.accuracy import read_benchmark
         from lightcl_profiler.records.comparing import board_names
-        from lightcl_profiler.render_boards import render_boards
+        from lightcl_profiler.reports.boards import render_boards
 
         if not args.reports:
             return _benchmark_alone(args.benchmark, args.out)
@@ -75,7 +75,7 @@ class ReportCommand(Command):
 def _benchmark_alone(path: Path | None, out: Path) -> Document:
     """The page of a benchmark without any board."""
     from lightcl_profiler.records.accuracy import read_benchmark
-    from lightcl_profiler.render_benchmark import render_benchmark
+    from lightcl_profiler.reports.benchmark import render_benchmark
 
     if path is None:
         raise UsageError("found neither a REPORT nor --benchmark; expected at least one of them")

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from lightcl_profiler.html_parts import page, pairs_table, tag
 from lightcl_profiler.records.accuracy import AccuracyRun
 from lightcl_profiler.records.comparing import board, work_differences
 from lightcl_profiler.records.record import Report
-from lightcl_profiler.render_comparison import accuracy_pictures, comparison
-from lightcl_profiler.render_html import figures_table, overlay
-from lightcl_profiler.render_text import headline, machine_lines, work_lines
+from lightcl_profiler.reports.comparison import accuracy_pictures, comparison
+from lightcl_profiler.reports.html import figures_table, overlay
+from lightcl_profiler.reports.parts import page, pairs_table, tag
+from lightcl_profiler.reports.text import headline, machine_lines, work_lines
 
 
 def render_boards(reports: Sequence[Report], accuracy: AccuracyRun | None, names: Sequence[str] = ()) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from html import escape
 from importlib.resources import files
 
-from lightcl_profiler.svg import COLOURS
+from lightcl_profiler.reports.charts import COLOURS
 
 _WIDE, _NARROW = 960, 360
 _NO_BREAK = "\u00a0"

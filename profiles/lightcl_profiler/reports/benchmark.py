@@ -8,10 +8,10 @@ from typing import Any
 
 from lightcl_edge.console.text import format_bytes
 from lightcl_edge.files.records import read_record
-from lightcl_profiler.charts import Series, memory_chart, tasks_chart
-from lightcl_profiler.html_parts import Column, both_widths, cards_table, columns, key, page, pairs_table, tag
-from lightcl_profiler.render_text import machine_lines
-from lightcl_profiler.svg import Curve, overlay_chart
+from lightcl_profiler.reports.accuracy_charts import Series, memory_chart, tasks_chart
+from lightcl_profiler.reports.charts import Curve, overlay_chart
+from lightcl_profiler.reports.parts import Column, both_widths, cards_table, columns, key, page, pairs_table, tag
+from lightcl_profiler.reports.text import machine_lines
 
 #: More classes than this are in ``benchmark.json`` alone.
 _MOST_CLASSES = 20

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lightcl_profiler.svg import COLOURS, nice_step, picture, text
+from lightcl_profiler.reports.charts import COLOURS, nice_step, picture, text
 
 _MIB = 2**20
 _HEIGHT = 320

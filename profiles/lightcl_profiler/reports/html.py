@@ -8,12 +8,12 @@ from html import escape
 
 from lightcl_edge.console.text import format_bytes
 from lightcl_edge.machine.health import Health, slowed_down
-from lightcl_profiler.html_parts import Column, both_widths, cards_table, columns, key, page, pairs_table, tag
 from lightcl_profiler.records.record import MethodSummary, Phase, Report, Run
 from lightcl_profiler.records.summary import typical_run
-from lightcl_profiler.render_comparison import comparison
-from lightcl_profiler.render_text import COLUMNS, figure, headline, machine_lines, work_lines
-from lightcl_profiler.svg import FEW_CURVES, Bar, Curve, bar_chart, overlay_chart, phase_chart
+from lightcl_profiler.reports.charts import FEW_CURVES, Bar, Curve, bar_chart, overlay_chart, phase_chart
+from lightcl_profiler.reports.comparison import comparison
+from lightcl_profiler.reports.parts import Column, both_widths, cards_table, columns, key, page, pairs_table, tag
+from lightcl_profiler.reports.text import COLUMNS, figure, headline, machine_lines, work_lines
 
 _TAG = tag("measured")
 #: Tables of all figures: what is above each, and what is in it.

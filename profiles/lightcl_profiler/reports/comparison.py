@@ -7,13 +7,13 @@ from functools import partial
 from html import escape
 
 from lightcl_edge.console.text import format_bytes
-from lightcl_profiler.charts import Series, memory_chart, tasks_chart
-from lightcl_profiler.html_parts import Column, both_widths, cards_table, columns, key, tag
 from lightcl_profiler.paper.published import Published, published_for
 from lightcl_profiler.records.accuracy import AccuracyRun
 from lightcl_profiler.records.comparing import board
 from lightcl_profiler.records.record import Report
 from lightcl_profiler.records.summary import typical_run
+from lightcl_profiler.reports.accuracy_charts import Series, memory_chart, tasks_chart
+from lightcl_profiler.reports.parts import Column, both_widths, cards_table, columns, key, tag
 
 #: The product trains without torch and counts no network: the paper's LightCL is one and the same.
 _SAME_FORMULA = {"lightcl": "lightcl_torch"}
