@@ -67,9 +67,9 @@ class ProfileCommand(Command):
         import tempfile
         from datetime import datetime, timezone
 
+        from lightcl_profiler.measuring.session import Settings, profile
         from lightcl_profiler.methods import parse_methods
         from lightcl_profiler.reports.html import render_html
-        from lightcl_profiler.session import Settings, profile
 
         methods = parse_methods(args.methods)
         out: Path = args.out

@@ -19,12 +19,12 @@ from typing import Any
 from lightcl_edge.bundle.bundle import Bundle
 from lightcl_edge.console.program import Command, run_program
 from lightcl_edge.console.text import Document, format_bytes, table
-from lightcl_profiler.joining import join_tasks
-from lightcl_profiler.launcher import run_method
+from lightcl_profiler.measuring.joining import join_tasks
+from lightcl_profiler.measuring.launcher import run_method
+from lightcl_profiler.measuring.workload import make_workload
 from lightcl_profiler.methods import METHODS
 from lightcl_profiler.methods.contract import Job
 from lightcl_profiler.records.record import Run
-from lightcl_profiler.workload import make_workload
 
 COMPARED = ("sgd", "er", "derpp", "ewc")
 _THEIRS = "lightcl_profiler.methods.avalanche:AvalancheMethod"

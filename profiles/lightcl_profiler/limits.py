@@ -20,8 +20,8 @@ from lightcl_edge.console.text import Document, format_bytes, parse_memory, tabl
 from lightcl_edge.errors import ExitCode, UsageError
 from lightcl_edge.machine.description import describe_machine
 from lightcl_edge.machine.limits import RESERVE_BYTES
-from lightcl_profiler.limited_run import Attempt, run_limited
-from lightcl_profiler.memory_group import MemoryGroup, NoGroupError
+from lightcl_profiler.measuring.limited_run import Attempt, run_limited
+from lightcl_profiler.measuring.memory_group import MemoryGroup, NoGroupError
 from lightcl_profiler.photos import make_photos
 
 LIMITS = ("416MiB", "256MiB", "160MiB")

@@ -9,8 +9,8 @@ from profile_samples import MIB, make_job
 
 from lightcl_edge.errors import DataError, ExitCode, NoEngineError
 from lightcl_edge.machine.memory import PhaseRecord
-from lightcl_profiler.child import phases_with_starts
-from lightcl_profiler.launcher import KilledError, run_method
+from lightcl_profiler.measuring.child import phases_with_starts
+from lightcl_profiler.measuring.launcher import KilledError, run_method
 
 pytestmark = pytest.mark.usefixtures("toy_path")
 

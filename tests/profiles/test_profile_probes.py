@@ -8,11 +8,11 @@ import pytest
 from profile_samples import MIB, make_job
 
 from lightcl_edge.machine.health import Health, look, slowed_down
-from lightcl_profiler.launcher import run_method
-from lightcl_profiler.memory_group import MemoryGroup, NoGroupError
+from lightcl_profiler.measuring.launcher import run_method
+from lightcl_profiler.measuring.memory_group import MemoryGroup, NoGroupError
+from lightcl_profiler.measuring.shared_memory import bytes_written, mem_available_bytes, nvmap_bytes, torch_cuda_peaks
+from lightcl_profiler.measuring.smallest_limit import bisect, find_smallest_limit
 from lightcl_profiler.records.record import Trial
-from lightcl_profiler.shared_memory import bytes_written, mem_available_bytes, nvmap_bytes, torch_cuda_peaks
-from lightcl_profiler.smallest_limit import bisect, find_smallest_limit
 
 
 def a_group() -> MemoryGroup:

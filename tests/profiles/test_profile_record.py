@@ -12,10 +12,10 @@ from profile_samples import MIB, make_run
 
 from lightcl_edge.errors import DataError
 from lightcl_edge.machine.memory import MemorySample
-from lightcl_profiler.joining import join_tasks
+from lightcl_profiler.measuring.joining import join_tasks
+from lightcl_profiler.measuring.timeline import Timeline
 from lightcl_profiler.records.record import Report
 from lightcl_profiler.records.summary import summarise, typical_run
-from lightcl_profiler.timeline import Timeline
 
 
 def test_a_report_survives_json(report: Report) -> None:

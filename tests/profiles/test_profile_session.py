@@ -16,9 +16,9 @@ from lightcl_edge.console.program import run_program
 from lightcl_edge.data.specification import open_dataset
 from lightcl_edge.errors import DataError, UsageError
 from lightcl_profiler.command import ProfileCommand
+from lightcl_profiler.measuring.workload import choose, make_workload, split_classes
 from lightcl_profiler.methods import METHODS, parse_methods
 from lightcl_profiler.records.record import Report
-from lightcl_profiler.workload import choose, make_workload, split_classes
 
 
 def test_two_tasks_from_four_classes_on() -> None:

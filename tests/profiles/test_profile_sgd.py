@@ -15,7 +15,7 @@ from lightcl_edge.data.decoding import normalise
 from lightcl_edge.data.specification import open_dataset
 from lightcl_edge.errors import BundleError
 from lightcl_edge.machine.memory import PhaseMeter
-from lightcl_profiler.launcher import run_method
+from lightcl_profiler.measuring.launcher import run_method
 from lightcl_profiler.methods import METHODS
 from lightcl_profiler.methods.baseline import BaselineMethod
 from lightcl_profiler.methods.contract import Job

@@ -30,7 +30,7 @@ def main() -> int:
         except LightclError as error:
             send("error", kind=error.kind, message=str(error))
             return int(error.exit_code)
-        from lightcl_profiler.shared_memory import torch_cuda_peaks
+        from lightcl_profiler.measuring.shared_memory import torch_cuda_peaks
 
         allocated, reserved = torch_cuda_peaks()
         cuda = {"cuda_allocated_peak_bytes": allocated, "cuda_reserved_peak_bytes": reserved}

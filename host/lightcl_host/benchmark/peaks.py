@@ -77,9 +77,9 @@ def _device_peak(options: BenchmarkOptions, bundle: Bundle, name: str, progress:
 
 
 def _measure(options: BenchmarkOptions, name: str) -> dict[str, Any]:
-    from lightcl_profiler.joining import join_tasks
-    from lightcl_profiler.launcher import run_method
-    from lightcl_profiler.workload import make_workload
+    from lightcl_profiler.measuring.joining import join_tasks
+    from lightcl_profiler.measuring.launcher import run_method
+    from lightcl_profiler.measuring.workload import make_workload
 
     method = cast("type[DeviceMethod]", type(make_method(name)))
     tasks = 1 if method.all_at_once else options.data.tasks

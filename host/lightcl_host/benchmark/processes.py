@@ -21,7 +21,7 @@ from lightcl_edge import errors
 from lightcl_edge.errors import DoesNotFitError, LightclError, NoEngineError
 from lightcl_edge.machine.memory import sample
 from lightcl_host.benchmark.options import BenchmarkOptions
-from lightcl_profiler.timeline import Timeline
+from lightcl_profiler.measuring.timeline import Timeline
 
 #: Between two looks, and how many stay in the record.
 SAMPLE_SECONDS, SAMPLES = 0.1, 200

@@ -18,11 +18,11 @@ from lightcl_edge import errors
 from lightcl_edge.errors import DoesNotFitError, LightclError, NoEngineError
 from lightcl_edge.machine.health import look
 from lightcl_edge.machine.memory import sample
-from lightcl_profiler.memory_group import MemoryGroup
+from lightcl_profiler.measuring.memory_group import MemoryGroup
+from lightcl_profiler.measuring.shared_memory import MachineWatch
+from lightcl_profiler.measuring.timeline import Timeline
 from lightcl_profiler.methods.contract import Job
 from lightcl_profiler.records.record import Phase, Run
-from lightcl_profiler.shared_memory import MachineWatch
-from lightcl_profiler.timeline import Timeline
 
 #: Between two looks; each costs the watched process about a millisecond of kernel time.
 SAMPLE_SECONDS = 0.02
@@ -83,7 +83,7 @@ def run_method(job: Job, run: int, group: MemoryGroup | None = None, timeout_sec
     """
     environment = {**os.environ, **dict.fromkeys(_THREAD_VARIABLES, str(job.threads))}
     read_end, write_end = os.pipe()
-    command = [sys.executable, "-m", "lightcl_profiler.child", str(write_end)]
+    command = [sys.executable, "-m", "lightcl_profiler.measuring.child", str(write_end)]
     before = look()
     with os.fdopen(read_end, "rb", buffering=0) as channel, tempfile.TemporaryFile() as stderr:
         watched = _Watched(time.monotonic())

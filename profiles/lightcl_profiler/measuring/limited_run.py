@@ -13,7 +13,7 @@ from typing import Any
 from lightcl_edge.console.text import format_bytes
 from lightcl_edge.errors import ExitCode
 from lightcl_edge.machine.limits import RESERVE_BYTES
-from lightcl_profiler.memory_group import MemoryGroup
+from lightcl_profiler.measuring.memory_group import MemoryGroup
 
 COMPLETED, REFUSED, KILLED, FAILED = "completed", "refused", "killed", "failed"
 

@@ -1,4 +1,4 @@
-"""One method, once, in a process started for it: ``python -m lightcl_profiler.child CHANNEL < job.json``.
+"""One method, once, in a process started for it: ``python -m lightcl_profiler.measuring.child CHANNEL < job.json``.
 
 CHANNEL is the number of an inherited pipe. One JSON object a line goes through it: ``{"event": "phase",
 "name", "at"}`` as each phase starts (``at``: seconds of the monotonic clock, which all processes of a machine
@@ -16,9 +16,9 @@ from typing import IO, Any
 
 from lightcl_edge.errors import LightclError
 from lightcl_edge.machine.memory import PhaseMeter, PhaseRecord
-from lightcl_profiler.joining import numbered
+from lightcl_profiler.measuring.joining import numbered
+from lightcl_profiler.measuring.shared_memory import bytes_written, torch_cuda_peaks
 from lightcl_profiler.methods.contract import Job, load_method
-from lightcl_profiler.shared_memory import bytes_written, torch_cuda_peaks
 
 
 class Channel:

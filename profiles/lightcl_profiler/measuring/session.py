@@ -12,15 +12,15 @@ from lightcl_edge.bundle.manifest import Manifest
 from lightcl_edge.console.progress import Progress
 from lightcl_edge.console.text import format_bytes
 from lightcl_edge.machine.description import describe_machine, usable_cores
-from lightcl_profiler.joining import join_tasks
-from lightcl_profiler.launcher import KilledError, run_method
-from lightcl_profiler.memory_group import MemoryGroup, NoGroupError
+from lightcl_profiler.measuring.joining import join_tasks
+from lightcl_profiler.measuring.launcher import KilledError, run_method
+from lightcl_profiler.measuring.memory_group import MemoryGroup, NoGroupError
+from lightcl_profiler.measuring.smallest_limit import find_smallest_limit
+from lightcl_profiler.measuring.workload import Workload, make_workload
 from lightcl_profiler.methods import METHODS
 from lightcl_profiler.methods.contract import Job, load_method
 from lightcl_profiler.records.record import Failure, Report, Run, SmallestLimit, Work
 from lightcl_profiler.records.summary import summarise
-from lightcl_profiler.smallest_limit import find_smallest_limit
-from lightcl_profiler.workload import Workload, make_workload
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""Each method in a fresh process, its memory watched."""
