@@ -13,7 +13,7 @@ import pytest
 import lightcl_edge
 import lightcl_profiler
 from lightcl_edge.machine import plugins
-from lightcl_profiler import startup
+from lightcl_profiler.tools import startup
 
 ROOMS = [str(Path(package.__file__).parents[1]) for package in (lightcl_edge, lightcl_profiler)]
 HEAVY = ("numpy", "onnxruntime", "PIL", "psutil", "safetensors", "torch", "onnx", "importlib.metadata", "inspect")

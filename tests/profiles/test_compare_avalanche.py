@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from types import SimpleNamespace
 
-from lightcl_profiler import compare_avalanche
-from lightcl_profiler.compare_avalanche import CompareCommand, main
+from lightcl_profiler.tools import compare_avalanche
+from lightcl_profiler.tools.compare_avalanche import CompareCommand, main
 from small_bundle import make_bundle, make_folder
 
 MIB = 2**20

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from lightcl_edge.machine.limits import RESERVE_BYTES
-from lightcl_profiler import limits
 from lightcl_profiler.measuring.limited_run import COMPLETED, FAILED, KILLED, REFUSED, Attempt, run_limited
 from lightcl_profiler.measuring.memory_group import MemoryGroup, NoGroupError
+from lightcl_profiler.tools import limits
 
 MIB = 2**20
 FITS = Attempt("b", "train", "ort", 160 * MIB, 144 * MIB, 100 * MIB, COMPLETED, 0, None, 0, 90 * MIB, 95 * MIB, 1.0)

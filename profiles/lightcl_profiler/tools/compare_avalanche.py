@@ -1,4 +1,4 @@
-"""Our baselines' memory beside Avalanche's: ``python -m lightcl_profiler.compare_avalanche BUNDLE --data D``.
+"""Our baselines' memory beside Avalanche's: ``python -m lightcl_profiler.tools.compare_avalanche BUNDLE --data D``.
 
 Each method is one of ours and the same of Avalanche (extra ``compare``), every one in a fresh process: same network,
 images, batch, buffer, threads, two tasks. Peaks are whole processes (``VmHWM``), libraries included. Ours runs once
@@ -27,8 +27,8 @@ from lightcl_profiler.methods.contract import Job
 from lightcl_profiler.records.record import Run
 
 COMPARED = ("sgd", "er", "derpp", "ewc")
-_THEIRS = "lightcl_profiler.methods.avalanche:AvalancheMethod"
-_OURS_BESIDE = "lightcl_profiler.methods.avalanche:BaselineBesideAvalanche"
+_THEIRS = "lightcl_profiler.tools.avalanche_methods:AvalancheMethod"
+_OURS_BESIDE = "lightcl_profiler.tools.avalanche_methods:BaselineBesideAvalanche"
 
 
 class CompareCommand(Command):
@@ -38,7 +38,7 @@ class CompareCommand(Command):
     """
 
     name = "compare-avalanche"
-    example = "python -m lightcl_profiler.compare_avalanche bundle --data photos/"
+    example = "python -m lightcl_profiler.tools.compare_avalanche bundle --data photos/"
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare the arguments."""
@@ -108,7 +108,7 @@ def main() -> int:
     if arguments[:1] != [CompareCommand.name]:
         arguments = [CompareCommand.name, *arguments]
     return run_program(
-        "lightcl_profiler.compare_avalanche", __doc__.splitlines()[0], lambda: [CompareCommand()], arguments
+        "lightcl_profiler.tools.compare_avalanche", __doc__.splitlines()[0], lambda: [CompareCommand()], arguments
     )
 
 

@@ -1,4 +1,4 @@
-"""``python -m lightcl_profiler.limits BUNDLE...``: training and predicting under limits that the kernel enforces.
+"""``python -m lightcl_profiler.tools.limits BUNDLE...``: training and predicting under limits that the kernel enforces.
 
 For every bundle, engine and limit: what the plan says fits must complete, what does not must be refused before it
 starts with exit code 5, and nothing may be killed. ``make test-limits`` runs it for four bundles.
@@ -22,7 +22,7 @@ from lightcl_edge.machine.description import describe_machine
 from lightcl_edge.machine.limits import RESERVE_BYTES
 from lightcl_profiler.measuring.limited_run import Attempt, run_limited
 from lightcl_profiler.measuring.memory_group import MemoryGroup, NoGroupError
-from lightcl_profiler.photos import make_photos
+from lightcl_profiler.tools.photos import make_photos
 
 LIMITS = ("416MiB", "256MiB", "160MiB")
 ENGINES = ("ort", "torch")
@@ -43,7 +43,7 @@ class LimitsCommand(Command):
     """
 
     name = "limits"
-    example = "python -m lightcl_profiler.limits bundle --limit 160MiB --out limits.json"
+    example = "python -m lightcl_profiler.tools.limits bundle --limit 160MiB --out limits.json"
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Bundles, limits, engines."""

@@ -1,4 +1,4 @@
-"""Compares training steps of a bundle's head: ``python -m lightcl_profiler.bench_step BUNDLE``.
+"""Compares training steps of a bundle's head: ``python -m lightcl_profiler.tools.bench_step BUNDLE``.
 
 Each method runs in fresh processes on the same random batch with the same threads: the ``ort`` engine, in place
 and accumulating, against plain SGD in bare PyTorch. A peak is that of the whole process, imports included.
@@ -18,7 +18,7 @@ from lightcl_edge.bundle.bundle import Bundle
 from lightcl_edge.console.program import Command, run_program
 from lightcl_edge.console.text import Document, format_bytes, table
 from lightcl_edge.errors import NoEngineError, UsageError
-from lightcl_profiler.bench_step_child import METHODS, REFERENCE, StepJob, StepRecord, pattern_shapes
+from lightcl_profiler.tools.bench_step_child import METHODS, REFERENCE, StepJob, StepRecord, pattern_shapes
 
 
 def run_in_child(job: StepJob, shapes: dict[str, list[int]]) -> StepRecord:
@@ -35,7 +35,7 @@ def run_in_child(job: StepJob, shapes: dict[str, list[int]]) -> StepRecord:
         NoEngineError: with the child's last words, when it failed.
     """
     request = json.dumps({"job": asdict(job), "shapes": shapes})
-    command = [sys.executable, "-m", "lightcl_profiler.bench_step_child"]
+    command = [sys.executable, "-m", "lightcl_profiler.tools.bench_step_child"]
     done = subprocess.run(command, input=request, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
@@ -51,7 +51,7 @@ class BenchStepCommand(Command):
     """
 
     name = "bench-step"
-    example = "python -m lightcl_profiler.bench_step out/bundle --runs 5"
+    example = "python -m lightcl_profiler.tools.bench_step out/bundle --runs 5"
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare the arguments."""
@@ -109,7 +109,9 @@ def main() -> int:
     arguments = sys.argv[1:]
     if arguments[:1] != [BenchStepCommand.name]:
         arguments = [BenchStepCommand.name, *arguments]
-    return run_program("lightcl_profiler.bench_step", __doc__.splitlines()[0], lambda: [BenchStepCommand()], arguments)
+    return run_program(
+        "lightcl_profiler.tools.bench_step", __doc__.splitlines()[0], lambda: [BenchStepCommand()], arguments
+    )
 
 
 if __name__ == "__main__":

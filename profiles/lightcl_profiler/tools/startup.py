@@ -1,4 +1,4 @@
-"""``python -m lightcl_profiler.startup``: how long importing and ``--help`` take, beside a bare Python."""
+"""``python -m lightcl_profiler.tools.startup``: how long importing and ``--help`` take, beside a bare Python."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class StartupCommand(Command):
     """
 
     name = "startup"
-    example = "python -m lightcl_profiler.startup --runs 21"
+    example = "python -m lightcl_profiler.tools.startup --runs 21"
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """How often."""

@@ -1,4 +1,4 @@
-"""``python -m lightcl_profiler.demo --out demo-out``: the whole product on real digits, its own commands shown.
+"""``python -m lightcl_profiler.tools.demo --out demo-out``: the whole product on real digits, its own commands shown.
 
 Prepare on the host, learn five tasks on the "device", evaluate after each, predict, and profile against
 plain SGD of the whole network.
@@ -16,8 +16,8 @@ from typing import Any
 from lightcl_edge.console.program import Command, run_program
 from lightcl_edge.console.text import Document, format_bytes, table
 from lightcl_edge.errors import UsageError
-from lightcl_profiler.demo_steps import Steps
 from lightcl_profiler.records.metrics import average_forgetting, backward_transfer, task_accuracies
+from lightcl_profiler.tools.demo_steps import Steps
 
 MODEL, DATA, TASKS, IMAGE_SIZE = "efficientnet_lite0", "digits", 5, 128
 PROFILE_IMAGES, PROFILE_EPOCHS = 200, 1
@@ -32,7 +32,7 @@ class DemoCommand(Command):
     """
 
     name = "demo"
-    example = "python -m lightcl_profiler.demo --out demo-out"
+    example = "python -m lightcl_profiler.tools.demo --out demo-out"
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Where to write."""
