@@ -175,7 +175,7 @@ def _by_plan(source: Source, cuts: list[Cut], device: str, trunk_dtype: str) -> 
 
 
 def _planned_peak(source: Source, cut: Cut, profile: DeviceProfile, trunk_dtype: str) -> int:
-    from lightcl_host.analysis.plan_cut import plan_cut
+    from lightcl_host.cost.plan_cut import plan_cut
 
     engine = "ort" if profile.engines.ort else "torch"
     return plan_cut(source, cut, engine, _PLANNED_IMAGES, trunk_dtype)[0].peak_bytes

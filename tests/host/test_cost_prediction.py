@@ -15,10 +15,10 @@ from lightcl_edge.console.progress import Progress
 from lightcl_edge.learning.strategies import STRATEGIES
 from lightcl_edge.planning import ort as plan_ort
 from lightcl_edge.planning.plan import plan_training
-from lightcl_host.analysis.plan_cut import covering_plan, plan_revision
 from lightcl_host.cli import main
 from lightcl_host.cost.check import CASES, Case, check_rows
 from lightcl_host.cost.cut_figures import cut_manifest
+from lightcl_host.cost.plan_cut import covering_plan, plan_revision
 from lightcl_host.cost.prediction import predict, task_multiply_adds
 from lightcl_host.cutting.cuts import choose_by_name, find_cuts
 from lightcl_host.sources.torch_source import export_module

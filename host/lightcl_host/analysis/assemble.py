@@ -11,7 +11,6 @@ import numpy as np
 
 from lightcl_edge.bundle.manifest import CostInfo
 from lightcl_host.analysis.choice import Candidate, choose, explain, pareto
-from lightcl_host.analysis.plan_cut import CutPlan
 from lightcl_host.analysis.record import (
     FORMAT,
     FORMAT_VERSION,
@@ -24,6 +23,7 @@ from lightcl_host.analysis.record import (
 from lightcl_host.analysis.remarks import remarks
 from lightcl_host.analysis.summary import cut_figures, rank_correlation
 from lightcl_host.analysis.tasks import Sequence
+from lightcl_host.cost.plan_cut import CutPlan
 from lightcl_host.cutting.cuts import Cut
 from lightcl_profiler.devices.profile import THIS_MACHINE, DeviceProfile, load_profile, profile_names
 
