@@ -15,8 +15,8 @@ from lightcl_edge.console.progress import Progress
 from lightcl_edge.learning.strategies import STRATEGIES
 from lightcl_edge.planning import ort as plan_ort
 from lightcl_edge.planning.plan import plan_training
+from lightcl_host.benchmark.plan_check import CASES, Case, check_rows
 from lightcl_host.cli import main
-from lightcl_host.cost.check import CASES, Case, check_rows
 from lightcl_host.cost.cut_figures import cut_manifest
 from lightcl_host.cost.plan_cut import covering_plan, plan_revision
 from lightcl_host.cost.prediction import predict, task_multiply_adds
@@ -148,7 +148,7 @@ def test_no_option_is_ignored(arguments, says, capsys) -> None:
 
 
 def test_a_check_says_how_and_where_it_was_made(monkeypatch, capsys) -> None:
-    monkeypatch.setattr("lightcl_host.cost.check.check_rows", lambda *_: ([], []))
+    monkeypatch.setattr("lightcl_host.benchmark.plan_check.check_rows", lambda *_: ([], []))
     assert main(["cost", "--check", "--engine", "ort", "--only", "resnet18", "--batch-size", "8", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert document["command"] == "lightcl-host cost --check --batch-size=8 --engine=ort --only=resnet18 --json"

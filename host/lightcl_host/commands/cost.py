@@ -120,7 +120,7 @@ def _predict(args: argparse.Namespace) -> Document:
 def _check(args: argparse.Namespace) -> Document:
     from lightcl_edge.errors import UsageError
     from lightcl_edge.machine.description import describe_machine
-    from lightcl_host.cost.check import BATCH_SIZES, CASES, TOLERANCE, check_rows
+    from lightcl_host.benchmark.plan_check import BATCH_SIZES, CASES, TOLERANCE, check_rows
 
     cases = [case for case in CASES if args.only is None or args.only in case.model]
     if not cases:
