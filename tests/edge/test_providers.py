@@ -132,7 +132,7 @@ def test_older_bundles_have_no_wish_and_wrong_wishes_are_refused(manifest):
 
 
 def test_bundles_for_a_jetson_name_its_providers():
-    from lightcl_host.cut_choice import providers_of
+    from lightcl_host.export.cut_choice import providers_of
 
     assert providers_of("jetson-orin-nano") == [TENSORRT, CUDA, CPU] and providers_of("jetson-nano") == [CPU]
     assert providers_of("rpi4-2gb") == providers_of(None) == providers_of("this-machine") == []

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lightcl_edge.errors import DoesNotFitError
-from lightcl_host import cut_choice
-from lightcl_host.cut_choice import AUTOMATIC, pick_cut
 from lightcl_host.cutting.cuts import Cut
+from lightcl_host.export import cut_choice
+from lightcl_host.export.cut_choice import AUTOMATIC, pick_cut
 
 MIB = 2**20
 SOURCE = SimpleNamespace(name="some network")

@@ -13,7 +13,8 @@ from lightcl_edge.bundle.bundle import Bundle
 from lightcl_edge.bundle.manifest import Manifest
 from lightcl_edge.console.progress import Progress
 from lightcl_host.benchmark.plan_measurement import Measured, measure, write_tasks
-from lightcl_host.export import ExportOptions, export_bundle
+from lightcl_host.export.export import export_bundle
+from lightcl_host.export.options import ExportOptions
 from lightcl_host.sources.source import SourceOptions
 
 #: The largest relative difference that the check accepts.

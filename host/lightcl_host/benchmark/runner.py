@@ -114,7 +114,8 @@ def benchmark_bundle(options: BenchmarkOptions, progress: Progress) -> Bundle:
     Returns:
         The bundle, opened.
     """
-    from lightcl_host.export import DEFAULT_CAPACITY, ExportOptions, export_bundle
+    from lightcl_host.export.export import export_bundle
+    from lightcl_host.export.options import DEFAULT_CAPACITY, ExportOptions
 
     if options.bundle is not None:
         return Bundle.open(options.bundle)

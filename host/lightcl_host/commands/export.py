@@ -48,7 +48,7 @@ class ExportCommand(Command):
     def run(self, args: argparse.Namespace) -> Document:
         """See :class:`Command`."""
         from lightcl_host.commands.options import export_options
-        from lightcl_host.export import export_bundle
+        from lightcl_host.export.export import export_bundle
 
         return export_bundle(export_options(args, args.cut, args.calibration, args.analysis), args.progress)
 

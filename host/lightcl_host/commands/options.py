@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from lightcl_edge.errors import UsageError
 from lightcl_host.commands.arguments import three_numbers
-from lightcl_host.cut_choice import AUTOMATIC
-from lightcl_host.export import DEFAULT_CAPACITY, ExportOptions
+from lightcl_host.export.cut_choice import AUTOMATIC
+from lightcl_host.export.options import DEFAULT_CAPACITY, ExportOptions
 from lightcl_host.pruning.channels import LARGEST_SPARSITY
 from lightcl_host.pruning.pruning import RECOVERY_EPOCHS
 from lightcl_host.sources.source import SourceOptions

@@ -41,7 +41,7 @@ class PrepareCommand(Command):
     def run(self, args: argparse.Namespace) -> Document:
         """See :class:`Command`."""
         from lightcl_host.commands.options import export_options
-        from lightcl_host.export import export_bundle
+        from lightcl_host.export.export import export_bundle
 
         if args.device is None:
             _refuse_unused(args)
@@ -79,8 +79,8 @@ def _analysed(args: argparse.Namespace) -> Document:
     from lightcl_host.analysis.run import analyze, check_analysis
     from lightcl_host.commands.analyze import command
     from lightcl_host.commands.options import analyze_options, export_options
-    from lightcl_host.early_checks import check_export
-    from lightcl_host.export import export_bundle
+    from lightcl_host.export.checks import check_export
+    from lightcl_host.export.export import export_bundle
     from lightcl_host.sources.source import open_source
 
     folder = args.analysis or args.out.with_name(args.out.stem + "-analysis")

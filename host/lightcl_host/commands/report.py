@@ -9,7 +9,7 @@ def render_export(document: Document) -> str:
     """The text of ``export`` and ``prepare``.
 
     Args:
-        document: of :func:`lightcl_host.export.export_bundle`.
+        document: of :func:`lightcl_host.export.export.export_bundle`.
 
     Returns:
         Lines for a person.

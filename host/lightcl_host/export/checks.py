@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from lightcl_edge.bundle.writing import check_replaceable
 from lightcl_edge.data.specification import open_dataset
 from lightcl_edge.errors import DataError
-from lightcl_host.class_names import check_capacity
-from lightcl_host.cut_choice import check_cut
+from lightcl_host.export.class_names import check_capacity
+from lightcl_host.export.cut_choice import check_cut
 
 if TYPE_CHECKING:
-    from lightcl_host.export import ExportOptions
+    from lightcl_host.export.options import ExportOptions
 
 
 def check_export(options: ExportOptions, *, analysed: bool = True) -> None:

@@ -3,34 +3,34 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lightcl_edge.bundle.bundle import BUFFER
+from lightcl_edge.bundle.bundle import BUFFER, Bundle
 from lightcl_edge.bundle.manifest import Manifest, ModelInfo, TrainingDefaults
+from lightcl_edge.bundle.signature import read_private_key, sign_manifest
 from lightcl_edge.bundle.writing import write_bundle
 from lightcl_edge.console.progress import Progress
 from lightcl_edge.data.features import FeatureCodec
+from lightcl_edge.errors import LightclError, UsageError
 from lightcl_host.autodiff.training_step import step_graphs
-from lightcl_host.class_names import read_class_names
-from lightcl_host.cut_choice import AUTOMATIC, CutChoice, pick_cut, providers_of
 from lightcl_host.cutting.cuts import choose_by_name, find_cuts
 from lightcl_host.cutting.split import Split, split_graph
-from lightcl_host.early_checks import check_export
+from lightcl_host.export.checks import check_export
+from lightcl_host.export.class_names import read_class_names
+from lightcl_host.export.cut_choice import CutChoice, pick_cut, providers_of
+from lightcl_host.export.options import ExportOptions
+from lightcl_host.export.provenance import provenance
+from lightcl_host.export.seed_buffer import SeedOptions, seed_buffer
 from lightcl_host.graphs.counts import count_cost
 from lightcl_host.graphs.graph import MINIMUM_ONNXRUNTIME, OPSET
 from lightcl_host.graphs.tensor_bytes import tensors_to_bytes
-from lightcl_host.provenance import provenance
-from lightcl_host.pruning.pruning import RECOVERY_EPOCHS, PruningOptions, PruningRecord, prune_source
-from lightcl_host.replaced_bundle import identity_at, note_replaced
-from lightcl_host.seed_buffer import SeedOptions, seed_buffer
-from lightcl_host.signer import signer
-from lightcl_host.sources.source import Source, SourceOptions, open_source
+from lightcl_host.pruning.pruning import PruningOptions, PruningRecord, prune_source
+from lightcl_host.sources.source import Source, open_source
 from lightcl_host.trunks.calibration import CALIBRATION_IMAGES, Calibration, calibration_images, divide
 from lightcl_host.trunks.choice import (
-    AUTO,
-    MINIMUM_AGREEMENT,
     Comparison,
     TrunkChoice,
     choose_trunk,
@@ -43,53 +43,6 @@ from lightcl_host.trunks.verification import verify_in_fresh_process
 
 if TYPE_CHECKING:
     import onnx
-
-DEFAULT_CAPACITY = 64
-
-
-@dataclass(frozen=True)
-class ExportOptions:
-    """What to export and how.
-
-    Attributes:
-        source: the model.
-        out: the bundle's folder, or a path ending in ``.lclb``.
-        cut: a name, or ``auto``.
-        trunk_dtype: ``auto``, ``int8``, ``fp16`` or ``fp32``.
-        calibration: a data specification, or None for scikit-learn's photographs.
-        minimum_agreement: share of equal first classes asked of a trunk of fewer bits.
-        capacity: rows of the classifier.
-        keep_classes: a file that names the network's own classes, which are then kept; or None.
-        with_baselines: also write the whole network.
-        sparsity: share of the channels to remove from the head and the trunk's tail.
-        recovery_epochs: passes over the calibration data after that.
-        seed: of everything random; equal seeds give equal bundles.
-        seed_buffer: a data specification: images of base classes whose features go into the bundle; or None.
-        seed_buffer_size: samples or bytes of them; None for the device's default.
-        analysis: folder of ``lightcl-host analyze`` that decides on the cut, or None.
-        device: name of the device profile that the cut is to fit, or None.
-        sign: PEM file of the private key to sign the bundle with, or None.
-        release: number of a signed bundle, which devices let only grow; None for the seconds since 1970.
-    """
-
-    source: SourceOptions
-    out: Path
-    cut: str = AUTOMATIC
-    trunk_dtype: str = AUTO
-    calibration: str | None = None
-    minimum_agreement: float = MINIMUM_AGREEMENT
-    capacity: int = DEFAULT_CAPACITY
-    keep_classes: Path | None = None
-    with_baselines: bool = False
-    sparsity: float = 0.0
-    recovery_epochs: int = RECOVERY_EPOCHS
-    seed: int = 0
-    seed_buffer: str | None = None
-    seed_buffer_size: str | None = None
-    analysis: Path | None = None
-    device: str | None = None
-    sign: Path | None = None
-    release: int | None = None
 
 
 @dataclass(frozen=True)
@@ -260,3 +213,65 @@ def _document(options: ExportOptions, parts: _Parts, written: Manifest, seconds:
         "bytes": sum(int(str(entry["bytes"])) for entry in files),
         "seconds": seconds,
     }
+
+
+_SHOWN = 12
+
+
+def identity_at(path: Path) -> str | None:
+    """Which bundle is at a path.
+
+    Args:
+        path: of a folder or ``.lclb`` file.
+
+    Returns:
+        The identity, ``""`` where a bundle is damaged, None where there is none.
+    """
+    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
+        return None
+    try:
+        return Bundle.open(path).identity
+    except LightclError:
+        return ""
+
+
+def note_replaced(path: Path, before: str | None, progress: Progress) -> None:
+    """Say that another bundle was at a path before.
+
+    Args:
+        path: where a bundle was written.
+        before: what :func:`identity_at` found there; the same bundle again is nothing to tell.
+        progress: prints the note.
+    """
+    now = Bundle.open(path).identity
+    if before is None or before == now:
+        return
+    old = f"bundle {before[:_SHOWN]}" if before else "a damaged bundle"
+    progress.note(
+        f"{path}: {old} was replaced by {now[:_SHOWN]}; states made with the old one keep their own copy of it and go "
+        "on with that, the new one needs states of its own"
+    )
+
+
+def signer(key: Path | None, release: int | None) -> Callable[[bytes], bytes] | None:
+    """What makes a bundle's signature.
+
+    Args:
+        key: PEM file of the private key; None for no signature.
+        release: the bundle's number, larger than those of earlier ones; None for the seconds since 1970, which are.
+
+    Returns:
+        From the manifest's bytes to those of ``manifest.sig``; None without a key.
+
+    Raises:
+        UsageError: when the key can't be used, or a release is given without one.
+    """
+    if key is None:
+        if release is not None:
+            raise UsageError("--release belongs to --sign KEY; without a signature nobody looks at it")
+        return None
+    number = int(time.time()) if release is None else release
+    if not 0 <= number < 2**53:
+        raise UsageError(f"--release {number}; expected a whole number of 0 or more")
+    private = read_private_key(key)
+    return lambda manifest: sign_manifest(manifest, private, number)
