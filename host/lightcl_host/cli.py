@@ -18,9 +18,9 @@ def all_commands() -> Iterable[Command]:
     from lightcl_host.commands.cuts import CutsCommand
     from lightcl_host.commands.export import ExportCommand
     from lightcl_host.commands.keygen import KeygenCommand
-    from lightcl_host.commands.merge_reports import ReportCommand
     from lightcl_host.commands.prepare import PrepareCommand
     from lightcl_host.commands.pretrain import PretrainCommand
+    from lightcl_host.commands.report import ReportCommand
 
     return (
         PrepareCommand(),

@@ -14,7 +14,7 @@ from safetensors.numpy import load_file
 
 from lightcl_edge.bundle.bundle import Bundle
 from lightcl_host.cli import main
-from lightcl_host.commands.report import render_export
+from lightcl_host.commands.export import render_export
 from small_networks import Residual
 
 

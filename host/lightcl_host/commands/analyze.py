@@ -49,7 +49,7 @@ class AnalyzeCommand(Command):
         """See :class:`Command`."""
         from lightcl_host.analysis.files import write_analysis
         from lightcl_host.analysis.run import analyze
-        from lightcl_host.commands.options import analyze_options
+        from lightcl_host.commands.arguments import analyze_options
 
         options = analyze_options(args, args.out, command(args, args.out))
         analysis = analyze(options, args.progress)

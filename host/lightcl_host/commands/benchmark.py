@@ -120,7 +120,7 @@ def _options(args: argparse.Namespace) -> BenchmarkOptions:
     from lightcl_host.benchmark.data import DataOptions
     from lightcl_host.benchmark.methods import parse_methods
     from lightcl_host.benchmark.options import BenchmarkOptions
-    from lightcl_host.commands.options import source_options
+    from lightcl_host.commands.arguments import source_options
 
     for name in ("tasks", "images_per_class", "test_images_per_class", "epochs", "batch_size", "threads", "jobs"):
         value = getattr(args, name)

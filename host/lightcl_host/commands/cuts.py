@@ -27,7 +27,7 @@ class CutsCommand(Command):
     def run(self, args: argparse.Namespace) -> Document:
         """See :class:`Command`."""
         from lightcl_edge.errors import UsageError
-        from lightcl_host.commands.options import source_options
+        from lightcl_host.commands.arguments import source_options
         from lightcl_host.cutting.cuts import find_cuts
         from lightcl_host.cutting.rule_of_thumb import RULE, choose_automatically
         from lightcl_host.sources.source import open_source

@@ -9,7 +9,7 @@ from typing import ClassVar
 from lightcl_edge.console.program import Command
 from lightcl_edge.console.text import Document
 from lightcl_host.commands.arguments import add_analysis_arguments, add_export_arguments, add_model_arguments
-from lightcl_host.commands.report import render_export
+from lightcl_host.commands.export import render_export
 
 
 class PrepareCommand(Command):
@@ -40,7 +40,7 @@ class PrepareCommand(Command):
 
     def run(self, args: argparse.Namespace) -> Document:
         """See :class:`Command`."""
-        from lightcl_host.commands.options import export_options
+        from lightcl_host.commands.arguments import export_options
         from lightcl_host.export.export import export_bundle
 
         if args.device is None:
@@ -78,7 +78,7 @@ def _analysed(args: argparse.Namespace) -> Document:
     from lightcl_host.analysis.record import REPORT_FILE
     from lightcl_host.analysis.run import analyze, check_analysis
     from lightcl_host.commands.analyze import command
-    from lightcl_host.commands.options import analyze_options, export_options
+    from lightcl_host.commands.arguments import analyze_options, export_options
     from lightcl_host.export.checks import check_export
     from lightcl_host.export.export import export_bundle
     from lightcl_host.sources.source import open_source

@@ -42,7 +42,7 @@ class PretrainCommand(Command):
 
     def run(self, args: argparse.Namespace) -> Document:
         """See :class:`Command`."""
-        from lightcl_host.commands.options import source_options
+        from lightcl_host.commands.arguments import source_options
         from lightcl_host.sources.pretrain import PretrainOptions, pretrain
 
         for name in ("epochs", "batch_size", "threads"):

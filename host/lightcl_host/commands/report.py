@@ -1,71 +1,106 @@
-"""An exported bundle as text."""
+"""``lightcl-host report``."""
 
 from __future__ import annotations
 
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from lightcl_edge.console.program import Command
 from lightcl_edge.console.text import Document, format_bytes, table
+from lightcl_edge.errors import DataError, UsageError
+from lightcl_edge.files.durable import replace_durably
+
+if TYPE_CHECKING:
+    from lightcl_profiler.records.record import Report
 
 
-def render_export(document: Document) -> str:
-    """The text of ``export`` and ``prepare``.
+class ReportCommand(Command):
+    """Merge profiles of several boards, and a benchmark, into one HTML page.
 
-    Args:
-        document: of :func:`lightcl_host.export.export.export_bundle`.
-
-    Returns:
-        Lines for a person.
+    REPORT is a report.json of lightcl-edge profile, or the folder it is in. The page has the paper's table beside what
+    every board measured, memory over time, and with --benchmark the accuracy after each task and against peak memory.
+    --benchmark alone draws the benchmark's own page again. It is one file that refers to nothing outside itself.
     """
-    noise = document["feature_signal_to_noise_db"]
-    agreement = document["int8_top1_agreement"]
-    shape = "x".join(str(side) for side in document["feature_shape"])
-    lines = [
-        f"bundle      {document['bundle']} ({format_bytes(document['bytes'])}, {document['seconds']:.0f} s)",
-        f"model       {document['model']}, weights {document['weights']}",
-        f"cut         {document['cut']}, chosen by {document['cut_chosen_by']}",
-        f"feature     {shape}, {format_bytes(document['feature_bytes'])} stored, "
-        f"signal to noise of storing it {_decibels(noise['uint8_storage'])}",
-        f"trunk       {document['trunk_dtype']}",
-        f"verified    largest relative difference to the original {document['float_max_relative_difference']:.2g}",
-    ]
-    if noise["int8_trunk"] is not None:
-        share = "not asked of random weights" if agreement is None else f"{agreement:.1%}"
-        channels = document["trunk_quality"]["lowest_tenth_db"]
-        name = "fp16" if document["trunk_dtype"] == "fp16" else "int8"
-        lines.append(
-            f"{name}        first class equal {share}, signal to noise {_decibels(noise['int8_trunk'])}, nine of ten "
-            f"channels above {channels:.1f} dB ({_checked_with(document, name)})"
+
+    name: ClassVar[str] = "report"
+    example: ClassVar[str] = "lightcl-host report pi4/ jetson/ --benchmark bench/benchmark.json --out boards.html"
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """See :class:`Command`."""
+        parser.add_argument(
+            "reports", nargs="*", type=Path, metavar="REPORT", help="report.json of a board, or its folder"
         )
-    if document["pruning"] is not None:
-        lines.append(_pruning(document["pruning"]))
-    if document["calibration"]["skipped"]:
-        lines.append(f"skipped     {document['calibration']['skipped']} images could not be read")
-    if document["note"]:
-        lines.append(f"note        {document['note']}")
-    rows = [[entry["path"], format_bytes(entry["bytes"])] for entry in document["files"]]
-    return "\n".join(lines) + "\n\n" + table(rows, ["file", "size"])
+        parser.add_argument("--benchmark", type=Path, metavar="FILE", help="benchmark.json of lightcl-host benchmark")
+        parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the page to write")
+
+    def run(self, args: argparse.Namespace) -> Document:
+        """See :class:`Command`."""
+        from lightcl_profiler.records.accuracy import read_benchmark
+        from lightcl_profiler.records.comparing import board_names
+        from lightcl_profiler.reports.boards import render_boards
+
+        if not args.reports:
+            return _benchmark_alone(args.benchmark, args.out)
+        reports = [_read(path) for path in args.reports]
+        models = list(dict.fromkeys(report.work.model for report in reports))
+        if len(models) > 1:
+            raise DataError(f"the reports are of {models[0]} and {models[1]}; expected one network in all of them")
+        accuracy = None if args.benchmark is None else read_benchmark(args.benchmark)
+        names = board_names(reports, args.reports)
+        replace_durably(args.out, render_boards(reports, accuracy, names).encode())
+        boards = [
+            {
+                "board": name,
+                "peaks": {each.method: int(each.figures["peak_rss_bytes"].median) for each in report.summary},
+            }
+            for name, report in zip(names, reports, strict=True)
+        ]
+        return {"out": str(args.out), "model": models[0], "boards": boards}
+
+    def render(self, document: Document) -> str:
+        """See :class:`Command`."""
+        boards = document["boards"]
+        if not boards:
+            return f"wrote {document['out']}"
+        methods = list(dict.fromkeys(method for board in boards for method in board["peaks"]))
+        rows = [
+            [method, *(format_bytes(b["peaks"][method]) if method in b["peaks"] else "not run" for b in boards)]
+            for method in methods
+        ]
+        return f"{table(rows, ['peak memory', *(board['board'] for board in boards)])}\n\nwrote {document['out']}"
 
 
-def _checked_with(document: Document, dtype: str) -> str:
-    """On which images a trunk of fewer bits was compared with the original."""
-    checked, calibration = document["trunk_checked_with"], document["calibration"]
-    images = f"checked with {checked['images']} images of {calibration['origin']}"
-    if dtype == "fp16":
-        return images
-    if checked["also_calibrated_with"]:
-        return f"{images}, the same that calibrated it"
-    return f"{images}; {calibration['images']} others calibrated it"
+def _benchmark_alone(path: Path | None, out: Path) -> Document:
+    """The page of a benchmark without any board."""
+    from lightcl_profiler.records.accuracy import read_benchmark
+    from lightcl_profiler.reports.benchmark import render_benchmark
+
+    if path is None:
+        raise UsageError("found neither a REPORT nor --benchmark; expected at least one of them")
+    read_benchmark(path)
+    document = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        drawn = render_benchmark(document)
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{path} is no benchmark ({error!r}); expected benchmark.json of this version") from error
+    replace_durably(out, drawn.encode())
+    return {"out": str(out), "model": document["setting"]["model"], "boards": []}
 
 
-def _pruning(record: Document) -> str:
-    """What was removed and what it cost."""
-    weights = f"{record['parameters_before']} to {record['parameters_after']} weights"
-    removed = f"{record['sparsity']:.0%} of the channels, {weights}"
-    if record["accuracy_loss"] is None:
-        return f"pruned      {removed}; the loss of accuracy was not measured (no images, or random weights)"
-    return (
-        f"pruned      {removed}; accuracy of a ridge classifier {record['accuracy_before']:.1%}, pruned "
-        f"{record['accuracy_pruned']:.1%}, recovered {record['accuracy_after']:.1%} ({record['test_images']} images)"
-    )
+def _read(path: Path) -> Report:
+    """The report of a board."""
+    from lightcl_profiler.records.record import Report
 
-
-def _decibels(value: float | None) -> str:
-    return "without loss" if value is None else f"{value:.1f} dB"
+    file = path / "report.json" if path.is_dir() else path
+    expected = "expected report.json of lightcl-edge profile, or the folder it is in"
+    if not file.exists():
+        raise DataError(f"no report at {file}; {expected}")
+    try:
+        document = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(f"{file} can't be read: {error.strerror}; {expected}") from error
+    except ValueError as error:
+        raise DataError(f"{file} is not JSON ({error}); {expected}") from error
+    return Report.from_document(document)
