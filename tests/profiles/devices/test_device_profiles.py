@@ -10,7 +10,7 @@ from lightcl_edge.errors import UsageError
 from lightcl_profiler.devices.profile import load_profile, measure_this_machine, parse_profile, profile_names
 
 BOARDS = ["jetson-nano", "jetson-orin-nano", "rpi-zero-2w", "rpi3", "rpi4-2gb", "rpi5-4gb"]
-FOLDER = Path(__file__).parents[2] / "profiles" / "devices"
+FOLDER = Path(__file__).parents[3] / "profiles" / "devices"
 
 
 def test_all_boards_are_there_and_every_figure_has_a_source() -> None:

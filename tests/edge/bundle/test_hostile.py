@@ -22,7 +22,7 @@ from lightcl_edge.files.tensors import read_tensors, write_tensors
 from lightcl_edge.inference.golden import check_golden
 from small_bundle import make_bundle
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def contents(bundle):

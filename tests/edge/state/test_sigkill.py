@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-COMMAND = Path(__file__).parents[1] / "kill_training.py"
+COMMAND = Path(__file__).parents[2] / "kill_training.py"
 
 
 def kill(instants, tmp_path):

@@ -93,7 +93,7 @@ def test_a_missing_bias_is_added() -> None:
 def test_exported_graphs_carry_no_notes(residual: onnx.ModelProto) -> None:
     parts = split(residual, "stage1")
     text = parts.trunk.SerializeToString() + parts.head.SerializeToString()
-    assert str(Path(__file__).parents[2]).encode() not in text and b"stack_trace" not in text
+    assert str(Path(__file__).parents[3]).encode() not in text and b"stack_trace" not in text
 
 
 def test_gradients_of_the_head_are_those_of_the_original(residual: onnx.ModelProto, tmp_path: Path) -> None:

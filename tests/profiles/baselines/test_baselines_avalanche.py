@@ -211,4 +211,4 @@ def test_derpp(avalanche: Any) -> None:
 
 
 def test_this_file_says_what_it_needs() -> None:
-    assert "compare" in (Path(__file__).parents[2] / "pyproject.toml").read_text()
+    assert "compare" in (Path(__file__).parents[3] / "pyproject.toml").read_text()

@@ -16,7 +16,7 @@ from lightcl_host.analysis.render_html import render_html
 from lightcl_host.analysis.render_text import render_text
 from lightcl_profiler.reports.accuracy_charts import Box
 
-REPORTS = Path(__file__).parents[2] / "profiles" / "reports" / "cuts"
+REPORTS = Path(__file__).parents[3] / "profiles" / "reports" / "cuts"
 MIB = 2**20
 
 
