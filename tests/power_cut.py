@@ -1,6 +1,6 @@
 """A disk that remembers every call, and what a power cut could leave of them.
 
-:class:`Recorder` performs the calls of :mod:`lightcl_edge.files.durable` and notes them as changes of files and folders.
+:class:`Recorder` performs the calls of `lightcl_edge.files.durable` and notes them as changes of files and folders.
 :meth:`Recorder.after_cut` lays out what a disk may hold when the power goes after any number of them: what was synced
 is there; of the rest each change may be there, lost, or (for a file's content) be garbage, in any combination. That is
 more than real file systems do to their users, and each thing it does has been seen (Pillai et al., OSDI 2014).

@@ -20,7 +20,7 @@ class Trunk:
     Args:
         bundle: where its graph is.
         threads: processors to use; None for all.
-        provider: ``tensorrt``, ``cuda`` or ``cpu``; None for what the bundle wants (``lightcl_edge.inference.providers``).
+        provider: ``tensorrt``, ``cuda`` or ``cpu``; None for the bundle's wish.
 
     Raises:
         BundleError: when the graph is damaged.

@@ -42,7 +42,7 @@ class TrainOptions:
         max_forgetting: largest allowed loss of held-out accuracy on earlier classes; 1 allows any.
         from_generation: learn only if the state is at this generation, 0 for none yet; None for whatever it is at.
         provider: of the trunk: ``tensorrt``, ``cuda`` or ``cpu``; None for what the bundle wants.
-        cool_at_celsius: pause while the board is this hot or throttled (``lightcl_edge.machine.cooling``); None for never.
+        cool_at_celsius: pause while the board is this hot or throttled; None for never.
     """
 
     bundle: Path | None

@@ -1,6 +1,6 @@
 """Run an exported split against the original network, in a process of its own.
 
-``python -m lightcl_host.trunks.verification FOLDER`` reads ``original.onnx``, ``trunk.onnx`` (float32), ``head.onnx`` and
+``python -m lightcl_host.trunks.verification FOLDER`` reads ``original.onnx``, ``trunk.onnx`` (float32), ``head.onnx``,
 ``reference.safetensors`` (``images``, ``logits`` of the original network, ``weight`` and ``bias`` of its
 classifier) and prints one JSON document with the largest relative differences it found. With ``agreement`` as a
 second argument it reads ``trunk.onnx`` (8-bit), ``head.onnx`` and ``reference.safetensors`` (``images``, ``classes``

@@ -13,7 +13,7 @@ from lightcl_profiler.paper.memory import NetworkCount, calculated_bytes, count_
 from lightcl_profiler.paper.operations import Learning, calculated_operations
 from lightcl_profiler.paper.published import CIFAR10
 
-#: ResNet-18 with a 3x3 stem at 32 x 32 and ten classes, from its layers' shapes as in tests/host/cost/test_cost_paper.py.
+#: ResNet-18 with a 3x3 stem at 32 x 32 and ten classes, from its layers' shapes as in test_cost_paper.py.
 RESNET18 = NetworkCount(
     parameters=44_695_848,
     head_parameters=33_595_432,
