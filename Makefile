@@ -26,7 +26,7 @@ $(VENV)/dev.done: $(VENV)/demo.done
 	@touch $@
 
 demo: $(VENV)/demo.done ## the whole product on real digits: prepare, learn 5 tasks, predict, profile
-	$(BIN)/python -m lightcl_profiler.tools.demo --out $(OUT)
+	$(BIN)/python profiles/tools/demo.py --out $(OUT)
 
 test: $(VENV)/dev.done ## the fast tests
 	$(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile
@@ -45,10 +45,10 @@ $(LIMITS)/resnet18: $(VENV)/demo.done
 
 LIMITED := $(LIMITS)/lite0-64 $(LIMITS)/lite0-128 $(LIMITS)/lite0-224 $(LIMITS)/resnet18
 test-limits: $(LIMITED) ## train and predict under memory limits of 416, 256 and 160 MiB (root; many minutes)
-	$(BIN)/python -m lightcl_profiler.tools.limits $(LIMITED) --out profiles/reports/limits.json
+	$(BIN)/python profiles/tools/limits.py $(LIMITED) --out profiles/reports/limits.json
 
 startup: $(VENV)/demo.done ## how long importing and --help take, beside a bare Python
-	$(BIN)/python -m lightcl_profiler.tools.startup
+	$(BIN)/python profiles/tools/startup.py
 
 test-arm64: $(VENV)/dev.done ## the arm64 image, emulated as each Raspberry Pi (root; an hour at first, resumable)
 	PYTHONPATH=tests $(BIN)/python -m arm64 --cache $(ARM64_CACHE) --out profiles/reports/arm64

@@ -74,6 +74,12 @@ def test_nothing_in_the_wheel_loads_code_or_pickles(wheel):
     assert modules > 100 and found == []
 
 
+def test_the_wheel_holds_the_four_packages_only(wheel):
+    with zipfile.ZipFile(wheel) as packed:
+        folders = {name.split("/")[0] for name in packed.namelist() if ".dist-info/" not in name}
+    assert folders == {"lightcl_edge", "lightcl_host", "lightcl_models", "lightcl_profiler"}
+
+
 @pytest.mark.parametrize(
     "source",
     ["import pickle", "from pickle import loads", "eval('1')", "np.load(f, allow_pickle=True)", "torch.load(f)",

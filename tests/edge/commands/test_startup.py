@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from importlib import metadata
@@ -13,7 +12,6 @@ import pytest
 import lightcl_edge
 import lightcl_profiler
 from lightcl_edge.machine import plugins
-from lightcl_profiler.tools import startup
 
 ROOMS = [str(Path(package.__file__).parents[1]) for package in (lightcl_edge, lightcl_profiler)]
 HEAVY = ("numpy", "onnxruntime", "PIL", "psutil", "safetensors", "torch", "onnx", "importlib.metadata", "inspect")
@@ -68,11 +66,3 @@ def test_entry_points_survive_odd_files(tmp_path, monkeypatch):
         (tmp_path / f"{name}.dist-info" / "entry_points.txt").write_bytes(content)
     monkeypatch.setattr(plugins.sys, "path", [str(tmp_path), str(tmp_path / "none")])
     assert plugins.entry_points("lightcl_edge.commands") == {"one": "mod:One", "three": "m.n:Three"}
-
-
-def test_the_benchmark_prints_ratios(monkeypatch, capsys):
-    monkeypatch.setattr(startup.sys, "argv", ["startup", "--runs", "1", "--json"])
-    assert startup.main() in (0, 5)  # whether it is fast enough is for a machine that does nothing else
-    rows = json.loads(capsys.readouterr().out)["startup"]
-    assert [row["what"] for row in rows] == ["python", "import lightcl_edge", "lightcl-edge --help"]
-    assert rows[0]["ratio_to_python"] == 1.0 and rows[2]["milliseconds"] > 0

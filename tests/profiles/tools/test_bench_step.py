@@ -10,17 +10,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import bench_step
+from bench_step import BenchStepCommand
 from lightcl_edge.bundle.bundle import Bundle
 from lightcl_edge.errors import BundleError
 from lightcl_edge.files.tensors import TensorFile
-from lightcl_profiler.tools.bench_step import BenchStepCommand
 from small_bundle import make_bundle
 from step_bundle import make_step_bundle
 
 
 def bench(bundle: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     sizes = ["--batch-size", "8", "--buffer", "3", "--steps", "3", "--runs", "1", "--threads", "1"]
-    command = [sys.executable, "-m", "lightcl_profiler.tools.bench_step", str(bundle), *sizes, *arguments]
+    command = [sys.executable, bench_step.__file__, str(bundle), *sizes, *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 

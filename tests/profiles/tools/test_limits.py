@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
+import limits
 from lightcl_edge.machine.limits import RESERVE_BYTES
 from lightcl_profiler.measuring.limited_run import COMPLETED, FAILED, KILLED, REFUSED, Attempt, run_limited
 from lightcl_profiler.measuring.memory_group import MemoryGroup, NoGroupError
-from lightcl_profiler.tools import limits
+from one_command import run_command
 
 MIB = 2**20
 FITS = Attempt("b", "train", "ort", 160 * MIB, 144 * MIB, 100 * MIB, COMPLETED, 0, None, 0, 90 * MIB, 95 * MIB, 1.0)
@@ -45,10 +46,10 @@ def _group_or_skip() -> None:
 def test_bundles_are_tried_under_every_limit(bundle: Path, tmp_path: Path, capsys, monkeypatch):
     _group_or_skip()
     monkeypatch.setattr(limits, "_PHOTOS", 2)
-    monkeypatch.setattr(limits.sys, "argv", ["limits", str(bundle), "--limit", "256MiB", "--limit", "50MiB"])
-    monkeypatch.setattr(limits.sys, "argv", [*limits.sys.argv, "--engine", "ort", "--strategy", "replay", "--json"])
+    options = ["--limit", "256MiB", "--limit", "50MiB", "--engine", "ort", "--strategy", "replay", "--json"]
+    monkeypatch.setattr("sys.argv", ["limits", str(bundle), *options])
     monkeypatch.chdir(tmp_path)
-    assert limits.main() == 0
+    assert run_command(limits.LimitsCommand()) == 0
     document = json.loads(capsys.readouterr().out)
     found = [(each["run"], each["outcome"], each["exit_code"]) for each in document["attempts"]]
     assert document["wrong"] == document["killed"] == 0
@@ -73,6 +74,6 @@ def test_without_groups_the_command_says_so(bundle: Path, monkeypatch, capsys):
         raise NoGroupError("this kernel has no memory control group (cgroup)")
 
     monkeypatch.setattr(limits, "MemoryGroup", none)
-    monkeypatch.setattr(limits.sys, "argv", ["limits", str(bundle)])
-    assert limits.main() == 2
+    monkeypatch.setattr("sys.argv", ["limits", str(bundle)])
+    assert run_command(limits.LimitsCommand()) == 2
     assert "limits can't be tried here: this kernel has no memory control group" in capsys.readouterr().err

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from demo import DemoCommand, _clean, _summary
+from demo_steps import StepFailedError, Steps, find_program
 from lightcl_edge.console.program import run_program
 from lightcl_edge.errors import ExitCode, UsageError
-from lightcl_profiler.tools.demo import DemoCommand, _clean, _summary
-from lightcl_profiler.tools.demo_steps import StepFailedError, Steps, find_program
 
 PER_CLASS_1 = {"0": {"accuracy": 1.0, "images": 4}, "1": {"accuracy": 0.5, "images": 4}}
 PER_CLASS_2 = {

@@ -1,4 +1,4 @@
-"""What one process of ``bench_step`` does: ``python -m lightcl_profiler.tools.bench_step_child < job.json``."""
+"""What one process of ``bench_step`` does: ``python profiles/tools/bench_step_child.py < job.json``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``python -m lightcl_profiler.tools.limits BUNDLE...``: training and predicting under limits that the kernel enforces.
+"""``python profiles/tools/limits.py BUNDLE...``: training and predicting under limits that the kernel enforces.
 
 For every bundle, engine and limit: what the plan says fits must complete, what does not must be refused before it
 starts with exit code 5, and nothing may be killed. ``make test-limits`` runs it for four bundles.
@@ -15,14 +15,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from lightcl_edge.console.program import Command, run_program
+from lightcl_edge.console.program import Command
 from lightcl_edge.console.text import Document, format_bytes, parse_memory, table
 from lightcl_edge.errors import ExitCode, UsageError
 from lightcl_edge.machine.description import describe_machine
 from lightcl_edge.machine.limits import RESERVE_BYTES
 from lightcl_profiler.measuring.limited_run import Attempt, run_limited
 from lightcl_profiler.measuring.memory_group import MemoryGroup, NoGroupError
-from lightcl_profiler.tools.photos import make_photos
+from one_command import run_command
+from photos import make_photos
 
 LIMITS = ("416MiB", "256MiB", "160MiB")
 ENGINES = ("ort", "torch")
@@ -43,7 +44,7 @@ class LimitsCommand(Command):
     """
 
     name = "limits"
-    example = "python -m lightcl_profiler.tools.limits bundle --limit 160MiB --out limits.json"
+    example = "python profiles/tools/limits.py bundle --limit 160MiB --out limits.json"
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Bundles, limits, engines."""
@@ -171,11 +172,5 @@ def _row(found: Attempt) -> list[str]:
     ]
 
 
-def main() -> int:
-    """Run as a program of one command."""
-    about = "Training and predicting under memory limits that the kernel enforces."
-    return run_program("lightcl-limits", about, lambda: [LimitsCommand()], ["limits", *sys.argv[1:]])
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command(LimitsCommand()))

@@ -1,4 +1,4 @@
-"""Our baselines' memory beside Avalanche's: ``python -m lightcl_profiler.tools.compare_avalanche BUNDLE --data D``.
+"""Our baselines' memory beside Avalanche's: ``python profiles/tools/compare_avalanche.py BUNDLE --data D``.
 
 Each method is one of ours and the same of Avalanche (extra ``compare``), every one in a fresh process: same network,
 images, batch, buffer, threads, two tasks. Peaks are whole processes (``VmHWM``), libraries included. Ours runs once
@@ -9,6 +9,7 @@ that only processes with equal imports say what training itself needs.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import tempfile
 from dataclasses import replace
@@ -17,7 +18,7 @@ from statistics import median
 from typing import Any
 
 from lightcl_edge.bundle.bundle import Bundle
-from lightcl_edge.console.program import Command, run_program
+from lightcl_edge.console.program import Command
 from lightcl_edge.console.text import Document, format_bytes, table
 from lightcl_profiler.measuring.joining import join_tasks
 from lightcl_profiler.measuring.launcher import run_method
@@ -25,10 +26,11 @@ from lightcl_profiler.measuring.workload import make_workload
 from lightcl_profiler.methods import METHODS
 from lightcl_profiler.methods.contract import Job
 from lightcl_profiler.records.record import Run
+from one_command import run_command
 
 COMPARED = ("sgd", "er", "derpp", "ewc")
-_THEIRS = "lightcl_profiler.tools.avalanche_methods:AvalancheMethod"
-_OURS_BESIDE = "lightcl_profiler.tools.avalanche_methods:BaselineBesideAvalanche"
+_THEIRS = "avalanche_methods:AvalancheMethod"
+_OURS_BESIDE = "avalanche_methods:BaselineBesideAvalanche"
 
 
 class CompareCommand(Command):
@@ -38,7 +40,7 @@ class CompareCommand(Command):
     """
 
     name = "compare-avalanche"
-    example = "python -m lightcl_profiler.tools.compare_avalanche bundle --data photos/"
+    example = "python profiles/tools/compare_avalanche.py bundle --data photos/"
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare the arguments."""
@@ -53,6 +55,7 @@ class CompareCommand(Command):
     def run(self, args: argparse.Namespace) -> Document:
         """Run all of them."""
         Bundle.open(args.bundle)
+        _let_children_import_this_folder()
         rows = []
         with tempfile.TemporaryDirectory() as folder:
             scratch = Path(folder)
@@ -87,6 +90,12 @@ class CompareCommand(Command):
         return table(rows, ["method", "ours, peak", "ours with Avalanche's imports", "Avalanche, peak"])
 
 
+def _let_children_import_this_folder() -> None:
+    """``avalanche_methods`` belongs to no installed package."""
+    known = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), *([known] if known else [])])
+
+
 def _compare(job: Job, runs: int) -> dict[str, Any]:
     """One method three ways, taking turns."""
     ways = {"": job.implementation, "with_its_imports_": _OURS_BESIDE, "avalanche_": _THEIRS}
@@ -102,15 +111,5 @@ def _compare(job: Job, runs: int) -> dict[str, Any]:
     return row
 
 
-def main() -> int:
-    """The one command of this module; its name may be left out."""
-    arguments = sys.argv[1:]
-    if arguments[:1] != [CompareCommand.name]:
-        arguments = [CompareCommand.name, *arguments]
-    return run_program(
-        "lightcl_profiler.tools.compare_avalanche", __doc__.splitlines()[0], lambda: [CompareCommand()], arguments
-    )
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command(CompareCommand()))

@@ -1,4 +1,4 @@
-"""``python -m lightcl_profiler.tools.startup``: how long importing and ``--help`` take, beside a bare Python."""
+"""``python profiles/tools/startup.py``: how long importing and ``--help`` take, beside a bare Python."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import sys
 import time
 from collections.abc import Sequence
 
-from lightcl_edge.console.program import Command, run_program
+from lightcl_edge.console.program import Command
 from lightcl_edge.console.text import Document, table
 from lightcl_edge.errors import ExitCode
+from one_command import run_command
 
 _PYTHON = [sys.executable, "-s", "-c"]
 _HELP = "import sys; sys.argv = ['lightcl-edge', '--help']; from lightcl_edge.cli import main; sys.exit(main())"
@@ -30,7 +31,7 @@ class StartupCommand(Command):
     """
 
     name = "startup"
-    example = "python -m lightcl_profiler.tools.startup --runs 21"
+    example = "python profiles/tools/startup.py --runs 21"
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """How often."""
@@ -88,12 +89,5 @@ def _median(values: list[float]) -> float:
     return sorted(values)[len(values) // 2]
 
 
-def main() -> int:
-    """Run as a program of one command."""
-    return run_program(
-        "lightcl-startup", "How long starting takes.", lambda: [StartupCommand()], ["startup", *sys.argv[1:]]
-    )
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command(StartupCommand()))

@@ -1,4 +1,4 @@
-"""``python -m lightcl_profiler.tools.demo --out demo-out``: the whole product on real digits, its own commands shown.
+"""``python profiles/tools/demo.py --out demo-out``: the whole product on real digits, its own commands shown.
 
 Prepare on the host, learn five tasks on the "device", evaluate after each, predict, and profile against
 plain SGD of the whole network.
@@ -13,11 +13,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from lightcl_edge.console.program import Command, run_program
+from demo_steps import Steps
+from lightcl_edge.console.program import Command
 from lightcl_edge.console.text import Document, format_bytes, table
 from lightcl_edge.errors import UsageError
 from lightcl_profiler.records.metrics import average_forgetting, backward_transfer, task_accuracies
-from lightcl_profiler.tools.demo_steps import Steps
+from one_command import run_command
 
 MODEL, DATA, TASKS, IMAGE_SIZE = "efficientnet_lite0", "digits", 5, 128
 PROFILE_IMAGES, PROFILE_EPOCHS = 200, 1
@@ -32,7 +33,7 @@ class DemoCommand(Command):
     """
 
     name = "demo"
-    example = "python -m lightcl_profiler.tools.demo --out demo-out"
+    example = "python profiles/tools/demo.py --out demo-out"
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Where to write."""
@@ -165,15 +166,5 @@ def _summary(
     }
 
 
-def main() -> int:
-    """Run the demo as a program of one command."""
-    arguments = ["demo", *sys.argv[1:]]
-    return run_program("lightcl-demo", "lightcl-edge from a network to a learned device", _commands, arguments)
-
-
-def _commands() -> list[Command]:
-    return [DemoCommand()]
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command(DemoCommand()))

@@ -1,4 +1,4 @@
-"""Compares training steps of a bundle's head: ``python -m lightcl_profiler.tools.bench_step BUNDLE``.
+"""Compares training steps of a bundle's head: ``python profiles/tools/bench_step.py BUNDLE``.
 
 Each method runs in fresh processes on the same random batch with the same threads: the ``ort`` engine, in place
 and accumulating, against plain SGD in bare PyTorch. A peak is that of the whole process, imports included.
@@ -14,11 +14,13 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
+import bench_step_child
+from bench_step_child import METHODS, REFERENCE, StepJob, StepRecord, pattern_shapes
 from lightcl_edge.bundle.bundle import Bundle
-from lightcl_edge.console.program import Command, run_program
+from lightcl_edge.console.program import Command
 from lightcl_edge.console.text import Document, format_bytes, table
 from lightcl_edge.errors import NoEngineError, UsageError
-from lightcl_profiler.tools.bench_step_child import METHODS, REFERENCE, StepJob, StepRecord, pattern_shapes
+from one_command import run_command
 
 
 def run_in_child(job: StepJob, shapes: dict[str, list[int]]) -> StepRecord:
@@ -35,7 +37,7 @@ def run_in_child(job: StepJob, shapes: dict[str, list[int]]) -> StepRecord:
         NoEngineError: with the child's last words, when it failed.
     """
     request = json.dumps({"job": asdict(job), "shapes": shapes})
-    command = [sys.executable, "-m", "lightcl_profiler.tools.bench_step_child"]
+    command = [sys.executable, bench_step_child.__file__]
     done = subprocess.run(command, input=request, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
@@ -51,7 +53,7 @@ class BenchStepCommand(Command):
     """
 
     name = "bench-step"
-    example = "python -m lightcl_profiler.tools.bench_step out/bundle --runs 5"
+    example = "python profiles/tools/bench_step.py out/bundle --runs 5"
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare the arguments."""
@@ -104,15 +106,5 @@ def _summary(method: str, records: dict[str, list[StepRecord]]) -> Document:
     return {"method": method, **sizes, "peak_ratio": ratio, "seconds_per_step": seconds, "loss": loss}
 
 
-def main() -> int:
-    """The one command of this module; its name may be left out."""
-    arguments = sys.argv[1:]
-    if arguments[:1] != [BenchStepCommand.name]:
-        arguments = [BenchStepCommand.name, *arguments]
-    return run_program(
-        "lightcl_profiler.tools.bench_step", __doc__.splitlines()[0], lambda: [BenchStepCommand()], arguments
-    )
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command(BenchStepCommand()))
