@@ -95,4 +95,4 @@ def test_the_wheel_needs_only_what_a_device_needs(wheel):
         lines = packed.read(name).decode().splitlines()
     needed = [line.removeprefix("Requires-Dist: ") for line in lines if line.startswith("Requires-Dist: ")]
     base = {line.split(">")[0].split("=")[0].lower() for line in needed if "extra ==" not in line}
-    assert base == {"numpy", "onnxruntime", "psutil", "pillow", "safetensors"}
+    assert base == {"argcomplete", "numpy", "onnxruntime", "psutil", "pillow", "safetensors"}
