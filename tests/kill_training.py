@@ -23,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from lightcl_edge.learning import checkpoint
 from lightcl_edge.state.state import State
+from lightcl_edge.state.work import has_interrupted_task
 
 _EPOCHS = 12
 
@@ -115,7 +116,7 @@ def kill_at_random(instants: int, seed: int, folder: Path) -> dict:
         if state.current_number() == 1:
             _finish(state.folder, second)
         assert _head(state, 2) == wanted[2], f"instant {instant}: other weights"
-        assert state.numbers_on_disk() == [1, 2] and not state.has_interrupted_task()
+        assert state.numbers_on_disk() == [1, 2] and not has_interrupted_task(state)
         shutil.rmtree(state.folder)
     return {"instants": instants, "seed": seed, "runs": instant, "seen": dict(seen)}
 

@@ -76,6 +76,10 @@ class StateError(LightclError):
     exit_code = ExitCode.BAD_STATE
 
 
+class BusyStateError(StateError):
+    """Another process is changing the state directory."""
+
+
 class RejectedError(LightclError):
     """The gate kept the old head: the new one was worse than allowed."""
 

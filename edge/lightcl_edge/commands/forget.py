@@ -29,12 +29,11 @@ class ForgetCommand(Command):
     def run(self, args: argparse.Namespace) -> Document:
         """Write every generation anew without the class."""
         from lightcl_edge.learning.forgetting import forget
+        from lightcl_edge.state.change import changing
         from lightcl_edge.state.state import State
 
-        state = State(args.state)
-        state.bundle()
-        with state.lock():
-            return forget(state, args.class_name)
+        with changing(State(args.state)) as change:
+            return forget(change, args.class_name)
 
     def render(self, document: Document) -> str:
         """One line."""

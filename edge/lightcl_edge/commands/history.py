@@ -13,10 +13,6 @@ from lightcl_edge.console.text import Document, table
 if TYPE_CHECKING:
     from lightcl_edge.state.state import State
 
-#: As in :mod:`lightcl_edge.state.state`, which a --help must not import.
-KEPT_GENERATIONS = 5
-
-
 #: How many of the newest events are told.
 EVENTS = 20
 
@@ -52,6 +48,8 @@ class HistoryCommand(Command):
 
     def render(self, document: Document) -> str:
         """A table, the current generation marked."""
+        from lightcl_edge.state.generation import KEPT_GENERATIONS
+
         rows = []
         for entry in document["generations"]:
             mark = "*" if entry["generation"] == document["current"] else ""

@@ -32,18 +32,18 @@ class RollbackCommand(Command):
 
     def run(self, args: argparse.Namespace) -> Document:
         """Point at the other generation."""
+        from lightcl_edge.state.change import changing
         from lightcl_edge.state.state import State
 
         state = State(args.state)
-        state.bundle()
-        with state.lock():
+        with changing(state) as change:
             current = state.current_number()
             if args.to is None and current == 0:
                 raise StateError(f"{args.state} has no generation to go back from; generation 0 is the bundle itself")
             target = state.back_from(current) if args.to is None else args.to
-            state.make_current(target)
-            state.end_task()
-        return {"generation": target, "from": current, "classes": state.read(target).meta.classes}
+            classes = change.make_current(target).meta.classes
+            change.end_task()
+        return {"generation": target, "from": current, "classes": classes}
 
     def render(self, document: Document) -> str:
         """One line."""

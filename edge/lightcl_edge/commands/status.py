@@ -26,13 +26,15 @@ class StatusCommand(Command):
         from lightcl_edge.data.buffer import FeatureBuffer
         from lightcl_edge.machine.health import look
         from lightcl_edge.state.state import State
+        from lightcl_edge.state.work import has_interrupted_task
+        from lightcl_edge.state.written_bytes import read_written
 
         state = State(args.state)
         bundle = state.bundle()
         generation = state.read()
         meta, model = generation.meta, bundle.manifest.model
         features, held_out = (part.get("features") for part in (generation.buffer, generation.holdout))
-        written = state.written()
+        written = read_written(state.folder)
         return {
             "generation": meta.generation,
             "classes": meta.classes,
@@ -61,7 +63,7 @@ class StatusCommand(Command):
             "bytes_written_total": written.total_bytes,
             "bytes_written_last_task": written.last_task_bytes,
             "bytes_written_running_task": written.task_bytes,
-            "interrupted_task": state.has_interrupted_task(),
+            "interrupted_task": has_interrupted_task(state),
             "health": asdict(look()),
         }
 

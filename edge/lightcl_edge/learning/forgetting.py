@@ -7,7 +7,6 @@ brings it to its end, or, where ``CURRENT`` had not moved, clears what was begun
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -20,21 +19,22 @@ from lightcl_edge.console.text import Document
 from lightcl_edge.data.buffer import FeatureBuffer, buffer_identity
 from lightcl_edge.data.features import FeatureCodec
 from lightcl_edge.errors import UsageError
-from lightcl_edge.files.durable import fsync_folder, rename, replace_durably
+from lightcl_edge.files.durable import fsync_folder, rename
 from lightcl_edge.learning.strategies.kept_tensors import forget_row
+from lightcl_edge.state.change import Change
 from lightcl_edge.state.exported_classes import HeadWithout, base_generation
-from lightcl_edge.state.forgetting import NOTE, finish_forgetting
+from lightcl_edge.state.forgetting import finish_forgetting, note_forgetting
 from lightcl_edge.state.generation import Generation
 from lightcl_edge.state.generation_files import write_generation
 from lightcl_edge.state.pointer import Pointer, write_pointer
 from lightcl_edge.state.state import State
 
 
-def forget(state: State, name: str) -> Document:
-    """Erase a class. Called with the lock held.
+def forget(change: Change, name: str) -> Document:
+    """Erase a class.
 
     Args:
-        state: the state.
+        change: of the state.
         name: the class.
 
     Returns:
@@ -44,6 +44,7 @@ def forget(state: State, name: str) -> Document:
         UsageError: when no generation knows the class.
         StateError: when the current generation is damaged. Other damaged ones are dropped: they may hold samples.
     """
+    state = change.state
     bundle, current = state.bundle(), state.current_number()
     numbers = [number for number in state.numbers() if state.is_whole(number)]
     if current:
@@ -52,11 +53,10 @@ def forget(state: State, name: str) -> Document:
     if not known and name not in base_generation(state.folder, bundle).meta.classes:
         classes = state.read().meta.classes
         raise UsageError(f"no class {name!r} in any generation of {state.folder}; the current one knows {classes}")
-    state.end_task()  # features of an interrupted task may be of this class
+    change.end_task()  # features of an interrupted task may be of this class
     renamed, erased = _rewrite(state, bundle, name, numbers if known else [], known)
     # Where only the bundle knows the class, no generation gets another number: the note alone says that it is to go.
-    note = {"below": min(renamed.values(), default=0), "class": name}
-    replace_durably(state.folder / NOTE, json.dumps(note).encode())
+    note_forgetting(state, name, min(renamed.values(), default=0))
     if renamed:
         write_pointer(state.folder, Pointer(renamed.get(current, 0), max(renamed.values())))
     erased = max(erased, finish_forgetting(state))

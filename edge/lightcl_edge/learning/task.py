@@ -54,8 +54,10 @@ from lightcl_edge.planning.ort import spare_step_bytes
 from lightcl_edge.planning.plan import Carried
 from lightcl_edge.planning.refusal import refuse_what_does_not_fit
 from lightcl_edge.state.acceptance import accept, bundle_for
+from lightcl_edge.state.change import Change, changing
 from lightcl_edge.state.generation import REMEMBERED_TASKS, Generation, Meta
 from lightcl_edge.state.state import State
+from lightcl_edge.state.work import begin_task
 
 #: Streams of random numbers, apart from each other whatever the seed.
 _STREAM_ORDER, _STREAM_BUFFER = 2, 3
@@ -100,22 +102,16 @@ def train(options: TrainOptions, meter: PhaseMeter, progress: Progress) -> Docum
     dataset.memory_limit_bytes = allowed
     if not state.exists():
         assign_rows(bundle.manifest.classes, dataset.classes, bundle.manifest.head.capacity)
-    made = state.create()
-    with state.lock():
+    with changing(state, create=True) as change:
         _check_generation(state, options.from_generation)
         if not state.exists() or state.own_bundle().identity != bundle.identity:
-            try:
-                bundle = _install(state, bundle, options, meter)
-            except BaseException:
-                if made:
-                    state.remove()
-                raise
+            bundle = _install(change, bundle, options, meter)
         accept(state, bundle, options.bundle, trust)
-        run = _Run(options, settings, choice, state, bundle, dataset, meter, progress, cooler)
+        run = _Run(options, settings, choice, change, bundle, dataset, meter, progress, cooler)
         document = run.learn()
     return {
         **document,
-        "bytes_written": state.written().last_task_bytes,
+        "bytes_written": change.written.last_task_bytes,
         "strategy_reason": strategy.reason,
         "ignored": ignored,
         "plan": plan.document(),
@@ -146,7 +142,7 @@ def _check_generation(state: State, expected: int | None) -> None:
         )
 
 
-def _install(state: State, bundle: Bundle, options: TrainOptions, meter: PhaseMeter) -> Bundle:
+def _install(change: Change, bundle: Bundle, options: TrainOptions, meter: PhaseMeter) -> Bundle:
     """First use: does this machine get the host's features? Then keep a copy."""
     from lightcl_edge.inference.golden import check_golden
 
@@ -154,9 +150,9 @@ def _install(state: State, bundle: Bundle, options: TrainOptions, meter: PhaseMe
         check_golden(bundle, options.threads, options.provider)
         give_back()
         bundle.head_parameters()
-        state.install_bundle(bundle)
+        change.install_bundle(bundle)
         give_back()
-    return state.own_bundle()
+    return change.state.own_bundle()
 
 
 class _Run:
@@ -167,7 +163,7 @@ class _Run:
         options: TrainOptions,
         settings: TrainingDefaults,
         choice: EngineChoice,
-        state: State,
+        change: Change,
         bundle: Bundle,
         dataset: Dataset,
         meter: PhaseMeter,
@@ -175,13 +171,13 @@ class _Run:
         cooler: Cooler,
     ) -> None:
         self._options, self._settings, self._choice = options, settings, choice
-        self._state, self._bundle, self._dataset = state, bundle, dataset
+        self._change, self._state, self._bundle, self._dataset = change, change.state, bundle, dataset
         self._meter, self._progress, self._cooler = meter, progress, cooler
         self._codec = FeatureCodec(bundle.manifest.feature)
         self._capacity = bundle.manifest.head.capacity
-        self._old = state.read()
+        self._old = self._state.read()
         self._earlier = Holdout.from_tensors(self._old.holdout, self._codec.shape)
-        self._number = state.next_number()
+        self._number = self._state.next_number()
         self._source = dataset_fingerprint(dataset)
         head = bundle.manifest.head
         self._classes = assign_rows(self._old.meta.classes, dataset.classes, head.capacity)
@@ -195,7 +191,7 @@ class _Run:
 
     def learn(self) -> Document:
         """Extract, train, judge, commit."""
-        self._state.begin_task(self._old.meta.generation)
+        begin_task(self._state, self._old.meta.generation)
         try:
             return self._learn()
         except KeyboardInterrupt:
@@ -205,7 +201,7 @@ class _Run:
                 f"interrupted; what was learned before is unchanged. The same command goes on {where}"
             ) from None
         except LightclError as error:
-            self._state.note("not learned", kind=error.kind, bytes_written=self._state.end_task())
+            self._change.note("not learned", kind=error.kind, bytes_written=self._change.end_task())
             raise
 
     def _learn(self) -> Document:
@@ -350,8 +346,8 @@ class _Run:
             **facts,
         )
         kept = joined(self._old.strategy_state, self._strategy)
-        final = self._state.commit(Generation(meta, engine.views(), kept, holdout.tensors(), buffer.tensors()))
-        self._state.end_task()
+        final = self._change.commit(Generation(meta, engine.views(), kept, holdout.tensors(), buffer.tensors()))
+        self._change.end_task()
         return final
 
     def _document(self, meta: Meta, engine: Engine, extracted: Extracted, loss: float, resumed: bool) -> Document:

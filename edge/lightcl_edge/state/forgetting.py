@@ -1,20 +1,35 @@
-"""Finish a forgetting that a crash cut short."""
+"""``STATE/FORGET``: the note of a class to forget. A forgetting that a crash cut short is finished by this note."""
 
 from __future__ import annotations
 
+import json
+
 from lightcl_edge.errors import BundleError, StateError
-from lightcl_edge.files.durable import fsync_folder, remove
+from lightcl_edge.files.durable import fsync_folder, remove, replace_durably
 from lightcl_edge.files.plain import NotPlainError
 from lightcl_edge.files.strict_json import read_json
 from lightcl_edge.state import journal
 from lightcl_edge.state.exported_classes import forget_base_class
+from lightcl_edge.state.generation_files import drop_generations
 from lightcl_edge.state.state import State
 
-NOTE = "FORGET"
+_NOTE = "FORGET"
+
+
+def note_forgetting(state: State, class_name: str, first_without: int) -> None:
+    """Note durably what is to be forgotten. The note counts once ``CURRENT`` names a generation without the class.
+
+    Args:
+        state: the state; its lock is held.
+        class_name: the class.
+        first_without: the first generation that was written without it; 0 when only the bundle knows the class.
+    """
+    note = {"below": first_without, "class": class_name}
+    replace_durably(state.folder / _NOTE, json.dumps(note).encode())
 
 
 def finish_forgetting(state: State) -> int:
-    """Drop the generations from before, and the class's name; does nothing when nobody was forgetting.
+    """Drop the generations from before, and the class's name. Does nothing when there is no note.
 
     A note that can't be read is dropped: it must not block every command that locks the state.
 
@@ -24,7 +39,7 @@ def finish_forgetting(state: State) -> int:
     Returns:
         How many samples of generation 0 were erased.
     """
-    path, erased = state.folder / NOTE, 0
+    path, erased = state.folder / _NOTE, 0
     if not path.exists():
         return 0
     below, name = -1, ""
@@ -32,15 +47,15 @@ def finish_forgetting(state: State) -> int:
         value = read_json(path)
         below, name = int(value["below"]), str(value["class"])
     except (NotPlainError, ValueError, KeyError, TypeError):
-        state.note("a damaged note of a class to forget was dropped; forget it again")
+        journal.note(state.folder, "a damaged note of a class to forget was dropped; forget it again")
     if 0 <= below <= state.newest():  # else CURRENT never moved: as if it had not been asked for
         try:
             erased = forget_base_class(state.folder, state.own_bundle(), name)
         except (StateError, BundleError) as error:  # generation 0 can't be read then, and the rest must go on
-            state.note("the bundle's own classes could not be erased", problem=str(error))
-        state.drop([number for number in state.numbers() if number < below])
+            journal.note(state.folder, "the bundle's own classes could not be erased", problem=str(error))
+        drop_generations([state.place(number) for number in state.numbers() if number < below])
         journal.erase_name(state.folder, name)
-        state.note("forgot a class", generation=state.current_number())
+        journal.note(state.folder, "forgot a class", generation=state.current_number())
     remove(path)
     fsync_folder(state.folder)
     return erased

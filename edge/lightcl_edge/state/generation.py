@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 #: Version of the records in ``meta.json``.
 STATE_FORMAT = 1
+#: How many generations stay for ``rollback``.
+KEPT_GENERATIONS = 5
 #: How many tasks back a state knows what it was taught from.
 REMEMBERED_TASKS = 64
 #: Seconds since 1970 that every calendar can show.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from lightcl_edge.bundle.bundle import BUFFER, Bundle
 from lightcl_edge.errors import StateError
-from lightcl_edge.files.durable import fsync_folder, remove_tree, write_durably
+from lightcl_edge.files.durable import fsync_folder, remove_tree, rename, write_durably
 from lightcl_edge.files.plain import sha256_of
 from lightcl_edge.files.strict_json import read_json
 from lightcl_edge.files.tensors import TensorFile, read_tensors, write_tensors
@@ -94,9 +94,6 @@ def read_generation(folder: Path, number: int, bundle: Bundle) -> Generation:
     meta = read_meta(folder, number)
     tensors: dict[str, Tensors] = {}
     for name in TENSOR_FILES:
-        if name == BUFFER and name not in meta.files:  # of a version that had no buffer
-            tensors[name] = {}
-            continue
         try:
             found = sha256_of(folder / name)
         except OSError as error:
@@ -108,3 +105,17 @@ def read_generation(folder: Path, number: int, bundle: Bundle) -> Generation:
     head = TensorFile(folder / HEAD, StateError)
     refuse_what_does_not_fit(folder, bundle, len(meta.classes), head, tensors)
     return Generation(meta, head, tensors[STRATEGY], tensors[HOLDOUT], tensors[BUFFER])
+
+
+def drop_generations(folders: Sequence[Path]) -> None:
+    """Remove generations. One that a crash leaves half removed is no generation any more.
+
+    Args:
+        folders: theirs, beside each other.
+    """
+    for folder in folders:
+        rename(folder, folder.with_suffix(".old"))
+    if folders:
+        fsync_folder(folders[0].parent)
+    for folder in folders:
+        remove_tree(folder.with_suffix(".old"))

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
-from lightcl_edge.errors import StateError
+from lightcl_edge.errors import BusyStateError, StateError
 
 
 class StateLock:
@@ -27,7 +27,7 @@ class StateLock:
         except BlockingIOError as error:
             owner = "".join(filter(str.isdigit, path.read_bytes()[:20].decode("ascii", "replace"))) or "unknown"
             os.close(self._handle)
-            raise StateError(
+            raise BusyStateError(
                 f"{self._folder} is being changed by another process (pid {owner}); wait for it or stop it"
             ) from error
         except OSError as error:

@@ -12,7 +12,7 @@ from lightcl_edge.files.strict_json import read_limited
 NAME = "CURRENT"
 #: Six digits, as in the folders' names.
 MAX_NUMBER = 999_999
-_CONTENT = re.compile(rb"(\d{1,6})(?: (\d{1,6}))?\s*")
+_CONTENT = re.compile(rb"(\d{1,6}) (\d{1,6})\s*")
 
 
 @dataclass(frozen=True)
@@ -21,12 +21,11 @@ class Pointer:
 
     Attributes:
         current: the generation in use; 0 is the bundle as exported.
-        newest: the last that was committed; one on disk beyond it was never finished. None in a file of an earlier
-            version, which did not say.
+        newest: the last that was committed. One on disk beyond it was never finished.
     """
 
     current: int
-    newest: int | None
+    newest: int
 
 
 def read_pointer(folder: Path) -> Pointer | None:
@@ -35,13 +34,11 @@ def read_pointer(folder: Path) -> Pointer | None:
         found = _CONTENT.fullmatch(read_limited(folder / NAME, 64))
     except (OSError, ValueError):
         return None
-    if found is None:
+    if found is None or int(found[2]) < int(found[1]):
         return None
-    current, newest = int(found[1]), None if found[2] is None else int(found[2])
-    return None if newest is not None and newest < current else Pointer(current, newest)
+    return Pointer(int(found[1]), int(found[2]))
 
 
 def write_pointer(folder: Path, pointer: Pointer) -> None:
     """Switch to another generation, all at once."""
-    newest = pointer.current if pointer.newest is None else pointer.newest
-    replace_durably(folder / NAME, f"{pointer.current} {newest}\n".encode())
+    replace_durably(folder / NAME, f"{pointer.current} {pointer.newest}\n".encode())

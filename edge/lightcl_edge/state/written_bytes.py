@@ -1,8 +1,8 @@
 """How many bytes a state directory has cost its disk, through crashes, rejected runs and rollbacks.
 
 ``STATE/written.json`` holds the figures. It is not written at each write: the disk's figure runs ahead by up to
-``RESERVED_BYTES`` while a process works, and is set right when it lets go of the state. A process that is killed
-leaves the figure that ran ahead, so that the total is never too small.
+``RESERVED_BYTES`` while a process works, and is set right when the process lets go of the state. A process that is
+killed leaves the figure that ran ahead, so the total is never too small.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Written:
 
     Attributes:
         total_bytes: since the state was made.
-        task_bytes: since the last task ended, by whatever runs of the present one there were.
+        task_bytes: since the last task ended, by all runs of the present one.
         last_task_bytes: by the last task that ended, committed or not.
     """
 
@@ -37,17 +37,12 @@ class Written:
     last_task_bytes: int = 0
 
 
-def read_written(folder: Path, at_least: int = 0) -> Written:
-    """The figures of a state directory.
+def read_written(folder: Path) -> Written:
+    """The figures of a state directory: all 0 when there is no readable file.
 
-    Args:
-        folder: the state directory.
-        at_least: the total when there is no readable file (a state of an earlier version).
-
-    Returns:
-        The figures; beside a running process, or after a killed one, not less than what was really written.
+    Beside a running process, or after a killed one, they are not less than what was really written.
     """
-    return _read(folder) or Written(total_bytes=at_least)
+    return _read(folder) or Written()
 
 
 def _read(folder: Path) -> Written | None:
@@ -59,20 +54,16 @@ def _read(folder: Path) -> Written | None:
     return None
 
 
-class Odometer:
-    """Counts what this process writes while it holds a state.
+class ByteCounter:
+    """Counts what this process writes while it holds a state."""
 
-    Args:
-        folder: the state directory.
-        at_least: see :func:`read_written`.
-    """
-
-    def __init__(self, folder: Path, at_least: int = 0) -> None:
+    def __init__(self, folder: Path) -> None:
         self._path = folder / NAME
-        #: The file is there but says nothing that can be believed: counting starts anew.
-        self.lost = self._path.exists() and _read(folder) is None
-        self._exact = read_written(folder, at_least)
-        self._promised = self._exact.total_bytes
+        found = _read(folder)
+        #: The file is there, but its figures can't be believed: counting starts anew.
+        self.lost = found is None and self._path.exists()
+        self._exact = found or Written()
+        self._promised_bytes = self._exact.total_bytes
         self._saving, self._changed, self._for_a_task = False, False, True
 
     @property
@@ -95,15 +86,11 @@ class Odometer:
         """Count some bytes that are about to be written; when they pass the file's figure, that moves ahead first."""
         now, self._changed = self._exact, True
         self._exact = replace(now, total_bytes=now.total_bytes + count, task_bytes=now.task_bytes + count)
-        if not self._saving and self._exact.total_bytes > self._promised:
+        if not self._saving and self._exact.total_bytes > self._promised_bytes:
             self._save(RESERVED_BYTES)
 
     def end_task(self) -> int:
-        """A task is over.
-
-        Returns:
-            The bytes it wrote.
-        """
+        """A task is over; gives the bytes it wrote."""
         now, self._changed = self._exact, True
         self._exact = replace(now, task_bytes=0, last_task_bytes=now.task_bytes)
         return now.task_bytes
@@ -112,20 +99,20 @@ class Odometer:
         """What was written since the last task ended was for no task: only the total keeps it."""
         self._exact, self._for_a_task = replace(self._exact, task_bytes=0), False
 
-    def _save(self, ahead: int) -> None:
+    def _save(self, ahead_bytes: int) -> None:
         """Write the figures plus what may follow, their own bytes among it."""
         self._saving = True
         try:
             size = 0
-            while (data := self._data(ahead + size)) and len(data) != size:
+            while (data := self._data(ahead_bytes + size)) and len(data) != size:
                 size = len(data)
-            self._promised = self._exact.total_bytes + ahead + size
+            self._promised_bytes = self._exact.total_bytes + ahead_bytes + size
             replace_durably(self._path, data)
         finally:
             self._saving = False
 
-    def _data(self, ahead: int) -> bytes:
+    def _data(self, ahead_bytes: int) -> bytes:
         now = self._exact
-        task = now.task_bytes + ahead if self._for_a_task else 0
-        shown = replace(now, total_bytes=now.total_bytes + ahead, task_bytes=task)
+        task_bytes = now.task_bytes + ahead_bytes if self._for_a_task else 0
+        shown = replace(now, total_bytes=now.total_bytes + ahead_bytes, task_bytes=task_bytes)
         return (json.dumps(asdict(shown)) + "\n").encode()

@@ -10,7 +10,9 @@ import pytest
 
 from lightcl_edge.files.durable import calls_through
 from lightcl_edge.learning.forgetting import forget
+from lightcl_edge.state.change import changing
 from lightcl_edge.state.state import State
+from lightcl_edge.state.work import has_interrupted_task
 from power_cut import Recorder, Unsynced, fates
 from small_bundle import make_folder
 
@@ -103,7 +105,7 @@ def test_an_interrupted_tasks_features_go_too(edge, taught, tmp_path, monkeypatc
     features = {store.read_bytes()[at : at + 256] for at in range(0, store.stat().st_size, 256)}
     assert len(features) == 12
     edge("forget", "--state", taught.folder, "--class", "green")
-    assert files_with(taught.folder, features) == [] and not taught.has_interrupted_task()
+    assert files_with(taught.folder, features) == [] and not has_interrupted_task(taught)
 
 
 def test_an_unknown_class(edge, taught):
@@ -120,15 +122,15 @@ def test_a_damaged_old_generation_is_dropped_for_it_may_hold_samples(edge, taugh
 def test_a_power_cut_while_forgetting(taught, tmp_path):
     """The class is known as before, or nothing is left of it once the state was locked again."""
     samples, recorder = samples_of(taught, "red"), Recorder(taught.folder)
-    with calls_through(recorder), taught.lock():
-        forget(taught, "red")
+    with calls_through(recorder), changing(taught) as change:
+        forget(change, "red")
     seen, cut = {True: 0, False: 0}, tmp_path / "cut"
     for count in range(0, len(recorder.events) + 1, 3):
         for way in ("all kept", "all lost", "random 0"):
             recorder.after_cut(count, fates(count)[way], cut)
             state = State(cut)
             known = "red" in state.read().meta.classes
-            with calls_through(Unsynced()), state.lock():
+            with calls_through(Unsynced()), changing(state):
                 pass
             assert ("red" in state.read().meta.classes) == known and len(state.numbers()) == 3
             assert (files_with(cut, samples) != []) == known, f"call {count}, {way}"

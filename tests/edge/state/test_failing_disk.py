@@ -12,6 +12,7 @@ import pytest
 from lightcl_edge.cli import main
 from lightcl_edge.files.durable import calls_through
 from lightcl_edge.state.state import State
+from lightcl_edge.state.work import has_interrupted_task
 from power_cut import FailingDisk, Unsynced
 from small_bundle import make_folder
 
@@ -75,7 +76,7 @@ def check(state, run, calls):
             assert run()[0] == 0, f"call {at}"
         assert state.current_number() == before + 1
         assert not [p for p in state.folder.rglob("*") if p.suffix in (".new", ".old")]
-        assert state.numbers_on_disk() == state.numbers() and not state.has_interrupted_task()
+        assert state.numbers_on_disk() == state.numbers() and not has_interrupted_task(state)
     return outcomes
 
 

@@ -16,6 +16,7 @@ from lightcl_edge.data.filling import fill
 from lightcl_edge.files.durable import calls_through
 from lightcl_edge.files.tensors import read_tensors, write_tensors
 from lightcl_edge.learning.forgetting import forget
+from lightcl_edge.state.change import changing
 from lightcl_edge.state.state import State
 from power_cut import Recorder, Unsynced, fates
 from small_bundle import feature_codec, make_folder
@@ -99,15 +100,15 @@ def test_tampering_is_refused_and_blocks_only_generation_0(edge, taught, seeded)
 
 def test_a_power_cut_while_forgetting(taught, seeded, tmp_path):
     samples, recorder = seeded[1]["s1"], Recorder(taught.folder)
-    with calls_through(recorder), taught.lock():
-        forget(taught, "s1")
+    with calls_through(recorder), changing(taught) as change:
+        forget(change, "s1")
     seen, cut = set(), tmp_path / "cut"
     for count in range(0, len(recorder.events) + 1, 4):
         for way in ("all kept", "all lost", "random 0"):
             recorder.after_cut(count, fates(count)[way], cut)
             state = State(cut)
             known = "s1" in state.read().meta.classes
-            with calls_through(Unsynced()), state.lock():
+            with calls_through(Unsynced()), changing(state):
                 pass
             assert ("s1" in state.read().meta.classes) == ("s1" in state.read(0).meta.classes) == known
             assert (files_with(cut, samples) != []) == known, f"call {count}, {way}"

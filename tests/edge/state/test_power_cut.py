@@ -10,28 +10,30 @@ import pytest
 from lightcl_edge.bundle.bundle import Bundle
 from lightcl_edge.errors import StateError
 from lightcl_edge.files.durable import calls_through
-from lightcl_edge.state.generation import Generation, Meta
-from lightcl_edge.state.state import KEPT_GENERATIONS, State
+from lightcl_edge.state.change import changing
+from lightcl_edge.state.generation import KEPT_GENERATIONS, Generation, Meta
+from lightcl_edge.state.state import State
+from lightcl_edge.state.work import has_interrupted_task
 from power_cut import Recorder, Unsynced, fates
 from small_bundle import make_bundle, make_folder
 
 
-def commit(state, number, parent=None):
+def commit(change, number, parent=None):
+    state = change.state
     parameters = {name: np.full_like(array, number) for name, array in state.bundle().head_parameters().items()}
     meta = Meta(number, 0.0, state.bundle().identity, ["a"], parent=number - 1 if parent is None else parent)
     holdout = {"features": np.full((2, 16, 4, 4), number, np.uint8), "labels": np.zeros(2, np.int64)}
-    state.commit(Generation(meta, parameters, {}, holdout))
+    change.commit(Generation(meta, parameters, {}, holdout))
 
 
 @pytest.fixture
 def state(tmp_path):
     """As many generations as are kept, so that the next commit also drops one."""
     made = State(tmp_path / "state")
-    made.create()
-    with calls_through(Unsynced()), made.lock():
-        made.install_bundle(Bundle.open(make_bundle(tmp_path / "bundle", steps=False)))
+    with calls_through(Unsynced()), changing(made, create=True) as change:
+        change.install_bundle(Bundle.open(make_bundle(tmp_path / "bundle", steps=False)))
         for number in range(1, KEPT_GENERATIONS + 1):
-            commit(made, number)
+            commit(change, number)
     return made
 
 
@@ -51,8 +53,8 @@ def leftovers(state):
 
 def test_a_power_cut_at_any_call_of_a_commit(state, tmp_path):
     recorder, old = Recorder(state.folder), KEPT_GENERATIONS
-    with calls_through(recorder), state.lock():
-        commit(state, old + 1)
+    with calls_through(recorder), changing(state) as change:
+        commit(change, old + 1)
     assert state.numbers() == list(range(2, old + 2))
     seen, cut = {old: 0, old + 1: 0}, tmp_path / "cut"
     for count in range(len(recorder.events) + 1):
@@ -62,12 +64,12 @@ def test_a_power_cut_at_any_call_of_a_commit(state, tmp_path):
             number = content_number(after)
             assert number in seen, f"call {count}, {way}"
             seen[number] += 1
-            with calls_through(Unsynced()), after.lock():
+            with calls_through(Unsynced()), changing(after) as change:
                 assert not leftovers(after), f"call {count}, {way}"
                 assert content_number(after) == number
                 assert all(after.is_whole(kept) for kept in after.numbers()), f"call {count}, {way}"
                 if way == "random 0":  # and it goes on learning
-                    commit(after, after.next_number(), number)
+                    commit(change, after.next_number(), number)
                     assert content_number(after) == number + 1
             shutil.rmtree(cut)
     assert min(seen.values()) > 100, seen
@@ -75,8 +77,8 @@ def test_a_power_cut_at_any_call_of_a_commit(state, tmp_path):
 
 def test_a_power_cut_after_the_commit_returned_loses_nothing(state, tmp_path):
     recorder = Recorder(state.folder)
-    with calls_through(recorder), state.lock():
-        commit(state, KEPT_GENERATIONS + 1)
+    with calls_through(recorder), changing(state) as change:
+        commit(change, KEPT_GENERATIONS + 1)
     for way, choice in fates(0).items():
         recorder.after_cut(len(recorder.events), choice, tmp_path / way)
         assert content_number(State(tmp_path / way)) == KEPT_GENERATIONS + 1
@@ -84,21 +86,21 @@ def test_a_power_cut_after_the_commit_returned_loses_nothing(state, tmp_path):
 
 def test_a_second_power_cut_during_recovery(state, tmp_path):
     recorder, old = Recorder(state.folder), KEPT_GENERATIONS
-    with calls_through(recorder), state.lock():
-        commit(state, old + 1)
+    with calls_through(recorder), changing(state) as change:
+        commit(change, old + 1)
     first, second, recoveries = tmp_path / "first", tmp_path / "second", 0
     for count in range(0, len(recorder.events) + 1, 8):
         for way in ("all kept", "random 0"):
             recorder.after_cut(count, fates(count)[way], first)
             number = content_number(State(first))
             again = Recorder(first)
-            with calls_through(again), State(first).lock():
+            with calls_through(again), changing(State(first)):
                 pass
             recoveries += len(again.events) > 0
             for stop in range(0, len(again.events) + 1, 2):
                 again.after_cut(stop, fates(stop)["random 2"], second)
                 assert content_number(State(second)) == number
-                with calls_through(Unsynced()), State(second).lock():
+                with calls_through(Unsynced()), changing(State(second)):
                     assert not leftovers(State(second))
                 assert content_number(State(second)) == number
                 shutil.rmtree(second)
@@ -138,7 +140,7 @@ def check_cut(recorder, train, learned, count, choice, home):
     with calls_through(Unsynced()):
         if not state.exists() or state.current_number() == 0:
             assert train(home / "state") == learned
-            assert not leftovers(state) and not state.has_interrupted_task()
+            assert not leftovers(state) and not has_interrupted_task(state)
     shutil.rmtree(home)
 
 

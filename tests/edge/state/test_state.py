@@ -14,9 +14,11 @@ import numpy as np
 import pytest
 
 from lightcl_edge.bundle.bundle import Bundle
-from lightcl_edge.errors import StateError
-from lightcl_edge.state.generation import Generation, Meta
-from lightcl_edge.state.state import KEPT_GENERATIONS, State
+from lightcl_edge.errors import BusyStateError
+from lightcl_edge.state.change import changing
+from lightcl_edge.state.generation import KEPT_GENERATIONS, Generation, Meta
+from lightcl_edge.state.state import State
+from lightcl_edge.state.written_bytes import read_written
 from small_bundle import make_folder
 
 
@@ -24,16 +26,16 @@ from small_bundle import make_folder
 def state(bundle, tmp_path):
     """A state with its bundle and nothing learned."""
     made = State(tmp_path / "state")
-    made.create()
-    made.install_bundle(Bundle.open(bundle))
+    with changing(made, create=True) as change:
+        change.install_bundle(Bundle.open(bundle))
     return made
 
 
 def commit(state, number, value=0.0):
     parameters = {name: np.full_like(array, value) for name, array in state.bundle().head_parameters().items()}
     meta = Meta(number, float(number), state.bundle().identity, ["a", "b"], tasks=number)
-    with state.lock():
-        return state.commit(Generation(meta, parameters, {}, {}))
+    with changing(state) as change:
+        return change.commit(Generation(meta, parameters, {}, {}))
 
 
 def test_generation_zero_is_the_bundle(state):
@@ -45,7 +47,7 @@ def test_generation_zero_is_the_bundle(state):
 def test_commit_and_read_back(state):
     meta = commit(state, 1, 0.5)
     read = state.read()
-    assert read.meta == meta and state.written().total_bytes > 1000
+    assert read.meta == meta and read_written(state.folder).total_bytes > 1000
     assert all((array == 0.5).all() for array in read.parameters.values())
 
 
@@ -82,9 +84,9 @@ def test_a_half_written_generation_is_not_seen(state):
 
 
 def test_one_writer(state):
-    with state.lock(), pytest.raises(StateError, match=f"pid {os.getpid()}"), state.lock():
+    with changing(state), pytest.raises(BusyStateError, match=f"pid {os.getpid()}"), changing(state):
         pass
-    with state.lock():
+    with changing(state):
         pass
 
 
