@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from lightcl_edge.bundle.step_names import tap_name
+from lightcl_edge.bundle.graph_names import tap_name
 from lightcl_host.autodiff.builder import GraphBuilder
 from lightcl_host.autodiff.loss import PatternTerms
 from lightcl_host.autodiff.sweep import Sweep, check_trainable, emit_forward

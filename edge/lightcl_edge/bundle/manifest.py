@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, TypeVar, get_type_hints
 
+from lightcl_edge.bundle.graph_names import BIAS, WEIGHT
 from lightcl_edge.errors import BundleError, DuplicateNameError, HugeHeaderError
 from lightcl_edge.files.strict_json import RepeatedKeyError, parse_json
 
@@ -360,8 +361,8 @@ def _check(manifest: Manifest) -> None:
         raise _wrong("classes", "a class name", f"1 to {MAX_NAME_LENGTH} characters")
     shapes = {parameter.name: parameter.shape for parameter in head.parameters}
     expected = {
-        "classifier.weight": [head.capacity, head.penultimate_size],
-        "classifier.bias": [head.capacity],
+        WEIGHT: [head.capacity, head.penultimate_size],
+        BIAS: [head.capacity],
     }
     for name, wanted in expected.items():
         if shapes.get(name) != wanted:
@@ -375,6 +376,3 @@ def _check(manifest: Manifest) -> None:
         raise _wrong("providers", manifest.providers, f"some of {', '.join(PROVIDERS)}")
     if len(manifest.files) > MAX_FILES:
         raise _wrong("files", len(manifest.files), f"at most {MAX_FILES}")
-
-
-WEIGHT, BIAS = "classifier.weight", "classifier.bias"

@@ -25,9 +25,8 @@ from lightcl_edge.bundle.manifest import FeatureInfo
 from lightcl_edge.console.text import parse_bytes
 from lightcl_edge.data.features import FeatureCodec
 from lightcl_edge.errors import StateError, UsageError
+from lightcl_edge.files.tensors import ByteArray, IntArray
 
-IntArray = NDArray[np.int64]
-ByteArray = NDArray[np.uint8]
 Tensors = Mapping[str, NDArray[np.generic]]
 
 FILLS = ("reservoir", "herding")

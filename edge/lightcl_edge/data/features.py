@@ -17,9 +17,7 @@ from lightcl_edge.errors import StateError
 from lightcl_edge.files.durable import DurableFile, fsync_folder, make_folders, remove, replace_durably, write_durably
 from lightcl_edge.files.plain import open_plain, sha256_of
 from lightcl_edge.files.strict_json import read_json
-
-FloatArray = NDArray[np.float32]
-ByteArray = NDArray[np.uint8]
+from lightcl_edge.files.tensors import ByteArray, FloatArray
 
 
 class FeatureCodec:

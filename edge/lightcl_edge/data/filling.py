@@ -6,12 +6,11 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-from lightcl_edge.data.buffer import FILLS, ByteArray, FeatureBuffer, IntArray, quotas
+from lightcl_edge.data.buffer import FILLS, FeatureBuffer, quotas
 from lightcl_edge.errors import UsageError
+from lightcl_edge.files.tensors import ByteArray, DoubleArray, IntArray
 
-FloatArray = NDArray[np.float64]
 Read = Callable[[IntArray], ByteArray]
 _BATCH = 256
 
@@ -60,7 +59,7 @@ def fill(
     return replace(buffer, features=features, labels=all_labels[keep], ranks=ranks[keep], seen=seen)
 
 
-def _kept(labels: IntArray, ranks: FloatArray, rows: int, limit: int) -> IntArray:
+def _kept(labels: IntArray, ranks: DoubleArray, rows: int, limit: int) -> IntArray:
     """Positions that stay, ordered by class and rank: of each class the smallest ranks, as many as its share."""
     granted = quotas(np.bincount(labels, minlength=rows), limit)
     order = np.lexsort((ranks, labels))
@@ -73,7 +72,7 @@ def _grown(seen: IntArray, labels: IntArray) -> IntArray:
     return np.pad(seen, (0, rows - len(seen))) + np.bincount(labels, minlength=rows)
 
 
-def _herd(row: int, points: FloatArray, labels: IntArray, ranks: FloatArray, stored: int, seen: IntArray) -> None:
+def _herd(row: int, points: DoubleArray, labels: IntArray, ranks: DoubleArray, stored: int, seen: IntArray) -> None:
     """Give the samples of one class their places in the herding order as ranks, in place."""
     members = np.flatnonzero(labels == row)
     old = members < stored
@@ -84,13 +83,13 @@ def _herd(row: int, points: FloatArray, labels: IntArray, ranks: FloatArray, sto
     ranks[members[_herding_order(own, np.average(own, axis=0, weights=weights))]] = np.arange(len(members))
 
 
-def _pooled(read: Read, rows: IntArray) -> FloatArray:
+def _pooled(read: Read, rows: IntArray) -> DoubleArray:
     """Features averaged over space, shape ``(n, channels)``."""
     parts = [read(rows[at : at + _BATCH]) for at in range(0, len(rows), _BATCH)] or [read(rows)]
     return np.concatenate([part.reshape(*part.shape[:2], int(np.prod(part.shape[2:]))).mean(axis=2) for part in parts])
 
 
-def _herding_order(points: FloatArray, target: FloatArray) -> IntArray:
+def _herding_order(points: DoubleArray, target: DoubleArray) -> IntArray:
     """Greedy order in which the running mean stays nearest to ``target`` (iCaRL, algorithm 4)."""
     left = np.ones(len(points), bool)
     total, order = np.zeros_like(target), np.empty(len(points), np.int64)

@@ -17,6 +17,13 @@ from lightcl_edge.files.durable import DurableFile, make_folders
 from lightcl_edge.files.plain import open_plain
 from lightcl_edge.files.strict_json import RepeatedKeyError, parse_json
 
+FloatArray = NDArray[np.float32]
+DoubleArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+ByteArray = NDArray[np.uint8]
+#: Trained tensors of the head by name.
+Parameters = Mapping[str, FloatArray]
+
 #: An honest header takes about a hundred bytes a tensor.
 MAX_HEADER_BYTES, MAX_TENSORS = 4 * 2**20, 65_536
 #: numpy's name of a little-endian type -> safetensors' name.
@@ -147,15 +154,6 @@ def _parts_of(tensor: NDArray[Any]) -> Iterator[memoryview]:
     rows = max(1, _COPY_BYTES * len(tensor) // tensor.nbytes)
     for start in range(0, len(tensor), rows):
         yield np.ascontiguousarray(tensor[start : start + rows]).reshape(-1).view(np.uint8).data
-
-
-FloatArray = NDArray[np.float32]
-
-
-IntArray = NDArray[np.int64]
-
-
-Parameters = Mapping[str, FloatArray]
 
 
 _PIECE_BYTES = 2**18

@@ -6,9 +6,10 @@ import numpy as np
 
 from lightcl_edge.bundle.bundle import HEAD, Bundle
 from lightcl_edge.errors import BundleError, MixedBundleError
+from lightcl_edge.files.tensors import FloatArray
 from lightcl_edge.inference.head import HeadSession
 from lightcl_edge.inference.sessions import inference_session
-from lightcl_edge.inference.trunk import FloatArray, Trunk
+from lightcl_edge.inference.trunk import Trunk
 from lightcl_edge.machine.freeing import give_back
 
 

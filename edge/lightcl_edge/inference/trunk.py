@@ -8,10 +8,9 @@ from numpy.typing import NDArray
 from lightcl_edge.bundle.bundle import TRUNK, Bundle
 from lightcl_edge.data.decoding import normalise
 from lightcl_edge.errors import MixedBundleError
+from lightcl_edge.files.tensors import FloatArray
 from lightcl_edge.inference.providers import ProviderChoice, wanted
 from lightcl_edge.inference.sessions import inference_session
-
-FloatArray = NDArray[np.float32]
 
 
 class Trunk:

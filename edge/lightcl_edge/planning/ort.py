@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
+from lightcl_edge.bundle.graph_names import ACCUMULATE, IN_PLACE
 from lightcl_edge.bundle.manifest import Manifest
-from lightcl_edge.bundle.step_names import ACCUMULATE, IN_PLACE
 from lightcl_edge.planning.step_choice import choose_step
 from lightcl_edge.planning.trunk import MIB, extract_bytes
 

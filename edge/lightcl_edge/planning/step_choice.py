@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from lightcl_edge.bundle.graph_names import ACCUMULATE, IN_PLACE, UPDATES
 from lightcl_edge.bundle.manifest import StepGraph
-from lightcl_edge.bundle.step_names import ACCUMULATE, IN_PLACE, UPDATES
 from lightcl_edge.errors import BundleError
 
 #: Memory that onnxruntime's arena takes for a step's live tensors: it grows by doubling and never fits exactly.

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightcl_edge.bundle.bundle import BUFFER, HEAD_PARAMETERS, TRUNK, Bundle
-from lightcl_edge.bundle.manifest import BIAS, WEIGHT
+from lightcl_edge.bundle.graph_names import BIAS, WEIGHT
 from lightcl_edge.data.buffer import FeatureBuffer, buffer_identity
 from lightcl_edge.data.features import FeatureCodec
 from lightcl_edge.errors import BundleError, LightclError, StateError

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightcl_edge.bundle.bundle import BUFFER, TRUNK, Bundle
+from lightcl_edge.bundle.graph_names import LOGITS
 from lightcl_edge.bundle.manifest import HeadInfo
 from lightcl_edge.data.buffer import FeatureBuffer, buffer_identity
 from lightcl_edge.data.features import FeatureCodec
@@ -21,8 +22,8 @@ from lightcl_edge.files.tensors import TensorFile
 
 Tensors = Mapping[str, NDArray[np.generic]]
 
-#: As :mod:`lightcl_edge.learning.strategies` names them, which a process that only predicts does not import.
-STATISTICS, MASK, LOGITS = ("counts", "means", "scatter", "scattered"), "mask/", "logits"
+#: Tensors of the statistics of classes, and what precedes the name of a mask among them.
+STATISTICS, MASK_PREFIX = ("counts", "means", "scatter", "scattered"), "mask/"
 _MOST_SAMPLES, _LARGEST = 2**53, 1e30
 
 
@@ -123,9 +124,9 @@ def check_strategy(tensors: Tensors, head: HeadInfo, classes: int) -> None:
         _check_mask(name, mask, head)
     for part in ("slda", "ncm"):
         for name, mask in parts[part].items():
-            if name.startswith(MASK):
-                _check_mask(name.removeprefix(MASK), mask, head)
-        statistics = {name: tensor for name, tensor in parts[part].items() if not name.startswith(MASK)}
+            if name.startswith(MASK_PREFIX):
+                _check_mask(name.removeprefix(MASK_PREFIX), mask, head)
+        statistics = {name: tensor for name, tensor in parts[part].items() if not name.startswith(MASK_PREFIX)}
         if statistics:
             _check_statistics(statistics, head.penultimate_size, min(classes, head.capacity), full=part == "slda")
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lightcl_edge.files.tensors import IntArray
 from lightcl_host.analysis.network import Network
 from lightcl_host.analysis.probe import PROBE_CELLS, ridge_accuracy
 from lightcl_host.analysis.similarity import SMALLEST_BATCH, Gram, gram, linear_cka
@@ -22,7 +23,6 @@ from lightcl_host.analysis.tasks import Sequence, TaskData
 if TYPE_CHECKING:
     import torch
 
-IntArray = NDArray[np.int64]
 ByteImages = NDArray[np.uint8]
 
 #: Images that stability is measured with, at most: of earlier tasks, never trained on.

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from lightcl_edge.bundle.graph_names import IMAGE, LOGITS, PENULTIMATE
 from lightcl_edge.data.decoding import normalise
+from lightcl_edge.files.tensors import FloatArray, IntArray
 from lightcl_host.cutting.classifier import install_classifier
 from lightcl_host.cutting.cuts import Cut
 from lightcl_host.cutting.head_parameters import complete_biases, name_parameters
-from lightcl_host.graphs.graph import IMAGE, LOGITS, PENULTIMATE, infer_shapes
+from lightcl_host.graphs.graph import infer_shapes
 from lightcl_host.graphs.runner import GraphRunner, in_batches
 
 if TYPE_CHECKING:
@@ -24,8 +26,6 @@ if TYPE_CHECKING:
     from lightcl_edge.learning.engines.torch_graph import GraphModule
     from lightcl_host.sources.source import Source
 
-FloatArray = NDArray[np.float32]
-IntArray = NDArray[np.int64]
 ByteImages = NDArray[np.uint8]
 
 #: Batch normalisation is folded, as on the device; longer gradients than this are shortened, so that any network

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float32]
-IntArray = NDArray[np.int64]
+from lightcl_edge.files.tensors import FloatArray, IntArray
 
 #: Weight of the squared norm of the probe, for features of unit mean square norm.
 RIDGE = 1e-3

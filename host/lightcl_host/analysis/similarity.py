@@ -13,7 +13,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float32]
+from lightcl_edge.files.tensors import FloatArray
+
 Gram = NDArray[np.float64]
 
 #: The estimator divides by ``n - 3``.

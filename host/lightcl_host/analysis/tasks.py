@@ -12,8 +12,8 @@ from lightcl_edge.console.progress import Progress
 from lightcl_edge.data.dataset import Dataset
 from lightcl_edge.data.specification import open_dataset
 from lightcl_edge.errors import DataError, UsageError
+from lightcl_edge.files.tensors import IntArray
 
-IntArray = NDArray[np.int64]
 ByteImages = NDArray[np.uint8]
 
 #: A class needs this many readable images: some to train on, some to judge by.

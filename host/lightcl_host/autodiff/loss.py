@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lightcl_edge.bundle.step_names import MASKED_LOGIT
+from lightcl_edge.bundle.graph_names import MASKED_LOGIT
 from lightcl_host.autodiff.builder import GraphBuilder
 
 

@@ -3,7 +3,7 @@
 Tap by tap, ``y += shift(x) W_t'``, ``dx += shift(dy) W_t`` and ``dW_t += dy' shift(x)``, where shifting is a Gather of
 whole rows. Each is one matrix product that needs no unfolded image (im2col), which would be ``taps`` times as large as
 the image, and passes over the kernel once a step. Kernels of more than one tap are held taps first, ``(taps, filters,
-channels)``, each tap an input of the graph of its own: see :func:`lightcl_edge.bundle.step_names.tap_name`.
+channels)``, each tap an input of the graph of its own: see :func:`lightcl_edge.bundle.graph_names.tap_name`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 
-from lightcl_edge.bundle.step_names import tap_name
+from lightcl_edge.bundle.graph_names import tap_name
 from lightcl_host.autodiff.builder import FEATURES, ForwardNode, GraphBuilder
 from lightcl_host.autodiff.conv_geometry import Window, window_of
 from lightcl_host.autodiff.registry import Gradient, TapGradients

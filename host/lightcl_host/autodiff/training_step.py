@@ -41,8 +41,8 @@ from dataclasses import replace
 import onnx
 from onnx import TensorProto, helper, shape_inference
 
+from lightcl_edge.bundle.graph_names import ACCUMULATE, EVALUATE, FORWARD, FORWARD_ROWS, IN_PLACE, tap_name
 from lightcl_edge.bundle.manifest import HeadInfo, StepGraph
-from lightcl_edge.bundle.step_names import ACCUMULATE, EVALUATE, FORWARD, FORWARD_ROWS, IN_PLACE, tap_name
 from lightcl_edge.errors import BundleError
 from lightcl_host.autodiff.builder import FEATURES, GraphBuilder
 from lightcl_host.autodiff.liveness import peak_of

@@ -14,7 +14,8 @@ import numpy as np
 
 from lightcl_edge.bundle.bundle import WHOLE_NETWORK, Bundle
 from lightcl_edge.bundle.manifest import InputInfo
-from lightcl_host.benchmark.contract import Facts, FloatArray, Method, Part, Setting, TaskPart
+from lightcl_edge.files.tensors import FloatArray
+from lightcl_host.benchmark.contract import Facts, Method, Part, Setting, TaskPart
 from lightcl_host.benchmark.pixel_file import PixelFile
 from lightcl_host.sources.source import SourceOptions
 from lightcl_profiler.baselines import BASELINES

@@ -30,10 +30,8 @@ from numpy.typing import NDArray
 
 from lightcl_edge.bundle.bundle import Bundle
 from lightcl_edge.data.dataset import Dataset
+from lightcl_edge.files.tensors import FloatArray, IntArray
 from lightcl_host.sources.source import SourceOptions
-
-IntArray = NDArray[np.int64]
-FloatArray = NDArray[np.float32]
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ import numpy as np
 from lightcl_edge.data.dataset import Dataset
 from lightcl_edge.data.specification import open_dataset
 from lightcl_edge.errors import DataError, UsageError
-from lightcl_host.benchmark.contract import IntArray, Part, TaskPart
+from lightcl_edge.files.tensors import IntArray
+from lightcl_host.benchmark.contract import Part, TaskPart
 
 _STREAM_CHOICE = 11
 #: Of data without a test split, one image in so many of a class is kept for testing.

@@ -18,7 +18,7 @@ from lightcl_edge.data.buffer import FeatureBuffer, buffer_identity, samples_tha
 from lightcl_edge.data.features import FeatureCodec
 from lightcl_edge.data.filling import fill
 from lightcl_edge.errors import BundleError
-from lightcl_edge.files.tensors import TensorFile
+from lightcl_edge.files.tensors import FloatArray, IntArray, TensorFile
 from lightcl_edge.learning.engines.contract import Engine
 from lightcl_edge.learning.engines.select import choose_engine, make_engine
 from lightcl_edge.learning.loop import Samples, TrainingLoop, start_new_rows
@@ -26,7 +26,7 @@ from lightcl_edge.learning.strategies import make_strategy
 from lightcl_edge.learning.strategies.choice import choose_strategy, recommended_for
 from lightcl_edge.learning.strategies.contract import Arrays, Settings
 from lightcl_edge.learning.strategies.replay import Replay
-from lightcl_host.benchmark.contract import Facts, FloatArray, IntArray, Method, Part, Setting, TaskPart
+from lightcl_host.benchmark.contract import Facts, Method, Part, Setting, TaskPart
 
 _STREAM_ORDER, _STREAM_BUFFER = 2, 3
 

@@ -15,8 +15,9 @@ from lightcl_edge.console.progress import Progress
 from lightcl_edge.data.dataset import Dataset
 from lightcl_edge.data.features import FeatureCodec
 from lightcl_edge.files.durable import replace_durably
+from lightcl_edge.files.tensors import IntArray
 from lightcl_edge.planning.trunk import extraction_batch
-from lightcl_host.benchmark.contract import IntArray, Part
+from lightcl_host.benchmark.contract import Part
 
 #: Images between two notes of what is done, so that an interrupted extraction goes on from there.
 _SAVED_EVERY = 512

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lightcl_edge.errors import UsageError
-from lightcl_host.benchmark.contract import FloatArray, IntArray
+from lightcl_edge.files.tensors import FloatArray, IntArray
 from lightcl_profiler.records.metrics import average_forgetting, backward_transfer
 
 Matrix = list[list[float]]

@@ -10,6 +10,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
+from lightcl_edge.bundle.graph_names import ACCUMULATE, IN_PLACE
 from lightcl_edge.bundle.manifest import (
     CostInfo,
     FeatureInfo,
@@ -19,7 +20,6 @@ from lightcl_edge.bundle.manifest import (
     StepGraph,
     TrainingDefaults,
 )
-from lightcl_edge.bundle.step_names import ACCUMULATE, IN_PLACE
 from lightcl_edge.planning import ort as plan_ort
 from lightcl_edge.planning import plan as planner
 from lightcl_edge.planning import step_choice

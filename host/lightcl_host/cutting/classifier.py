@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
+from lightcl_edge.bundle.graph_names import BIAS, FEATURES, PENULTIMATE, WEIGHT
 from lightcl_edge.errors import UsageError
+from lightcl_edge.files.tensors import FloatArray
 from lightcl_host.graphs.graph import (
     BATCH,
-    FEATURES,
-    PENULTIMATE,
     drop_unused,
     integer_attribute,
     rename_tensors,
@@ -24,9 +23,7 @@ from lightcl_host.graphs.graph import (
 if TYPE_CHECKING:
     import onnx
 
-FloatArray = NDArray[np.float32]
 
-WEIGHT, BIAS = "classifier.weight", "classifier.bias"
 #: Of rows that no class has yet. The device masks them, and starts a new class from its features' mean.
 UNUSED_ROW_DEVIATION = 0.01
 

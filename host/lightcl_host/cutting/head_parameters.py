@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lightcl_host.cutting.classifier import BIAS, WEIGHT
+from lightcl_edge.bundle.graph_names import BIAS, WEIGHT
 from lightcl_host.graphs.graph import integer_attribute, rename_tensors, to_tensor
 from lightcl_host.graphs.module_paths import module_path
 from lightcl_host.graphs.operators import WEIGHTED_OPERATORS

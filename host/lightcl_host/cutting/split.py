@@ -6,20 +6,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
+from lightcl_edge.bundle.graph_names import FEATURES, IMAGE, LOGITS, PENULTIMATE
 from lightcl_edge.bundle.manifest import HeadInfo, ParameterInfo
+from lightcl_edge.files.tensors import FloatArray
 from lightcl_host.cutting.classifier import Classifier, install_classifier
 from lightcl_host.cutting.cuts import Cut
 from lightcl_host.cutting.head_parameters import complete_biases, name_parameters
 from lightcl_host.cutting.patterns import pattern_tensors
-from lightcl_host.graphs.graph import FEATURES, IMAGE, LOGITS, PENULTIMATE, infer_shapes, rename_tensors, to_array
+from lightcl_host.graphs.graph import infer_shapes, rename_tensors, to_array
 from lightcl_host.graphs.module_paths import module_path
 
 if TYPE_CHECKING:
     import onnx
-
-FloatArray = NDArray[np.float32]
 
 
 @dataclass(frozen=True)

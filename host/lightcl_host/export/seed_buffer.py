@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from lightcl_edge.bundle.manifest import BIAS, WEIGHT, FeatureInfo, InputInfo
+from lightcl_edge.bundle.graph_names import BIAS, FEATURES, IMAGE, PENULTIMATE, WEIGHT
+from lightcl_edge.bundle.manifest import FeatureInfo, InputInfo
 from lightcl_edge.console.progress import Progress
 from lightcl_edge.data.buffer import FeatureBuffer, buffer_identity, buffer_limit, quotas
 from lightcl_edge.data.dataset import Dataset
@@ -18,8 +19,9 @@ from lightcl_edge.data.features import FeatureCodec
 from lightcl_edge.data.filling import fill
 from lightcl_edge.data.specification import open_dataset
 from lightcl_edge.errors import DataError, UsageError
+from lightcl_edge.files.tensors import IntArray
 from lightcl_edge.learning.strategies.statistics import ClassStatistics, discriminant_rows, soften
-from lightcl_host.graphs.graph import FEATURES, IMAGE, PENULTIMATE, to_array, to_tensor
+from lightcl_host.graphs.graph import to_array, to_tensor
 from lightcl_host.graphs.runner import GraphRunner
 
 if TYPE_CHECKING:
@@ -27,7 +29,6 @@ if TYPE_CHECKING:
 
     from lightcl_host.cutting.split import Split
 
-IntArray = NDArray[np.int64]
 _BATCH = 16
 
 

@@ -17,7 +17,6 @@ IR_VERSION = 9
 #: onnxruntime 1.17 is the first that runs opset 20 and IR version 9 (its compatibility table).
 MINIMUM_ONNXRUNTIME = "1.17.0"
 BATCH = "batch"
-IMAGE, FEATURES, LOGITS, PENULTIMATE = "image", "features", "logits", "penultimate"
 
 
 class GraphView:

@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from lightcl_edge.files.tensors import FloatArray
 from lightcl_edge.inference.sessions import EXACT_INTEGERS
 
 if TYPE_CHECKING:
     import onnx
 
-FloatArray = NDArray[np.float32]
 
 #: Images or features that pass a graph at once.
 BATCH = 16

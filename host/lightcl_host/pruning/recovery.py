@@ -19,11 +19,11 @@ from lightcl_edge.console.progress import Progress
 from lightcl_edge.data.decoding import normalise
 from lightcl_edge.data.specification import open_dataset
 from lightcl_edge.errors import DataError
+from lightcl_edge.files.tensors import FloatArray
 
 if TYPE_CHECKING:
     import torch
 
-FloatArray = NDArray[np.float32]
 
 #: Most images to recover with, and every how many-th one only tests.
 RECOVERY_IMAGES, _TEST_EVERY = 640, 4

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lightcl_edge.bundle.graph_names import IMAGE, LOGITS
 from lightcl_edge.errors import UsageError
-from lightcl_host.graphs.graph import BATCH, IMAGE, LOGITS, infer_shapes, to_array, to_tensor
+from lightcl_host.graphs.graph import BATCH, infer_shapes, to_array, to_tensor
 from lightcl_host.graphs.runner import relative_difference, run_model
 from lightcl_host.sources.failure_reason import failure_reason
 

@@ -6,18 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lightcl_edge.bundle.graph_names import IMAGE, LOGITS
 from lightcl_edge.errors import UsageError
-from lightcl_host.graphs.graph import (
-    IMAGE,
-    IR_VERSION,
-    LOGITS,
-    OPSET,
-    drop_unused,
-    rename_tensors,
-    replace_all,
-    to_array,
-    to_tensor,
-)
+from lightcl_host.graphs.graph import IR_VERSION, OPSET, drop_unused, rename_tensors, replace_all, to_array, to_tensor
 from lightcl_host.graphs.module_paths import copy_module_path, module_path, remember_module_path
 from lightcl_host.sources.free_batch import free_batch
 

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lightcl_edge.errors import UsageError
+from lightcl_edge.files.tensors import FloatArray
 from lightcl_host.graphs.graph import OPSET, drop_unused
 from lightcl_host.graphs.runner import GraphRunner
 from lightcl_host.sources.constant_folding import fold_constants
@@ -17,7 +17,6 @@ from lightcl_host.sources.normal_form import to_normal_form
 if TYPE_CHECKING:
     import onnx
 
-FloatArray = NDArray[np.float32]
 
 _PROBABILITIES = frozenset({"Softmax", "LogSoftmax"})
 

@@ -7,11 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
 from lightcl_edge.bundle.manifest import InputInfo
 from lightcl_edge.errors import UsageError
+from lightcl_edge.files.tensors import FloatArray
 from lightcl_host.sources.torch_source import export_module, run_module
 from lightcl_models.recipe import Recipe
 from lightcl_models.registry import load_model
@@ -19,8 +17,6 @@ from lightcl_models.registry import load_model
 if TYPE_CHECKING:
     import onnx
     import torch
-
-FloatArray = NDArray[np.float32]
 
 
 @dataclass(frozen=True)

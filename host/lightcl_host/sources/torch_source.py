@@ -9,10 +9,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
+from lightcl_edge.bundle.graph_names import IMAGE, LOGITS
 from lightcl_edge.errors import UsageError
-from lightcl_host.graphs.graph import IMAGE, LOGITS, OPSET
+from lightcl_edge.files.tensors import FloatArray
+from lightcl_host.graphs.graph import OPSET
 from lightcl_host.sources.constant_folding import fold_constants
 from lightcl_host.sources.failure_reason import failure_reason
 from lightcl_host.sources.normal_form import to_normal_form
@@ -20,8 +21,6 @@ from lightcl_host.sources.normal_form import to_normal_form
 if TYPE_CHECKING:
     import onnx
     import torch
-
-FloatArray = NDArray[np.float32]
 
 
 def export_module(

@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
+from lightcl_edge.bundle.graph_names import FEATURES, IMAGE
 from lightcl_edge.errors import BundleError
-from lightcl_host.graphs.graph import FEATURES, IMAGE, infer_shapes
+from lightcl_edge.files.tensors import FloatArray
+from lightcl_host.graphs.graph import infer_shapes
 from lightcl_host.graphs.runner import GraphRunner, in_batches
 from lightcl_host.trunks.fp16 import halve_trunk
 from lightcl_host.trunks.int8 import quantize_trunk
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
     from lightcl_host.cutting.split import Split
 
-FloatArray = NDArray[np.float32]
 
 AUTO, INT8, FP32, FP16 = "auto", "int8", "fp32", "fp16"
 DTYPES = (AUTO, INT8, FP32, FP16)

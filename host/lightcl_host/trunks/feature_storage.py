@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightcl_edge.bundle.manifest import FeatureInfo
-
-FloatArray = NDArray[np.float32]
+from lightcl_edge.files.tensors import FloatArray
 
 #: Every channel's range is widened by this share at either end: the device meets other images.
 RANGE_MARGIN = 0.1

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from lightcl_edge.bundle.graph_names import FEATURES, IMAGE, LOGITS
 from lightcl_edge.bundle.manifest import GoldenInfo
-from lightcl_host.graphs.graph import FEATURES, IMAGE, LOGITS
 from lightcl_host.graphs.runner import GraphRunner
 from lightcl_host.trunks.calibration import Calibration
 from lightcl_host.trunks.choice import FP16, INT8

@@ -17,15 +17,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from lightcl_host.graphs.graph import IMAGE, IR_VERSION
+from lightcl_edge.bundle.graph_names import IMAGE
+from lightcl_edge.files.tensors import FloatArray
+from lightcl_host.graphs.graph import IR_VERSION
 
 if TYPE_CHECKING:
     import onnx
-
-FloatArray = NDArray[np.float32]
 
 
 def quantize_trunk(trunk: onnx.ModelProto, images: FloatArray, float_convolutions: int = 0) -> onnx.ModelProto:

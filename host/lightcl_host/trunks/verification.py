@@ -22,10 +22,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from lightcl_edge.bundle.graph_names import BIAS, FEATURES, IMAGE, LOGITS, PENULTIMATE, WEIGHT
 from lightcl_edge.errors import BundleError
-from lightcl_edge.files.tensors import read_tensors
-from lightcl_host.cutting.classifier import BIAS, WEIGHT
-from lightcl_host.graphs.graph import FEATURES, IMAGE, LOGITS, PENULTIMATE
+from lightcl_edge.files.tensors import FloatArray, read_tensors
 from lightcl_host.graphs.runner import GraphRunner, in_batches, relative_difference
 from lightcl_host.graphs.tensor_bytes import tensors_to_bytes
 from lightcl_host.trunks.feature_storage import channel_signal_to_noise_db, signal_to_noise_db
@@ -35,7 +34,6 @@ if TYPE_CHECKING:
 
     from lightcl_host.cutting.split import Split
 
-FloatArray = NDArray[np.float32]
 
 #: Largest difference over largest reference value; float32 rounding through fifty layers stays far below.
 TOLERANCE = 1e-4

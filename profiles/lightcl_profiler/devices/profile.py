@@ -21,13 +21,12 @@ from lightcl_edge.bundle.manifest import PROVIDERS
 from lightcl_edge.errors import UsageError
 from lightcl_edge.files.records import read_record
 from lightcl_edge.machine.description import describe_machine
+from lightcl_edge.machine.limits import RESERVE_BYTES
 
 THIS_MACHINE = "this-machine"
 _SUFFIX = ".toml"
 _MAX_BYTES = 2**16
 _KINDS = ("measured", "measured elsewhere", "estimate")
-#: Left for everything else, as on the device (``lightcl_edge.planning.plan``).
-_RESERVE_BYTES = 16 * 2**20
 #: Features of the processor that matter to onnxruntime's and torch's kernels, as the kernel names them.
 _FEATURES = ("asimd", "fphp", "asimddp", "sve", "i8mm", "bf16", "avx2", "avx512f", "avx512_vnni", "amx_int8")
 
@@ -252,7 +251,7 @@ def measure_this_machine() -> DeviceProfile:
     machine = describe_machine()
     free = int(psutil.virtual_memory().available)
     limit = machine.cgroup_limit_bytes
-    usable = max(1, min(free, machine.ram_bytes, limit if limit is not None else free) - _RESERVE_BYTES)
+    usable = max(1, min(free, machine.ram_bytes, limit if limit is not None else free) - RESERVE_BYTES)
     bound = "" if limit is None else f", at most the control group's limit of {limit}"
     return DeviceProfile(
         name=THIS_MACHINE,

@@ -15,9 +15,7 @@ from lightcl_edge.bundle.bundle import Bundle
 from lightcl_edge.errors import StateError
 from lightcl_edge.files.tensors import read_tensors, write_tensors
 from lightcl_edge.learning.checkpoint import Checkpoints, Position
-from lightcl_edge.learning.strategies import lightcl, replay
-from lightcl_edge.learning.strategies.statistics import ClassStatistics
-from lightcl_edge.state import generation_checks, journal
+from lightcl_edge.state import journal
 from lightcl_edge.state.state import State
 from lightcl_edge.state.written_bytes import read_written
 from small_bundle import make_folder
@@ -181,8 +179,3 @@ def test_a_checkpoint_of_other_tensors_counts_as_none(bundle, tmp_path):
         assert checkpoints.load(head) is None
         checkpoints.save(Position(0, 3, 0.5), {**head, name: head[name][:-1]})
         assert checkpoints.load(head) is None
-
-
-def test_the_checks_know_the_strategies_names():
-    assert generation_checks.STATISTICS == ClassStatistics.TENSORS
-    assert (generation_checks.MASK, generation_checks.LOGITS) == (replay._MASK, lightcl.LOGITS)

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
+from lightcl_edge.bundle.graph_names import FEATURES, IMAGE
 from lightcl_edge.errors import BundleError
 from lightcl_host.cli import main
 from lightcl_host.cutting.cuts import choose_by_name, find_cuts
 from lightcl_host.cutting.split import split_graph
-from lightcl_host.graphs.graph import FEATURES, IMAGE
 from lightcl_host.graphs.runner import GraphRunner
 from lightcl_host.trunks.calibration import Calibration, divide
 from lightcl_host.trunks.choice import Comparison, choose_trunk, trunk_features

@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
-from lightcl_edge.bundle.step_names import _MARK, parameter_of, tap_name
+from lightcl_edge.bundle.graph_names import TAP_MARK, parameter_of, tap_name
 from lightcl_edge.files.tensors import FloatArray
 
 _CACHE_LINE_FLOATS = 16
@@ -28,7 +28,7 @@ def held_taps_first(parameters: Collection[str], inputs: Collection[str]) -> set
     Returns:
         Some of ``parameters``.
     """
-    return {parameter_of(name) for name in inputs if _MARK in name} & set(parameters)
+    return {parameter_of(name) for name in inputs if TAP_MARK in name} & set(parameters)
 
 
 def mapped_zeros(shapes: Sequence[Sequence[int]]) -> list[FloatArray]:

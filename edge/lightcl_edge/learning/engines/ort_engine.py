@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from lightcl_edge.bundle.bundle import check_parameters
+from lightcl_edge.bundle.graph_names import ACCUMULATE, EVALUATE, FORWARD, FORWARD_ROWS, IN_PLACE
 from lightcl_edge.bundle.manifest import HeadInfo, StepGraph
-from lightcl_edge.bundle.step_names import ACCUMULATE, EVALUATE, FORWARD, FORWARD_ROWS, IN_PLACE
 from lightcl_edge.errors import BundleError
 from lightcl_edge.files.onnx_graph import input_names
 from lightcl_edge.files.tensors import FloatArray, Parameters

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from lightcl_edge.bundle.graph_names import parameter_of
 from lightcl_edge.bundle.manifest import StepGraph
-from lightcl_edge.bundle.step_names import parameter_of
 from lightcl_edge.errors import BundleError
 from lightcl_edge.files.tensors import FloatArray
 from lightcl_edge.learning.engines.contract import Batch, PatternTerm

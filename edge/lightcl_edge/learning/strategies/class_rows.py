@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lightcl_edge.bundle.manifest import BIAS, WEIGHT
+from lightcl_edge.bundle.graph_names import BIAS, WEIGHT
 from lightcl_edge.errors import UsageError
 from lightcl_edge.files.tensors import FloatArray, IntArray
 

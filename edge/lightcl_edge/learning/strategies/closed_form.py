@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from lightcl_edge.bundle.manifest import BIAS, WEIGHT, HeadInfo
+from lightcl_edge.bundle.graph_names import BIAS, WEIGHT
+from lightcl_edge.bundle.manifest import HeadInfo
 from lightcl_edge.errors import StateError
 from lightcl_edge.files.tensors import FloatArray, IntArray, Parameters
 from lightcl_edge.learning.engines.contract import Engine

@@ -11,13 +11,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from lightcl_edge.bundle.graph_names import LOGITS
 from lightcl_edge.bundle.manifest import HeadInfo
 from lightcl_edge.errors import StateError
 from lightcl_edge.files.tensors import FloatArray
 from lightcl_edge.learning.engines.contract import Engine, PatternTerm
 from lightcl_edge.learning.strategies.contract import Arrays, Settings, Strategy, Task
-
-LOGITS = "logits"
 
 
 class LightCL(Strategy):

@@ -24,14 +24,16 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from lightcl_edge.bundle.graph_names import LOGITS
 from lightcl_edge.bundle.manifest import HeadInfo
-from lightcl_edge.files.tensors import FloatArray, IntArray, Parameters
+from lightcl_edge.files.tensors import DoubleArray, FloatArray, IntArray, Parameters
 from lightcl_edge.learning.engines.contract import Engine, PatternTerm
 from lightcl_edge.learning.strategies.closed_form import classifier_rows
 from lightcl_edge.learning.strategies.contract import Arrays, Settings, Strategy, Task
-from lightcl_edge.learning.strategies.lightcl import LOGITS, LightCL
+from lightcl_edge.learning.strategies.lightcl import LightCL
 from lightcl_edge.learning.strategies.slda import Slda
-from lightcl_edge.learning.strategies.statistics import ClassStatistics, DoubleArray, soften
+from lightcl_edge.learning.strategies.statistics import ClassStatistics, soften
+from lightcl_edge.state.generation_checks import MASK_PREFIX
 
 #: The learning rate is meant for penultimate activations up to this squared length; longer ones get a smaller one.
 SQUARED_LENGTH = 1000.0
@@ -42,7 +44,6 @@ TRUST = 0.4
 #: Samples that tell whether training was of use, and a loss beyond the start's that says that it blew up.
 PROBED, BLOWN_UP = 256, 10.0
 _BATCH = 16
-_MASK = "mask/"
 
 
 class _Between(Mapping[str, FloatArray]):
@@ -96,11 +97,11 @@ class Replay(Slda):
             StateError: when they do not fit this head.
         """
         super().restore(arrays)
-        self._patterns.restore({k.removeprefix(_MASK): v for k, v in arrays.items() if k.startswith(_MASK)})
+        self._patterns.restore({k.removeprefix(MASK_PREFIX): v for k, v in arrays.items() if k.startswith(MASK_PREFIX)})
 
     def memory(self) -> dict[str, NDArray[np.generic]]:
         """Statistics and masks."""
-        return {**super().memory(), **{_MASK + name: mask for name, mask in self._patterns.memory().items()}}
+        return {**super().memory(), **{MASK_PREFIX + name: mask for name, mask in self._patterns.memory().items()}}
 
     def forget(self, row: int) -> None:
         """See :meth:`Slda.forget`; the masks' logits lose the row too."""

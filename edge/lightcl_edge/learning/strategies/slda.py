@@ -17,12 +17,13 @@ from numpy.typing import NDArray
 
 from lightcl_edge.bundle.manifest import HeadInfo
 from lightcl_edge.errors import StateError
-from lightcl_edge.files.tensors import FloatArray
+from lightcl_edge.files.tensors import DoubleArray, FloatArray
 from lightcl_edge.learning.engines.contract import Engine, PatternTerm
 from lightcl_edge.learning.strategies.class_rows import ROW_SHARPNESS
 from lightcl_edge.learning.strategies.closed_form import read_statistics, take_in, write_rows
 from lightcl_edge.learning.strategies.contract import Arrays, Settings, Strategy, Task
-from lightcl_edge.learning.strategies.statistics import ClassStatistics, DoubleArray, discriminant_rows
+from lightcl_edge.learning.strategies.statistics import ClassStatistics, discriminant_rows
+from lightcl_edge.state.generation_checks import STATISTICS
 
 
 class Slda(Strategy):
@@ -54,7 +55,7 @@ class Slda(Strategy):
             StateError: when they do not fit this head.
         """
         if read_statistics(arrays, self.head) is not None:
-            self._kept = {name: np.array(arrays[name]) for name in ClassStatistics.TENSORS}
+            self._kept = {name: np.array(arrays[name]) for name in STATISTICS}
 
     def memory(self) -> dict[str, NDArray[np.generic]]:
         """Counts, means and covariance."""

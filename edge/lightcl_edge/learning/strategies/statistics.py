@@ -11,9 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from lightcl_edge.files.tensors import FloatArray, IntArray
-
-DoubleArray = NDArray[np.float64]
+from lightcl_edge.files.tensors import DoubleArray, FloatArray, IntArray
 
 #: Share of the identity in the covariance; chosen on validation images (``docs/results-learning.md``).
 SHRINKAGE = 0.5
@@ -37,9 +35,6 @@ class ClassStatistics:
             its trace, shape ``(1, 1)``.
         scattered: how many samples the scatter is of.
     """
-
-    #: Names of :meth:`tensors`.
-    TENSORS = ("counts", "means", "scatter", "scattered")
 
     def __init__(self, rows: int, size: int, *, full: bool = True) -> None:
         self.counts: IntArray = np.zeros(rows, np.int64)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from lightcl_edge.bundle.bundle import Bundle
-from lightcl_edge.bundle.step_names import MASKED_LOGIT
+from lightcl_edge.bundle.graph_names import MASKED_LOGIT
 from lightcl_edge.errors import BundleError
 from lightcl_edge.learning.engines.contract import Batch, PatternTerm
 from lightcl_edge.learning.engines.torch_engine import TorchEngine

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from head_export import Tail, fold_batch_norm, torchvision_models
-from lightcl_edge.bundle.step_names import tap_name
+from lightcl_edge.bundle.graph_names import tap_name
 from lightcl_edge.errors import BundleError
 from lightcl_edge.learning.engines.contract import PatternTerm
 from lightcl_edge.learning.engines.layout import ParameterMemory

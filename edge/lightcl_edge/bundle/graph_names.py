@@ -1,0 +1,33 @@
+"""Names inside the graphs of a bundle, for host and device."""
+
+from __future__ import annotations
+
+import numpy as np
+
+#: Inputs and outputs of trunk and head.
+IMAGE, FEATURES, LOGITS, PENULTIMATE = "image", "features", "logits", "penultimate"
+#: Parameters of the classifier.
+WEIGHT, BIAS = "classifier.weight", "classifier.bias"
+
+#: What a training-step graph does with the gradients: change the parameters, or add them up.
+IN_PLACE, ACCUMULATE = "in_place", "accumulate"
+UPDATES = ("auto", IN_PLACE, ACCUMULATE)
+#: Graphs without a step: of whole parameters, and of parameters as the engine holds them.
+FORWARD, EVALUATE = "forward", "evaluate"
+
+#: Added to the logits of classes that take no part; exp() of it is exactly 0 in float32.
+MASKED_LOGIT = np.float32(-1e4)
+#: Rows that the head takes at once outside of training; few, so that evaluation needs less memory than a step.
+FORWARD_ROWS = 8
+#: Between the name of a kernel and the number of its tap.
+TAP_MARK = "@"
+
+
+def tap_name(parameter: str, tap: int) -> str:
+    """The graph input that is one tap of a kernel."""
+    return f"{parameter}{TAP_MARK}{tap}"
+
+
+def parameter_of(piece: str) -> str:
+    """The parameter that a piece belongs to."""
+    return piece.rpartition(TAP_MARK)[0] or piece
