@@ -28,7 +28,7 @@ from lightcl_host.analysis.network import Network, trainable_from
 from lightcl_host.analysis.probe import PROBE_CELLS, RIDGE
 from lightcl_host.analysis.record import Analysis, Settings
 from lightcl_host.analysis.tasks import Sequence, load_sequence, open_tasks
-from lightcl_host.cost.cut_figures import BYTES_OF_FLOAT
+from lightcl_host.cost.cut_manifest import BYTES_OF_FLOAT
 from lightcl_host.cost.plan_cut import CutPlan, plan_cut, plan_revision
 from lightcl_host.cutting.cuts import Cut, find_cuts
 from lightcl_host.cutting.rule_of_thumb import choose_automatically

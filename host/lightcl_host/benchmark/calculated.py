@@ -33,7 +33,7 @@ def count_bundle(options: BenchmarkOptions, bundle: Bundle, classes: int) -> Net
     import torch
 
     from lightcl_profiler.networks.new_classifier import network_from_graph
-    from lightcl_profiler.paper.memory import count_network
+    from lightcl_profiler.paper.counting import count_network
 
     info = bundle.manifest.input
     layers = sum(len(parameter.shape) >= 2 for parameter in bundle.manifest.head.parameters)

@@ -70,7 +70,7 @@ class CostCommand(Command):
                 goes = " or ".join(f"--{place}" for place in places)
                 raise UsageError(f"--{name.replace('_', '-')} goes with {goes}, not with --{asked}")
         if args.paper:
-            from lightcl_host.cost.paper_table import paper_rows
+            from lightcl_profiler.paper.table import paper_rows
 
             return {"paper": [row.document() for row in paper_rows()]}
         return _check(args) if args.check else _predict(args)

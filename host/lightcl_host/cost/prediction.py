@@ -1,4 +1,4 @@
-"""The predicted peak of a training on the device, phase by phase, and its work; asked on the host."""
+"""The predicted peak memory of a training on the device, phase by phase, and its work."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from lightcl_edge.bundle.manifest import Manifest
 from lightcl_edge.learning.strategies.choice import plan_for, planned_patterns, recommended_for
 from lightcl_edge.planning.plan import DEVICE_BASE_BYTES, Plan
 
-#: A backward pass computes two products where the forward pass computes one: for the input and for the weight.
-BACKWARD_FACTOR = 2
+#: Forward one product; backward two, for the input and for the weight.
+_FORWARD_BACKWARD = 3
 
 
 def predict(
@@ -23,13 +23,13 @@ def predict(
     """What a training of one task would need on a device.
 
     Args:
-        manifest: of a bundle, or of :func:`lightcl_host.cost.cut_figures.cut_manifest`.
+        manifest: of a bundle, or of :func:`lightcl_host.cost.cut_manifest.cut_manifest`.
         engine: ``ort`` or ``torch``.
-        batch_size: samples a step; the manifest's default for None.
-        buffer_samples: samples with patterns a step, for ``replay`` as with ``--beta``; for None what the strategy
-            holds with its own defaults.
+        batch_size: samples a step; None for the manifest's default.
+        buffer_samples: samples with patterns a step (``replay`` holds them as with ``--beta``); None for the strategy's
+            own default.
         images: of the task, for the disk.
-        strategy: that learns; the default of ``train`` is ``auto``, which tries ``replay``.
+        strategy: that learns. The default of ``train``, ``auto``, tries ``replay`` first.
 
     Returns:
         The plan; ``peak_bytes`` is its largest phase.
@@ -37,7 +37,7 @@ def predict(
     settings = recommended_for(manifest.defaults, strategy)
     if batch_size is not None:
         settings = replace(settings, batch_size=batch_size)
-    if buffer_samples is not None:  # patterns that are held weigh something: --beta
+    if buffer_samples is not None:
         settings = replace(settings, buffer_samples=buffer_samples, beta=max(settings.beta, 1.0))
     patterns = planned_patterns(strategy, settings)
     plan = plan_for(strategy, manifest, engine, settings.batch_size, patterns, images)
@@ -45,15 +45,15 @@ def predict(
 
 
 def task_multiply_adds(manifest: Manifest, images: int, epochs: int | None = None) -> tuple[int, int]:
-    """Multiply-adds of one task, and of training the whole network on the same images as often.
+    """Multiply-adds of one task, and of training the whole network on the same images for as many epochs.
 
-    The trunk runs once an image; the head runs forward and backward each epoch, for the batch and the samples with
-    patterns. Full training runs both parts forward and backward each epoch.
+    The trunk runs once an image. The head runs forward and backward each epoch, for the batch and for the samples with
+    patterns. Training the whole network runs both parts forward and backward each epoch.
 
     Args:
         manifest: of a bundle or a cut.
         images: of the task.
-        epochs: passes over them; the manifest's default for None.
+        epochs: passes over them; None for the manifest's default.
 
     Returns:
         Both counts.
@@ -61,6 +61,6 @@ def task_multiply_adds(manifest: Manifest, images: int, epochs: int | None = Non
     cost, defaults = manifest.cost, manifest.defaults
     passes = images * (defaults.epochs if epochs is None else epochs)
     held = 1 + defaults.buffer_samples / defaults.batch_size
-    training = (1 + BACKWARD_FACTOR) * cost.head_multiply_adds * passes
-    whole = (1 + BACKWARD_FACTOR) * (cost.trunk_multiply_adds + cost.head_multiply_adds) * passes
+    training = _FORWARD_BACKWARD * cost.head_multiply_adds * passes
+    whole = _FORWARD_BACKWARD * (cost.trunk_multiply_adds + cost.head_multiply_adds) * passes
     return round(images * cost.trunk_multiply_adds + held * training), whole

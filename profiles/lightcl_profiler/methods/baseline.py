@@ -90,7 +90,8 @@ def _needs_torch(name: str, reason: str) -> NoEngineError:
 def _calculated(job: Job, baseline: Baseline, images: Images) -> int | None:
     """Memory by the paper's formula, for a network whose graph is at hand."""
     from lightcl_profiler.networks.graph_network import GraphNetwork
-    from lightcl_profiler.paper.memory import calculated_bytes, count_network
+    from lightcl_profiler.paper.counting import count_network
+    from lightcl_profiler.paper.memory import calculated_bytes
 
     network = baseline.start_network()
     if not isinstance(network, GraphNetwork):

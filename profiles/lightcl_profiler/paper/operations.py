@@ -1,10 +1,10 @@
 """Operations as the paper calculates them (Wang et al., ASP-DAC 2025, Table 1), for any network and amount of work.
 
-A multiply-add is two operations, a pass forward ``F``, forward and backward ``3F``; ``F4`` is the part after the cut.
-With batch b and r remembered images a step the published figures are met to 1 % by: SGD ``3F``, ER ``3F (b + r) / b``,
-DER++ ``3F (b + 2r) / b``, LightCL ``(F + 2 F4)(b + r) / b``, sparse LightCL the same with the channels that the masks
-keep, each an image and epoch. The paper publishes no others; those
-of the other methods follow the same way from what they compute, and are so said in ``docs/results.md``.
+A multiply-add is two operations. A pass forward is ``F``, a pass forward and backward ``3F``; ``F4`` is the part after
+the cut. With batch b and r remembered images a step, an image costs an epoch: SGD ``3F``, ER ``3F (b + r) / b``, DER++
+``3F (b + 2r) / b``, LightCL ``(F + 2 F4)(b + r) / b``. Sparse LightCL costs the same with the channels that its masks
+keep. These formulas meet the published figures to 1 %. The paper publishes no others: the rest follow the same way from
+what each method computes, as docs/results.md says.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from lightcl_profiler.paper.memory import NetworkCount
 
 _OPERATIONS = 2
-#: SparCL's shares as in ``baselines/sparcl.py``: weights in use, weights updated, images left after the first epoch.
+#: As in baselines/sparcl.py: the shares of weights in use, of weights updated, of images left after the first epoch.
 _USED, _UPDATED, _LEFT = 0.25, 0.2, 0.7
-#: Images a task that EWC estimates its Fisher information with, as in ``baselines/ewc.py``.
+#: As in baselines/ewc.py: images of a task that give its Fisher information.
 _FISHER_IMAGES = 100
 
 
@@ -29,8 +29,8 @@ class Learning:
         images: training images of each task.
         epochs: passes over each task.
         batch: images a step.
-        remembered: images replayed, or held, a step.
-        kept: most samples the device's feature buffer holds; only its own strategies have one.
+        remembered: images that a step replays or holds patterns of.
+        kept: the most samples that the device's feature buffer holds; 0 for other methods.
     """
 
     images: tuple[int, ...]
@@ -45,7 +45,7 @@ class Learning:
         return sum(self.images) * self.epochs
 
     def grown(self, draws: int) -> float:
-        """How much larger a step becomes by so many draws of remembered images."""
+        """How much larger a step becomes when it draws remembered images this many times."""
         return (self.batch + draws * self.remembered) / self.batch
 
 
@@ -53,7 +53,7 @@ def calculated_operations(method: str, net: NetworkCount, work: Learning) -> int
     """Floating-point operations of learning the whole sequence.
 
     Args:
-        method: a baseline's name, or a strategy of the device as ``device:NAME``.
+        method: a baseline's name, or ``device:NAME`` for a strategy of the device.
         net: the network's counts.
         work: images and epochs.
 
@@ -69,18 +69,18 @@ def _whole(draws: int) -> Callable[[NetworkCount, Learning], float]:
 
 
 def _ewc(net: NetworkCount, work: Learning) -> float:
-    """A pass forward and backward of single images at each task's end on top."""
+    """Each task ends with a pass forward and backward over some single images."""
     looked_at = sum(min(count, _FISHER_IMAGES) for count in work.images)
     return 3 * net.multiply_adds * (work.passes + looked_at)
 
 
 def _pnn(net: NetworkCount, work: Learning) -> float:
-    """A new column is trained, those of earlier tasks run forward; lateral connections are left out."""
+    """A new column is trained, earlier columns run forward. Lateral connections are not counted."""
     return sum((3 + column) * net.multiply_adds * count * work.epochs for column, count in enumerate(work.images))
 
 
 def _sparse(draws: int) -> Callable[[NetworkCount, Learning], float]:
-    """Weights that are zero, or not updated, and images that leave count for nothing."""
+    """Zero weights, weights that are not updated and images that left the training cost nothing."""
     share = 2 * _USED + _UPDATED
 
     def formula(net: NetworkCount, work: Learning) -> float:
@@ -95,12 +95,11 @@ def _lightcl(net: NetworkCount, work: Learning) -> float:
 
 
 def _lightcl_sparse(net: NetworkCount, work: Learning) -> float:
-    """The same with the channels that are kept."""
     return (net.kept_multiply_adds + 2 * net.kept_head_multiply_adds) * work.passes * work.grown(1)
 
 
 def _trunk(net: NetworkCount, work: Learning) -> float:
-    """The device runs the trunk once an image, whatever the number of epochs."""
+    """The device runs the trunk once for each image, not once an epoch."""
     return float((net.multiply_adds - net.head_multiply_adds) * sum(work.images))
 
 
@@ -109,13 +108,13 @@ def _device_head(net: NetworkCount, work: Learning, samples: float) -> float:
 
 
 def _device_replay(net: NetworkCount, work: Learning) -> float:
-    """Every epoch passes over the task's samples and all that are kept of earlier ones."""
+    """Every epoch passes over the task's samples and over all kept samples of earlier tasks."""
     before = [min(work.kept, sum(work.images[:task])) for task in range(len(work.images))]
     return _device_head(net, work, sum(work.images) + sum(before))
 
 
 def _device_closed_form(net: NetworkCount, work: Learning) -> float:
-    """The whole network forward, once an image; sums of statistics are left out."""
+    """The whole network runs forward once for each image. Sums of statistics are not counted."""
     return float(net.multiply_adds * sum(work.images))
 
 

@@ -1,4 +1,4 @@
-"""The figures of the paper's Table 1 (Wang et al., ASP-DAC 2025), as published; its memory is calculated."""
+"""The figures of the paper's Table 1 (Wang et al., ASP-DAC 2025), as published. The paper calculates its memory."""
 
 from __future__ import annotations
 
@@ -9,15 +9,14 @@ MIB = 2**20
 
 @dataclass(frozen=True)
 class Published:
-    """A row of the table for one data set.
+    """A row of the table for one data set; None where the paper gives no figure.
 
     Attributes:
         name: as the paper calls the method.
-        memory_mib: calculated by the paper; None where it gives none.
-        class_incremental: accuracy after all tasks, percent; None where it gives none.
-        task_incremental: likewise.
-        peta_operations: 10^15 floating-point operations of learning the whole sequence, calculated by the paper; None
-            where it gives none.
+        memory_mib: calculated by the paper.
+        class_incremental: accuracy after all tasks, percent.
+        task_incremental: accuracy after all tasks, percent.
+        peta_operations: 10^15 floating-point operations of learning the whole sequence, calculated by the paper.
     """
 
     name: str
@@ -60,17 +59,10 @@ TINYIMAGENET = {
 }
 
 
-#: Data sets of the paper by the name of their data specification: what to call them, and their rows.
+#: Name of a data specification -> what the paper calls the data, and its rows.
 BY_DATA = {"cifar10": ("Split CIFAR-10", CIFAR10), "tinyimagenet": ("Split TinyImageNet", TINYIMAGENET)}
 
 
 def published_for(side: int) -> tuple[str, dict[str, Published]]:
-    """The paper's rows for images of a size: 64 pixels and more are nearer to TinyImageNet's 64 than to CIFAR's 32.
-
-    Args:
-        side: of the network's input, in pixels.
-
-    Returns:
-        What to call the data set, and its rows.
-    """
+    """The paper's name and rows for the data set whose images are nearer in size: 32 or 64 pixels a side."""
     return BY_DATA["tinyimagenet" if side >= 64 else "cifar10"]

@@ -10,14 +10,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lightcl_edge.bundle.manifest import InputInfo, StepGraph
+from lightcl_edge.bundle.manifest import InputInfo, StepGraph, TrainingDefaults
 from lightcl_edge.console.progress import Progress
 from lightcl_edge.learning.strategies import STRATEGIES
 from lightcl_edge.planning import ort as plan_ort
 from lightcl_edge.planning.plan import plan_training
 from lightcl_host.benchmark.plan_check import CASES, Case, check_rows
 from lightcl_host.cli import main
-from lightcl_host.cost.cut_figures import cut_manifest
+from lightcl_host.cost.cut_manifest import cut_manifest
 from lightcl_host.cost.plan_cut import covering_plan, plan_revision
 from lightcl_host.cost.prediction import predict, task_multiply_adds
 from lightcl_host.cutting.cuts import choose_by_name, find_cuts
@@ -36,14 +36,15 @@ def graph():
 
 @pytest.fixture(scope="module")
 def manifest(graph):
-    return cut_manifest(graph, choose_by_name(find_cuts(graph), "stage1"), INPUT, batch_size=8, buffer_samples=3)
+    defaults = replace(TrainingDefaults(), batch_size=8, buffer_samples=3)
+    return cut_manifest(graph, choose_by_name(find_cuts(graph), "stage1"), INPUT, defaults=defaults)
 
 
 def test_counts_of_a_cut_are_those_of_the_network(graph, manifest):
     parameters = sum(parameter.numel() for parameter in Residual().parameters())
     assert manifest.feature.shape == [8, 8, 8]
     assert manifest.cost.trunk_parameter_bytes < 4 * parameters
-    assert {step.update for step in manifest.training_step} == {"in_place", "accumulate", "forward", "evaluate"}
+    assert {step.update for step in manifest.training_step} == {"in_place", "accumulate"}
     narrow = cut_manifest(graph, choose_by_name(find_cuts(graph), "stage1"), INPUT, trunk_dtype="int8")
     assert narrow.cost.trunk_parameter_bytes == manifest.cost.trunk_parameter_bytes // 4
 

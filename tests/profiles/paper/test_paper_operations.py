@@ -9,31 +9,19 @@ import torch
 from profile_bundles import small_network
 
 from lightcl_profiler.networks.new_classifier import network_from_graph
-from lightcl_profiler.paper.memory import NetworkCount, calculated_bytes, count_network
+from lightcl_profiler.paper.counting import count_network
+from lightcl_profiler.paper.memory import NetworkCount, calculated_bytes
 from lightcl_profiler.paper.operations import Learning, calculated_operations
 from lightcl_profiler.paper.published import CIFAR10
+from lightcl_profiler.paper.table import NETWORKS
 
-#: ResNet-18 with a 3x3 stem at 32 x 32 and ten classes, from its layers' shapes as in test_cost_paper.py.
-RESNET18 = NetworkCount(
-    parameters=44_695_848,
-    head_parameters=33_595_432,
-    convolutions=44_636_928,
-    activations=2_228_224,
-    head_activations=131_072,
-    largest_frozen=262_144,
-    multiply_adds=555_422_720,
-    head_multiply_adds=134_222_848,
-    kept_multiply_adds=296_699_701,
-    kept_head_multiply_adds=26_848_665,
-    head_convolutions=33_554_432,
-)
 #: The paper's: 45,000 images in five tasks, 50 epochs, batch 32, buffer 15.
 PAPER = Learning((9000,) * 5, 50, 32, 15)
 
 
 @pytest.mark.parametrize("method", [name for name, row in CIFAR10.items() if row.peta_operations and name != "lightcl"])
 def test_the_papers_operations(method: str) -> None:
-    found = calculated_operations(method, RESNET18, PAPER)
+    found = calculated_operations(method, NETWORKS["cifar10"], PAPER)
     assert found == pytest.approx(1e15 * (CIFAR10[method].peta_operations or 0), rel=0.01)
 
 
@@ -41,7 +29,7 @@ def test_the_papers_operations(method: str) -> None:
     "method", ["sgd", "ewc", "pnn", "fdr", "er", "derpp", "lightcl_torch", "lightcl_sparse", "device:lightcl"]
 )
 def test_the_papers_memory(method: str) -> None:
-    found = calculated_bytes(method, RESNET18, 32, 15, 5)
+    found = calculated_bytes(method, NETWORKS["cifar10"], 32, 15, 5)
     published = CIFAR10[method.removeprefix("device:")].memory_mib or 0
     assert found == pytest.approx(2**20 * published, rel=0.02)
 
