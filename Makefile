@@ -57,7 +57,6 @@ check: $(VENV)/dev.done ## style, types, docstrings, the Dockerfile and its scri
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pydoclint --quiet edge host models profiles
 	@if [ -x $(BIN)/hadolint ]; then set -x; $(BIN)/hadolint Dockerfile.arm64 && $(BIN)/shellcheck edge/docker/*.sh; \
 	else echo "hadolint and shellcheck are packaged for x86-64 only: Dockerfile.arm64 not checked here"; fi
 
