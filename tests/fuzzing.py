@@ -240,10 +240,10 @@ def targets(folder: Path) -> dict[str, Target]:
     from lightcl_edge.data.decoding import load_image
     from lightcl_edge.data.features import FeatureStore
     from lightcl_edge.data.specification import open_dataset
-    from lightcl_edge.files.onnx_graph import read_graph
     from lightcl_edge.files.onnx_wire import refuse_external_data
     from lightcl_edge.files.tensors import TensorFile, read_tensors
     from lightcl_edge.learning.checkpoint import Checkpoints
+    from lightcl_edge.learning.engines.torch_graph import read_graph
     from lightcl_edge.state.generation_files import read_meta
     from lightcl_edge.state.pointer import read_pointer
     from lightcl_edge.state.trust import read_trust

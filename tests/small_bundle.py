@@ -113,11 +113,11 @@ def make_bundle(out: Path, seed: int = 0, *, steps: bool = True, **changes) -> P
         model=ModelInfo("tiny", "none", "stem", "fp32", 20, "1.20"),
         input=INPUT,
         feature=FeatureInfo([CHANNELS, 4, 4], [0.05], [0]),
-        head=HEAD,
+        head=training_steps().head if steps else HEAD,
         golden=GoldenInfo(2, 1e-3, 1e-3),
         cost=CostInfo(3136, 4096, 12_288, 19_352, 2200, 2048, 74_000, 2072),
         defaults=DEFAULTS,
-        training_step=[record for record, _ in training_steps()] if steps else [],
+        training_step=training_steps().records if steps else [],
     )
     scratch = out.parent / f"{out.name}.scratch"
     write_tensors(scratch, weights)
@@ -127,7 +127,7 @@ def make_bundle(out: Path, seed: int = 0, *, steps: bool = True, **changes) -> P
     scratch.unlink()
     files = {"trunk.onnx": trunk, "head.onnx": head, "head.safetensors": parameters, "golden.safetensors": golden}
     if steps:
-        files |= {record.path: graph for record, graph in training_steps()}
+        files |= training_steps().files
     write_bundle(out, replace(manifest, **changes), files)
     return out
 

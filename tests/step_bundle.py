@@ -18,9 +18,9 @@ def make_step_bundle(folder: Path, batch_size: int = 8, buffered_samples: int = 
     plain = Bundle.open(make_bundle(folder / "plain", steps=False))
     manifest = plain.manifest
     head = onnx.load(plain.path("head.onnx"))
-    graphs = step_graphs(head, manifest.head, manifest.feature.shape, [batch_size], buffered_samples)
+    steps = step_graphs(head, manifest.head, manifest.feature.shape, [batch_size], buffered_samples)
     files = {entry.path: plain.path(entry.path).read_bytes() for entry in manifest.files}
-    files |= {graph.path: data for graph, data in graphs}
+    files |= steps.files
     out = folder / "steps"
-    write_bundle(out, dataclasses.replace(manifest, training_step=[graph for graph, _ in graphs]), files)
+    write_bundle(out, dataclasses.replace(manifest, head=steps.head, training_step=steps.records), files)
     return out

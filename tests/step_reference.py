@@ -40,7 +40,8 @@ class Head:
         self.model, self.info = export_head(tail, feature_shape)
         self.steps: list[tuple[StepGraph, Path]] = []
         offered = step_graphs(self.model, self.info, feature_shape, [batch_size], buffered_samples)
-        graphs = [offer for offer in offered if offer[0].update != "accumulate"]
+        self.info = offered.head
+        graphs = [offer for offer in offered.graphs if offer[0].update != "accumulate"]
         for held in {0, min(2, buffered_samples)}:  # micro-batches of several samples, which a batch may not fill
             part = build_step(self.model, self.info, 4, held, in_place=False)
             record = StepGraph(f"training_step/accumulate_{held}.onnx", "accumulate", 4, held, 0)

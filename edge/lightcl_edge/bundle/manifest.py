@@ -113,6 +113,8 @@ class HeadInfo:
         operators: operator types that occur in the graph.
         parameters: all trained tensors.
         patterns: names of the activations that LightCL holds, in graph order, ``logits`` last.
+        taps_first: kernels of which the step graphs take each tap as an input of its own; a device holds them as
+            ``(rows * columns, filters, channels)``.
     """
 
     capacity: int
@@ -120,6 +122,7 @@ class HeadInfo:
     operators: list[str]
     parameters: list[ParameterInfo]
     patterns: list[str]
+    taps_first: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -359,14 +362,7 @@ def _check(manifest: Manifest) -> None:
         raise _wrong("classes", manifest.classes, f"at most {head.capacity} different names")
     if any(not name or len(name) > MAX_NAME_LENGTH for name in manifest.classes):
         raise _wrong("classes", "a class name", f"1 to {MAX_NAME_LENGTH} characters")
-    shapes = {parameter.name: parameter.shape for parameter in head.parameters}
-    expected = {
-        WEIGHT: [head.capacity, head.penultimate_size],
-        BIAS: [head.capacity],
-    }
-    for name, wanted in expected.items():
-        if shapes.get(name) != wanted:
-            raise _wrong(f"head.parameters {name}", shapes.get(name), str(wanted))
+    _check_parameters(head)
     sizes = (manifest.input.height, manifest.input.width)
     if not all(1 <= side <= 4096 for side in sizes):
         raise _wrong("input", sizes, "sides of 1 to 4096 pixels")
@@ -376,3 +372,16 @@ def _check(manifest: Manifest) -> None:
         raise _wrong("providers", manifest.providers, f"some of {', '.join(PROVIDERS)}")
     if len(manifest.files) > MAX_FILES:
         raise _wrong("files", len(manifest.files), f"at most {MAX_FILES}")
+
+
+def _check_parameters(head: HeadInfo) -> None:
+    shapes = {parameter.name: parameter.shape for parameter in head.parameters}
+    expected = {
+        WEIGHT: [head.capacity, head.penultimate_size],
+        BIAS: [head.capacity],
+    }
+    for name, wanted in expected.items():
+        if shapes.get(name) != wanted:
+            raise _wrong(f"head.parameters {name}", shapes.get(name), str(wanted))
+    if any(len(shapes.get(name, [])) != 4 for name in head.taps_first):
+        raise _wrong("head.taps_first", head.taps_first, "names of parameters with four sides")

@@ -36,7 +36,7 @@ are taken tap by tap there is an ``evaluate`` graph as well, which does the same
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import onnx
 from onnx import TensorProto, helper, shape_inference
@@ -196,7 +196,7 @@ def build_forward(head: onnx.ModelProto, info: HeadInfo) -> onnx.ModelProto:
     return model
 
 
-def build_evaluation(head: onnx.ModelProto, info: HeadInfo, rows: int) -> onnx.ModelProto | None:
+def build_evaluation(head: onnx.ModelProto, info: HeadInfo, rows: int) -> tuple[onnx.ModelProto, list[str]]:
     """The head over parameters as step graphs take them, tap by tap.
 
     Args:
@@ -205,18 +205,16 @@ def build_evaluation(head: onnx.ModelProto, info: HeadInfo, rows: int) -> onnx.M
         rows: of features.
 
     Returns:
-        The graph; None where no kernel is taken tap by tap, so that the forward graph serves.
+        The graph, and the kernels that it takes tap by tap.
     """
     names = [parameter.name for parameter in info.parameters]
     outputs = ["logits", *(name for name in ("penultimate", *info.patterns) if name != "logits")]
     graph = GraphBuilder(head, rows, names)
     graph.keep_only(outputs)
     emit_forward(graph, names, PatternTerms(graph, [], rows, 0))
-    if not graph.taps:
-        return None
     shapes = {"features": graph.shape("features"), **_pieces(graph, info)}
     inputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in shapes.items()]
-    return _finish(graph, inputs, outputs, head)
+    return _finish(graph, inputs, outputs, head), sorted(graph.taps)
 
 
 def _check_head(head: onnx.ModelProto, info: HeadInfo, feature_shape: Sequence[int]) -> None:
@@ -239,18 +237,36 @@ def _check_head(head: onnx.ModelProto, info: HeadInfo, feature_shape: Sequence[i
             raise BundleError(f"head.onnx: no node computes {name!r}, expected it among the head's outputs")
 
 
+@dataclass(frozen=True)
+class StepGraphs:
+    """What a bundle offers to the ``ort`` engine: records and bytes of graphs, and the head with ``taps_first``."""
+
+    head: HeadInfo
+    graphs: list[tuple[StepGraph, bytes]]
+
+    @property
+    def records(self) -> list[StepGraph]:
+        """For ``training_step`` of the manifest."""
+        return [record for record, _ in self.graphs]
+
+    @property
+    def files(self) -> dict[str, bytes]:
+        """Path in the bundle -> content."""
+        return {record.path: data for record, data in self.graphs}
+
+
 def step_graphs(
     head: onnx.ModelProto,
     head_info: HeadInfo,
     feature_shape: Sequence[int],
     batch_sizes: Sequence[int],
     buffered_samples: int,
-) -> list[tuple[StepGraph, bytes]]:
+) -> StepGraphs:
     """All graphs that a bundle offers to the ``ort`` engine.
 
     For each batch size: one step in place and some that accumulate over ``MICRO_BATCHES`` parts, each
     with and without buffered samples. Besides one ``forward`` graph, whose number of rows is free (0 stands
-    in its record).
+    in its record), and an ``evaluate`` graph where kernels are taken tap by tap.
 
     Args:
         head: the inference graph.
@@ -260,7 +276,7 @@ def step_graphs(
         buffered_samples: how many samples carry patterns.
 
     Returns:
-        A record and the serialised graph for each.
+        The graphs.
 
     Raises:
         BundleError: when the head does not fit its description or can't be trained.
@@ -280,8 +296,8 @@ def step_graphs(
         graphs.append((known, model.SerializeToString(deterministic=True)))
     forward = StepGraph("training_step/forward.onnx", FORWARD, 0, 0, 0)
     graphs.append((forward, build_forward(head, head_info).SerializeToString(deterministic=True)))
-    evaluation = build_evaluation(head, head_info, FORWARD_ROWS)
-    if evaluation is not None:
+    evaluation, taps_first = build_evaluation(head, head_info, FORWARD_ROWS)
+    if taps_first:
         record = StepGraph("training_step/evaluate.onnx", EVALUATE, FORWARD_ROWS, 0, peak_of(evaluation).bytes)
         graphs.append((record, evaluation.SerializeToString(deterministic=True)))
-    return graphs
+    return StepGraphs(replace(head_info, taps_first=taps_first), graphs)

@@ -132,12 +132,12 @@ def _make(
         model=ModelInfo(source.name, source.weights, cut.name, trunk.dtype, OPSET, MINIMUM_ONNXRUNTIME),
         input=source.input_info,
         feature=storage,
-        head=split.head_info,
+        head=steps.head,
         golden=golden_info(len(golden["images"]), trunk.dtype),
         cost=count_cost(split.trunk, trunk.model, split.head, split.head_info.patterns),
         defaults=defaults,
         classes=classes,
-        training_step=[record for record, _ in steps],
+        training_step=steps.records,
         provenance=provenance(
             options.seed, calibration, trunk, difference, random_weights=source.random_weights, pruning=pruning
         )
@@ -149,7 +149,7 @@ def _make(
         "head.onnx": _checked_bytes(split.head),
         "head.safetensors": tensors_to_bytes(split.parameters()),
         "golden.safetensors": tensors_to_bytes(golden),
-        **{record.path: graph for record, graph in steps},
+        **steps.files,
     }
     if memory is not None:
         files[BUFFER] = tensors_to_bytes(memory.buffer.tensors())

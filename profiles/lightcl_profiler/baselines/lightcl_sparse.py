@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import torch
 
-from lightcl_edge.files.onnx_graph import Node
+from lightcl_edge.learning.engines.torch_rules import Node
 from lightcl_profiler.baselines.contract import Batch, Build, Settings, Task
 from lightcl_profiler.baselines.lightcl_torch import LightClTorch
 

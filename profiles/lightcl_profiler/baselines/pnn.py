@@ -22,8 +22,7 @@ from typing import ClassVar
 import torch
 from torch.nn import functional as nn
 
-from lightcl_edge.files.onnx_graph import Graph
-from lightcl_edge.learning.engines.torch_graph import GraphModule
+from lightcl_edge.learning.engines.torch_graph import Graph, GraphModule
 from lightcl_profiler.baselines.contract import Baseline, Batch, Build, Settings, Task, masked_cross_entropy
 from lightcl_profiler.networks.graph_network import GraphNetwork, Stage, split_stages
 

@@ -8,8 +8,8 @@ from itertools import pairwise
 import torch
 
 from lightcl_edge.errors import BundleError
-from lightcl_edge.files.onnx_graph import Graph, Node
-from lightcl_edge.learning.engines.torch_graph import GraphModule
+from lightcl_edge.learning.engines.torch_graph import Graph, GraphModule
+from lightcl_edge.learning.engines.torch_rules import Node
 
 #: Operators whose outputs LightCL holds as feature patterns.
 ACTIVATIONS = frozenset({"Clip", "HardSigmoid", "HardSwish", "Relu", "Sigmoid"})

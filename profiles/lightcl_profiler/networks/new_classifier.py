@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from lightcl_edge.errors import BundleError
-from lightcl_edge.files.onnx_graph import Graph, Node, read_graph
+from lightcl_edge.learning.engines.torch_graph import Graph, read_graph
+from lightcl_edge.learning.engines.torch_rules import Node
 from lightcl_profiler.networks.graph_network import WEIGHTED, GraphNetwork, find_cut
 
 
@@ -76,7 +77,7 @@ def _replace_weights(graph: Graph, node: Node, classes: int) -> int:
     """New random weights for ``classes`` rows; returns how many rows there were."""
     name = node.inputs[1]
     shape = list(graph.initializers[name].shape)
-    rows_axis = 0 if node.operator == "Conv" or node.integer("transB", 0) else 1
+    rows_axis = 0 if node.operator == "Conv" or node.attributes.get("transB", 0) else 1
     old = int(shape[rows_axis])
     shape[rows_axis] = classes
     graph.initializers[name] = _uniform(shape, int(np.prod(shape)) // classes)

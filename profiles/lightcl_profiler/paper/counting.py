@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
-from lightcl_edge.files.onnx_graph import Node
+from lightcl_edge.learning.engines.torch_rules import Node
 from lightcl_profiler.baselines.lightcl_sparse import SHARES as MASKED_SHARES
 from lightcl_profiler.networks.graph_network import WEIGHTED, GraphNetwork, output_shapes
 from lightcl_profiler.paper.memory import NetworkCount
@@ -72,10 +72,10 @@ def _multiply_adds(node: Node, shapes: Mapping[str, tuple[int, ...]], network: G
     outputs = math.prod(shapes[node.outputs[0]][1:])
     if node.operator == "Conv":
         return outputs * math.prod(weight.shape[1:])
-    by_columns = node.operator == "Gemm" and node.integer("transB", 0)
+    by_columns = node.operator == "Gemm" and node.attributes.get("transB", 0)
     return outputs * int(weight.shape[1] if by_columns else weight.shape[-2])
 
 
 def _is_shortcut(node: Node) -> bool:
-    kernel = node.integers("kernel_shape", [])
-    return node.operator in WEIGHTED and kernel == [1, 1] and max(node.integers("strides", [1, 1])) > 1
+    kernel = node.attributes.get("kernel_shape")
+    return node.operator in WEIGHTED and kernel == [1, 1] and max(node.attributes.get("strides", [1, 1])) > 1

@@ -12,23 +12,10 @@ from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
-from lightcl_edge.bundle.graph_names import TAP_MARK, parameter_of, tap_name
+from lightcl_edge.bundle.graph_names import tap_name
 from lightcl_edge.files.tensors import FloatArray
 
 _CACHE_LINE_FLOATS = 16
-
-
-def held_taps_first(parameters: Collection[str], inputs: Collection[str]) -> set[str]:
-    """The parameters of which a graph reads single taps.
-
-    Args:
-        parameters: names of the head's.
-        inputs: names of a step graph's.
-
-    Returns:
-        Some of ``parameters``.
-    """
-    return {parameter_of(name) for name in inputs if TAP_MARK in name} & set(parameters)
 
 
 def mapped_zeros(shapes: Sequence[Sequence[int]]) -> list[FloatArray]:

@@ -17,11 +17,10 @@ from lightcl_edge.bundle.bundle import check_parameters
 from lightcl_edge.bundle.graph_names import ACCUMULATE, EVALUATE, FORWARD, FORWARD_ROWS, IN_PLACE
 from lightcl_edge.bundle.manifest import HeadInfo, StepGraph
 from lightcl_edge.errors import BundleError
-from lightcl_edge.files.onnx_graph import input_names
 from lightcl_edge.files.tensors import FloatArray, Parameters
 from lightcl_edge.inference.sessions import import_onnxruntime
 from lightcl_edge.learning.engines.contract import Batch, Engine
-from lightcl_edge.learning.engines.layout import ParameterMemory, held_taps_first
+from lightcl_edge.learning.engines.layout import ParameterMemory
 from lightcl_edge.learning.engines.ort_session import open_session, session_options
 from lightcl_edge.learning.engines.ort_step import StepRunner
 from lightcl_edge.machine.freeing import give_back, return_freed_memory
@@ -65,7 +64,7 @@ class OrtEngine(Engine):
         self._feature_shape = tuple(feature_shape)
         self._shapes = {parameter.name: tuple(parameter.shape) for parameter in info.parameters}
         self._files = dict(steps)
-        self._taps_first = self._find_taps_first()
+        self._taps_first = info.taps_first
         self._parameters = ParameterMemory(self._shapes, self._taps_first)
         self._accumulators: ParameterMemory | None = None
         self._runners: dict[StepGraph, StepRunner] = {}
@@ -74,11 +73,6 @@ class OrtEngine(Engine):
         self.choice = choose_step(
             list(self._files), self._parameters.nbytes, update=update, spare_bytes=spare_bytes, patterns=patterns
         )
-
-    def _find_taps_first(self) -> set[str]:
-        """The kernels that the graphs read tap by tap; all graphs of a bundle do alike."""
-        step = next((path for graph, path in self._files.items() if graph.update in (IN_PLACE, ACCUMULATE)), None)
-        return held_taps_first(self._shapes, input_names(step)) if step else set()
 
     def load(self, parameters: Parameters) -> None:
         """Take over a copy of all parameters; see :meth:`Engine.load`."""

@@ -12,6 +12,8 @@ from lightcl_edge.errors import NoEngineError
 from lightcl_edge.learning.engines.contract import Engine
 
 ENGINES = ("auto", "ort", "torch")
+#: What the ``torch`` engine imports besides the device's own packages: the extra ``torch``.
+TORCH_PACKAGES = ("torch", "onnx")
 #: What NVIDIA's drivers make: on a desktop, on a Jetson with JetPack 5 and 6.
 GPU_DEVICES = (Path("/dev/nvidia0"), Path("/dev/nvhost-gpu"), Path("/dev/nvgpu"))
 
@@ -42,19 +44,20 @@ def choose_engine(asked: str, bundle: Bundle) -> EngineChoice:
     Raises:
         NoEngineError: when what was asked for can't run here.
     """
-    has_torch = importlib.util.find_spec("torch") is not None
+    lacking = next((name for name in TORCH_PACKAGES if importlib.util.find_spec(name) is None), None)
     has_steps = bool(bundle.manifest.training_step)
-    if asked == "auto" and has_torch and torch_may_use_cuda():
+    if asked == "auto" and not lacking and torch_may_use_cuda():
         return EngineChoice("torch", "this board has a GPU and torch was built for it")
     if asked == "ort" or (asked == "auto" and has_steps):
         if not has_steps:
             raise NoEngineError("the bundle has no training_step graphs, which the ort engine needs; export it again")
         reason = "asked for" if asked == "ort" else "needs least memory, and the bundle carries its graphs"
         return EngineChoice("ort", reason)
-    if has_torch:
+    if not lacking:
         return EngineChoice("torch", "asked for" if asked == "torch" else "the bundle has no training_step graphs")
     raise NoEngineError(
-        "torch is not installed; pip install 'lightcl-edge[torch]', or export a bundle with training_step graphs"
+        f"the torch engine needs {lacking}, which is not installed; pip install 'lightcl-edge[torch]', "
+        "or use --engine ort with a bundle that has training_step graphs"
     )
 
 
@@ -103,5 +106,5 @@ def make_engine(
     try:
         from lightcl_edge.learning.engines.torch_engine import TorchEngine
     except (ImportError, OSError) as error:
-        raise NoEngineError(f"torch can't be imported here ({error}); use --engine ort") from error
+        raise NoEngineError(f"torch or onnx can't be imported here ({error}); use --engine ort") from error
     return TorchEngine(head, info, threads)

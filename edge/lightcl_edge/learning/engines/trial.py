@@ -6,6 +6,7 @@ process prints one JSON document: what importing cost at its peak, and that a sm
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import signal
 import subprocess
@@ -85,6 +86,8 @@ def _run_torch() -> tuple[str, int, list[str]]:
     torch.nn.functional.conv2d(torch.ones(1, 1, 4, 4), weight).sum().backward()  # type: ignore[no-untyped-call]
     if weight.grad is None or weight.grad.sum().item() != 36.0:
         raise ArithmeticError(f"a convolution's gradient gave {weight.grad}, expected 4 everywhere")
+    if importlib.util.find_spec("onnx") is None:
+        raise ImportError("torch alone is not enough, onnx is not installed; pip install 'lightcl-edge[torch]'")
     from lightcl_edge.learning.engines.torch_engine import choose_device
 
     device, why = choose_device()

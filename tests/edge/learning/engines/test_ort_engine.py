@@ -213,8 +213,9 @@ def test_graphs_that_are_missing_or_damaged(head: Head, tmp_path: Path) -> None:
         engine.step(random_batch(head, 7, 0))
     broken = tmp_path / "broken.onnx"
     broken.write_bytes(b"not a graph")
-    with pytest.raises(BundleError, match=r"broken\.onnx is not a readable ONNX file .* export the bundle again"):
-        OrtEngine(model, head.info, SHAPE, [(in_place[0][0], broken)], 1, "in_place")
+    engine = OrtEngine(model, head.info, SHAPE, [(in_place[0][0], broken)], 1, "in_place")
+    with pytest.raises(BundleError, match=r"can't open the graph: .* export it again or update onnxruntime"):
+        engine.step(random_batch(head, 2, 0))
 
 
 def test_graph_of_another_head(head: Head) -> None:
@@ -222,6 +223,14 @@ def test_graph_of_another_head(head: Head) -> None:
     other = replace(graph, samples=graph.samples + 1)
     engine = OrtEngine(b"", head.info, SHAPE, [(other, path)], 1, "in_place")
     with pytest.raises(BundleError, match=r"input '.*' takes \d+ rows, expected \d+"):
+        engine.step(random_batch(head, 2, 0))
+
+
+def test_a_layout_that_is_not_that_of_the_graphs(head: Head) -> None:
+    assert head.info.taps_first, "the graphs of this head take kernels tap by tap"
+    whole = replace(head.info, taps_first=[])
+    engine = OrtEngine(b"", whole, SHAPE, head.steps, 1, "in_place")
+    with pytest.raises(BundleError, match=r"output 'update\.\d+\..*@\d' fits no parameter of the head"):
         engine.step(random_batch(head, 2, 0))
 
 
