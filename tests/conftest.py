@@ -19,6 +19,19 @@ settings.register_profile("tests", deadline=None, suppress_health_check=[HealthC
 settings.load_profile("tests")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_memory_is_given_back():
+    """Collecting garbage and dropping library pages costs four times what a tiny network's training does.
+
+    ``test_freeing.py`` proves that it works; processes that tests start do it.
+    """
+    from lightcl_edge.machine import freeing
+
+    with pytest.MonkeyPatch.context() as patch:  # its code, since others have imported the function by name
+        patch.setattr(freeing.give_back, "__code__", (lambda: None).__code__)
+        yield
+
+
 @pytest.fixture
 def bundle(tmp_path):
     """A tiny bundle."""
