@@ -3,45 +3,45 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from importlib import import_module
 
-from lightcl_edge.console.program import Command, run_program
+from lightcl_edge.console.program import Command, run_program, words_of
 
-#: Commands of this package: name -> class in ``lightcl_edge.commands.NAME``.
 _COMMANDS = {
-    "train": "TrainCommand",
-    "predict": "PredictCommand",
-    "evaluate": "EvaluateCommand",
-    "status": "StatusCommand",
-    "history": "HistoryCommand",
-    "rollback": "RollbackCommand",
-    "forget": "ForgetCommand",
-    "watch": "WatchCommand",
-    "verify": "VerifyCommand",
-    "doctor": "DoctorCommand",
-    "completion": "CompletionCommand",
+    "train": "lightcl_edge.commands.train:TrainCommand",
+    "predict": "lightcl_edge.commands.predict:PredictCommand",
+    "evaluate": "lightcl_edge.commands.evaluate:EvaluateCommand",
+    "status": "lightcl_edge.commands.status:StatusCommand",
+    "history": "lightcl_edge.commands.history:HistoryCommand",
+    "rollback": "lightcl_edge.commands.rollback:RollbackCommand",
+    "forget": "lightcl_edge.commands.forget:ForgetCommand",
+    "watch": "lightcl_edge.commands.watch:WatchCommand",
+    "verify": "lightcl_edge.commands.verify:VerifyCommand",
+    "doctor": "lightcl_edge.commands.doctor:DoctorCommand",
+    "completion": "lightcl_edge.commands.completion:CompletionCommand",
 }
 ABOUT = "Teach a device new classes where it is: train a light head on the outputs of a frozen trunk."
 
 
-def _load_commands(argv: Sequence[str]) -> Iterable[Command]:
-    """All commands, or only the one that is called: starting fast matters on a small board."""
-    called = [argument for argument in argv if not argument.startswith("-")][:1]
-    plugins: dict[str, str] = {}
-    if not called or called[0] not in _COMMANDS:
+def commands_for(words: Sequence[str]) -> Iterator[Command]:
+    """The command that is called, or all of them: starting fast matters on a small board.
+
+    Args:
+        words: of the command line, without the program's name.
+
+    Yields:
+        Commands, those of other installed packages too.
+    """
+    called = next((word for word in words if not word.startswith("-")), None)
+    places = _COMMANDS
+    if called not in _COMMANDS:
         from lightcl_edge.machine.plugins import entry_points
 
-        plugins = entry_points("lightcl_edge.commands")
-    places = {name: f"lightcl_edge.commands.{name}:{kind}" for name, kind in _COMMANDS.items()} | plugins
-    for name in called if called and called[0] in places else places:
+        places = _COMMANDS | entry_points("lightcl_edge.commands")
+    for name in [called] if called in places else places:
         module, _, kind = places[name].partition(":")
         yield getattr(import_module(module), kind)()
-
-
-def all_commands() -> Iterable[Command]:
-    """Every command, those of other rooms too."""
-    return _load_commands([])
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -53,8 +53,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
-    arguments = sys.argv[1:] if argv is None else list(argv)
-    return run_program("lightcl-edge", ABOUT, lambda: _load_commands(arguments), arguments)
+    words = words_of(argv)
+    return run_program("lightcl-edge", ABOUT, commands_for(words), words)
 
 
 if __name__ == "__main__":

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 
 from lightcl_edge.console.program import Command, run_program
 
-DESCRIPTION = "Makes bundles for devices that keep learning: finds where to cut a network, parts and checks it."
+ABOUT = "Makes bundles for devices that keep learning: finds where to cut a network, parts and checks it."
 
 
-def all_commands() -> Iterable[Command]:
-    """Every command of the program."""
+def all_commands() -> Iterator[Command]:
+    """Every command of the program.
+
+    Yields:
+        Commands; their modules are imported when the first is asked for.
+    """
+    from lightcl_edge.commands.completion import CompletionCommand
     from lightcl_host.commands.analyze import AnalyzeCommand
     from lightcl_host.commands.benchmark import BenchmarkCommand
-    from lightcl_host.commands.completion import HostCompletionCommand
     from lightcl_host.commands.cost import CostCommand
     from lightcl_host.commands.cuts import CutsCommand
     from lightcl_host.commands.export import ExportCommand
@@ -22,22 +26,20 @@ def all_commands() -> Iterable[Command]:
     from lightcl_host.commands.pretrain import PretrainCommand
     from lightcl_host.commands.report import ReportCommand
 
-    return (
-        PrepareCommand(),
-        AnalyzeCommand(),
-        ExportCommand(),
-        CutsCommand(),
-        CostCommand(),
-        BenchmarkCommand(),
-        PretrainCommand(),
-        ReportCommand(),
-        KeygenCommand(),
-        HostCompletionCommand(),
-    )
+    yield PrepareCommand()
+    yield AnalyzeCommand()
+    yield ExportCommand()
+    yield CutsCommand()
+    yield CostCommand()
+    yield BenchmarkCommand()
+    yield PretrainCommand()
+    yield ReportCommand()
+    yield KeygenCommand()
+    yield CompletionCommand()
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the program.
+    """Run ``lightcl-host``.
 
     Args:
         argv: arguments without the program's name; ``sys.argv`` by default.
@@ -45,4 +47,4 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
-    return run_program("lightcl-host", DESCRIPTION, all_commands, argv)
+    return run_program("lightcl-host", ABOUT, all_commands(), argv)

@@ -13,4 +13,4 @@ def run_command(command: Command) -> int:
     if arguments[:1] != [command.name]:
         arguments = [command.name, *arguments]
     about = (command.__doc__ or command.name).splitlines()[0]
-    return run_program(f"lightcl-{command.name}", about, lambda: [command], arguments)
+    return run_program(f"lightcl-{command.name}", about, [command], arguments)

@@ -1,26 +1,26 @@
-"""``lightcl-edge completion``."""
+"""``completion``: the same command for ``lightcl-edge`` and ``lightcl-host``."""
 
 from __future__ import annotations
 
 import argparse
 
-from lightcl_edge.console.program import Command, build_parser
+from lightcl_edge.console.program import Command
 from lightcl_edge.console.text import Document
 
 
 class CompletionCommand(Command):
-    """Print a script that completes commands, options and their values in a shell.
+    """Print a script that makes a shell complete commands, options and their values.
 
-    The script is made from the commands as they are installed and starts no Python when a key is pressed; make it anew
-    after an update.
+    The Tab key then starts the program, which knows its own options: the script stays right after an update. Write it
+    to a file that your shell reads; PROGRAM is the program's name.
 
-    bash: > ~/.local/share/bash-completion/completions/lightcl-edge
-    zsh:  > a file named _lightcl-edge in a folder of $fpath
-    fish: > ~/.config/fish/completions/lightcl-edge.fish
+    bash: ~/.local/share/bash-completion/completions/PROGRAM
+    zsh:  a file named _PROGRAM in a folder of $fpath
+    fish: ~/.config/fish/completions/PROGRAM.fish
     """
 
     name = "completion"
-    example = 'eval "$(lightcl-edge completion bash)"    # for this shell only'
+    example = 'eval "$(%(prog)s bash)"    # for this shell only'
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare the command's own arguments."""
@@ -28,16 +28,10 @@ class CompletionCommand(Command):
 
     def run(self, args: argparse.Namespace) -> Document:
         """Make the script."""
-        from lightcl_edge.console.completion import script
+        from argcomplete.shell_integration import shellcode
 
-        return {"shell": args.shell, "script": script(args.shell, self.parser())}
+        return {"shell": args.shell, "script": shellcode([args.program], use_defaults=False, shell=args.shell)}
 
     def render(self, document: Document) -> str:
         """The script itself."""
         return str(document["script"])
-
-    def parser(self) -> argparse.ArgumentParser:
-        """The parser of the whole program, with the arguments of all commands."""
-        from lightcl_edge.cli import ABOUT, all_commands
-
-        return build_parser("lightcl-edge", ABOUT, all_commands())

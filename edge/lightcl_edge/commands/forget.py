@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 
 from lightcl_edge.commands.arguments import add_state
+from lightcl_edge.commands.completers import class_names
+from lightcl_edge.console.completion import add_completer
 from lightcl_edge.console.program import Command
 from lightcl_edge.console.text import Document, count
 
@@ -24,7 +26,10 @@ class ForgetCommand(Command):
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare the command's own arguments."""
         add_state(parser)
-        parser.add_argument("--class", dest="class_name", required=True, metavar="NAME", help="the class to erase")
+        named = parser.add_argument(
+            "--class", dest="class_name", required=True, metavar="NAME", help="the class to erase"
+        )
+        add_completer(named, class_names)
 
     def run(self, args: argparse.Namespace) -> Document:
         """Write every generation anew without the class."""

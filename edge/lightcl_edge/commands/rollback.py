@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 
 from lightcl_edge.commands.arguments import add_state, not_negative
+from lightcl_edge.commands.completers import generations
+from lightcl_edge.console.completion import add_completer
 from lightcl_edge.console.program import Command
 from lightcl_edge.console.text import Document
 from lightcl_edge.errors import StateError
@@ -23,12 +25,13 @@ class RollbackCommand(Command):
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare the command's own arguments."""
         add_state(parser)
-        parser.add_argument(
+        target = parser.add_argument(
             "--to",
             type=not_negative,
             metavar="N",
             help="generation (default: the one that the current was learned from; 0: as exported)",
         )
+        add_completer(target, generations)
 
     def run(self, args: argparse.Namespace) -> Document:
         """Point at the other generation."""

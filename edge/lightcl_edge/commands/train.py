@@ -14,6 +14,8 @@ from lightcl_edge.commands.arguments import (
     cooling_limit,
     not_negative,
 )
+from lightcl_edge.commands.completers import generations
+from lightcl_edge.console.completion import add_completer
 from lightcl_edge.console.program import Command
 from lightcl_edge.console.text import Document, count, format_bytes
 
@@ -69,12 +71,13 @@ class TrainCommand(Command):
             help="reject a head that loses more held-out accuracy on earlier classes, 0 to 1 (default: 0.2; 1: never)",
         )
         parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same weights (default: 0)")
-        parser.add_argument(
+        expected = parser.add_argument(
             "--from-generation",
             type=not_negative,
             metavar="N",
             help="learn only if the state is at generation N (0: nothing learned yet), else exit 6",
         )
+        add_completer(expected, generations)
         parser.add_argument(
             "--key", type=Path, metavar="PUB", help="accept only bundles signed by this key, now and from now on"
         )

@@ -1,8 +1,7 @@
-"""What all commands share: parsing, one JSON document or readable text, errors to exit codes.
+"""What all commands share: their contract, the parser of the command line, and errors that become exit codes.
 
-A command is a class with ``name``, a docstring that is its help, ``add_arguments`` and ``run``. ``run``
-returns one document (a dict that JSON can carry); ``--json`` prints it, otherwise ``render`` makes text
-of the same document, so both always say the same.
+A command returns one document, a dict that JSON can carry. ``--json`` prints it; else ``render`` makes text of the
+same document, so that both say the same.
 """
 
 from __future__ import annotations
@@ -16,7 +15,8 @@ import signal
 import sys
 import textwrap
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+from itertools import takewhile
 from types import FrameType
 from typing import Any, ClassVar, NoReturn
 
@@ -25,7 +25,7 @@ from lightcl_edge.console.progress import Progress
 from lightcl_edge.console.text import Document, printable
 from lightcl_edge.errors import ExitCode, InterruptedTaskError, LightclError, StorageError, UsageError
 
-#: True of every command, of one that has learned already (``watch``) and of one that only looks.
+#: True of every command: of one that only looks, and of ``watch`` that has learned already.
 _INTERRUPTED = "interrupted; nothing half-learned is kept, what was learned until now is: the same command goes on"
 
 
@@ -44,7 +44,7 @@ class Command(ABC):
         """Do the work.
 
         Args:
-            args: the parsed arguments; ``args.progress`` is a :class:`Progress`.
+            args: the parsed arguments, and ``args.progress`` of class :class:`Progress`.
 
         Returns:
             The document that ``--json`` prints.
@@ -52,95 +52,38 @@ class Command(ABC):
 
     @abstractmethod
     def render(self, document: Document) -> str:
-        """The document as text for a person."""
+        """The document as text for a person: the result in the first line."""
+
+    def render_details(self, document: Document) -> str:
+        """What ``--verbose`` adds below; a command that has details declares the option by ``add_verbose``."""
+        return ""
 
     def exit_code(self, document: Document) -> ExitCode:
         """The exit code of a run that raised nothing."""
-        del document
         return ExitCode.DONE
 
 
-def _help_text(command: Command) -> str:
-    """The docstring without its indentation (the module inspect, which does this too, takes 10 ms to import)."""
-    first, _, rest = (command.__doc__ or command.name).strip().partition("\n")
-    return f"{first}\n{textwrap.dedent(rest)}".rstrip()
-
-
-def _sub_parser(subparsers: Any, command: Command, prog: str, *, declare: bool) -> None:
-    doc = _help_text(command)
-    parser = subparsers.add_parser(
-        command.name,
-        help=doc.splitlines()[0],
-        description=doc,
-        epilog=f"example:\n  {command.example}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.prog = f"{prog} {command.name}"
-    if not declare:
-        return
-    command.add_arguments(parser)
-    parser.add_argument("--json", action="store_true", help="one JSON document on stdout, nothing else there")
-    parser.add_argument("--quiet", action="store_true", help="no progress and no notes on stderr")
-    parser.set_defaults(command=command)
-
-
-def build_parser(
-    prog: str, description: str, commands: Iterable[Command], argv: Sequence[str] | None = None
-) -> argparse.ArgumentParser:
-    """The parser of a program.
+def words_of(argv: Sequence[str] | None) -> list[str]:
+    """The words of the command line.
 
     Args:
-        prog: the program's name.
-        description: one line for ``--help``.
-        commands: of the program.
-        argv: what will be parsed: only the commands named in it get their arguments; None for all.
+        argv: arguments without the program's name; None for those of this process.
 
     Returns:
-        The parser; what it parses has ``command``.
+        The arguments; while a shell completes a line, the words of that line.
     """
-    parser = Parser(prog=prog, description=description, allow_abbrev=False)
-    parser.add_argument("--version", action="version", version=f"{prog} {__version__}")
-    subparsers = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
-    for command in commands:
-        _sub_parser(subparsers, command, prog, declare=argv is None or command.name in argv)
-    return parser
+    if "_ARGCOMPLETE" in os.environ:
+        return os.environ.get("COMP_LINE", "").split()[1:]
+    return list(sys.argv[1:] if argv is None else argv)
 
 
-def _as_lightcl_error(error: OSError) -> LightclError:
-    """An I/O error nobody caught closer to its cause."""
-    where = f" at {error.filename}" if error.filename else ""
-    what = os.strerror(error.errno) if error.errno else str(error)
-    hint = "; free some space and run the same command again" if error.errno == errno.ENOSPC else ""
-    return StorageError(f"input/output failed{where}: {what}{hint}")
-
-
-def _report_error(error: LightclError, as_json: bool) -> int:
-    if as_json:
-        body = {"code": int(error.exit_code), "kind": error.kind, "message": str(error), **error.details}
-        print(json.dumps({"error": body}))
-    print(f"error: {printable(str(error))}", file=sys.stderr)
-    return int(error.exit_code)
-
-
-def _raise_interrupt(signum: int, frame: FrameType | None) -> NoReturn:
-    """SIGTERM ends a run as Ctrl-C does: checkpoints are kept and locks released."""
-    del signum, frame
-    raise KeyboardInterrupt
-
-
-def run_program(
-    prog: str,
-    description: str,
-    commands: Callable[[], Iterable[Command]],
-    argv: Sequence[str] | None = None,
-) -> int:
-    """Parse, run, print; the only place where an error becomes an exit code.
+def run_program(prog: str, description: str, commands: Iterable[Command], argv: Sequence[str] | None = None) -> int:
+    """Parse, run, print. Only here an error becomes an exit code.
 
     Args:
         prog: the program's name.
         description: one line for ``--help``.
-        commands: gives the program's commands (called once, so that imports stay lazy).
+        commands: the program's commands. If they come from a generator, it may fail: it is called in here.
         argv: arguments without the program's name; ``sys.argv`` by default.
 
     Returns:
@@ -149,48 +92,111 @@ def run_program(
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # what the terminal's encoding lacks is shown as an escape
             stream.reconfigure(errors="backslashreplace")
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    as_json = "--json" in arguments
+    words = words_of(argv)
     try:
-        args = build_parser(prog, description, commands(), arguments).parse_args(arguments)
-        args.progress = Progress(quiet=args.quiet)
-        previous = signal.signal(signal.SIGTERM, _raise_interrupt)
-        try:
-            document = args.command.run(args)
-        finally:
-            signal.signal(signal.SIGTERM, previous)
-        shown = json.dumps(document, allow_nan=False) if args.json else printable(args.command.render(document))
-        print(shown, flush=True)
-        return int(args.command.exit_code(document))
-    except LightclError as error:
-        return _report_error(error, as_json)
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.startswith("lightcl_"):
-            raise
-        needed = UsageError(
-            f"this command needs the Python package {error.name!r}, which is not installed; "
-            "pip install 'lightcl-edge[host]' has all that a host needs"
-        )
-        return _report_error(needed, as_json)
+        parser = build_parser(prog, description, commands, words)
+        if "_ARGCOMPLETE" in os.environ:
+            from lightcl_edge.console.completion import complete
+
+            complete(parser)
+        return _run(parser.parse_args(words))
     except BrokenPipeError:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123 - the reader went away; nothing to tell it
         return int(ExitCode.DONE)
-    except OSError as error:
-        return _report_error(_as_lightcl_error(error), as_json)
-    except KeyboardInterrupt:
-        return _report_error(InterruptedTaskError(_INTERRUPTED), as_json)
+    except (LightclError, ModuleNotFoundError, OSError, KeyboardInterrupt) as error:
+        return _report(_as_lightcl_error(error), as_json="--json" in words)
+
+
+def _run(args: argparse.Namespace) -> int:
+    command: Command = args.command
+    args.progress = Progress(quiet=args.quiet)
+    previous = signal.signal(signal.SIGTERM, _raise_interrupt)
+    try:
+        document = command.run(args)
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+    if args.json:
+        shown = json.dumps(document, allow_nan=False)
+    else:
+        shown = printable(command.render(document))
+        if args.verbose:
+            shown += "\n" + printable(command.render_details(document))
+    print(shown, flush=True)
+    return int(command.exit_code(document))
+
+
+def _raise_interrupt(_signum: int, _frame: FrameType | None) -> NoReturn:
+    """SIGTERM ends a run as Ctrl-C does: checkpoints are kept and locks released."""
+    raise KeyboardInterrupt
+
+
+def _as_lightcl_error(error: BaseException) -> LightclError:
+    """An error of Python as one that has an exit code."""
+    if isinstance(error, LightclError):
+        return error
+    if isinstance(error, KeyboardInterrupt):
+        return InterruptedTaskError(_INTERRUPTED)
+    if isinstance(error, OSError):
+        where = f" at {error.filename}" if error.filename else ""
+        what = os.strerror(error.errno) if error.errno else str(error)
+        hint = "; free some space and run the same command again" if error.errno == errno.ENOSPC else ""
+        return StorageError(f"input/output failed{where}: {what}{hint}")
+    missing = getattr(error, "name", None)
+    if missing is None or missing.startswith("lightcl_"):
+        raise error
+    return UsageError(
+        f"this command needs the Python package {missing!r}, which is not installed; "
+        "pip install 'lightcl-edge[host]' has all that a host needs"
+    )
+
+
+def _report(error: LightclError, as_json: bool) -> int:
+    if as_json:
+        body = {"code": int(error.exit_code), "kind": error.kind, "message": str(error), **error.details}
+        print(json.dumps({"error": body}))
+    print(f"error: {printable(str(error))}", file=sys.stderr)
+    return int(error.exit_code)
+
+
+def build_parser(
+    prog: str, description: str, commands: Iterable[Command], words: Sequence[str] | None = None
+) -> argparse.ArgumentParser:
+    """The parser of a program.
+
+    Args:
+        prog: the program's name.
+        description: one line for ``--help``.
+        commands: of the program.
+        words: what will be parsed: only the commands named in it get their arguments; None for all.
+
+    Returns:
+        The parser; what it parses has ``command``.
+    """
+    parser = Parser(prog=prog, description=description, allow_abbrev=False)
+    parser.add_argument("--version", action="version", version=f"{prog} {__version__}")
+    subparsers = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
+    for command in commands:
+        summary, _, rest = (command.__doc__ or command.name).strip().partition("\n")
+        own = subparsers.add_parser(
+            command.name,
+            help=summary,
+            # the module inspect removes the indentation too, but takes 10 ms to import
+            description=f"{summary}\n{textwrap.dedent(rest)}".rstrip(),
+            epilog=f"example:\n  {command.example}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        own.prog = f"{prog} {command.name}"
+        if words is None or command.name in words:
+            command.add_arguments(own)
+            own.add_argument("--json", action="store_true", help="one JSON document on stdout, nothing else there")
+            own.add_argument("--quiet", action="store_true", help="no progress and no notes on stderr")
+            own.set_defaults(command=command, program=prog, verbose=False)
+    return parser
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The known word that a misspelt one resembles most.
-
-    Args:
-        word: as it was typed.
-        known: what it may be.
-
-    Returns:
-        The word; None where none is near.
-    """
+    """The known word that a misspelt one resembles most; None when none is near."""
     from difflib import get_close_matches  # only a mistake pays for this import
 
     return next(iter(get_close_matches(word, list(known), n=1, cutoff=0.6)), None)
@@ -199,58 +205,37 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
 class Parser(argparse.ArgumentParser):
     """argparse whose usage errors are :class:`UsageError`, so that ``--json`` can carry them."""
 
-    _given: Sequence[str] = ()
+    _words: Sequence[str] = ()
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """As argparse; what a command does not know is refused here, where its own options are known.
-
-        Args:
-            args: the words.
-            namespace: to fill.
-
-        Returns:
-            The filled namespace and no words.
-        """
-        self._given = list(args or ())
+        """Refuse what a command does not know here, where its own options are known."""
+        self._words = list(args or ())
         found, unknown = super().parse_known_args(args, namespace)
         if unknown and self._subparsers is None:
-            self._refuse_unknown(unknown, "")
+            self._refuse_unknown(unknown)
         return found, unknown
 
     def error(self, message: str) -> NoReturn:
-        """Refuse a command line.
-
-        Args:
-            message: of argparse.
-
-        Raises:
-            UsageError: with that message, and misspelt options where a missing one may be what they mean.
-        """
-        if "are required" in message and (unknown := self._unknown_options()):
+        """Raise a :class:`UsageError`: a required option may be missing because it was misspelt."""
+        before_files = takewhile(lambda word: word != "--", self._words)
+        unknown = [word for word in before_files if self._is_unknown_option(word)]
+        if unknown and "are required" in message:
             self._refuse_unknown(unknown, f"; {message}")
         raise UsageError(f"{message}\nTry: {self.prog} --help")
 
-    def _refuse_unknown(self, words: Sequence[str], more: str) -> NoReturn:
+    def _is_unknown_option(self, word: str) -> bool:
+        name = word.partition("=")[0]
+        return name.startswith("--") and " " not in name and name not in self._option_string_actions
+
+    def _refuse_unknown(self, words: Sequence[str], more: str = "") -> NoReturn:
         known = [option for option in self._option_string_actions if option.startswith("--")]
         names = [word.partition("=")[0] for word in words if word.startswith("-")]
         meant = [near for near in (nearest(name, known) for name in names) if near is not None]
         hint = f" (did you mean {' and '.join(dict.fromkeys(meant))}?)" if meant else ""
         raise UsageError(f"unrecognized arguments: {' '.join(words)}{hint}{more}\nTry: {self.prog} --help")
 
-    def _unknown_options(self) -> list[str]:
-        """Words that look like options and are none of this parser's."""
-        found = []
-        for word in self._given:
-            if word == "--" or (self._subparsers is not None and not word.startswith("-")):
-                break  # what follows is no option, or a command's
-            name = word.partition("=")[0]
-            is_option = name.startswith("--") and " " not in name
-            if is_option and name not in self._option_string_actions:
-                found.append(word)
-        return found
-
     def _check_value(self, action: argparse.Action, value: Any) -> None:
-        """As argparse, which calls this, with the choice that was probably meant."""
+        """As argparse, which calls this, but with the choice that was probably meant."""
         if action.choices is None or value in action.choices:
             return
         known = [str(choice) for choice in action.choices]

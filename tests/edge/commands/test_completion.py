@@ -1,103 +1,136 @@
-"""Completion scripts: real shells complete with them where they are installed."""
+"""Real shells complete command lines, where they are installed."""
 
 from __future__ import annotations
 
+import argparse
 import json
+import os
 import shutil
 import subprocess
+import sys
 
 import pytest
 
-from lightcl_edge.cli import ABOUT, all_commands
-from lightcl_edge.console.completion import entries, script
+from lightcl_edge import cli as edge_cli
 from lightcl_edge.console.program import build_parser
+from lightcl_host import cli as host_cli
 from small_bundle import make_folder
 
 SHELLS = ("bash", "zsh", "fish")
+PROGRAMS = {"lightcl-edge": lambda: edge_cli.commands_for([]), "lightcl-host": host_cli.all_commands}
+needs_bash = pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_every_option_has_help_and_every_command_an_example(program):
+    commands = list(PROGRAMS[program]())
+    parser = build_parser(program, "", commands)
+    (group,) = (action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
+    assert list(group.choices) == [command.name for command in commands]
+    for choice, command in zip(group._choices_actions, commands, strict=True):
+        assert choice.help, command.name
+        for action in group.choices[command.name]._actions:
+            assert action.help, f"{command.name} {action.option_strings}"
+        assert f"{program} {command.name}" in group.choices[command.name].format_help().split("example:")[1]
 
 
 @pytest.fixture(scope="module")
-def parser():
-    return build_parser("lightcl-edge", ABOUT, all_commands())
+def environment(tmp_path_factory):
+    """An environment in which a shell finds both programs."""
+    folder = tmp_path_factory.mktemp("bin")
+    for name, module in (("lightcl-edge", "lightcl_edge"), ("lightcl-host", "lightcl_host")):
+        (folder / name).write_text(f'#!/bin/sh\nexec "{sys.executable}" -m {module} "$@"\n')
+        (folder / name).chmod(0o755)
+    return {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}"}
 
 
-def test_every_command_and_option_is_there(parser):
-    found = {entry.name: entry for entry in entries(parser)}
-    assert {"train", "predict", "completion", "profile"} <= set(found)
-    options = {word: option for option in found["train"].options for word in option.words}
-    assert options["--strategy"].choices[:2] == ["auto", "replay"] and not options["--strategy"].files
-    assert options["--data"].files and not options["--epochs"].files and not options["--json"].takes_value
+@pytest.fixture
+def script(edge, tmp_path):
+    """Writes a shell's script, and gives its path."""
 
+    def write(shell):
+        path = tmp_path / "script"
+        path.write_text(edge("completion", shell)[0])
+        return path
 
-def test_every_option_has_help_and_every_command_an_example(parser):
-    for entry in entries(parser):
-        assert entry.about, entry.name
-        for option in entry.options:
-            assert option.about, f"{entry.name} {option.words}"
-    assert all(command.example.startswith(("lightcl-edge ", "eval ")) for command in all_commands())
+    return write
 
 
 @pytest.mark.parametrize("shell", SHELLS)
-def test_the_script_is_made_and_its_syntax_is_right(edge, shell, tmp_path):
+def test_the_script_is_made_and_its_syntax_is_right(edge, script, shell):
+    path = script(shell)
     document = json.loads(edge("completion", shell, "--json")[0])
-    text = edge("completion", shell)[0]
-    assert document["shell"] == shell and document["script"] == text.rstrip("\n")
+    assert document["shell"] == shell and document["script"] == path.read_text()[:-1]
     if shutil.which(shell) is None:
         pytest.skip(f"{shell} is not installed")
-    (tmp_path / "script").write_text(text)
     check = "--no-execute" if shell == "fish" else "-n"
-    done = subprocess.run([shell, check, tmp_path / "script"], capture_output=True, text=True, check=False)
+    done = subprocess.run([shell, check, path], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def _bash(tmp_path, *words):
-    """What bash offers for the last word."""
-    program = (
-        f"source {tmp_path}/script; COMP_WORDS=(" + " ".join(f"'{word}'" for word in words) + ");"
-        f'COMP_CWORD={len(words) - 1}; _lightcl_edge; printf "%s\\n" "${{COMPREPLY[@]}}"'
-    )
-    done = subprocess.run(["bash", "-c", program], capture_output=True, text=True, check=True, cwd=tmp_path)
-    return done.stdout.split()
+@pytest.fixture
+def bash(script, environment, tmp_path):
+    """What bash offers for the last word of a line."""
+    path = script("bash")
+
+    def offered(line, program="lightcl-edge"):
+        code = (
+            f'source {path}; COMP_LINE="$1"; COMP_POINT=${{#1}}; _python_argcomplete {program}; '
+            'printf "%s\\n" "${COMPREPLY[@]}"'
+        )
+        command = ["bash", "-c", code, "bash", f"{program} {line}"]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path, env=environment)
+        return [word.rstrip() for word in done.stdout.splitlines() if word]
+
+    return offered
 
 
-@pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
-def test_bash_completes_commands_options_values_and_files(parser, tmp_path):
-    (tmp_path / "script").write_text(script("bash", parser))
+@needs_bash
+def test_bash_completes_commands_options_values_and_files(bash, tmp_path):
     (tmp_path / "photos").mkdir()
-    assert _bash(tmp_path, "lightcl-edge", "tr") == ["train"]
-    assert _bash(tmp_path, "lightcl-edge", "train", "--str") == ["--strategy"]
-    assert _bash(tmp_path, "lightcl-edge", "train", "--strategy", "s") == ["slda"]
-    assert _bash(tmp_path, "lightcl-edge", "train", "--data", "ph") == ["photos"]
-    assert _bash(tmp_path, "lightcl-edge", "train", "--epochs", "") == []
-    assert _bash(tmp_path, "lightcl-edge", "predict", "--state", "photos", "ph") == ["photos"]
+    assert {"train", "predict", "completion", "profile", "--version"} <= set(bash(""))
+    assert bash("tr") == ["train"]
+    assert bash("train --str") == ["--strategy"]
+    assert bash("train --strategy s") == ["slda"]
+    assert bash("train --strategy=s") == ["slda"]
+    assert bash("train --data ph") == ["photos/"]
+    assert bash("train --epochs ") == []
+    assert bash("train --json ph") == []
+    assert bash("predict --state photos ph") == ["photos/"]
 
 
-@pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
-def test_bash_completes_what_a_state_holds(edge, bundle, parser, tmp_path):
+@needs_bash
+def test_bash_completes_what_a_state_holds(edge, bundle, bash, tmp_path):
     data = make_folder(tmp_path / "d", ["red", "green"], count=4)
     make_folder(data, ["blue"], count=4)
-    (data / "blue").rename(data / "größe")  # an escape in the record: passed over
+    (data / "blue").rename(data / "größe")
     trap = "$(touch trapped)"
     (data / "red").rename(data / "dark red")
     (data / "green").rename(data / trap)
     words = ("train", "--bundle", bundle, "--state", tmp_path / "s", "--data", data, "--strategy", "slda", "--quiet")
     edge(*words)
     edge(*words)
-    (tmp_path / "script").write_text(script("bash", parser))
-    forget = ("lightcl-edge", "forget", "--state", "s", "--class")
-    assert _bash(tmp_path, *forget, "da") == ["dark\\", "red"]  # what a shell reads as one word
-    every = " ".join(_bash(tmp_path, *forget, ""))
-    assert "touch" in every and "u00" not in every and not (tmp_path / "trapped").exists()
-    assert _bash(tmp_path, "lightcl-edge", "rollback", "--state", "s", "--to", "") == ["0", "1", "2"]
-    assert _bash(tmp_path, "lightcl-edge", "rollback", "--state", "=", "s", "--to", "2") == ["2"]
-    assert _bash(tmp_path, "lightcl-edge", "rollback", "--to", "") == []
+    assert bash("forget --state s --class da") == ["dark\\ red"]  # what a shell reads as one word
+    assert bash("forget --state s --class ") == ["\\$\\(touch\\ trapped\\)", "dark\\ red", "größe"]
+    assert not (tmp_path / "trapped").exists()
+    assert bash("rollback --state s --to ") == ["0", "1", "2"]
+    assert bash("rollback --state=s --to 2") == ["2"]
+    assert bash("train --state s --from-generation 1") == ["1"]
+    assert bash("rollback --to ") == bash("rollback --state photos --to ") == []
+    (tmp_path / "s" / "generations" / "000001" / "meta.json").write_text("{")
+    assert bash("forget --state s --class gr") == ["größe"]
+
+
+@needs_bash
+def test_bash_completes_the_host_program(bash):
+    assert "--trunk-dtype" in bash("export --tr", "lightcl-host")
+    assert bash("exp", "lightcl-host") == ["export"]
 
 
 @pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not installed")
-def test_fish_completes(parser, tmp_path):
-    (tmp_path / "script").write_text(script("fish", parser))
-    asked = f"source {tmp_path}/script; complete -C 'lightcl-edge train --strategy '"
-    done = subprocess.run(["fish", "-c", asked], capture_output=True, text=True, check=True)
+def test_fish_completes(script, environment):
+    asked = f"source {script('fish')}; complete -C 'lightcl-edge train --strategy '"
+    done = subprocess.run(["fish", "-c", asked], capture_output=True, text=True, check=True, env=environment)
     assert {line.split("\t")[0] for line in done.stdout.splitlines()} >= {"auto", "replay", "slda"}
 
 
@@ -106,8 +139,11 @@ def test_an_unknown_shell_is_a_usage_error(edge):
 
 
 def test_the_host_program_has_it_too(capsys):
-    from lightcl_host.cli import main
+    assert host_cli.main(["completion", "bash"]) == 0
+    assert "-F _python_argcomplete lightcl-host" in capsys.readouterr().out
 
-    assert main(["completion", "bash"]) == 0
-    text = capsys.readouterr().out
-    assert "complete -F _lightcl_host lightcl-host" in text and "--trunk-dtype" in text
+
+def test_argcomplete_is_imported_for_nothing_else():
+    code = "from lightcl_edge.cli import main; main(['status', '--state', 'none']); import sys; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "argcomplete" not in done.stdout.split() and "lightcl_edge.commands.status" in done.stdout

@@ -83,7 +83,7 @@ def _profile(tmp_path: Path, *extra: str, methods: str = "toy") -> tuple[int, Pa
     data = make_images(tmp_path / "data", ["a", "b"])
     out = tmp_path / "out"
     arguments = ["profile", "--bundle", str(bundle), "--data", str(data), "--out", str(out), "--methods", methods]
-    return run_program("lightcl-edge", "test", lambda: [ProfileCommand()], [*arguments, *extra]), out
+    return run_program("lightcl-edge", "test", [ProfileCommand()], [*arguments, *extra]), out
 
 
 @pytest.mark.usefixtures("toy_path")

@@ -20,7 +20,7 @@ def test_two_tasks_through_the_devices_trainer(
     out = tmp_path / "out"
     options = ["--methods", "lightcl", "--runs", "1", "--epochs", "2", "--engine", "torch", "--threads", "1"]
     arguments = ["profile", "--bundle", str(bundle), "--data", str(data), "--out", str(out), *options]
-    assert run_program("lightcl-edge", "test", lambda: [ProfileCommand()], arguments) == 0
+    assert run_program("lightcl-edge", "test", [ProfileCommand()], arguments) == 0
     report = Report.from_document(json.loads((out / "report.json").read_text()))
     (run,) = report.runs
     assert run.images == 48

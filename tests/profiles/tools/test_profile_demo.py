@@ -77,7 +77,7 @@ def test_only_a_folder_of_its_own_is_emptied(tmp_path: Path, capsys: pytest.Capt
     foreign = tmp_path / "foreign"
     foreign.mkdir()
     (foreign / "thesis.txt").write_text("years of work")
-    code = run_program("lightcl-demo", "test", lambda: [DemoCommand()], ["demo", "--out", str(foreign)])
+    code = run_program("lightcl-demo", "test", [DemoCommand()], ["demo", "--out", str(foreign)])
     assert code == 2
     assert "holds files the demo did not make" in capsys.readouterr().err
     assert (foreign / "thesis.txt").exists()
