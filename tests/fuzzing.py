@@ -166,24 +166,23 @@ class TensorTarget(Target):
 def generation_targets(folder: Path, bundle_path: Path) -> dict[str, Target]:
     """The files of a generation; what a reader accepts must then be fit for use."""
     from lightcl_edge.bundle.bundle import TRUNK, Bundle
-    from lightcl_edge.data.buffer import FeatureBuffer, buffer_identity
-    from lightcl_edge.data.features import FeatureCodec
-    from lightcl_edge.data.filling import fill
-    from lightcl_edge.data.holdout import Holdout
+    from lightcl_edge.data.buffer_filling import fill
+    from lightcl_edge.data.feature_buffer import BufferIdentity, FeatureBuffer
+    from lightcl_edge.data.held_out_samples import Holdout
     from lightcl_edge.files.durable import calls_through
     from lightcl_edge.learning.forgetting import without_class
     from lightcl_edge.learning.strategies import STRATEGIES
     from lightcl_edge.learning.strategies.closed_form import read_statistics
     from lightcl_edge.learning.strategies.contract import Settings
-    from lightcl_edge.learning.strategies.kept_tensors import part_of
     from lightcl_edge.learning.strategies.statistics import ClassStatistics
+    from lightcl_edge.learning.strategies.strategy_state import part_of
     from lightcl_edge.state.generation import Generation, Meta
     from lightcl_edge.state.generation_files import TENSOR_FILES, read_generation, write_generation
     from power_cut import Unsynced
 
     bundle, rng = Bundle.open(bundle_path), np.random.default_rng(0)
     head, shape = bundle.manifest.head, tuple(bundle.manifest.feature.shape)
-    identity = buffer_identity(FeatureCodec(bundle.manifest.feature), bundle.sha256(TRUNK))
+    identity = BufferIdentity(bundle.sha256(TRUNK), bundle.manifest.feature)
     features, labels = rng.integers(0, 256, (8, *shape)).astype(np.uint8), np.arange(8) % 2
     offered = lambda buffer, kind: fill(  # noqa: E731
         buffer, features.__getitem__, np.arange(8), labels, 6, np.random.default_rng(1), kind
@@ -238,7 +237,7 @@ def targets(folder: Path) -> dict[str, Target]:
     from lightcl_edge.bundle.manifest import parse_manifest
     from lightcl_edge.bundle.signature import parse_signature, sign_manifest
     from lightcl_edge.data.decoding import load_image
-    from lightcl_edge.data.features import FeatureStore
+    from lightcl_edge.data.feature_store import FeatureStore
     from lightcl_edge.data.specification import open_dataset
     from lightcl_edge.files.onnx_wire import refuse_external_data
     from lightcl_edge.files.tensors import TensorFile, read_tensors

@@ -23,7 +23,6 @@ from lightcl_edge.bundle.manifest import (
     TrainingDefaults,
 )
 from lightcl_edge.bundle.writing import write_bundle
-from lightcl_edge.data.features import FeatureCodec
 from lightcl_edge.files.tensors import write_tensors
 
 # Multiples of 16, so that onnxruntime chooses the same kernels as for a real network.
@@ -87,6 +86,7 @@ HEAD = HeadInfo(
     ],
     ["relu", "logits"],
 )
+FEATURE = FeatureInfo([CHANNELS, 4, 4], [0.05], [0])
 DEFAULTS = TrainingDefaults(epochs=8, batch_size=8, learning_rate=0.05, buffer_samples=4)
 
 
@@ -112,7 +112,7 @@ def make_bundle(out: Path, seed: int = 0, *, steps: bool = True, **changes) -> P
     manifest = Manifest(
         model=ModelInfo("tiny", "none", "stem", "fp32", 20, "1.20"),
         input=INPUT,
-        feature=FeatureInfo([CHANNELS, 4, 4], [0.05], [0]),
+        feature=FEATURE,
         head=training_steps().head if steps else HEAD,
         golden=GoldenInfo(2, 1e-3, 1e-3),
         cost=CostInfo(3136, 4096, 12_288, 19_352, 2200, 2048, 74_000, 2072),
@@ -141,8 +141,3 @@ def make_folder(out: Path, names, count: int = 12, seed: int = 0) -> Path:
             pixels = rng.normal(COLOURS[name], 120, (20, 20, 3)).clip(0, 255).astype(np.uint8)
             Image.fromarray(pixels).save(out / name / f"{index}.png")
     return out
-
-
-def feature_codec() -> FeatureCodec:
-    """The tiny bundle's."""
-    return FeatureCodec(FeatureInfo([CHANNELS, 4, 4], [0.05], [0]))

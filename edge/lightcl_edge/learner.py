@@ -276,7 +276,7 @@ class ImageList(Dataset):
         """The array as an image."""
         return Image.fromarray(np.ascontiguousarray(self._images[index]))
 
-    def version(self, index: int) -> bytes:
+    def content(self, index: int) -> bytes:
         """The pixels themselves."""
         pixels: bytes = self._images[index].tobytes()
         return pixels

@@ -8,7 +8,8 @@ import torch
 from sklearn.datasets import load_sample_images
 
 from lightcl_edge.bundle.manifest import InputInfo
-from lightcl_edge.data.decoding import normalise, resize
+from lightcl_edge.data.decoding import resize
+from lightcl_edge.inference.trunk import normalise
 from lightcl_models.registry import load_model
 
 #: ImageNet's numbers of what the photographs show.

@@ -39,12 +39,12 @@ class EvaluateCommand(Command):
     def run(self, args: argparse.Namespace) -> Document:
         """Predict and count."""
         from lightcl_edge.data.specification import open_dataset
-        from lightcl_edge.data.unused_files import left_out
+        from lightcl_edge.data.unused_files import find_unused_files
         from lightcl_edge.inference.predictor import Predictor
 
         predictor = Predictor(args.state, args.threads, args.provider, args.memory_budget)
         dataset, unknown = open_dataset(args.data), list[str]()
-        notes = [left_out(args.data).note()]
+        notes = [find_unused_files(args.data).note()]
         if args.skip_unknown:
             dataset, unknown = _known_only(dataset, predictor.classes)
             notes.append(f"left out, never learned: {', '.join(unknown)}" if unknown else None)

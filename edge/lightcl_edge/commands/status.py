@@ -23,7 +23,7 @@ class StatusCommand(Command):
         """Read the current generation."""
         from dataclasses import asdict
 
-        from lightcl_edge.data.buffer import FeatureBuffer
+        from lightcl_edge.data.feature_buffer import FeatureBuffer
         from lightcl_edge.machine.health import look
         from lightcl_edge.state.state import State
         from lightcl_edge.state.work import has_interrupted_task

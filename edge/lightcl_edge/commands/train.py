@@ -87,7 +87,7 @@ class TrainCommand(Command):
 
     def run(self, args: argparse.Namespace) -> Document:
         """Train and commit."""
-        from lightcl_edge.data.unused_files import left_out
+        from lightcl_edge.data.unused_files import find_unused_files
         from lightcl_edge.learning.options import TrainOptions
         from lightcl_edge.learning.task import train
         from lightcl_edge.machine.memory import PhaseMeter
@@ -115,10 +115,10 @@ class TrainCommand(Command):
             cool_at_celsius=cooling_limit(args),
             provider=args.provider,
         )
-        others = left_out(args.data)
-        if note := others.note():
+        unused = find_unused_files(args.data)
+        if note := unused.note():
             args.progress.note(note)
-        return {**train(options, PhaseMeter(), args.progress), "left_out": others.document()}
+        return {**train(options, PhaseMeter(), args.progress), "left_out": unused.document()}
 
     def render(self, document: Document) -> str:
         """What was learned, and what it took."""

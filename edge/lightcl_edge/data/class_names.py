@@ -1,4 +1,4 @@
-"""What a class may be called."""
+"""Which names a class may have."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from collections.abc import Iterable
 from lightcl_edge.bundle.manifest import MAX_NAME_LENGTH
 from lightcl_edge.errors import DataError
 
-#: Control characters, line ends, marks that turn the direction of text, and bytes that were no UTF-8.
+#: Control characters, line ends, marks that turn the direction of text, and bytes that are no UTF-8.
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def class_name_fault(name: str) -> str | None:
-    """What is wrong with a class's name; None for nothing."""
+    """What is wrong with a class name; None when it is fine."""
     if not name.strip():
         return "empty"
     if len(name) > MAX_NAME_LENGTH:
@@ -22,14 +22,7 @@ def class_name_fault(name: str) -> str | None:
 
 
 def check_class_names(names: Iterable[str]) -> None:
-    """Refuse names that can't be shown to a person.
-
-    Args:
-        names: of a task's classes.
-
-    Raises:
-        DataError: naming the first that is empty, too long, or holds control characters or bytes that are no UTF-8.
-    """
+    """Raise DataError for the first class name with a fault."""
     for name in names:
         if (fault := class_name_fault(name)) is not None:
             raise DataError(

@@ -1,12 +1,15 @@
-"""Labelled images: from folders, from arrays, or some of another set."""
+"""Labelled images: from folders, from arrays, or a part of another set."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +17,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lightcl_edge.bundle.manifest import InputInfo
-from lightcl_edge.data.decoding import ByteImage, decode
-from lightcl_edge.data.image_file import FORMAT_NAMES, IMAGE_SUFFIXES, open_image
+from lightcl_edge.data.decoding import ByteImage, decode, open_image
+from lightcl_edge.data.image_folders import (
+    FORMAT_NAMES,
+    count_other_files,
+    describe_suffixes,
+    image_files,
+    visible_folders,
+)
 from lightcl_edge.errors import DataError
 from lightcl_edge.files.plain import content_digest
 
@@ -24,9 +33,9 @@ class Dataset(ABC):
     """Labelled images, read one at a time.
 
     Attributes:
-        classes: the class names of this selection, in order.
+        classes: the class names, in order.
         labels: index into ``classes`` of each image, shape ``(n,)``.
-        memory_limit_bytes: the most this process may take while it decodes one; None for what the machine has.
+        memory_limit_bytes: the most memory this process may take while it decodes; None for what the machine has.
     """
 
     classes: list[str]
@@ -42,38 +51,18 @@ class Dataset(ABC):
 
     @abstractmethod
     def open(self, index: int) -> Image.Image:
-        """The image as Pillow sees it; for files not decoded yet.
-
-        Args:
-            index: which image.
-
-        Returns:
-            The image; its pixels are read when they are first used.
-
-        Raises:
-            DataError: when it is not a readable image.
-        """
+        """The image as Pillow sees it; a file is not decoded yet. DataError when it is not a readable image."""
 
     @abstractmethod
-    def version(self, index: int) -> bytes:
-        """Bytes that change when the image does (a file's name and content; an array's content)."""
-
     def content(self, index: int) -> bytes:
-        """As :meth:`version`, equal for equal images whatever they are called."""
-        return self.version(index)
+        """Bytes that are equal for equal images, whatever they are called."""
+
+    def file_name(self, _index: int) -> bytes:
+        """The name of the image's file; empty when there is no file."""
+        return b""
 
     def image(self, index: int) -> ByteImage:
-        """The whole image, RGB, shape ``(height, width, 3)``.
-
-        Args:
-            index: which image.
-
-        Returns:
-            Its pixels.
-
-        Raises:
-            DataError: when it is not a readable image.
-        """
+        """The whole image, RGB, shape ``(height, width, 3)``. DataError when it is not a readable image."""
         return decode(self.open(index), self.name(index), None, self.memory_limit_bytes)
 
     def load(self, index: int, info: InputInfo) -> ByteImage:
@@ -84,7 +73,7 @@ class Dataset(ABC):
             info: the input size and how to get there.
 
         Returns:
-            Its pixels at that size.
+            Its pixels, RGB.
 
         Raises:
             DataError: when it is not a readable image.
@@ -94,6 +83,32 @@ class Dataset(ABC):
     def subset(self, indices: Sequence[int] | NDArray[np.int64], classes: Sequence[str]) -> Dataset:
         """The images at ``indices``; their labels are renumbered to ``classes``, which names all of theirs."""
         return _Subset(self, np.asarray(indices, np.int64), list(classes))
+
+
+@dataclass(frozen=True)
+class DatasetIdentity:
+    """What tells data sets, and the images in them, apart.
+
+    Attributes:
+        fingerprint: a hash of classes, labels, file names and contents.
+        marks: for each image 64 bits of its content's hash. They stay the same in other sets and under other names.
+    """
+
+    fingerprint: str
+    marks: list[int]
+
+
+def identify(dataset: Dataset) -> DatasetIdentity:
+    """Read every image once and hash it."""
+    digest = hashlib.sha256(json.dumps(dataset.classes).encode())
+    digest.update(np.ascontiguousarray(dataset.labels, "<i8").tobytes())
+    marks = []
+    for index in range(len(dataset)):
+        content = dataset.content(index)
+        digest.update(dataset.file_name(index))
+        digest.update(content)
+        marks.append(int.from_bytes(hashlib.sha256(content).digest()[:8], "little"))
+    return DatasetIdentity(digest.hexdigest(), marks)
 
 
 class _Subset(Dataset):
@@ -108,11 +123,11 @@ class _Subset(Dataset):
     def open(self, index: int) -> Image.Image:
         return self._whole.open(int(self._indices[index]))
 
-    def version(self, index: int) -> bytes:
-        return self._whole.version(int(self._indices[index]))
-
     def content(self, index: int) -> bytes:
         return self._whole.content(int(self._indices[index]))
+
+    def file_name(self, index: int) -> bytes:
+        return self._whole.file_name(int(self._indices[index]))
 
 
 class FolderDataset(Dataset):
@@ -122,47 +137,41 @@ class FolderDataset(Dataset):
         folder: where it is.
 
     Raises:
-        DataError: when it is missing, has no class folders, or one of them is empty.
+        DataError: when it is missing, has no class folders, or one of them has no images.
     """
 
     def __init__(self, folder: Path) -> None:
-        if folder.is_file():
-            raise DataError(f"{folder} is a file; expected a folder with one sub-folder a class, or an .npz file")
         if not folder.is_dir():
-            raise DataError(f"no data at {folder}; expected a folder with one sub-folder a class, or an .npz file")
-        names = sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
-        if not names:
+            found = f"{folder} is a file" if folder.is_file() else f"no data at {folder}"
+            raise DataError(f"{found}; expected a folder with one sub-folder a class, or an .npz file")
+        files_of = {path: image_files(path) for path in visible_folders(folder)}
+        if not files_of:
             loose = len(image_files(folder))
             found = f"{loose} images and no sub-folders" if loose else "no sub-folders"
             raise DataError(f"{folder} has {found}; expected a sub-folder for each class, named after it")
-        self.classes = names
-        self.paths: list[Path] = []
-        labels: list[int] = []
-        files_of = {name: image_files(folder / name) for name in names}
-        if empty := [folder / name for name, files in files_of.items() if not files]:
+        if empty := [path for path, files in files_of.items() if not files]:
             raise DataError(_no_images(empty))
-        for row, files in enumerate(files_of.values()):
-            self.paths += files
-            labels += [row] * len(files)
-        self.labels = np.array(labels, np.int64)
+        self.classes = [path.name for path in files_of]
+        self.paths = [path for files in files_of.values() for path in files]
+        self.labels = np.repeat(np.arange(len(files_of), dtype=np.int64), [len(files) for files in files_of.values()])
 
     def name(self, index: int) -> str:
         """The image's path."""
         return str(self.paths[index])
 
     def open(self, index: int) -> Image.Image:
-        """Open the file; see :meth:`Dataset.open`."""
+        """Open the file."""
         return open_image(self.paths[index])
 
-    def version(self, index: int) -> bytes:
-        """Name and content of the file; one that can't be read is told apart by its name alone."""
-        return os.fsencode(self.paths[index].name) + b"\0" + self.content(index)
-
     def content(self, index: int) -> bytes:
-        """A hash of the file's content."""
+        """A hash of the file's content; the same for all files that can't be read."""
         with suppress(OSError):
             return content_digest(self.paths[index])
         return b"unreadable"
+
+    def file_name(self, index: int) -> bytes:
+        """The name and a zero byte."""
+        return os.fsencode(self.paths[index].name) + b"\0"
 
 
 class ArrayDataset(Dataset):
@@ -206,23 +215,16 @@ class ArrayDataset(Dataset):
         """The array as an image."""
         return Image.fromarray(self._images[index])
 
-    def version(self, index: int) -> bytes:
+    def content(self, index: int) -> bytes:
         """The pixels themselves."""
         pixels: bytes = self._images[index].tobytes()
         return pixels
 
 
-def image_files(folder: Path) -> list[Path]:
-    """Files of a folder that are named as images, in order."""
-    return sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
-
-
 def _no_images(folders: Sequence[Path]) -> str:
-    """Class folders without an image, up to three of them, and what is in them instead."""
-    from lightcl_edge.data.unused_files import by_kind, other_files
-
-    others = sum((other_files(folder) for folder in folders), Counter[str]())
-    inside = f"; found files of other kinds: {by_kind(others)}" if others else ""
+    """Names up to three class folders without an image, and what is in all of them instead."""
+    others = sum((count_other_files(folder) for folder in folders), Counter[str]())
+    inside = f"; found files of other kinds: {describe_suffixes(others)}" if others else ""
     more = f" and {len(folders) - 3} more" if len(folders) > 3 else ""
     one = len(folders) == 1
     return (

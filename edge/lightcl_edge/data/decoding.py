@@ -1,8 +1,11 @@
-"""From an image file to pixels as the trunk takes them: decoded, upright, RGB, resized, normalised."""
+"""From an image file to pixels: opened, judged by its header, decoded, turned upright, RGB, resized."""
 
 from __future__ import annotations
 
+import struct
 import warnings
+import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +13,38 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from lightcl_edge.bundle.manifest import InputInfo
-from lightcl_edge.data.image_file import UNREADABLE, open_image, planned_decoding_bytes, refuse_what_memory_can_not_hold
-from lightcl_edge.errors import DataError
+from lightcl_edge.console.text import format_bytes
+from lightcl_edge.data.image_folders import CONVERT, FORMAT_NAMES, OTHER_PHOTOS
+from lightcl_edge.errors import DataError, HugeImageError, ImageBombError
+from lightcl_edge.machine.limits import spare_bytes
 
 ByteImage = NDArray[np.uint8]
 
+#: A larger picture is refused before it is decoded: 64 megapixels need 192 MB.
+MAX_PIXELS = 64_000_000
+#: Above this many pixels a file must be worth them: a photograph takes 2 to 8 pixels a byte, a trap thousands.
+PIXELS_ON_TRUST, MAX_PIXELS_PER_BYTE = 4_000_000, 200
+#: Images that need no more than this are always decoded: four megabytes are part of every plan's reserve.
+SMALL_DECODING_BYTES = 4 * 2**20
+#: The decoders that may look at a file. Pillow has others, and one of them starts another program.
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
+#: What Pillow's decoders, and numpy for .npz files, raise on damaged files.
+UNREADABLE: tuple[type[Exception], ...] = (
+    OSError,
+    ValueError,
+    SyntaxError,
+    EOFError,
+    ArithmeticError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    struct.error,
+    MemoryError,
+    RuntimeError,
+    zlib.error,
+    zipfile.BadZipFile,
+    Image.DecompressionBombError,
+)
 _INTERPOLATION = {
     "nearest": Image.Resampling.NEAREST,
     "bilinear": Image.Resampling.BILINEAR,
@@ -23,38 +53,83 @@ _INTERPOLATION = {
 
 
 def load_image(path: Path, info: InputInfo, limit_bytes: int | None = None) -> ByteImage:
-    """One image file at the trunk's input size, shape ``(info.height, info.width, 3)``.
+    """Read one image file at the trunk's input size.
 
     Args:
         path: the file.
         info: the input size and how to get there.
-        limit_bytes: the most this process may take meanwhile; None for what the machine has.
+        limit_bytes: the most memory this process may take meanwhile; None for what the machine has.
 
     Returns:
-        Its pixels at that size.
+        Its pixels, RGB, shape ``(info.height, info.width, 3)``.
 
     Raises:
-        DataError: when it is not a readable image, or no plain file: reading a pipe or a device may never end.
+        DataError: when it is not a readable image, or not a regular file: reading a pipe or a device may never end.
     """
     if path.exists() and not (path.is_file() or path.is_dir()):
         raise DataError(f"{path} is a pipe, socket or device; expected an image file")
     return decode(open_image(path), str(path), info, limit_bytes)
 
 
+def open_image(path: Path) -> Image.Image:
+    """Open an image file without decoding it.
+
+    Args:
+        path: the file.
+
+    Returns:
+        The image; its pixels are read when they are first used.
+
+    Raises:
+        DataError: when it is missing, or not an image.
+        ImageBombError: when it has too many pixels, in all or for its bytes.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about a size that is refused below, or about metadata that is not used
+            image = Image.open(path, formats=FORMATS)
+    except FileNotFoundError as error:
+        raise DataError(f"no image at {path}") from error
+    except IsADirectoryError as error:
+        raise DataError(f"{path} is a folder; name image files, such as {path}/*.jpg") from error
+    except Image.DecompressionBombError as error:
+        raise ImageBombError(f"{path} has too many pixels ({error}), expected at most {MAX_PIXELS} in all") from error
+    except UNREADABLE as error:
+        advice = CONVERT if _is_other_photo(path) else ""
+        raise DataError(f"{path} can't be read as an image; expected {FORMAT_NAMES}{advice}") from error
+    pixels, size = image.width * image.height, path.stat().st_size
+    if pixels > MAX_PIXELS or (pixels > PIXELS_ON_TRUST and pixels > MAX_PIXELS_PER_BYTE * size):
+        image.close()
+        raise ImageBombError(
+            f"{path} has {image.width} x {image.height} pixels in {size} bytes, expected at most {MAX_PIXELS} in all, "
+            f"and above {PIXELS_ON_TRUST} at most {MAX_PIXELS_PER_BYTE} a byte"
+        )
+    return image
+
+
+def _is_other_photo(path: Path) -> bool:
+    """Whether a file is HEIC or AVIF, by its name or by its content."""
+    try:
+        with path.open("rb") as file:
+            return path.suffix.lower() in OTHER_PHOTOS or file.read(8)[4:] == b"ftyp"
+    except OSError:
+        return False
+
+
 def decode(image: Image.Image, name: str, info: InputInfo | None, limit_bytes: int | None = None) -> ByteImage:
-    """Decode, turn upright, convert to RGB, and resize if it is said to what; no copy that is not needed.
+    """Decode an image, turn it upright, convert it to RGB and resize it, with as few copies as possible.
 
     Args:
         image: just opened; it is closed here.
         name: for messages.
         info: the trunk's input; None for the image's own size.
-        limit_bytes: the most this process may take meanwhile; None for what the machine has.
+        limit_bytes: the most memory this process may take meanwhile; None for what the machine has.
 
     Returns:
         RGB pixels, shape ``(height, width, 3)``.
 
     Raises:
-        DataError: when it is not a whole image, or one too large for the memory that is left.
+        DataError: when it is not a whole image, or too large for the memory that is left.
     """
     try:
         if info is not None:
@@ -65,7 +140,7 @@ def decode(image: Image.Image, name: str, info: InputInfo | None, limit_bytes: i
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             ImageOps.exif_transpose(image, in_place=True)
-            upright = image if image.mode == "RGB" else _of_eight_bits(image, name).convert("RGB")
+            upright = image if image.mode == "RGB" else _with_eight_bits(image, name).convert("RGB")
             return np.array(upright if info is None else _resized(upright, info))
     except UNREADABLE as error:
         raise DataError(f"{name} is damaged ({error}); expected a complete image") from error
@@ -73,8 +148,61 @@ def decode(image: Image.Image, name: str, info: InputInfo | None, limit_bytes: i
         image.close()
 
 
-def _of_eight_bits(image: Image.Image, name: str) -> Image.Image:
-    """Grey of 16 bits as its upper 8; Pillow would cut everything above 255 off and leave a white image."""
+def decoding_bytes(image: Image.Image) -> int:
+    """Memory that decoding takes at its peak.
+
+    Pillow keeps four bytes a pixel, and a second image while one is turned upright or converted. It first reads a
+    progressive JPEG as coefficients of the full size: two bytes each, in up to three planes.
+
+    Args:
+        image: opened, but not decoded; ``draft`` has said which size is wanted.
+
+    Returns:
+        Bytes.
+    """
+    pixels = image.width * image.height
+    reduced = getattr(image, "decoderconfig", None) or (1,)
+    coefficients = 6 * pixels * int(reduced[0]) ** 2 if image.info.get("progressive") else 0
+    return 8 * pixels + coefficients
+
+
+def planned_decoding_bytes(width: int, height: int) -> int:
+    """Memory that a plan has for decoding one image, at this input size of the trunk.
+
+    An ordinary JPEG needs no more: it is reduced to less than four times the wanted sides.
+    """
+    return 8 * (4 * width) * (4 * height)
+
+
+def refuse_what_memory_can_not_hold(
+    image: Image.Image, name: str, planned_bytes: int, limit_bytes: int | None = None
+) -> None:
+    """Refuse a large image by its header, before it is decoded.
+
+    Args:
+        image: as :func:`decoding_bytes` takes it.
+        name: for the message.
+        planned_bytes: memory that the plan has for it.
+        limit_bytes: the most memory this process may take; None for what the machine has.
+
+    Raises:
+        HugeImageError: when decoding needs more than the plan has and more than is left. The kernel would end the
+            process instead.
+    """
+    needed = decoding_bytes(image)
+    if needed <= max(planned_bytes, SMALL_DECODING_BYTES):
+        return
+    left = max(0, spare_bytes(limit_bytes))
+    if needed > left:
+        raise HugeImageError(
+            f"{name} has {image.width} x {image.height} pixels, which take {format_bytes(needed)} of memory to decode; "
+            f"left are {format_bytes(left)}. Expected a smaller image, or a JPEG that is not progressive, which is "
+            "reduced while it is read"
+        )
+
+
+def _with_eight_bits(image: Image.Image, name: str) -> Image.Image:
+    """Keep the upper 8 of 16 grey bits. Pillow would cut off all values above 255 and leave a white image."""
     if image.mode == "F":
         raise DataError(f"{name} holds numbers without a range (mode F); expected pixels of 8 or 16 bits")
     if image.mode != "I" and not image.mode.startswith("I;16"):
@@ -99,22 +227,3 @@ def _resized(image: Image.Image, info: InputInfo) -> Image.Image:
 def resize(image: ByteImage, info: InputInfo) -> ByteImage:
     """An RGB image of shape ``(h, w, 3)`` at the trunk's input size, shape ``(info.height, info.width, 3)``."""
     return np.asarray(_resized(Image.fromarray(image), info))
-
-
-def normalise(images: NDArray[np.uint8], info: InputInfo) -> NDArray[np.float32]:
-    """Pixels as the trunk takes them.
-
-    Args:
-        images: RGB, shape ``(n, height, width, 3)``.
-        info: mean, standard deviation and channel order.
-
-    Returns:
-        ``(pixel / 255 - mean) / std``, shape ``(n, 3, height, width)``.
-    """
-    scale = 1.0 / (255.0 * np.asarray(info.std, np.float64))
-    shift = np.asarray(info.mean, np.float64) / np.asarray(info.std, np.float64)
-    ordered = images[..., ::-1] if info.channel_order == "BGR" else images
-    planes = np.ascontiguousarray(ordered.transpose(0, 3, 1, 2), np.float32)
-    planes *= scale.astype(np.float32)[:, None, None]
-    planes -= shift.astype(np.float32)[:, None, None]
-    return planes

@@ -1,41 +1,38 @@
-"""Images that a command line names, files and folders, read one by one; what can't be read is noted and passed over."""
+"""Images that a command line names. Files that can't be read are noted and skipped."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from lightcl_edge.bundle.manifest import InputInfo
 from lightcl_edge.console.progress import Progress
 from lightcl_edge.console.text import Document
-from lightcl_edge.data.dataset import image_files
 from lightcl_edge.data.decoding import ByteImage, load_image
-from lightcl_edge.data.image_file import FORMAT_NAMES
-from lightcl_edge.data.unused_files import LeftOut, other_files
+from lightcl_edge.data.image_folders import FORMAT_NAMES, count_other_files, image_files, visible_folders
+from lightcl_edge.data.unused_files import UnusedFiles
 from lightcl_edge.errors import DataError
 
 
 class NamedImages:
     """The images of a prediction.
 
-    A folder stands for the images in it; one that has none itself, for those in its sub-folders, one level deep.
+    A folder stands for the images in it. A folder without images stands for those in its sub-folders, one level deep.
 
     Args:
         named: files and folders.
 
     Attributes:
-        paths: all images that were named.
-        read: those of them that could be read, so far.
-        faults: of what can't be used: path and error.
-        left_out: files of folders that are no images, by suffix.
+        paths: all images.
+        read: the images that could be read so far.
+        faults: path and error of each file or folder that can't be used.
     """
 
     def __init__(self, named: Sequence[Path]) -> None:
         self.paths: list[Path] = []
         self.read: list[Path] = []
         self.faults: list[tuple[Path, DataError]] = []
-        self.left_out: Counter[str] = Counter()
+        self._unused = UnusedFiles()
         for path in named:
             try:
                 self.paths += self._images_of(path) if path.is_dir() else [path]
@@ -43,15 +40,15 @@ class NamedImages:
                 self.faults.append((path, error))
 
     def images(self, info: InputInfo, limit_bytes: int | None, progress: Progress) -> Iterator[ByteImage]:
-        """Read them.
+        """Read the images.
 
         Args:
             info: the input size and how to get there.
-            limit_bytes: the most this process may take while it decodes; None for what the machine has.
+            limit_bytes: the most memory this process may take while it decodes; None for what the machine has.
             progress: shows how far it is.
 
         Yields:
-            Those that can be read, at input size; their paths are in ``read``.
+            Each readable image at input size. Its path is then the last of ``read``.
         """
         for path in progress.track(self.paths, "predicting") if len(self.paths) > 1 else self.paths:
             try:
@@ -67,14 +64,14 @@ class NamedImages:
         return [{"path": str(path), "kind": error.kind, "message": str(error)} for path, error in self.faults]
 
     def note(self) -> str | None:
-        """What was left out of folders; None for nothing."""
-        return LeftOut(self.left_out).note()
+        """Which files of the folders are not used; None when all are."""
+        return self._unused.note()
 
     def refuse_none(self) -> None:
         """Refuse to go on without any image.
 
         Raises:
-            DataError: when none could be read; of the fault's own kind where there is only one.
+            DataError: when no image could be read. A single fault keeps its own kind.
         """
         if self.read:
             return
@@ -88,12 +85,10 @@ class NamedImages:
 
     def _images_of(self, folder: Path) -> list[Path]:
         try:
-            inside = [folder]
-            if not image_files(folder):
-                inside += sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+            inside = [folder] if image_files(folder) else [folder, *visible_folders(folder)]
             found = [path for each in inside for path in image_files(each)]
             for each in inside:
-                self.left_out += other_files(each)
+                self._unused.files += count_other_files(each)
         except OSError as error:
             raise DataError(f"the folder {folder} can't be read: {error.strerror}") from error
         if not found:

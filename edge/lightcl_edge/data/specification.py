@@ -1,9 +1,8 @@
-"""What a data specification names, opened.
+"""Open the data set that a specification names: ``BASE`` or ``BASE@SELECTION``.
 
-It is ``BASE`` or ``BASE@SELECTION``. ``BASE`` is a folder with one sub-folder a class,
-an ``.npz`` file with ``x`` and ``y``, or a named source (``digits``, ``digits:test``, ``cifar10:PATH``,
-``cifar10:test:PATH``). ``@2/5`` is the second of five class-incremental tasks (the classes in order, cut into
-five runs), ``@1-3/5`` the first three together.
+``BASE`` is a folder with one sub-folder a class, an ``.npz`` file with ``x`` and ``y``, or a named source (``digits``,
+``digits:test``, ``cifar10:PATH``, ``cifar10:test:PATH``). ``@2/5`` selects the second of five tasks: the classes are
+cut in order into five parts. ``@1-3/5`` selects the first three tasks together.
 """
 
 from __future__ import annotations
@@ -15,8 +14,9 @@ import numpy as np
 
 from lightcl_edge.console.text import format_bytes
 from lightcl_edge.data.dataset import ArrayDataset, Dataset, FolderDataset
-from lightcl_edge.data.image_file import SMALL_DECODING_BYTES, UNREADABLE
+from lightcl_edge.data.decoding import SMALL_DECODING_BYTES, UNREADABLE
 from lightcl_edge.errors import DataError, DoesNotFitError
+from lightcl_edge.machine.limits import spare_bytes
 
 #: The largest array of an .npz file, unpacked.
 MAX_ARRAY_BYTES = 2**30
@@ -24,16 +24,17 @@ _SELECTION = re.compile(r"^(?P<base>.+)@(?P<first>\d+)(?:-(?P<last>\d+))?/(?P<ta
 
 
 def open_dataset(spec: str) -> Dataset:
-    """Open what a data specification names.
+    """Open a data set; its images are read later, one by one.
 
     Args:
-        spec: see the module's description.
+        spec: as the head of this module describes it.
 
     Returns:
-        The images, read lazily.
+        The data set.
 
     Raises:
         DataError: when there is no such data, or the selection does not fit it.
+        DoesNotFitError: when the arrays of an ``.npz`` file need more memory than is left.
     """
     match = None if Path(spec).exists() else _SELECTION.match(spec)
     if match is None:
@@ -71,21 +72,11 @@ def _open_base(spec: str) -> Dataset:
 
 
 def _refuse_arrays_that_do_not_fit(path: Path, needed_bytes: int) -> None:
-    """Arrays are read whole, before there is a plan.
-
-    Args:
-        path: of the file.
-        needed_bytes: unpacked.
-
-    Raises:
-        DoesNotFitError: when that is more than is left.
-    """
-    from lightcl_edge.machine.limits import spare_bytes
-
+    """Arrays are read whole, before there is a plan."""
     if needed_bytes > SMALL_DECODING_BYTES and needed_bytes > (left := max(0, spare_bytes())):
         raise DoesNotFitError(
-            f"{path} unpacks to {format_bytes(needed_bytes)}, of memory are left {format_bytes(left)}; use a folder "
-            "with one sub-folder a class, whose images are read one at a time",
+            f"{path} unpacks to {format_bytes(needed_bytes)}, but only {format_bytes(left)} of memory are left; "
+            "use a folder with one sub-folder a class, whose images are read one at a time",
             {"plan": {"peak_bytes": needed_bytes}, "allowed_bytes": left},
         )
 

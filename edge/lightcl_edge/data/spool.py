@@ -1,7 +1,7 @@
-"""A folder that fills with labelled images, and the batches taken from it: nothing twice, nothing lost.
+"""A folder that fills with labelled images, and the batches taken from it. No image is learned twice or lost.
 
-``DIR/CLASS/IMAGE`` is what others drop. A file is taken once it has kept its size and time for a while. It is moved, by
-renames alone, so that a crash at any point leaves it in exactly one place:
+Others drop ``DIR/CLASS/IMAGE``. A file is taken once its size and time have stayed the same for a while. It is then
+only renamed, so that after a crash at any point it is in exactly one place:
 
 - ``DIR/.learning/CLASS/IMAGE``: the batch that is being learned;
 - ``DIR/.learned/000007/CLASS/IMAGE``: what generation 7 was taught;
@@ -9,9 +9,9 @@ renames alone, so that a crash at any point leaves it in exactly one place:
 
 ``DIR/.tries`` counts how often the trainer broke on the present batch, across restarts.
 
-Whether a batch has been learned is asked of the state, which keeps each task's fingerprint in the generation itself:
-the two change together. So a batch that was committed just before a crash is only moved, and any other is learned, from
-its checkpoint if it has one.
+The state knows which batches it has learned: it keeps each task's fingerprint in the generation, and the two change
+together. After a crash, a batch that is in a generation is only moved. Any other batch is learned, from its checkpoint
+if there is one.
 """
 
 from __future__ import annotations
@@ -25,13 +25,12 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from lightcl_edge.data.image_folders import IMAGE_SUFFIXES, visible_folders
 from lightcl_edge.errors import DataError
 from lightcl_edge.files.durable import replace_durably
 from lightcl_edge.files.strict_json import read_json
 
 LEARNING, LEARNED, SET_ASIDE, TRIES = ".learning", ".learned", ".set-aside", ".tries"
-#: As in :mod:`lightcl_edge.data.image_file`, which a process that only waits does not import.
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm", ".gif", ".tif", ".tiff"})
 
 
 class Spool:
@@ -53,13 +52,13 @@ class Spool:
         self._seen: dict[Path, tuple[tuple[int, int], float]] = {}
 
     def ready(self, now: float | None = None) -> dict[Path, float]:
-        """Whole images that wait, with the seconds since each was last seen to change.
+        """Whole images that wait.
 
         Args:
-            now: the time on the monotonic clock; None to ask.
+            now: the time on the monotonic clock; None to ask the clock.
 
         Returns:
-            Path -> seconds, ordered by path.
+            Path -> seconds since it was last seen to change, ordered by path.
         """
         moment = time.monotonic() if now is None else now
         seen: dict[Path, tuple[tuple[int, int], float]] = {}
@@ -74,23 +73,21 @@ class Spool:
 
     def _waiting(self) -> Iterator[Path]:
         """Image files in class folders; no links, nothing hidden."""
-        for folder in sorted(self.folder.iterdir()):
-            if folder.name.startswith(".") or folder.is_symlink() or not folder.is_dir():
-                continue
-            for path in sorted(folder.iterdir()):
+        for folder in visible_folders(self.folder):
+            for path in [] if folder.is_symlink() else sorted(folder.iterdir()):
                 plain = not path.name.startswith(".") and not path.is_symlink() and path.is_file()
                 if plain and path.suffix.lower() in IMAGE_SUFFIXES:
                     yield path
 
     def strangers(self) -> list[Path]:
-        """Files that are never taken: outside of class folders, deeper, or no images by their names."""
+        """Files that are never taken: outside class folders, in their sub-folders, or not named as images."""
         fine = set(self._waiting())
         found = (path for path in self.folder.glob("*") if not path.name.startswith("."))
         inside = (path for folder in found for path in ([folder] if folder.is_file() else folder.rglob("*")))
         return sorted(path for path in inside if path.is_file() and not path.name.startswith(".") and path not in fine)
 
     def waits(self) -> int:
-        """How many images there are that are not taken yet, whole or not."""
+        """How many images wait, whole or not."""
         return sum(1 for _ in self._waiting())
 
     def has_batch(self) -> bool:
@@ -98,11 +95,7 @@ class Spool:
         return self.learning.is_dir() and any(path.is_file() for path in self.learning.rglob("*"))
 
     def take(self, images: list[Path]) -> None:
-        """Move whole images into the batch; from then on they survive a power cut.
-
-        Args:
-            images: of :meth:`ready`.
-        """
+        """Move images of :meth:`ready` into the batch; from then on they survive a power cut."""
         for path in images:
             with suppress(FileNotFoundError):  # whoever dropped it took it back
                 _move(path, self.learning / path.parent.name)
@@ -113,7 +106,7 @@ class Spool:
         _sync(self.folder)
 
     def tidy(self) -> None:
-        """Drop empty class folders, which a crash before the first rename into them leaves: they spoil the batch."""
+        """Drop empty class folders, which a crash before the first rename leaves. A data set with one is refused."""
         if self.learning.is_dir():
             self._drop_empty_classes()
 
@@ -122,11 +115,7 @@ class Spool:
         return sorted(path for path in self.learning.rglob("*") if path.is_file())
 
     def count_try(self) -> int:
-        """Count, so that a restart does not forget it, that the trainer broke on the present batch.
-
-        Returns:
-            How often it did so far.
-        """
+        """Count on disk how often the trainer broke on the present batch; gives the number."""
         names = "\0".join(str(path.relative_to(self.learning)) for path in self.batch())
         batch, tries = hashlib.sha256(os.fsencode(names)).hexdigest(), 0
         with suppress(OSError, ValueError, KeyError, TypeError):
@@ -141,7 +130,7 @@ class Spool:
         Args:
             images: of :meth:`batch`.
             reason: the name of the folder they go to.
-            why: a line for the file ``REASON.txt`` beside that folder; None for none.
+            why: a line for the file ``REASON.txt`` beside that folder; None for no line.
         """
         if why is not None:
             (self.folder / SET_ASIDE).mkdir(exist_ok=True)
@@ -155,12 +144,7 @@ class Spool:
             os.unlink(self.folder / TRIES)
 
     def batch_learned(self, generation: int, *, delete: bool) -> None:
-        """The batch is in a generation: file it under the generation's number, or delete it.
-
-        Args:
-            generation: the number.
-            delete: keep no copy.
-        """
+        """Move the batch to the folder of the generation that learned it, or delete it."""
         place = self.folder / LEARNED / f"{generation:06d}"
         extra = 1
         while place.exists():
@@ -181,7 +165,7 @@ class Spool:
 
 
 def _move(path: Path, folder: Path) -> None:
-    """Into a folder, under a name that is free there."""
+    """Move a file into a folder, under a name that is free there."""
     folder.mkdir(parents=True, exist_ok=True)
     target, extra = folder / path.name, 1
     while target.exists():
@@ -198,7 +182,7 @@ def _sync(path: Path) -> None:
 
 
 def _sync_all(folder: Path) -> None:
-    """Everything in a folder: images that a camera wrote may not have reached the disk yet."""
+    """Sync everything in a folder: images that a camera wrote may not have reached the disk yet."""
     if folder.is_dir():
         for path in folder.rglob("*"):
             _sync(path)

@@ -1,9 +1,7 @@
-"""One pass of a task's images through the trunk, into the on-disk feature store."""
+"""One pass of a task's images through the trunk, into the feature store on disk."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,11 +9,13 @@ import numpy as np
 
 from lightcl_edge.bundle.bundle import TRUNK, Bundle
 from lightcl_edge.console.progress import Progress
-from lightcl_edge.data.dataset import Dataset
+from lightcl_edge.data.dataset import Dataset, DatasetIdentity
 from lightcl_edge.data.decoding import ByteImage
-from lightcl_edge.data.features import FeatureCodec, FeatureStore, FeatureStoreWriter
+from lightcl_edge.data.feature_store import FeatureStore, FeatureStoreWriter
+from lightcl_edge.data.uint8_codec import FeatureCodec
 from lightcl_edge.errors import DataError
 from lightcl_edge.inference.providers import ProviderChoice
+from lightcl_edge.inference.trunk import Trunk
 from lightcl_edge.machine.cooling import Cooler
 from lightcl_edge.planning.trunk import extraction_batch
 
@@ -26,8 +26,8 @@ class Extracted:
 
     Attributes:
         store: features, and labels that index the data set's classes.
-        skipped: unreadable images: what was wrong with each.
-        provider: what computed the trunk, and why; None where the features were there already.
+        skipped: the fault of each unreadable image.
+        provider: what computed the trunk, and why; None when an earlier run has left the features.
     """
 
     store: FeatureStore
@@ -35,55 +35,39 @@ class Extracted:
     provider: ProviderChoice | None = None
 
 
-def dataset_fingerprint(dataset: Dataset) -> str:
-    """A hash of what the data set would give: names and contents of files, or pixels."""
-    digest = hashlib.sha256(json.dumps(dataset.classes).encode())
-    digest.update(np.ascontiguousarray(dataset.labels, "<i8").tobytes())
-    for index in range(len(dataset)):
-        digest.update(dataset.version(index))
-    return digest.hexdigest()
-
-
-def mark_of(dataset: Dataset, index: int) -> int:
-    """A number of 64 bits that an image always has, in whatever set and under whatever name it comes again."""
-    return int.from_bytes(hashlib.sha256(dataset.content(index)).digest()[:8], "little")
-
-
 def extract(
     bundle: Bundle,
     dataset: Dataset,
+    identity: DatasetIdentity,
     folder: Path,
     threads: int | None,
     progress: Progress,
     cooler: Cooler | None = None,
     provider: str | None = None,
-    fingerprint: str | None = None,
 ) -> Extracted:
-    """Features of all readable images, quantised; a complete store of the same images is used again.
+    """Quantised features of all readable images. A complete store of the same images is used again.
 
     Args:
         bundle: its trunk and feature scale.
         dataset: the images.
-        folder: where the store is kept.
-        threads: processors to use.
+        identity: of the data set.
+        folder: of the store.
+        threads: processors to use; None for all.
         progress: shows how far it is.
-        cooler: pauses between batches; None for never.
+        cooler: pauses between batches; None for no pauses.
         provider: ``tensorrt``, ``cuda`` or ``cpu``; None for what the bundle wants.
-        fingerprint: of the data set, where it is known; None to compute it.
 
     Returns:
-        The store and what was left out.
+        The store and the faults of skipped images.
 
     Raises:
         DataError: when a class has no readable image.
     """
     codec = FeatureCodec(bundle.manifest.feature)
-    key = f"{bundle.sha256(TRUNK)}:{fingerprint or dataset_fingerprint(dataset)}"
+    key = f"{bundle.sha256(TRUNK)}:{identity.fingerprint}"
     found = FeatureStore.open(folder, codec.shape, key)
     if found is not None and found.labels.min() >= 0 and found.labels.max() < len(dataset.classes):
         return Extracted(found, found.skipped)
-    from lightcl_edge.inference.trunk import Trunk
-
     trunk = Trunk(bundle, threads, provider)
     writer = FeatureStoreWriter(folder, codec.shape, key)
     skipped: list[str] = []
@@ -93,11 +77,11 @@ def extract(
         for rows in progress.track(batches, "images to features"):
             if cooler is not None:
                 cooler.between_steps()
-            images, kept = _load(dataset, rows, bundle, skipped)
+            images, readable = _load(dataset, rows, bundle, skipped)
             if images:
                 features = trunk.features_of_pixels(np.stack(images))
-                labels, marks = dataset.labels[kept].tolist(), [mark_of(dataset, row) for row in kept]
-                writer.append(codec.encode(features), labels, marks)
+                marks = [identity.marks[row] for row in readable]
+                writer.append(codec.encode(features), dataset.labels[readable].tolist(), marks)
         _check_classes(dataset, writer.labels, skipped)
         return Extracted(writer.finish(skipped), skipped, trunk.provider)
     except BaseException:
@@ -106,16 +90,16 @@ def extract(
 
 
 def _load(dataset: Dataset, rows: range, bundle: Bundle, skipped: list[str]) -> tuple[list[ByteImage], list[int]]:
-    """The readable ones of a few images, and which they are; the others' faults are noted."""
+    """The readable images and their rows; the faults of the others go to ``skipped``."""
     images: list[ByteImage] = []
-    kept: list[int] = []
+    readable: list[int] = []
     for row in rows:
         try:
             images.append(dataset.load(row, bundle.manifest.input))
-            kept.append(row)
+            readable.append(row)
         except DataError as error:
             skipped.append(str(error))
-    return images, kept
+    return images, readable
 
 
 def _check_classes(dataset: Dataset, labels: list[int], skipped: list[str]) -> None:

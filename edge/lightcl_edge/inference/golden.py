@@ -1,8 +1,11 @@
-"""Is this the host's trunk?."""
+"""Is this the host's trunk? The golden images tell: here they must give the host's features and logits."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
+from numpy.typing import NDArray
 
 from lightcl_edge.bundle.bundle import HEAD, Bundle
 from lightcl_edge.errors import BundleError, MixedBundleError
@@ -25,23 +28,22 @@ def check_golden(bundle: Bundle, threads: int | None = None, provider: str | Non
 
     Args:
         bundle: the bundle.
-        threads: processors to use.
+        threads: processors to use; None for all.
         provider: as :class:`Trunk` takes it.
 
     Returns:
-        ``feature_error`` and ``logit_error``, as :func:`relative_error`.
+        ``feature_error`` and ``logit_error``, as :func:`relative_error` computes them.
 
     Raises:
-        BundleError: when either is beyond the manifest's tolerance.
+        BundleError: when an error is above the manifest's tolerance.
     """
-    golden = bundle.golden()
-    info = bundle.manifest
+    golden, info = bundle.golden(), bundle.manifest
     images = golden["images"]
     wanted = (info.golden.count, info.input.height, info.input.width, 3)
     if images.dtype != np.uint8 or images.shape != wanted:
         raise BundleError(f"golden.safetensors: images are {images.dtype} {images.shape}, expected uint8 {wanted}")
     features = Trunk(bundle, threads, provider).features_of_pixels(images.astype(np.uint8, copy=False))
-    give_back()  # what one session leaves behind must not stand beside the next
+    give_back()  # the memory of one session must not add to that of the next
     logits = inference_session(bundle.path(HEAD), threads).run(["logits"], {"features": features})[0]
     give_back()
     learned = HeadSession(bundle, bundle.head_parameters(), threads).logits(features)
@@ -49,19 +51,21 @@ def check_golden(bundle: Bundle, threads: int | None = None, provider: str | Non
         raise MixedBundleError(
             "head.safetensors holds other weights than head.onnx: they are not of one bundle; copy the bundle again"
         )
-    errors = {}
-    for name, found, limit in (
-        ("feature", features, info.golden.feature_tolerance),
-        ("logit", logits, info.golden.logit_tolerance),
-    ):
-        expected = golden[f"{name}s"].astype(np.float32, copy=False)
-        if expected.shape != found.shape:
-            raise MixedBundleError(f"golden {name}s have shape {expected.shape}, this machine gives {found.shape}")
-        errors[f"{name}_error"] = relative_error(found, expected)
-        if not errors[f"{name}_error"] <= limit:
-            raise MixedBundleError(
-                f"on this machine the {name}s of the golden images differ from the host's by "
-                f"{errors[f'{name}_error']:.2e} (relative), expected at most {limit:.2e}; "
-                "export with --trunk-dtype fp32, or look whether trunk and head are of one bundle"
-            )
-    return errors
+    return {
+        "feature_error": _checked_error("feature", features, golden, info.golden.feature_tolerance),
+        "logit_error": _checked_error("logit", logits, golden, info.golden.logit_tolerance),
+    }
+
+
+def _checked_error(name: str, found: FloatArray, golden: Mapping[str, NDArray[np.generic]], limit: float) -> float:
+    expected = golden[f"{name}s"].astype(np.float32, copy=False)
+    if expected.shape != found.shape:
+        raise MixedBundleError(f"golden {name}s have shape {expected.shape}, this machine gives {found.shape}")
+    error = relative_error(found, expected)
+    if not error <= limit:
+        raise MixedBundleError(
+            f"on this machine the {name}s of the golden images differ from the host's by {error:.2e} (relative), "
+            f"expected at most {limit:.2e}; export with --trunk-dtype fp32, or check that trunk and head are of one "
+            "bundle"
+        )
+    return error

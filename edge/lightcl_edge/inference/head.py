@@ -1,4 +1,4 @@
-"""The learned head as an inference session, without a second copy of its weights where that can be had."""
+"""The learned head as an inference session."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from lightcl_edge.inference.sessions import inference_session
 
 
 class HeadSession:
-    """Computes logits with weights that are not those of the exported file.
+    """Computes logits with learned weights instead of the exported ones.
 
-    A bundle's ``forward`` graph takes the weights as inputs, so that they exist once. A bundle without training-step
-    graphs has them in ``head.onnx``, where they are replaced; the file's own then cost their size once more.
+    A bundle's ``forward`` graph takes the weights as inputs, so that memory holds them once. A bundle without
+    training-step graphs has weights in ``head.onnx``. They are replaced, and the replaced ones stay in memory too.
 
     Args:
         bundle: the head's graphs.

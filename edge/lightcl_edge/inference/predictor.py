@@ -13,7 +13,7 @@ from lightcl_edge.console.progress import Progress
 from lightcl_edge.console.text import Document
 from lightcl_edge.data.dataset import Dataset
 from lightcl_edge.data.decoding import ByteImage
-from lightcl_edge.data.features import FeatureCodec
+from lightcl_edge.data.uint8_codec import FeatureCodec
 from lightcl_edge.errors import DataError, StateError
 from lightcl_edge.files.tensors import Parameters
 from lightcl_edge.inference.head import HeadSession

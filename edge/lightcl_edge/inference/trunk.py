@@ -1,4 +1,4 @@
-"""Images to features: the frozen trunk in ONNX Runtime, and the check that it is the host's trunk."""
+"""Images to features: the frozen trunk in ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -6,11 +6,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightcl_edge.bundle.bundle import TRUNK, Bundle
-from lightcl_edge.data.decoding import normalise
+from lightcl_edge.bundle.manifest import InputInfo
 from lightcl_edge.errors import MixedBundleError
 from lightcl_edge.files.tensors import FloatArray
 from lightcl_edge.inference.providers import ProviderChoice, wanted
 from lightcl_edge.inference.sessions import inference_session
+
+
+def normalise(images: NDArray[np.uint8], info: InputInfo) -> FloatArray:
+    """Pixels as the trunk takes them.
+
+    Args:
+        images: RGB, shape ``(n, height, width, 3)``.
+        info: mean, standard deviation and channel order.
+
+    Returns:
+        ``(pixel / 255 - mean) / std``, shape ``(n, 3, height, width)``.
+    """
+    scale = 1.0 / (255.0 * np.asarray(info.std, np.float64))
+    shift = np.asarray(info.mean, np.float64) / np.asarray(info.std, np.float64)
+    ordered = images[..., ::-1] if info.channel_order == "BGR" else images
+    planes = np.ascontiguousarray(ordered.transpose(0, 3, 1, 2), np.float32)
+    planes *= scale.astype(np.float32)[:, None, None]
+    planes -= shift.astype(np.float32)[:, None, None]
+    return planes
 
 
 class Trunk:
@@ -19,47 +38,43 @@ class Trunk:
     Args:
         bundle: where its graph is.
         threads: processors to use; None for all.
-        provider: ``tensorrt``, ``cuda`` or ``cpu``; None for the bundle's wish.
+        provider: ``tensorrt``, ``cuda`` or ``cpu``; None for what the bundle wants.
 
     Raises:
         BundleError: when the graph is damaged.
     """
 
     def __init__(self, bundle: Bundle, threads: int | None = None, provider: str | None = None) -> None:
-        self._input = bundle.manifest.input
-        self._shape = tuple(bundle.manifest.feature.shape)
+        manifest = bundle.manifest
+        self._input, self._shape = manifest.input, tuple(manifest.feature.shape)
         self._session = inference_session(
             bundle.path(TRUNK),
             threads,
             fast=True,
-            providers=wanted(provider, bundle.manifest),
-            dtype=bundle.manifest.model.trunk_dtype,
+            providers=wanted(provider, manifest),
+            dtype=manifest.model.trunk_dtype,
         )
 
     @property
     def provider(self) -> ProviderChoice:
-        """What computes it, and why."""
+        """What computes the trunk, and why."""
         return self._session.provider
 
-    def features(self, images: FloatArray) -> FloatArray:
-        """Features of normalised images.
+    def features_of_pixels(self, images: NDArray[np.uint8]) -> FloatArray:
+        """Compute the features of images at the trunk's input size.
 
         Args:
-            images: shape ``(n, 3, height, width)``.
+            images: RGB, shape ``(n, height, width, 3)``.
 
         Returns:
             Shape ``(n, *feature_shape)``.
 
         Raises:
-            BundleError: when the trunk gives another shape than the manifest says.
+            MixedBundleError: when the trunk gives another shape than the manifest says.
         """
-        features = self._session.run(["features"], {"image": images})[0]
+        features = self._session.run(["features"], {"image": normalise(images, self._input)})[0]
         if features.shape[1:] != self._shape:
             raise MixedBundleError(
                 f"trunk.onnx gives features of shape {features.shape[1:]}, the manifest says {self._shape}"
             )
         return features
-
-    def features_of_pixels(self, images: NDArray[np.uint8]) -> FloatArray:
-        """Features of RGB images at input size, shape ``(n, height, width, 3)``."""
-        return self.features(normalise(images, self._input))

@@ -16,11 +16,10 @@ from numpy.typing import NDArray
 
 from lightcl_edge.bundle.bundle import TRUNK, Bundle
 from lightcl_edge.console.text import Document
-from lightcl_edge.data.buffer import FeatureBuffer, buffer_identity
-from lightcl_edge.data.features import FeatureCodec
+from lightcl_edge.data.feature_buffer import BufferIdentity, FeatureBuffer
 from lightcl_edge.errors import UsageError
 from lightcl_edge.files.durable import fsync_folder, rename
-from lightcl_edge.learning.strategies.kept_tensors import forget_row
+from lightcl_edge.learning.strategies.strategy_state import forget_row
 from lightcl_edge.state.change import Change
 from lightcl_edge.state.exported_classes import HeadWithout, base_generation
 from lightcl_edge.state.forgetting import finish_forgetting, note_forgetting
@@ -121,7 +120,7 @@ def without_class(generation: Generation, name: str, bundle: Bundle) -> tuple[Ge
     """
     meta, head = generation.meta, bundle.manifest.head
     row = meta.classes.index(name)
-    identity = buffer_identity(FeatureCodec(bundle.manifest.feature), bundle.sha256(TRUNK))
+    identity = BufferIdentity(bundle.sha256(TRUNK), bundle.manifest.feature)
     buffer = FeatureBuffer.from_tensors(generation.buffer, identity)
     holdout, held = _without_samples(generation.holdout, row)
     left = buffer.forget(row)

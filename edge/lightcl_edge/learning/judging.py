@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from lightcl_edge.console.text import table
-from lightcl_edge.data.buffer import FeatureBuffer
-from lightcl_edge.data.features import FeatureCodec
-from lightcl_edge.data.holdout import Holdout
+from lightcl_edge.data.feature_buffer import FeatureBuffer
+from lightcl_edge.data.held_out_samples import Holdout
+from lightcl_edge.data.uint8_codec import FeatureCodec
 from lightcl_edge.files.tensors import FloatArray, IntArray
 from lightcl_edge.learning.engines.contract import Engine
 from lightcl_edge.learning.loop import Samples, parts

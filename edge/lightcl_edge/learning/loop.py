@@ -14,8 +14,8 @@ import numpy as np
 from lightcl_edge.bundle.graph_names import WEIGHT
 from lightcl_edge.bundle.manifest import TrainingDefaults
 from lightcl_edge.console.progress import Progress
-from lightcl_edge.data.buffer import FeatureBuffer
-from lightcl_edge.data.features import FeatureCodec
+from lightcl_edge.data.feature_buffer import FeatureBuffer
+from lightcl_edge.data.uint8_codec import FeatureCodec
 from lightcl_edge.files.tensors import ByteArray, FloatArray, IntArray, Parameters
 from lightcl_edge.learning.checkpoint import Checkpoints, Position
 from lightcl_edge.learning.engines.contract import Engine, PatternTerm

@@ -16,16 +16,17 @@ from lightcl_edge.bundle.manifest import TrainingDefaults
 from lightcl_edge.bundle.signature import read_public_key
 from lightcl_edge.console.progress import Progress
 from lightcl_edge.console.text import Document
-from lightcl_edge.data.buffer import FeatureBuffer, buffer_identity, buffer_limit
+from lightcl_edge.data.buffer_filling import fill
 from lightcl_edge.data.class_names import check_class_names
-from lightcl_edge.data.dataset import Dataset
-from lightcl_edge.data.features import FeatureCodec, FeatureStore
-from lightcl_edge.data.filling import fill
-from lightcl_edge.data.holdout import Holdout, split_holdout
+from lightcl_edge.data.dataset import Dataset, identify
+from lightcl_edge.data.feature_buffer import BufferIdentity, FeatureBuffer, buffer_limit
+from lightcl_edge.data.feature_store import FeatureStore
+from lightcl_edge.data.held_out_samples import Holdout, split_holdout
 from lightcl_edge.data.specification import open_dataset
+from lightcl_edge.data.uint8_codec import FeatureCodec
 from lightcl_edge.errors import BundleError, InterruptedTaskError, LightclError, StateError
 from lightcl_edge.files.tensors import FloatArray, IntArray, TensorFile
-from lightcl_edge.inference.extraction import Extracted, dataset_fingerprint, extract
+from lightcl_edge.inference.extraction import Extracted, extract
 from lightcl_edge.learning.checkpoint import Checkpoints
 from lightcl_edge.learning.engines.contract import Engine
 from lightcl_edge.learning.engines.select import EngineChoice, choose_engine, make_engine
@@ -45,7 +46,7 @@ from lightcl_edge.learning.strategies import make_strategy
 from lightcl_edge.learning.strategies.choice import choose_strategy, plan_for, planned_patterns
 from lightcl_edge.learning.strategies.class_rows import assign_rows
 from lightcl_edge.learning.strategies.contract import Settings
-from lightcl_edge.learning.strategies.kept_tensors import joined, part_of
+from lightcl_edge.learning.strategies.strategy_state import joined, part_of
 from lightcl_edge.machine.cooling import Cooler
 from lightcl_edge.machine.freeing import give_back
 from lightcl_edge.machine.interrupts import DeferredInterrupt
@@ -125,10 +126,10 @@ def train(options: TrainOptions, meter: PhaseMeter, progress: Progress) -> Docum
 
 def _carried(state: State, bundle: Bundle, options: TrainOptions, images: int) -> Carried:
     """What the plan must count besides the bundle."""
-    codec = FeatureCodec(bundle.manifest.feature)
-    limit = buffer_limit(options.buffer_size, buffer_identity(codec, bundle.sha256(TRUNK)))
+    identity = BufferIdentity(bundle.sha256(TRUNK), bundle.manifest.feature)
+    limit = buffer_limit(options.buffer_size, identity)
     kept = state.kept_bytes() if state.exists() else 0
-    memory = min(limit * codec.bytes_per_sample, kept + images * codec.bytes_per_sample)
+    memory = min(limit * identity.sample_bytes, kept + images * identity.sample_bytes)
     return Carried(kept, memory, 0 if state.exists() else sum(entry.bytes for entry in bundle.manifest.files))
 
 
@@ -178,14 +179,15 @@ class _Run:
         self._old = self._state.read()
         self._earlier = Holdout.from_tensors(self._old.holdout, self._codec.shape)
         self._number = self._state.next_number()
-        self._source = dataset_fingerprint(dataset)
+        self._identity = identify(dataset)
+        self._source = self._identity.fingerprint
         head = bundle.manifest.head
         self._classes = assign_rows(self._old.meta.classes, dataset.classes, head.capacity)
         self._strategy = make_strategy(
             settings.strategy, head, Settings(settings.beta, settings.ratio, settings.buffer_samples)
         )
         self._strategy.restore(part_of(self._old.strategy_state, self._strategy.part))
-        identity = buffer_identity(self._codec, bundle.sha256(TRUNK))
+        identity = BufferIdentity(bundle.sha256(TRUNK), bundle.manifest.feature)
         self._buffer_limit = buffer_limit(options.buffer_size, identity)
         self._buffer = FeatureBuffer.from_tensors(self._old.buffer, identity)
 
@@ -209,12 +211,12 @@ class _Run:
             extracted = extract(
                 self._bundle,
                 self._dataset,
+                self._identity,
                 self._state.work / "features",
                 self._options.threads,
                 self._progress,
                 self._cooler,
                 self._options.provider,
-                self._source,
             )
             give_back()
         labels = np.array([self._classes.index(name) for name in self._dataset.classes])[extracted.store.labels]

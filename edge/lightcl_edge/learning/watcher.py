@@ -167,16 +167,15 @@ class Watcher:
 
     def _already_learned(self) -> tuple[int, int]:
         """The generation in use, and the one that was taught this very batch; 0 for none that is known."""
-        from lightcl_edge.data.dataset import FolderDataset
+        from lightcl_edge.data.dataset import FolderDataset, identify
         from lightcl_edge.errors import DataError, StateError
-        from lightcl_edge.inference.extraction import dataset_fingerprint
         from lightcl_edge.state.state import State
 
         state = State(self._options.state)
         number = state.current_number() if state.exists() else 0
         with suppress(StateError, DataError):
             taught = state.meta(number).sources[::-1] if number else []
-            batch = dataset_fingerprint(FolderDataset(self._spool.learning)) if taught else ""
+            batch = identify(FolderDataset(self._spool.learning)).fingerprint if taught else ""
             if batch in taught:
                 return number, self._ancestor(state, number, taught.index(batch))
         return number, 0
@@ -194,7 +193,7 @@ class Watcher:
     def _set_aside_what_can_not_be_learned(self) -> None:
         """Images that can't be read, and those of classes for which the classifier has no row left."""
         from lightcl_edge.data.class_names import class_name_fault
-        from lightcl_edge.data.image_file import UNREADABLE, open_image, refuse_what_memory_can_not_hold
+        from lightcl_edge.data.decoding import UNREADABLE, open_image, refuse_what_memory_can_not_hold
         from lightcl_edge.errors import DataError
 
         faults: tuple[type[Exception], ...] = (DataError, *UNREADABLE)

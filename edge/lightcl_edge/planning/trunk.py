@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lightcl_edge.bundle.manifest import Manifest
-from lightcl_edge.data.image_file import planned_decoding_bytes
+from lightcl_edge.data.decoding import planned_decoding_bytes
 
 MIB = 2**20
 #: What onnxruntime adds when it turns images into features.

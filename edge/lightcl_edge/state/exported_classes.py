@@ -19,8 +19,7 @@ from numpy.typing import NDArray
 
 from lightcl_edge.bundle.bundle import BUFFER, HEAD_PARAMETERS, TRUNK, Bundle
 from lightcl_edge.bundle.graph_names import BIAS, WEIGHT
-from lightcl_edge.data.buffer import FeatureBuffer, buffer_identity
-from lightcl_edge.data.features import FeatureCodec
+from lightcl_edge.data.feature_buffer import BufferIdentity, FeatureBuffer
 from lightcl_edge.errors import BundleError, LightclError, StateError
 from lightcl_edge.files.durable import fsync_folder, remove, rename, replace_durably
 from lightcl_edge.files.plain import sha256_of
@@ -121,7 +120,7 @@ def _seed(folder: Path, bundle: Bundle, gone: Forgotten, classes: int) -> Tensor
 
 
 def _checked(tensors: Tensors, bundle: Bundle, classes: int, kind: type[LightclError]) -> Tensors:
-    identity = buffer_identity(FeatureCodec(bundle.manifest.feature), bundle.sha256(TRUNK))
+    identity = BufferIdentity(bundle.sha256(TRUNK), bundle.manifest.feature)
     try:
         counted = len(FeatureBuffer.from_tensors(tensors, identity).seen)
     except StateError as error:
@@ -146,7 +145,7 @@ def forget_base_class(folder: Path, bundle: Bundle, name: str) -> int:
     if name in bundle.manifest.classes and name not in gone.classes:
         base, digest = base_generation(folder, bundle), None
         if base.buffer:
-            identity = buffer_identity(FeatureCodec(bundle.manifest.feature), bundle.sha256(TRUNK))
+            identity = BufferIdentity(bundle.sha256(TRUNK), bundle.manifest.feature)
             before = FeatureBuffer.from_tensors(base.buffer, identity)
             left = before.forget(base.meta.classes.index(name))
             erased = len(before) - len(left)

@@ -132,7 +132,7 @@ class Generation:
         parameters: of the head; read from the file one by one when they are asked for.
         strategy_state: what the strategy remembers.
         holdout: ``features`` (uint8) and ``labels`` (int64) kept out of training, or empty.
-        buffer: of :class:`lightcl_edge.data.buffer.FeatureBuffer`, or empty.
+        buffer: of :class:`lightcl_edge.data.feature_buffer.FeatureBuffer`, or empty.
     """
 
     meta: Meta

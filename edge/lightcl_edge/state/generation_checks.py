@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from lightcl_edge.bundle.bundle import BUFFER, TRUNK, Bundle
 from lightcl_edge.bundle.graph_names import LOGITS
 from lightcl_edge.bundle.manifest import HeadInfo
-from lightcl_edge.data.buffer import FeatureBuffer, buffer_identity
-from lightcl_edge.data.features import FeatureCodec
+from lightcl_edge.data.feature_buffer import BufferIdentity, FeatureBuffer
 from lightcl_edge.errors import StateError
 from lightcl_edge.files.tensors import TensorFile
 
@@ -98,7 +97,7 @@ def check_buffer(tensors: Tensors, bundle: Bundle, classes: int) -> None:
     """
     if not tensors:
         return
-    identity = buffer_identity(FeatureCodec(bundle.manifest.feature), bundle.sha256(TRUNK))
+    identity = BufferIdentity(bundle.sha256(TRUNK), bundle.manifest.feature)
     if len(FeatureBuffer.from_tensors(tensors, identity).seen) > classes:
         raise ValueError(f"it counts samples of {len(tensors['seen'])} classes, expected at most {classes}")
 

@@ -11,10 +11,10 @@ import numpy as np
 from lightcl_edge.bundle.manifest import InputInfo, Manifest, ModelInfo, TrainingDefaults
 from lightcl_edge.bundle.writing import write_bundle
 from lightcl_edge.console.progress import Progress
-from lightcl_edge.data.decoding import normalise
 from lightcl_edge.data.specification import open_dataset
 from lightcl_edge.errors import RejectedError
 from lightcl_edge.inference.predictor import Predictor
+from lightcl_edge.inference.trunk import normalise
 from lightcl_edge.learning.options import TrainOptions
 from lightcl_edge.learning.task import train
 from lightcl_edge.machine.memory import PhaseMeter

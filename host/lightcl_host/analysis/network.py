@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightcl_edge.bundle.graph_names import IMAGE, LOGITS, PENULTIMATE
-from lightcl_edge.data.decoding import normalise
 from lightcl_edge.files.tensors import FloatArray, IntArray
+from lightcl_edge.inference.trunk import normalise
 from lightcl_host.cutting.classifier import install_classifier
 from lightcl_host.cutting.cuts import Cut
 from lightcl_host.cutting.head_parameters import complete_biases, name_parameters

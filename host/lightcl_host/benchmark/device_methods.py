@@ -14,9 +14,9 @@ import numpy as np
 from lightcl_edge.bundle.bundle import HEAD_PARAMETERS, TRUNK
 from lightcl_edge.bundle.manifest import TrainingDefaults
 from lightcl_edge.console.progress import Progress
-from lightcl_edge.data.buffer import FeatureBuffer, buffer_identity, samples_that_fit
-from lightcl_edge.data.features import FeatureCodec
-from lightcl_edge.data.filling import fill
+from lightcl_edge.data.buffer_filling import fill
+from lightcl_edge.data.feature_buffer import BufferIdentity, FeatureBuffer, samples_that_fit
+from lightcl_edge.data.uint8_codec import FeatureCodec
 from lightcl_edge.errors import BundleError
 from lightcl_edge.files.tensors import FloatArray, IntArray, TensorFile
 from lightcl_edge.learning.engines.contract import Engine
@@ -57,7 +57,7 @@ class DeviceMethod(Method):
         self._engine: Engine = make_engine(choice, setting.bundle, setting.threads)
         self._exported = TensorFile(setting.bundle.path(HEAD_PARAMETERS), BundleError)
         self._engine.load(self._exported)
-        identity = buffer_identity(self._codec, setting.bundle.sha256(TRUNK))
+        identity = BufferIdentity(setting.bundle.sha256(TRUNK), manifest.feature)
         self._limit = samples_that_fit(setting.buffer_bytes, identity)
         self._buffer = FeatureBuffer.empty(identity)
         self._kept: Arrays = {}

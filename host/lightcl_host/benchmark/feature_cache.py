@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from lightcl_edge.bundle.bundle import TRUNK, Bundle
 from lightcl_edge.console.progress import Progress
 from lightcl_edge.data.dataset import Dataset
-from lightcl_edge.data.features import FeatureCodec
+from lightcl_edge.data.uint8_codec import FeatureCodec
 from lightcl_edge.files.durable import replace_durably
 from lightcl_edge.files.tensors import IntArray
 from lightcl_edge.planning.trunk import extraction_batch
@@ -80,7 +80,7 @@ class FeatureCache:
         digest = hashlib.sha256(f"{self._bundle.sha256(TRUNK)} {feature} {len(dataset)} {dataset.classes}".encode())
         digest.update(np.ascontiguousarray(dataset.labels, "<i8").tobytes())
         for index in range(0, len(dataset), max(1, len(dataset) // 1000)):
-            digest.update(dataset.version(index))
+            digest.update(dataset.content(index))
         return digest.hexdigest()
 
     def _extract(self, store: str, missing: IntArray) -> None:

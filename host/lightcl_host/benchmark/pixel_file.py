@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from lightcl_edge.bundle.manifest import InputInfo
 from lightcl_edge.data.dataset import Dataset
-from lightcl_edge.data.decoding import normalise
+from lightcl_edge.inference.trunk import normalise
 
 if TYPE_CHECKING:
     import torch

@@ -13,7 +13,7 @@ from lightcl_edge.bundle.manifest import Manifest, ModelInfo, TrainingDefaults
 from lightcl_edge.bundle.signature import read_private_key, sign_manifest
 from lightcl_edge.bundle.writing import write_bundle
 from lightcl_edge.console.progress import Progress
-from lightcl_edge.data.features import FeatureCodec
+from lightcl_edge.data.uint8_codec import FeatureCodec
 from lightcl_edge.errors import LightclError, UsageError
 from lightcl_host.autodiff.training_step import step_graphs
 from lightcl_host.cutting.cuts import choose_by_name, find_cuts

@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 from lightcl_edge.bundle.graph_names import BIAS, FEATURES, IMAGE, PENULTIMATE, WEIGHT
 from lightcl_edge.bundle.manifest import FeatureInfo, InputInfo
 from lightcl_edge.console.progress import Progress
-from lightcl_edge.data.buffer import FeatureBuffer, buffer_identity, buffer_limit, quotas
+from lightcl_edge.data.buffer_filling import fill
 from lightcl_edge.data.dataset import Dataset
-from lightcl_edge.data.decoding import normalise
-from lightcl_edge.data.features import FeatureCodec
-from lightcl_edge.data.filling import fill
+from lightcl_edge.data.feature_buffer import BufferIdentity, FeatureBuffer, buffer_limit, quotas
 from lightcl_edge.data.specification import open_dataset
+from lightcl_edge.data.uint8_codec import FeatureCodec
 from lightcl_edge.errors import DataError, UsageError
 from lightcl_edge.files.tensors import IntArray
+from lightcl_edge.inference.trunk import normalise
 from lightcl_edge.learning.strategies.statistics import ClassStatistics, discriminant_rows, soften
 from lightcl_host.graphs.graph import to_array, to_tensor
 from lightcl_host.graphs.runner import GraphRunner
@@ -102,7 +102,7 @@ def seed_buffer(
             "and with --keep-classes only the network's own; use --max-classes N for more"
         )
     codec = FeatureCodec(feature)
-    identity = buffer_identity(codec, hashlib.sha256(trunk_bytes).hexdigest())
+    identity = BufferIdentity(hashlib.sha256(trunk_bytes).hexdigest(), feature)
     limit = buffer_limit(options.size, identity)
     labels = np.array([names.index(name) for name in dataset.classes])[dataset.labels]
     rows = _drawn(labels, len(names), limit, options.seed)

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from lightcl_edge.bundle.manifest import InputInfo
 from lightcl_edge.console.progress import Progress
-from lightcl_edge.data.decoding import normalise
 from lightcl_edge.data.specification import open_dataset
 from lightcl_edge.errors import DataError
 from lightcl_edge.files.tensors import FloatArray
+from lightcl_edge.inference.trunk import normalise
 
 if TYPE_CHECKING:
     import torch

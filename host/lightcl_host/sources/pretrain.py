@@ -18,10 +18,10 @@ from lightcl_edge.bundle.manifest import InputInfo
 from lightcl_edge.console.progress import Progress
 from lightcl_edge.console.text import Document
 from lightcl_edge.data.dataset import Dataset
-from lightcl_edge.data.decoding import normalise
 from lightcl_edge.data.specification import open_dataset
 from lightcl_edge.errors import UsageError
 from lightcl_edge.files.durable import replace_durably
+from lightcl_edge.inference.trunk import normalise
 from lightcl_host.sources.source import SourceOptions, input_info_of
 
 if TYPE_CHECKING:

@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightcl_edge.bundle.manifest import InputInfo
-from lightcl_edge.data.decoding import normalise, resize
+from lightcl_edge.data.decoding import resize
 from lightcl_edge.data.specification import open_dataset
 from lightcl_edge.errors import DataError
+from lightcl_edge.inference.trunk import normalise
 
 #: Enough for stable activation ranges; more only takes longer.
 CALIBRATION_IMAGES = 128

@@ -160,7 +160,7 @@ class _Loader:
         """Normalised images ``(k, 3, h, w)``."""
         import torch
 
-        from lightcl_edge.data.decoding import normalise
+        from lightcl_edge.inference.trunk import normalise
 
         chosen = [self._places[row] for row in rows]
         return torch.from_numpy(normalise(np.stack([data.load(row, self._info) for data, row in chosen]), self._info))

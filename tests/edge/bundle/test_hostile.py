@@ -17,7 +17,7 @@ from fuzzing import zip_of
 from lightcl_edge import errors as refusals
 from lightcl_edge.bundle.bundle import Bundle
 from lightcl_edge.bundle.writing import write_bundle
-from lightcl_edge.data.image_file import open_image
+from lightcl_edge.data.decoding import open_image
 from lightcl_edge.files.tensors import read_tensors, write_tensors
 from lightcl_edge.inference.golden import check_golden
 from small_bundle import make_bundle

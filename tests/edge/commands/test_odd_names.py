@@ -86,7 +86,7 @@ def test_other_pictures_of_the_same_name_size_and_time_are_other_pictures(tmp_pa
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.new("RGB", (size, size), (value, 0, 0)).save(path)
             os.utime(path, (0, 0))
-            versions.add(FolderDataset(tmp_path / "d").version(0))
+            versions.add(FolderDataset(tmp_path / "d").content(0))
             path.rename(path.with_name("0.bmp"))
-            assert FolderDataset(tmp_path / "d").version(0) in versions
+            assert FolderDataset(tmp_path / "d").content(0) in versions
     assert len(versions) == 4

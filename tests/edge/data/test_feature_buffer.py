@@ -9,12 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lightcl_edge.data.buffer import BufferIdentity, FeatureBuffer, buffer_limit, quotas
-from lightcl_edge.data.filling import fill
+from lightcl_edge.bundle.manifest import FeatureInfo
+from lightcl_edge.data.buffer_filling import fill
+from lightcl_edge.data.feature_buffer import BufferIdentity, FeatureBuffer, buffer_limit, quotas
 from lightcl_edge.errors import StateError, UsageError
 from lightcl_edge.files.tensors import read_tensors, write_tensors
 
-IDENTITY = BufferIdentity("ab" * 32, (2, 1, 1), (0.5, 0.25), (0, 3))
+FEATURE = FeatureInfo([2, 1, 1], [0.5, 0.25], [0, 3])
+IDENTITY = BufferIdentity("ab" * 32, FEATURE)
 
 
 def offered(values, labels):
@@ -97,7 +99,7 @@ def test_another_trunk_or_scale_is_refused():
     with pytest.raises(StateError, match="belongs to the trunk abababababab"):
         FeatureBuffer.from_tensors(tensors, replace(IDENTITY, trunk_sha256="cd" * 32))
     with pytest.raises(StateError, match="another scale"):
-        FeatureBuffer.from_tensors(tensors, replace(IDENTITY, scale=(0.5, 0.26)))
+        FeatureBuffer.from_tensors(tensors, replace(IDENTITY, feature=replace(FEATURE, scale=[0.5, 0.26])))
     for change in ({"labels": np.array([0, 1])}, {"labels": np.array([0, 1, 7])}, {"seen": np.array([[1]])}):
         with pytest.raises(StateError, match="do not fit"):
             FeatureBuffer.from_tensors({**tensors, **change}, IDENTITY)

@@ -12,10 +12,12 @@ from PIL import Image
 
 from lightcl_edge.bundle.manifest import FeatureInfo, InputInfo
 from lightcl_edge.data.dataset import ArrayDataset, FolderDataset
-from lightcl_edge.data.decoding import load_image, normalise, resize
-from lightcl_edge.data.features import FeatureCodec, FeatureStore, FeatureStoreWriter
+from lightcl_edge.data.decoding import load_image, resize
+from lightcl_edge.data.feature_store import FeatureStore, FeatureStoreWriter
 from lightcl_edge.data.specification import open_dataset
+from lightcl_edge.data.uint8_codec import FeatureCodec
 from lightcl_edge.errors import DataError
+from lightcl_edge.inference.trunk import normalise
 
 CROP = InputInfo(8, 8, "crop", 0.5, "bilinear", [0.5] * 3, [0.5] * 3, "RGB")
 STRETCH = InputInfo(8, 6, "stretch", 1.0, "nearest", [0.0] * 3, [1.0] * 3, "BGR")
@@ -98,7 +100,7 @@ def test_every_mode_becomes_rgb(tmp_path, mode):
 def test_too_many_pixels_are_refused_before_decoding(tmp_path, monkeypatch):
 
     Image.new("L", (100, 100)).save(tmp_path / "a.png")
-    monkeypatch.setattr("lightcl_edge.data.image_file.MAX_PIXELS", 9_999)
+    monkeypatch.setattr("lightcl_edge.data.decoding.MAX_PIXELS", 9_999)
     with pytest.raises(DataError, match="expected at most 9999"):
         load_image(tmp_path / "a.png", CROP)
 

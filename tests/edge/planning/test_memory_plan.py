@@ -10,12 +10,10 @@ import pytest
 from PIL import Image
 
 from lightcl_edge.bundle.bundle import Bundle
-from lightcl_edge.data import image_file
+from lightcl_edge.data import decoding, specification
 from lightcl_edge.learning.strategies import STRATEGIES
 from lightcl_edge.learning.strategies.choice import plan_for, planned_patterns
-from lightcl_edge.machine import description as machine
-from lightcl_edge.machine import memory
-from lightcl_edge.planning import refusal as allowance
+from lightcl_edge.machine import limits, memory
 from lightcl_edge.planning.plan import KEPT_COPIES, Carried, Plan, covariance_bytes, stored_statistics_bytes
 from small_bundle import make_folder
 
@@ -30,49 +28,49 @@ def group(tmp_path, monkeypatch):
         for name, text in files.items():
             (tmp_path / name.replace("__", ".")).write_text(text)
         limit = int(files.get("memory__limit_in_bytes", files.get("memory__max", "0")))
-        monkeypatch.setattr(machine, "_group_limits", lambda: ("v1", [(tmp_path, limit)]))
-        monkeypatch.setattr(machine, "_kib_field", lambda path, name: 10 * MIB)
+        monkeypatch.setattr(limits, "_group_limits", lambda: ("v1", [(tmp_path, limit)]))
+        monkeypatch.setattr(limits, "_kib_field", lambda path, name: 10 * MIB)
 
     return make
 
 
 def test_others_in_the_group_count_with_what_they_hold(group):
     group(memory__limit_in_bytes=str(256 * MIB), memory__stat=f"cache 1\ntotal_rss {40 * MIB}\ntotal_shmem {MIB}\n")
-    assert machine.cgroup_room_bytes() == (256 - 30 - 1) * MIB
+    assert limits.cgroup_room_bytes() == (256 - 30 - 1) * MIB
     group(memory__max=str(100 * MIB), memory__stat=f"anon {12 * MIB}\nshmem 0\nfile {50 * MIB}\n")
-    assert machine.cgroup_room_bytes() == 98 * MIB
+    assert limits.cgroup_room_bytes() == 98 * MIB
 
 
 def test_a_group_that_says_nothing_of_its_content_still_limits(group):
     group(memory__max=str(100 * MIB))
-    assert machine.cgroup_room_bytes() == 100 * MIB
+    assert limits.cgroup_room_bytes() == 100 * MIB
 
 
 def test_without_a_limit_the_machine_decides(monkeypatch):
-    monkeypatch.setattr(machine, "_group_limits", lambda: ("unavailable", []))
-    assert machine.cgroup_room_bytes() is None
-    assert allowance.available_bytes() > 0
+    monkeypatch.setattr(limits, "_group_limits", lambda: ("unavailable", []))
+    assert limits.cgroup_room_bytes() is None
+    assert limits.available_bytes() > 0
 
 
 def test_a_budget_never_allows_more_than_there_is(monkeypatch):
-    monkeypatch.setattr(allowance, "available_bytes", lambda: 144 * MIB)
-    assert allowance.allowed_bytes(None) == 144 * MIB
-    assert allowance.allowed_bytes(100 * MIB) == 100 * MIB
-    assert allowance.allowed_bytes(300 * MIB) == 144 * MIB
-    assert allowance.allowed_bytes(allowance.UNCHECKED_BYTES) == allowance.UNCHECKED_BYTES
+    monkeypatch.setattr(limits, "available_bytes", lambda: 144 * MIB)
+    assert limits.allowed_bytes(None) == 144 * MIB
+    assert limits.allowed_bytes(100 * MIB) == 100 * MIB
+    assert limits.allowed_bytes(300 * MIB) == 144 * MIB
+    assert limits.allowed_bytes(limits.UNCHECKED_BYTES) == limits.UNCHECKED_BYTES
 
 
 def test_train_says_which_limit_refused(edge, bundle, tmp_path, monkeypatch):
     data = make_folder(tmp_path / "d", ["red", "green"])
     words = ("train", "--bundle", bundle, "--state", tmp_path / "s", "--data", data)
-    monkeypatch.setattr(allowance, "available_bytes", lambda: 44 * MIB)
+    monkeypatch.setattr(limits, "available_bytes", lambda: 44 * MIB)
     out, err = edge(*words, "--memory-budget", "300MiB", "--json", code=5)
     assert "less a reserve of 16.0 MiB" in err and "stop other programs" in err
     error = json.loads(out)["error"]
     assert error["plan"]["peak_bytes"] > error["allowed_bytes"] == 44 * MIB
     assert not (tmp_path / "s").exists()
     document = json.loads(edge(*words, "--memory-budget", "none", "--json")[0])
-    assert document["allowed_bytes"] == allowance.UNCHECKED_BYTES
+    assert document["allowed_bytes"] == limits.UNCHECKED_BYTES
 
 
 def test_predict_and_evaluate_refuse_before_they_start(edge, bundle, tmp_path, monkeypatch):
@@ -81,7 +79,7 @@ def test_predict_and_evaluate_refuse_before_they_start(edge, bundle, tmp_path, m
     words = ("predict", "--state", state, data / "red" / "0.png", "--json")
     document = json.loads(edge(*words)[0])
     assert 0 < document["plan"]["peak_bytes"] <= document["allowed_bytes"] and document["peak_rss_bytes"] > 0
-    monkeypatch.setattr(allowance, "available_bytes", lambda: 50 * MIB)
+    monkeypatch.setattr(limits, "available_bytes", lambda: 50 * MIB)
     out, err = edge(*words, code=5)
     assert "predicting needs" in err and json.loads(out)["error"]["allowed_bytes"] == 50 * MIB
     edge("evaluate", "--state", state, "--data", data, code=5)
@@ -91,13 +89,13 @@ def test_an_image_too_large_for_the_memory_left_is_not_decoded(edge, bundle, tmp
     data, state = make_folder(tmp_path / "d", ["red", "green"]), tmp_path / "s"
     Image.new("RGB", (3000, 2000), (200, 30, 30)).save(data / "red" / "large.png")
     Image.new("RGB", (3000, 2000), (200, 30, 30)).save(data / "red" / "photo.jpg")
-    monkeypatch.setattr(image_file, "MAX_PIXELS_PER_BYTE", 10**6)  # plain colour: honest here
+    monkeypatch.setattr(decoding, "MAX_PIXELS_PER_BYTE", 10**6)  # plain colour: honest here
     train = ("train", "--bundle", bundle, "--state", state, "--data", data, "--json", "--memory-budget", "none")
-    decoding = allowance.spare_bytes
-    monkeypatch.setattr(allowance, "spare_bytes", lambda limit: 0)
+    unpatched = decoding.spare_bytes
+    monkeypatch.setattr(decoding, "spare_bytes", lambda limit: 0)
     document = json.loads(edge(*train)[0])
     assert document["skipped_images"] == 1 and "45.8 MiB of memory to decode" in document["skipped"][0]
-    monkeypatch.setattr(allowance, "spare_bytes", decoding)
+    monkeypatch.setattr(decoding, "spare_bytes", unpatched)
     edge("predict", "--state", state, data / "red" / "large.png")
 
 
@@ -106,7 +104,7 @@ def test_a_progressive_jpeg_is_counted_in_full(tmp_path):
         Image.new("RGB", (4000, 2000)).save(tmp_path / "p.jpg", progressive=progressive)
         image = Image.open(tmp_path / "p.jpg")
         image.draft("RGB", (128, 128))
-        assert image_file.decoding_bytes(image) == expected
+        assert decoding.decoding_bytes(image) == expected
 
 
 def test_turned_photos_stand_upright(tmp_path):
@@ -124,19 +122,17 @@ def test_turned_photos_stand_upright(tmp_path):
 
 
 def test_what_is_left_counts_pages_that_can_be_taken_back(monkeypatch):
-    own = allowance.memory.sample(with_pss=False)
-    monkeypatch.setattr(allowance, "cgroup_room_bytes", lambda: own.anonymous_bytes + 30 * MIB)
-    assert (
-        10 * MIB < allowance.spare_bytes() < 15 * MIB + 2**20
-    )  # less the reserve of 16 MiB, whatever its libraries take
+    own = memory.sample(with_pss=False)
+    monkeypatch.setattr(limits, "cgroup_room_bytes", lambda: own.anonymous_bytes + 30 * MIB)
+    assert 10 * MIB < limits.spare_bytes() < 15 * MIB + 2**20  # less the reserve of 16 MiB, whatever its libraries take
 
 
 def test_arrays_larger_than_what_is_left_are_not_read(edge, bundle, tmp_path, monkeypatch):
     np.savez_compressed(tmp_path / "a.npz", x=np.zeros((100, 128, 128, 3), np.uint8), y=np.arange(100) % 2)
     words = ("train", "--bundle", bundle, "--state", tmp_path / "s", "--data", tmp_path / "a.npz", "--json")
-    monkeypatch.setattr(allowance, "spare_bytes", lambda: 4 * MIB)
+    monkeypatch.setattr(specification, "spare_bytes", lambda: 4 * MIB)
     out, err = edge(*words, code=5)
-    assert "unpacks to 4.7 MiB, of memory are left 4.0 MiB; use a folder" in err
+    assert "unpacks to 4.7 MiB, but only 4.0 MiB of memory are left; use a folder" in err
     assert json.loads(out)["error"]["plan"]["peak_bytes"] > json.loads(out)["error"]["allowed_bytes"]
 
 

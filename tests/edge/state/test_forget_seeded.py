@@ -11,15 +11,15 @@ import pytest
 
 from lightcl_edge.bundle.bundle import TRUNK, Bundle
 from lightcl_edge.bundle.writing import write_bundle
-from lightcl_edge.data.buffer import FeatureBuffer, buffer_identity
-from lightcl_edge.data.filling import fill
+from lightcl_edge.data.buffer_filling import fill
+from lightcl_edge.data.feature_buffer import BufferIdentity, FeatureBuffer
 from lightcl_edge.files.durable import calls_through
 from lightcl_edge.files.tensors import read_tensors, write_tensors
 from lightcl_edge.learning.forgetting import forget
 from lightcl_edge.state.change import changing
 from lightcl_edge.state.state import State
 from power_cut import Recorder, Unsynced, fates
-from small_bundle import feature_codec, make_folder
+from small_bundle import make_folder
 
 SEEDED = ["s0", "s1", "s2"]
 
@@ -29,7 +29,7 @@ def seeded(bundle, tmp_path):
     """A bundle that brings three classes, and the bytes of the samples of each."""
     opened, rng = Bundle.open(bundle), np.random.default_rng(0)
     features, labels = rng.integers(0, 256, (12, 16, 4, 4)).astype(np.uint8), np.arange(12) % 3
-    identity = buffer_identity(feature_codec(), opened.sha256(TRUNK))
+    identity = BufferIdentity(opened.sha256(TRUNK), opened.manifest.feature)
     buffer = fill(FeatureBuffer.empty(identity), features.__getitem__, np.arange(12), labels, 12, rng)
     write_tensors(tmp_path / "buffer", buffer.tensors())
     files = {entry.path: (bundle / entry.path).read_bytes() for entry in opened.manifest.files}

@@ -96,7 +96,7 @@ def test_a_silenced_last_block_loses_plasticity_after_it_alone(network: Network,
 def test_the_network_gives_the_features_of_the_graph(
     network: Network, source: Source, cuts: list[Cut], sequence: Sequence
 ) -> None:
-    from lightcl_edge.data.decoding import normalise
+    from lightcl_edge.inference.trunk import normalise
     from lightcl_host.cutting.split import split_graph
     from lightcl_host.graphs.runner import run_model
 

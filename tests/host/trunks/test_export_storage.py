@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from lightcl_edge.data.features import FeatureCodec
+from lightcl_edge.data.uint8_codec import FeatureCodec
 from lightcl_host.cutting.cuts import choose_by_name, find_cuts
 from lightcl_host.cutting.split import Split, split_graph
 from lightcl_host.graphs.runner import relative_difference

@@ -11,9 +11,9 @@ import torch
 from profile_bundles import CHANNELS, SIDE, make_bundle, make_images, small_network
 from profile_samples import make_job
 
-from lightcl_edge.data.decoding import normalise
 from lightcl_edge.data.specification import open_dataset
 from lightcl_edge.errors import BundleError
+from lightcl_edge.inference.trunk import normalise
 from lightcl_edge.machine.memory import PhaseMeter
 from lightcl_profiler.measuring.launcher import run_method
 from lightcl_profiler.methods import METHODS

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 from lightcl_edge.bundle.manifest import Manifest, TrainingDefaults
 from lightcl_edge.console.text import format_bytes
-from lightcl_edge.data.buffer import DEFAULT_BUFFER_BYTES
-from lightcl_edge.data.holdout import HOLDOUT_PER_CLASS
+from lightcl_edge.data.feature_buffer import DEFAULT_BUFFER_BYTES
+from lightcl_edge.data.held_out_samples import HOLDOUT_PER_CLASS
 from lightcl_edge.errors import UsageError
 from lightcl_edge.learning.strategies import STRATEGIES
 from lightcl_edge.learning.strategies.slda import Slda

@@ -9,10 +9,10 @@ A strategy is driven like this, by the trainer and by the host's benchmark alike
     strategy.finish(task, engine)
     kept = strategy.memory()                    # committed with the head
 
-A strategy without gradients sets ``trains_head`` to False and does its work in ``begin``. Samples of earlier tasks are
-not a strategy's to keep: the device's feature buffer holds them (:mod:`lightcl_edge.data.buffer`), every strategy
-finds it in ``task.memory``, and it is filled after every task whatever the strategy, so that a device may change its
-strategy at any time.
+A strategy without gradients sets ``trains_head`` to False and does its work in ``begin``. A strategy does not keep
+samples of earlier tasks: the device's feature buffer holds them (:mod:`lightcl_edge.data.feature_buffer`). Every
+strategy finds the buffer in ``task.memory``. It is filled after every task, whatever the strategy, so that a device may
+change its strategy at any time.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightcl_edge.bundle.manifest import HeadInfo
-from lightcl_edge.data.buffer import FeatureBuffer
+from lightcl_edge.data.feature_buffer import FeatureBuffer
 from lightcl_edge.files.tensors import FloatArray, IntArray, Parameters
 from lightcl_edge.learning.engines.contract import Batch, Engine, PatternTerm
 

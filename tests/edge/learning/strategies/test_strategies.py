@@ -6,23 +6,24 @@ import numpy as np
 import pytest
 
 from lightcl_edge.bundle.bundle import Bundle
-from lightcl_edge.data.buffer import FeatureBuffer, buffer_identity
-from lightcl_edge.data.filling import fill
+from lightcl_edge.data.buffer_filling import fill
+from lightcl_edge.data.feature_buffer import BufferIdentity, FeatureBuffer
+from lightcl_edge.data.uint8_codec import FeatureCodec
 from lightcl_edge.errors import StateError, UsageError
 from lightcl_edge.files.tensors import read_tensors, write_tensors
 from lightcl_edge.learning.engines.select import choose_engine, make_engine
 from lightcl_edge.learning.strategies import STRATEGIES, make_strategy
 from lightcl_edge.learning.strategies.contract import Settings, StepContext, Task
-from lightcl_edge.learning.strategies.kept_tensors import forget_row, joined, part_of
 from lightcl_edge.learning.strategies.lightcl import important_channels
 from lightcl_edge.learning.strategies.replay import LARGEST_WEIGHT, Replay
 from lightcl_edge.learning.strategies.statistics import SHRINKAGE
-from small_bundle import CAPACITY, CHANNELS, feature_codec
+from lightcl_edge.learning.strategies.strategy_state import forget_row, joined, part_of
+from small_bundle import CAPACITY, CHANNELS, FEATURE
 
 SETTINGS = Settings(beta=1e-3, ratio=0.25, buffer_samples=3)
 PAIRS = [(strategy, engine) for strategy in sorted(STRATEGIES) for engine in ("ort", "torch")]
-CODEC = feature_codec()
-IDENTITY = buffer_identity(CODEC, "ab" * 32)
+CODEC = FeatureCodec(FEATURE)
+IDENTITY = BufferIdentity("ab" * 32, FEATURE)
 LIMIT = 24
 
 

@@ -1,4 +1,4 @@
-"""Samples kept out of training."""
+"""Samples that are never trained on, so that a new head can be judged by them."""
 
 from __future__ import annotations
 
@@ -12,11 +12,9 @@ from numpy.typing import NDArray
 
 from lightcl_edge.files.tensors import IntArray
 
-#: Share of each class that is kept out of training, and the most samples of a class to keep.
+#: Share of each class that is held out, and the most samples of a class.
 HOLDOUT_SHARE, HOLDOUT_PER_CLASS = 0.1, 20
-
-
-#: A class with fewer images than this gives none away.
+#: Nothing is held out of a class with fewer images than this.
 HOLDOUT_MINIMUM = 5
 
 
@@ -34,19 +32,19 @@ class Holdout:
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, NDArray[np.generic]], shape: tuple[int, ...]) -> Holdout:
-        """Read what a generation holds; nothing gives an empty one."""
+        """Read ``holdout.safetensors``; no tensors give an empty holdout."""
         if not tensors:
             return cls(np.empty((0, *shape), np.uint8), np.empty(0, np.int64))
         return cls(tensors["features"].astype(np.uint8, copy=False), tensors["labels"].astype(np.int64, copy=False))
 
     def tensors(self) -> dict[str, NDArray[np.generic]]:
-        """What to keep in a generation."""
+        """The content of ``holdout.safetensors``."""
         return {"features": self.features, "labels": self.labels}
 
     def extended(self, features: NDArray[np.uint8], labels: IntArray) -> Holdout:
-        """With new samples, each kept once; of a class that overflows, the newest stay."""
+        """With new samples and without copies. Of each class the newest ``HOLDOUT_PER_CLASS`` samples stay."""
         joined, rows = np.concatenate([self.features, features]), np.concatenate([self.labels, labels])
-        kept: list[int] = []
+        newest: list[int] = []
         counts, seen = Counter[int](), set[tuple[int, bytes]]()
         for position in range(len(rows) - 1, -1, -1):
             row = int(rows[position])
@@ -54,23 +52,23 @@ class Holdout:
             if sample not in seen and counts[row] < HOLDOUT_PER_CLASS:
                 seen.add(sample)
                 counts[row] += 1
-                kept.append(position)
-        keep = np.array(kept[::-1], np.int64)
+                newest.append(position)
+        keep = np.array(newest[::-1], np.int64)
         return Holdout(joined[keep], rows[keep])
 
 
 def split_holdout(labels: IntArray, marks: NDArray[np.uint64]) -> tuple[IntArray, IntArray]:
-    """Choose the samples to keep out of training.
+    """Choose the samples to hold out.
 
-    An image that is taught again must not be trained on if it was held out before, or be held out if it was trained
-    on: it would be judged as if it were new. So its own mark decides, and those with the lowest are held out.
+    An image may be taught again. It must not be trained on if it was held out before, nor be held out if it was
+    trained on. So an image's own mark decides: the images with the lowest marks are held out.
 
     Args:
         labels: class of each sample, shape ``(n,)``.
-        marks: of each sample, evenly spread numbers that an image always has, shape ``(n,)``.
+        marks: of each sample, as :class:`lightcl_edge.data.dataset.DatasetIdentity` has them, shape ``(n,)``.
 
     Returns:
-        Positions to train on and positions to keep out, each ascending. A copy of one that is held out is in neither.
+        Positions to train on and positions to hold out, each ascending. Copies of a held-out image are in neither.
     """
     trained, held = [], [np.empty(0, np.int64)]
     for row in np.unique(labels):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from lightcl_edge.data.unused_files import left_out
+from lightcl_edge.data.unused_files import find_unused_files
 from small_bundle import make_folder
 
 HEIC = b"\0\0\0\x18ftypheic"
@@ -18,8 +18,10 @@ def test_files_and_folders_that_are_not_learned_from_are_told(edge, bundle, tmp_
     (data / "red" / "0.png").rename(data / "0.png")
     words = ("train", "--bundle", bundle, "--data", data, "--strategy", "slda", "--json")
     out, err = edge(*words, "--state", tmp_path / "s")
-    assert "left out: 3 files that are no images (.heic 2, .txt 1; convert HEIC" in err
-    assert "1 sub-folder of green not looked into; 1 image beside the class folders" in err and err.count("left") == 1
+    assert "not used: 3 files that are no images (.heic 2, .txt 1; convert HEIC" in err
+    assert (
+        "1 sub-folder of green not looked into; 1 image beside the class folders" in err and err.count("not used") == 1
+    )
     document = json.loads(out)
     assert document["left_out"] == {"files": {".heic": 2, ".txt": 1}, "folders": {"green": 1}, "loose_images": 1}
     assert document["images"] == 9
@@ -28,7 +30,7 @@ def test_files_and_folders_that_are_not_learned_from_are_told(edge, bundle, tmp_
 
 def test_nothing_is_told_where_nothing_was_left_out(tmp_path):
     data = make_folder(tmp_path / "d", ["red"], count=1)
-    assert left_out(str(data)).note() is left_out(f"{data}@1/1").note() is left_out("digits").note() is None
+    assert all(find_unused_files(spec).note() is None for spec in (str(data), f"{data}@1/1", "digits"))
 
 
 def test_folders_without_images_are_listed(edge, bundle, tmp_path):

@@ -1,4 +1,4 @@
-"""How new samples enter a feature buffer: reservoir sampling or herding, then every class shrinks to its share."""
+"""How new samples enter a feature buffer. Reservoir sampling or herding ranks them; each class keeps its share."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from lightcl_edge.data.buffer import FILLS, FeatureBuffer, quotas
+from lightcl_edge.data.feature_buffer import FILLS, FeatureBuffer, quotas
 from lightcl_edge.errors import UsageError
 from lightcl_edge.files.tensors import ByteArray, DoubleArray, IntArray
 
@@ -24,19 +24,19 @@ def fill(
     rng: np.random.Generator,
     kind: str = "reservoir",
 ) -> FeatureBuffer:
-    """The buffer after a task's samples were offered; only those that stay are read whole.
+    """Offer a task's samples to a buffer. Only those that stay are read whole.
 
     Args:
         buffer: before.
         read: gives stored features at positions, uint8 of shape ``(k, *feature_shape)``.
-        rows: positions of the samples offered, shape ``(n,)``.
+        rows: positions of the offered samples, shape ``(n,)``.
         labels: their rows of the classifier, shape ``(n,)``.
-        limit: samples it may hold.
+        limit: the most samples in the new buffer.
         rng: draws the ranks of the reservoir.
         kind: ``reservoir`` or ``herding``.
 
     Returns:
-        The buffer, at most ``limit`` samples, ordered by class and rank.
+        The new buffer, ordered by class and rank.
 
     Raises:
         UsageError: when there is no such kind.
@@ -51,16 +51,16 @@ def fill(
         for row in np.unique(labels):
             _herd(row, points, all_labels, ranks, stored, buffer.seen)
     seen = _grown(buffer.seen, labels)
-    keep = _kept(all_labels, ranks, len(seen), limit)
-    features = np.empty((len(keep), *buffer.identity.shape), np.uint8)
+    keep = _smallest_ranks(all_labels, ranks, len(seen), limit)
+    features = np.empty((len(keep), *buffer.identity.feature.shape), np.uint8)
     old = keep < stored
     features[old] = buffer.features[keep[old]]
     features[~old] = read(rows[keep[~old] - stored])
     return replace(buffer, features=features, labels=all_labels[keep], ranks=ranks[keep], seen=seen)
 
 
-def _kept(labels: IntArray, ranks: DoubleArray, rows: int, limit: int) -> IntArray:
-    """Positions that stay, ordered by class and rank: of each class the smallest ranks, as many as its share."""
+def _smallest_ranks(labels: IntArray, ranks: DoubleArray, rows: int, limit: int) -> IntArray:
+    """Positions of the samples that stay, ordered by class and rank."""
     granted = quotas(np.bincount(labels, minlength=rows), limit)
     order = np.lexsort((ranks, labels))
     place = np.arange(len(order)) - np.searchsorted(labels[order], labels[order])
@@ -73,11 +73,11 @@ def _grown(seen: IntArray, labels: IntArray) -> IntArray:
 
 
 def _herd(row: int, points: DoubleArray, labels: IntArray, ranks: DoubleArray, stored: int, seen: IntArray) -> None:
-    """Give the samples of one class their places in the herding order as ranks, in place."""
+    """Set the ranks of one class to the places in the herding order, in place."""
     members = np.flatnonzero(labels == row)
     old = members < stored
     weights = np.ones(len(members))
-    if old.any():  # the stored ones stand for all that their class had shown before
+    if old.any():  # the stored samples stand for all earlier ones of their class
         weights[old] = seen[row] / old.sum()
     own = points[members]
     ranks[members[_herding_order(own, np.average(own, axis=0, weights=weights))]] = np.arange(len(members))

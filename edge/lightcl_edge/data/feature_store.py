@@ -1,4 +1,4 @@
-"""Features as uint8 (affine), and the on-disk store of one task's features."""
+"""The on-disk store of one task's features."""
 
 from __future__ import annotations
 
@@ -12,61 +12,24 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lightcl_edge.bundle.manifest import FeatureInfo
 from lightcl_edge.errors import StateError
 from lightcl_edge.files.durable import DurableFile, fsync_folder, make_folders, remove, replace_durably, write_durably
 from lightcl_edge.files.plain import open_plain, sha256_of
 from lightcl_edge.files.strict_json import read_json
-from lightcl_edge.files.tensors import ByteArray, FloatArray
-
-
-class FeatureCodec:
-    """Turns float features into bytes and back: ``real = (stored - zero_point) * scale``.
-
-    Args:
-        info: shape, scales and zero points (one, or one a channel).
-    """
-
-    def __init__(self, info: FeatureInfo) -> None:
-        self.shape = tuple(info.shape)
-        sides = (-1,) + (1,) * (len(self.shape) - 1)
-        self._scale = np.asarray(info.scale, np.float32).reshape(sides)
-        self._zero_point = np.asarray(info.zero_point, np.float32).reshape(sides)
-
-        self.scale, self.zero_point = tuple(info.scale), tuple(info.zero_point)
-
-    @property
-    def bytes_per_sample(self) -> int:
-        """Size of one stored feature."""
-        return int(np.prod(self.shape))
-
-    def encode(self, features: FloatArray) -> ByteArray:
-        """Round to the nearest step and clip to 0..255; shape ``(n, *shape)`` stays."""
-        stored = features / self._scale
-        stored += self._zero_point
-        np.rint(stored, out=stored)
-        np.clip(stored, 0, 255, out=stored)
-        return stored.astype(np.uint8)
-
-    def decode(self, stored: ByteArray) -> FloatArray:
-        """The real values of stored bytes; shape ``(n, *shape)`` stays."""
-        real = stored.astype(np.float32)
-        real -= self._zero_point
-        real *= self._scale
-        return real
+from lightcl_edge.files.tensors import ByteArray
 
 
 class FeatureStore:
-    """The features and labels of one task, memory-mapped: the file's pages are the kernel's to drop.
+    """The features and labels of one task.
 
     Layout in ``folder``: ``features.u8`` (``n`` times ``prod(shape)`` bytes), ``labels.i64`` and ``marks.u64``
-    (little-endian), ``store.json`` (key, count, hashes, what was left out), written last: a store without it is not
-    complete. A mark is a number that an image always has, see :func:`lightcl_edge.inference.extraction.mark_of`.
+    (little-endian). ``store.json`` (key, count, hashes, faults of skipped images) is written last: a store without it
+    is not complete. Marks are those of :class:`lightcl_edge.data.dataset.DatasetIdentity`.
     """
 
     def __init__(self, folder: Path, shape: tuple[int, ...], count: int, skipped: Sequence[str] = ()) -> None:
         self.folder, self.shape, self.count, self.skipped = folder, shape, count, list(skipped)
-        # Read, not mapped: pages of a mapped file stay in the process until it is closed, in the end the whole store.
+        # Read, not mapped: pages of a mapped file count as this process's memory until it is closed.
         self._file = open_plain(folder / "features.u8")
         self.labels = np.fromfile(folder / "labels.i64", "<i8", count).astype(np.int64)
         self.marks = np.fromfile(folder / "marks.u64", "<u8", count).astype(np.uint64)
@@ -109,12 +72,12 @@ def _all_text(value: object) -> bool:
 
 
 class FeatureStoreWriter:
-    """Fills a store batch by batch, in constant memory.
+    """Fills a store batch by batch.
 
     Args:
         folder: where; made if missing.
         shape: of one feature.
-        key: what the features were made from; :meth:`FeatureStore.open` asks for the same.
+        key: what the features were made from. :meth:`FeatureStore.open` asks for the same.
     """
 
     def __init__(self, folder: Path, shape: tuple[int, ...], key: str) -> None:
@@ -137,14 +100,7 @@ class FeatureStoreWriter:
         self._marks += marks
 
     def finish(self, skipped: Sequence[str] = ()) -> FeatureStore:
-        """Make the store durable and open it for reading.
-
-        Args:
-            skipped: what was wrong with each image that was left out.
-
-        Returns:
-            The store.
-        """
+        """Make the store durable and open it for reading; ``skipped`` names the fault of each skipped image."""
         self._features.sync()
         self._features.close()
         hashes = {"features.u8": self._digest.hexdigest()}
@@ -158,7 +114,7 @@ class FeatureStoreWriter:
         return FeatureStore(self._folder, self._shape, len(self.labels), skipped)
 
     def abandon(self) -> None:
-        """Close without finishing; the disk gets its space back, the next writer starts afresh."""
+        """Close without finishing and free the disk space."""
         with suppress(OSError):
             self._features.close()
         with suppress(OSError):

@@ -1,16 +1,16 @@
-"""The device's long-term memory: quantised features of earlier tasks, bounded in bytes, fair to every class.
+"""The feature buffer: quantised features of earlier tasks, bounded in bytes, fair to every class.
 
-A buffer holds at most ``limit`` samples. Every class may keep ``limit // classes`` of them (the first classes one
-more where that leaves a rest); what a class does not fill stays free for the others. Each sample carries a *rank*,
-and a class that must shrink loses its largest ranks, so that shrinking needs no second look at the data:
+A buffer holds at most ``limit`` samples. Each class may have ``limit // classes`` of them, and what one class does not
+need goes to the others. Each sample has a *rank*. A class that must shrink loses its largest ranks, so that shrinking
+needs no second look at the data:
 
-- ``reservoir``: the rank is a random number drawn once. Keeping the smallest ranks is reservoir sampling (Vitter 1985,
-  in its bottom-k form): whatever the order and number of tasks, what stays is a uniform sample of all that was seen.
-- ``herding``: the rank is the position in the greedy order of iCaRL (Rebuffi et al. 2017, algorithm 4): the first
-  samples together come as near as can be to the class mean of the features, averaged over space.
+- ``reservoir``: the rank is a random number, drawn once. To keep the smallest ranks is reservoir sampling (Vitter 1985,
+  bottom-k form): whatever the order and number of tasks, the samples that stay are a uniform choice.
+- ``herding``: the rank is the place in the greedy order of iCaRL (Rebuffi et al. 2017, algorithm 4). The mean of the
+  first samples comes as near as it can to the class mean of the features, averaged over space.
 
-On disk a buffer is ``buffer.safetensors``; ``docs/bundle.md`` says how. It names the trunk whose features it holds:
-under another trunk the numbers mean nothing, so a buffer of another trunk is refused.
+On disk a buffer is ``buffer.safetensors`` (``docs/bundle.md``). It names the trunk that made its features. A buffer of
+another trunk is refused, because its numbers mean nothing here.
 """
 
 from __future__ import annotations
@@ -23,12 +23,14 @@ from numpy.typing import NDArray
 
 from lightcl_edge.bundle.manifest import FeatureInfo
 from lightcl_edge.console.text import parse_bytes
-from lightcl_edge.data.features import FeatureCodec
+from lightcl_edge.data.uint8_codec import FeatureCodec
 from lightcl_edge.errors import StateError, UsageError
-from lightcl_edge.files.tensors import ByteArray, IntArray
+from lightcl_edge.files.tensors import ByteArray, FloatArray, IntArray
 
 Tensors = Mapping[str, NDArray[np.generic]]
 
+#: Two megabytes: 650 features of EfficientNet-Lite0 at 128 pixels.
+DEFAULT_BUFFER_BYTES = 2_000_000
 FILLS = ("reservoir", "herding")
 _SAMPLES = ("features", "labels", "ranks", "seen")
 #: Tensors of ``buffer.safetensors``; see ``docs/bundle.md``.
@@ -37,24 +39,15 @@ _TENSORS = {"features", "labels", "ranks", "seen", "trunk", "scale", "zero_point
 
 @dataclass(frozen=True)
 class BufferIdentity:
-    """What the bytes of a buffer mean.
-
-    Attributes:
-        trunk_sha256: of the ``trunk.onnx`` that made the features.
-        shape: of one feature.
-        scale: of the uint8 form, one number or one a channel.
-        zero_point: likewise.
-    """
+    """What the bytes of a buffer mean: the trunk that made the features, and their uint8 form."""
 
     trunk_sha256: str
-    shape: tuple[int, ...]
-    scale: tuple[float, ...]
-    zero_point: tuple[int, ...]
+    feature: FeatureInfo
 
     @property
     def sample_bytes(self) -> int:
         """Size of one stored feature."""
-        return int(np.prod(self.shape))
+        return int(np.prod(self.feature.shape))
 
 
 @dataclass(frozen=True)
@@ -63,9 +56,9 @@ class FeatureBuffer:
 
     Attributes:
         identity: what the bytes mean.
-        features: uint8, shape ``(n, *identity.shape)``, ordered by class and rank.
+        features: uint8, shape ``(n, *feature_shape)``, ordered by class and rank.
         labels: rows of the classifier, shape ``(n,)``.
-        ranks: what goes first when a class must shrink, shape ``(n,)``: the largest.
+        ranks: shape ``(n,)``; the largest go first when a class must shrink.
         seen: how many samples of each row were ever offered, shape ``(rows,)``.
     """
 
@@ -78,35 +71,27 @@ class FeatureBuffer:
     @classmethod
     def empty(cls, identity: BufferIdentity) -> FeatureBuffer:
         """A buffer that has seen nothing."""
-        return cls(identity, np.empty((0, *identity.shape), np.uint8), np.empty(0, np.int64), np.empty(0))
+        return cls(identity, np.empty((0, *identity.feature.shape), np.uint8), np.empty(0, np.int64), np.empty(0))
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def read(self, positions: IntArray) -> NDArray[np.float32]:
-        """Float features at some positions, shape ``(len(positions), *identity.shape)``."""
-        info = FeatureInfo(list(self.identity.shape), list(self.identity.scale), list(self.identity.zero_point))
-        return FeatureCodec(info).decode(self.features[positions])
+    def read(self, positions: IntArray) -> FloatArray:
+        """Float features at some positions, shape ``(len(positions), *feature_shape)``."""
+        return FeatureCodec(self.identity.feature).decode(self.features[positions])
 
     @property
     def bytes(self) -> int:
-        """Size of all that it holds."""
+        """Size of samples, labels, ranks and counts."""
         return self.bytes_of({name: getattr(self, name) for name in _SAMPLES})
 
     @staticmethod
     def bytes_of(tensors: Tensors) -> int:
-        """The same of what a generation holds: samples with their labels, ranks and counts."""
+        """The same for the tensors of ``buffer.safetensors``."""
         return sum(int(tensors[name].nbytes) for name in _SAMPLES if name in tensors)
 
     def forget(self, row: int) -> FeatureBuffer:
-        """Without a class: its samples and counts go, the rows above it move one down.
-
-        Args:
-            row: of the classifier.
-
-        Returns:
-            The buffer without it.
-        """
+        """The buffer without the class of a row. The rows above it move one down."""
         keep = self.labels != row
         labels = self.labels[keep]
         seen = np.delete(self.seen, row) if row < len(self.seen) else self.seen
@@ -115,30 +100,30 @@ class FeatureBuffer:
         )
 
     def tensors(self) -> dict[str, NDArray[np.generic]]:
-        """What ``buffer.safetensors`` holds."""
+        """The content of ``buffer.safetensors``."""
         return {
             "features": self.features,
             "labels": self.labels,
             "ranks": self.ranks,
             "seen": self.seen,
             "trunk": np.frombuffer(bytes.fromhex(self.identity.trunk_sha256), np.uint8),
-            "scale": np.asarray(self.identity.scale, np.float32),
-            "zero_point": np.asarray(self.identity.zero_point, np.int64),
+            "scale": np.asarray(self.identity.feature.scale, np.float32),
+            "zero_point": np.asarray(self.identity.feature.zero_point, np.int64),
         }
 
     @classmethod
     def from_tensors(cls, tensors: Tensors, identity: BufferIdentity) -> FeatureBuffer:
-        """Read what a generation or a bundle holds.
+        """Read ``buffer.safetensors``.
 
         Args:
-            tensors: of ``buffer.safetensors``; none at all give an empty buffer.
+            tensors: its content; no tensors give an empty buffer.
             identity: what this device's bundle expects.
 
         Returns:
             The buffer.
 
         Raises:
-            StateError: when it belongs to another trunk or does not fit itself.
+            StateError: when it belongs to another trunk or its tensors do not fit each other.
         """
         if not tensors:
             return cls.empty(identity)
@@ -146,15 +131,15 @@ class FeatureBuffer:
             raise StateError(f"buffer.safetensors holds {sorted(tensors)}, expected {sorted(_TENSORS)}")
         _check_identity(tensors, identity)
         features, labels, ranks, seen = (tensors[name] for name in ("features", "labels", "ranks", "seen"))
-        count = labels.size
-        fits = features.dtype == np.uint8 and features.shape == (count, *identity.shape)
+        count, shape = labels.size, identity.feature.shape
+        fits = features.dtype == np.uint8 and features.shape == (count, *shape)
         fits = fits and ranks.shape == labels.shape == (count,) and seen.ndim == 1
         fits = fits and labels.dtype == seen.dtype == np.int64 and ranks.dtype == np.float64
         if not fits or (count and not 0 <= int(labels.min()) <= int(labels.max()) < len(seen)):
             raise StateError(
                 f"buffer.safetensors: features {features.dtype} {features.shape}, labels {labels.dtype} "
                 f"{labels.shape}, ranks {ranks.dtype} {ranks.shape}, seen {seen.dtype} {seen.shape} do not fit; "
-                f"expected uint8 (n, *{identity.shape}), a label below the length of seen and a rank each"
+                f"expected uint8 (n, *{tuple(shape)}), a label below the length of seen and a rank each"
             )
         if not (np.isfinite(ranks.astype(np.float64)).all() and _are_counts(seen.astype(np.int64))):
             raise StateError("buffer.safetensors: ranks or seen hold NaN, infinity or no counts; expected numbers")
@@ -182,39 +167,15 @@ def _check_identity(tensors: Tensors, identity: BufferIdentity) -> None:
             "export the buffer again or start a new state"
         )
     scale, zero_point = tensors["scale"], tensors["zero_point"]
-    wanted = np.asarray(identity.scale, np.float32), np.asarray(identity.zero_point)
+    wanted = np.asarray(identity.feature.scale, np.float32), np.asarray(identity.feature.zero_point)
     if not (np.array_equal(scale, wanted[0]) and np.array_equal(zero_point, wanted[1])):
         raise StateError(
             "the feature buffer was stored with another scale and zero point than the bundle's; start a new state"
         )
 
 
-def buffer_identity(codec: FeatureCodec, trunk_sha256: str) -> BufferIdentity:
-    """What this bundle's bytes mean.
-
-    Args:
-        codec: of the bundle.
-        trunk_sha256: of its ``trunk.onnx``.
-
-    Returns:
-        The identity.
-    """
-    return BufferIdentity(trunk_sha256, codec.shape, codec.scale, codec.zero_point)
-
-
 def samples_that_fit(limit_bytes: int, identity: BufferIdentity) -> int:
-    """How many samples fit into so many bytes, each with its label and rank.
-
-    Args:
-        limit_bytes: of the buffer.
-        identity: with the size of one feature.
-
-    Returns:
-        The number of samples.
-
-    Raises:
-        UsageError: when not one fits.
-    """
+    """How many samples fit into ``limit_bytes``, each with its label and rank. UsageError when none fits."""
     fitting = limit_bytes // (identity.sample_bytes + 16)
     if fitting < 1:
         raise UsageError(
@@ -224,13 +185,11 @@ def samples_that_fit(limit_bytes: int, identity: BufferIdentity) -> int:
 
 
 def quotas(counts: IntArray, limit: int) -> IntArray:
-    """How many samples each class may keep.
-
-    Every class gets the same; what a class can't fill goes to the others in equal parts.
+    """How many samples each class may keep: the same for all; what a class can't fill goes to the others.
 
     Args:
         counts: samples that each class has, shape ``(rows,)``.
-        limit: of all classes together.
+        limit: for all classes together.
 
     Returns:
         Shape ``(rows,)``, nowhere above ``counts``, their sum at most ``limit``.
@@ -245,22 +204,18 @@ def quotas(counts: IntArray, limit: int) -> IntArray:
     return granted
 
 
-#: Two megabytes: 650 features of EfficientNet-Lite0 at 128 pixels.
-DEFAULT_BUFFER_BYTES = 2_000_000
-
-
 def buffer_limit(text: str | None, identity: BufferIdentity) -> int:
-    """Samples that the buffer may hold.
+    """How many samples the buffer may hold.
 
     Args:
         text: a number of samples (``500``), a size (``2MB``), or None for ``DEFAULT_BUFFER_BYTES``.
-        identity: of the buffer, with the size of a sample.
+        identity: of the buffer.
 
     Returns:
-        The number of samples; 0 for no memory.
+        The number of samples; 0 for no buffer.
 
     Raises:
-        UsageError: when it is neither, or so few bytes that no sample fits.
+        UsageError: when it is neither a number nor a size, or no sample fits.
     """
     if text is None:
         return samples_that_fit(DEFAULT_BUFFER_BYTES, identity)
