@@ -76,8 +76,11 @@ def test_nothing_in_the_wheel_loads_code_or_pickles(wheel):
 
 def test_the_wheel_holds_the_four_packages_only(wheel):
     with zipfile.ZipFile(wheel) as packed:
-        folders = {name.split("/")[0] for name in packed.namelist() if ".dist-info/" not in name}
+        names = packed.namelist()
+    folders = {name.split("/")[0] for name in names if ".dist-info/" not in name}
     assert folders == {"lightcl_edge", "lightcl_host", "lightcl_models", "lightcl_profiler"}
+    templates = {"lightcl_profiler/reports/templates/page.html", "lightcl_profiler/reports/templates/report.css"}
+    assert templates | {"lightcl_host/analysis/templates/analysis.html"} <= set(names)
 
 
 @pytest.mark.parametrize(
@@ -95,4 +98,4 @@ def test_the_wheel_needs_only_what_a_device_needs(wheel):
         lines = packed.read(name).decode().splitlines()
     needed = [line.removeprefix("Requires-Dist: ") for line in lines if line.startswith("Requires-Dist: ")]
     base = {line.split(">")[0].split("=")[0].lower() for line in needed if "extra ==" not in line}
-    assert base == {"argcomplete", "numpy", "onnxruntime", "psutil", "pillow", "safetensors"}
+    assert base == {"argcomplete", "jinja2", "numpy", "onnxruntime", "psutil", "pillow", "safetensors"}

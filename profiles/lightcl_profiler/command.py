@@ -69,7 +69,6 @@ class ProfileCommand(Command):
 
         from lightcl_profiler.measuring.session import Settings, profile
         from lightcl_profiler.methods import parse_methods
-        from lightcl_profiler.reports.html import render_html
 
         methods = parse_methods(args.methods)
         out: Path = args.out
@@ -100,8 +99,10 @@ class ProfileCommand(Command):
         with tempfile.TemporaryDirectory(prefix="work-", dir=out) as scratch:
             report = profile(settings, command_line(args), created, Path(scratch), progress)
         document = report.to_document()
+        from lightcl_profiler.reports.profile import render_profile  # jinja2: not before all is measured
+
         (out / "report.json").write_text(json.dumps(document, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-        (out / "report.html").write_text(render_html(report), encoding="utf-8")
+        (out / "report.html").write_text(render_profile(report), encoding="utf-8")
         progress.note(f"wrote {out / 'report.json'} and {out / 'report.html'}")
         return document
 

@@ -45,3 +45,8 @@ def make_run(method: str, number: int, peak_mib: int, pss: int | None = 90 * MIB
         notes=["engine ort"],
         timeline=[(0.0, 10 * MIB, None), (0.7, 60 * MIB, 50 * MIB), (2.6, peak_mib * MIB, pss)],
     )
+
+
+def tag(kind: str) -> str:
+    """What a page shows beside a figure: where it comes from."""
+    return f'<span class="tag {kind}">{kind}</span>'

@@ -1,102 +1,107 @@
-"""What a method knew after each task, for reports: read from a benchmark's JSON."""
+"""What each method knew after each task, read from a benchmark's JSON for pages that also show memory."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from lightcl_edge.errors import DataError
+from lightcl_edge.files.records import read_record
 
 #: Names a benchmark has for methods that are called otherwise in a profile.
 _SAME = {"joint_torch": "joint"}
+_EXPECTED = "benchmark.json of lightcl-host benchmark"
+
+
+@dataclass(frozen=True)
+class Mean:
+    """Over the seeds, a share of 0 to 1."""
+
+    mean: float
 
 
 @dataclass(frozen=True)
 class Accuracy:
-    """One method over all seeds.
-
-    Attributes:
-        method: its name in a profile.
-        seeds: how many.
-        class_incremental: mean over seeds of the accuracy over all classes after the last task, 0 to 1.
-        task_incremental: the same with the task known.
-        spread: standard deviation of ``class_incremental`` over the seeds.
-        forgetting: mean over seeds of the average forgetting; None for methods that learn all at once.
-        after_each_task: class-incremental accuracy over the classes seen so far; one value for all at once.
-    """
+    """One method over all seeds."""
 
     method: str
-    seeds: int
-    class_incremental: float
-    task_incremental: float
-    spread: float
-    forgetting: float | None
-    after_each_task: list[float]
+    class_incremental: Mean
+    task_incremental: Mean
+    class_incremental_matrix: list[list[float]]
+
+    @property
+    def after_each_task(self) -> list[float]:
+        """Over the classes seen so far; a single value for a method that learns all at once."""
+        return after_each_task(self.class_incremental_matrix, self.class_incremental.mean)
+
+
+def after_each_task(matrix: list[list[float]], final: float) -> list[float]:
+    """The mean accuracy over the tasks seen so far, after each task.
+
+    Args:
+        matrix: a row after each task, a column for each task, 0 to 1; a single row when all is learned at once.
+        final: what stands for a single row.
+
+    Returns:
+        A value a row.
+    """
+    if len(matrix) == 1:
+        return [final]
+    return [sum(row[: i + 1]) / (i + 1) for i, row in enumerate(matrix)]
 
 
 @dataclass(frozen=True)
-class AccuracyRun:
-    """A benchmark.
+class Setting:
+    """What was learned."""
 
-    Attributes:
-        description: what was learned, in words.
-        command: that repeats it, where it is known.
-        methods: its results.
-    """
-
-    description: str
-    command: str | None
-    methods: dict[str, Accuracy]
+    model: str
+    tasks: int
+    data: str
+    training_images: int
+    test_images: int
+    seeds: list[int]
 
 
-def read_benchmark(path: Path) -> AccuracyRun:
+@dataclass(frozen=True)
+class Benchmark:
+    """The accuracies in ``benchmark.json``."""
+
+    methods: list[Accuracy]
+    setting: Setting
+    command: str | None = None
+
+    @property
+    def by_method(self) -> dict[str, Accuracy]:
+        """The name in a profile -> the accuracy; the first counts where two have one name."""
+        return {_SAME.get(each.method, each.method): each for each in reversed(self.methods)}
+
+    @property
+    def description(self) -> str:
+        """What was learned, in words."""
+        about = self.setting
+        images = f"{about.training_images} training and {about.test_images} test images"
+        seeds = ", ".join(map(str, about.seeds))
+        return f"{about.model}, {about.tasks} tasks of {about.data}; {images}, seeds {seeds}"
+
+
+def read_benchmark(path: Path) -> Benchmark:
     """Read what ``lightcl-host benchmark`` wrote.
 
     Args:
         path: its ``benchmark.json``.
 
     Returns:
-        The accuracies; of two methods with one name in a profile the first counts.
+        The accuracies.
 
     Raises:
-        DataError: when it is something else.
+        DataError: when it can't be read or is something else.
     """
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-        setting = document["setting"]
-        methods: dict[str, Accuracy] = {}
-        for entry in document["methods"]:
-            found = _accuracy(entry)
-            methods.setdefault(found.method, found)
     except OSError as error:
         reason = "there is no such file" if isinstance(error, FileNotFoundError) else error.strerror
-        raise DataError(f"{path} can't be read: {reason}; expected benchmark.json of lightcl-host benchmark") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(
-            f"{path} is no benchmark ({error!r}); expected benchmark.json of lightcl-host benchmark"
-        ) from error
-    return AccuracyRun(_describe(setting), document.get("command"), methods)
-
-
-def _accuracy(entry: Mapping[str, Any]) -> Accuracy:
-    matrix: list[list[float]] = entry["class_incremental_matrix"]
-    seen = [sum(row[: i + 1]) / (i + 1) for i, row in enumerate(matrix)] if len(matrix) > 1 else []
-    forgetting = entry["forgetting"] if len(matrix) > 1 else None
-    return Accuracy(
-        method=_SAME.get(str(entry["method"]), str(entry["method"])),
-        seeds=len(entry["seeds"]),
-        class_incremental=float(entry["class_incremental"]["mean"]),
-        task_incremental=float(entry["task_incremental"]["mean"]),
-        spread=float(entry["class_incremental"]["deviation"]),
-        forgetting=None if forgetting is None else float(forgetting["mean"]),
-        after_each_task=seen or [float(entry["class_incremental"]["mean"])],
-    )
-
-
-def _describe(setting: Mapping[str, Any]) -> str:
-    settings = f"{setting['model']}, {setting['tasks']} tasks of {setting['data']}"
-    images = f"{setting['training_images']} training and {setting['test_images']} test images"
-    return f"{settings}; {images}, seeds {', '.join(str(seed) for seed in setting['seeds'])}"
+        raise DataError(f"{path} can't be read: {reason}; expected {_EXPECTED}") from error
+    except ValueError as error:
+        raise DataError(f"{path} is not JSON ({error}); expected {_EXPECTED}") from error
+    return read_record(Benchmark, document, str(path), expected=_EXPECTED)

@@ -1,32 +1,25 @@
-"""Pictures as inline SVG, drawn by hand: bars of peaks and memory over time.
-
-Colours come from the page's style sheet (classes ``c0`` to ``c11``), so that one picture serves light and
-dark. Every text is escaped here.
-"""
+"""The pictures of profiles and benchmarks: peaks as bars, memory over time, accuracy over tasks and against memory."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
+
+from markupsafe import Markup
 
 from lightcl_edge.console.text import format_bytes
+from lightcl_profiler.reports.plot import Plot, colour_class, nice_step
 
 _MIB = 2**20
-COLOURS = 12
+#: The phases of more methods than this would hide the curves.
 FEW_CURVES = 3
+_HEIGHT = 320
 
 
 @dataclass(frozen=True)
 class Bar:
-    """A horizontal bar.
-
-    Attributes:
-        label: left of it.
-        value_bytes: its length.
-        part_bytes: the share of it that imports alone need.
-    """
+    """A method's peak, and the part of it that imports alone need."""
 
     label: str
     value_bytes: int
@@ -35,169 +28,112 @@ class Bar:
 
 @dataclass(frozen=True)
 class Curve:
-    """A method's memory over time.
-
-    Attributes:
-        label: the method.
-        colour: index of its colour.
-        points: seconds and bytes.
-        marks: phase names and when they start, in seconds.
-        end_seconds: where it ends.
-    """
+    """A method's memory over time: seconds and bytes, and when each phase starts."""
 
     label: str
     colour: int
     points: Sequence[tuple[float, int]]
-    marks: Sequence[tuple[str, float]]
+    phases: Sequence[tuple[str, float]]
     end_seconds: float
 
 
-def picture(width: int, height: int, title: str, body: Sequence[str], kind: str) -> str:
-    """An ``<svg>`` element.
+@dataclass(frozen=True)
+class Series:
+    """A method's accuracy after each task, 0 to 1, and its peak memory."""
 
-    Args:
-        width: in its own units.
-        height: likewise.
-        title: for those who can't see it.
-        body: what is in it.
-        kind: its class.
-
-    Returns:
-        The element.
-    """
-    head = f'<svg class="{kind}" viewBox="0 0 {width} {height}" role="img" aria-label="{escape(title)}">'
-    return "\n".join([head, *body, "</svg>"])
+    label: str
+    colour: int
+    shares: Sequence[float]
+    peak_bytes: int
 
 
-def text(x: float, y: float, content: str, kind: str = "", anchor: str = "start") -> str:
-    """A text element; ``content`` is escaped."""
-    return f'<text x="{x:.1f}" y="{y:.1f}" class="{kind}" text-anchor="{anchor}">{escape(content)}</text>'
-
-
-def nice_step(span: float, steps: int) -> float:
-    """A round step (1, 2 or 5 times a power of ten) that divides ``span`` into at most ``steps`` parts."""
-    raw = max(span, 1e-9) / steps
-    power = 10.0 ** math.floor(math.log10(raw))
-    return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= raw * (1 - 1e-9))
-
-
-def _ticks(span: float, steps: int) -> list[float]:
-    step = nice_step(span, steps)
-    return [step * i for i in range(math.floor(span / step + 1e-9) + 1)]
-
-
-def bar_chart(bars: Sequence[Bar], width: int, title: str) -> str:
-    """Peaks as bars, the share of the imports in a faded tone.
-
-    Args:
-        bars: top to bottom.
-        width: of the picture in its own units, which are pixels at full size.
-        title: for those who can't see it.
-
-    Returns:
-        An ``<svg>`` element.
-    """
+def bar_chart(bars: Sequence[Bar], width: int) -> Markup:
+    """Peaks as bars, top to bottom, the part of the imports in a faded tone."""
     row, bar_height = 58, 24
-    longest = max((bar.value_bytes for bar in bars), default=1) or 1
-    scale = (width - 8) / longest
-    body = []
+    plot = Plot(width, row * len(bars) + 4, (0, 1), (0, 1))
+    scale = (width - 8) / max((bar.value_bytes for bar in bars), default=1)
     for i, bar in enumerate(bars):
         top = i * row + 24
-        body.append(text(0, top - 8, bar.label, "label"))
+        plot.text(0, top - 8, bar.label, "label")
         value = f"{format_bytes(bar.value_bytes)}, of it imports {format_bytes(bar.part_bytes)}"
-        body.append(text(width, top - 8, value, "value", "end"))
-        shape = f'y="{top}" height="{bar_height}" rx="3"'
-        body.append(f'<rect x="0" width="{bar.value_bytes * scale:.1f}" {shape} class="fill c{i % COLOURS}"/>')
-        body.append(f'<rect x="0" width="{bar.part_bytes * scale:.1f}" {shape} class="part"/>')
-    return picture(width, row * len(bars) + 4, title, body, "bars")
+        plot.text(width, top - 8, value, "value", "end")
+        for size, kind in ((bar.value_bytes, f"fill {colour_class(i)}"), (bar.part_bytes, "part")):
+            shape = '<rect x="0" y="{}" width="{}" height="{}" rx="3" class="{}"/>'
+            plot.add(shape, top, size * scale, bar_height, kind)
+    return plot.svg("Peak resident memory of each method, with the share of its imports", "bars")
 
 
-class _Frame:
-    """Axes of a chart: seconds to the right, bytes upwards."""
-
-    def __init__(self, width: int, height: int, seconds: float, most_bytes: float, top: int = 14) -> None:
-        self.left, self.right, self.top, self.bottom = 48, width - 10, top, height - 30
-        self.seconds, self.most = max(seconds, 1e-3), max(most_bytes, 1.0) * 1.05
-
-    def x(self, seconds: float) -> float:
-        return self.left + (self.right - self.left) * min(seconds / self.seconds, 1.0)
-
-    def y(self, count: float) -> float:
-        return self.bottom - (self.bottom - self.top) * count / self.most
-
-    def axes(self) -> list[str]:
-        """Grid lines with their labels."""
-        body = []
-        for value in _ticks(self.most / _MIB, 5):
-            y = self.y(value * _MIB)
-            body.append(f'<line x1="{self.left}" x2="{self.right}" y1="{y:.1f}" y2="{y:.1f}" class="grid"/>')
-            body.append(text(self.left - 6, y + 4, f"{value:.0f}", "axis", "end"))
-        steps = max((self.right - self.left) // 80, 2)
-        for value in _ticks(self.seconds, steps):
-            body.append(text(self.x(value), self.bottom + 16, f"{value:g}", "axis", "middle"))
-        body.append(text(self.right, self.bottom + 28, "seconds", "axis", "end"))
-        body.append(text(0, self.top - 3, "MiB", "axis"))
-        return body
-
-    def line(self, curve: Curve) -> str:
-        """The curve itself."""
-        path = " ".join(f"{self.x(t):.1f},{self.y(count):.1f}" for t, count in curve.points)
-        return f'<polyline points="{path}" class="line c{curve.colour % COLOURS}"/>'
-
-    def boundaries(self, curve: Curve) -> list[str]:
-        """A dashed line where each phase starts."""
-        return [
-            f'<line x1="{self.x(t):.1f}" x2="{self.x(t):.1f}" y1="{self.top}" y2="{self.bottom}" '
-            f'class="boundary c{curve.colour % COLOURS}"/>'
-            for _, t in curve.marks
-        ]
+def _memory_plot(curves: Sequence[Curve], width: int, height: int, top: int) -> Plot:
+    """Axes that hold all curves: seconds to the right, MiB upwards."""
+    seconds = max((max(curve.end_seconds, *(at for at, _ in curve.points)) for curve in curves), default=1.0)
+    most = max((count for curve in curves for _, count in curve.points), default=_MIB) / _MIB
+    plot = Plot(width, height, (0, seconds), (0, most * 1.05), top)
+    plot.rows("MiB")
+    plot.numbers("seconds")
+    return plot
 
 
-def overlay_chart(curves: Sequence[Curve], width: int, title: str) -> str:
-    """All methods over the same seconds; of a few methods with a dashed line at each phase's start.
-
-    Args:
-        curves: the methods.
-        width: of the picture.
-        title: for those who can't see it.
-
-    Returns:
-        An ``<svg>`` element.
-    """
-    height = 300
-    most = max((count for curve in curves for _, count in curve.points), default=1)
-    frame = _Frame(width, height, max((curve.end_seconds for curve in curves), default=1.0), most)
-    body = frame.axes()
-    if len(curves) <= FEW_CURVES:  # the boundaries of many would hide the curves
-        for curve in curves:
-            body += frame.boundaries(curve)
-    body += [frame.line(curve) for curve in curves]
-    return picture(width, height, title, body, "timeline")
+def _draw_curve(plot: Plot, curve: Curve, *, phases: bool) -> None:
+    for _, at in curve.phases if phases else ():
+        plot.vertical(at, f"boundary {colour_class(curve.colour)}")
+    plot.curve(((at, count / _MIB) for at, count in curve.points), curve.colour)
 
 
-def phase_chart(curve: Curve, width: int, title: str) -> str:
-    """One method over its own time and on its own scale, its phases named.
+def overlay_chart(curves: Sequence[Curve], width: int) -> Markup:
+    """All methods over the same seconds; of a few methods with a dashed line where a phase starts."""
+    plot = _memory_plot(curves, width, 300, 26)
+    for curve in curves:
+        _draw_curve(plot, curve, phases=len(curves) <= FEW_CURVES)
+    return plot.svg("Resident memory of the methods over time")
 
-    Args:
-        curve: the method.
-        width: of the picture.
-        title: for those who can't see it.
 
-    Returns:
-        An ``<svg>`` element.
-    """
+def phase_chart(curve: Curve, width: int) -> Markup:
+    """One method over its own time and on its own scale, its phases named."""
     lanes = 3
-    height, top = 210 + 14 * lanes, 14 + 14 * lanes
-    most = max((count for _, count in curve.points), default=1)
-    frame = _Frame(width, height, curve.end_seconds, most, top)
-    body = [*frame.axes(), *frame.boundaries(curve), frame.line(curve)]
+    plot = _memory_plot([curve], width, 210 + 14 * lanes, 20 + 14 * lanes)
+    _draw_curve(plot, curve, phases=True)
     ends = [-math.inf] * lanes  # where the last label of each lane ends; a label takes the first free lane
-    for name, seconds in curve.marks:
-        x = frame.x(seconds)
-        wide = 6.4 * len(name) + 8
+    for name, seconds in curve.phases:
+        x, wide = plot.x(seconds), 6.4 * len(name) + 8
         anchor, begin = ("end", x - wide) if x + wide > width else ("start", x)
         lane = next((i for i, end in enumerate(ends) if begin >= end), None)
         if lane is not None:
             ends[lane] = begin + wide
-            body.append(text(x + (-3 if anchor == "end" else 3), 11 + 14 * lane, name, "phase", anchor))
-    return picture(width, height, title, body, "timeline")
+            plot.text(x + (-3 if anchor == "end" else 3), 11 + 14 * lane, name, "phase", anchor)
+    return plot.svg(f"Resident memory of {curve.label} over its own time and scale, with its phases")
+
+
+def _accuracy_plot(series: Sequence[Series], width: int, across: tuple[float, float]) -> Plot:
+    """Per cent upwards; the scale ends above the best accuracy."""
+    best = 100 * max((share for each in series for share in each.shares), default=1.0)
+    step = nice_step(max(best, 1.0), 5)
+    plot = Plot(width, _HEIGHT, across, (0, step * math.ceil(max(best, 1.0) / step)))
+    plot.rows("accuracy, %")
+    return plot
+
+
+def tasks_chart(series: Sequence[Series], width: int) -> Markup:
+    """Accuracy over all classes seen so far, after each task; a single value stands at the last task."""
+    tasks = max((len(each.shares) for each in series), default=1)
+    plot = _accuracy_plot(series, width, (1, tasks))
+    plot.numbers("tasks learned", range(1, tasks + 1))
+    for each in series:
+        points = [(tasks - len(each.shares) + i, 100 * share) for i, share in enumerate(each.shares, 1)]
+        plot.curve(points, each.colour)
+        for task, percent in points:
+            plot.dot(task, percent, each.colour)
+    return plot.svg("Class-incremental accuracy over the classes seen so far, after each task")
+
+
+def memory_chart(series: Sequence[Series], width: int) -> Markup:
+    """Final accuracy against peak memory: up and to the left is better."""
+    most = max((each.peak_bytes for each in series), default=_MIB) / _MIB
+    final = [Series(each.label, each.colour, each.shares[-1:], each.peak_bytes) for each in series]
+    plot = _accuracy_plot(final, width, (0, most * 1.08))
+    plot.numbers("peak resident memory, MiB")
+    places = [(each.peak_bytes / _MIB, 100 * each.shares[0]) for each in final]
+    for each, place in zip(final, places, strict=True):
+        plot.dot(*place, each.colour)
+    for each, place in sorted(zip(final, places, strict=True), key=lambda pair: -pair[0].shares[0]):
+        plot.name_point(*place, each.label, each.colour)
+    return plot.svg("Class-incremental accuracy after the last task against peak memory")

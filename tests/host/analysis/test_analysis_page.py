@@ -14,7 +14,7 @@ from lightcl_host.analysis.charts import accuracy_chart
 from lightcl_host.analysis.record import Analysis, CutRecord
 from lightcl_host.analysis.render_html import render_html
 from lightcl_host.analysis.render_text import render_text
-from lightcl_profiler.reports.accuracy_charts import Box
+from lightcl_profiler.reports.plot import Box
 
 REPORTS = Path(__file__).parents[3] / "profiles" / "reports" / "cuts"
 MIB = 2**20

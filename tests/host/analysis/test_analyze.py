@@ -132,7 +132,7 @@ def test_the_report_stands_alone(analysed: Path) -> None:
     for cut in analysis.cuts:
         assert f'<td class="name">{cut.name}' in page
     assert "threshold 0.95" in page and f"chosen: {analysis.chosen}" in page and "Pareto front" in page
-    assert analysis.choice.reason.split(":")[0].replace("'", "&#x27;") in page
+    assert analysis.choice.reason.split(":")[0].replace("'", "&#39;") in page
 
 
 def test_names_are_escaped(analysed: Path) -> None:

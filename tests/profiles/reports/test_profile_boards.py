@@ -9,7 +9,7 @@ from itertools import combinations
 from pathlib import Path
 
 import pytest
-from profile_samples import MIB, make_run
+from profile_samples import MIB, make_run, tag
 
 from lightcl_edge.errors import DataError
 from lightcl_host.cli import main
@@ -17,10 +17,10 @@ from lightcl_profiler.records.accuracy import read_benchmark
 from lightcl_profiler.records.comparing import board_names
 from lightcl_profiler.records.record import Report, SmallestLimit, Trial
 from lightcl_profiler.records.summary import summarise
-from lightcl_profiler.reports.accuracy_charts import Box, Series, memory_chart
 from lightcl_profiler.reports.boards import render_boards
-from lightcl_profiler.reports.html import render_html
-from lightcl_profiler.reports.parts import tag
+from lightcl_profiler.reports.charts import Series, memory_chart
+from lightcl_profiler.reports.plot import Box
+from lightcl_profiler.reports.profile import render_profile
 from lightcl_profiler.reports.text import render_text
 
 MATRIX = [[0.9, 0.0], [0.2, 0.8]]
@@ -41,13 +41,12 @@ def write_benchmark(path: Path) -> Path:
 
 def test_accuracies_of_a_benchmark(tmp_path: Path) -> None:
     run = read_benchmark(write_benchmark(tmp_path / "b.json"))
-    assert set(run.methods) == {"lightcl", "sgd", "joint"}
-    assert run.methods["sgd"].after_each_task == pytest.approx([0.9, 0.5])
-    assert run.methods["joint"].after_each_task == [0.5]
-    assert run.methods["joint"].forgetting is None
+    assert set(run.by_method) == {"lightcl", "sgd", "joint"}
+    assert run.by_method["sgd"].after_each_task == pytest.approx([0.9, 0.5])
+    assert run.by_method["joint"].after_each_task == [0.5]
     assert "8 training and 4 test images, seeds 0, 1" in run.description
     (tmp_path / "c.json").write_text("{}")
-    with pytest.raises(DataError, match=r"c.json is no benchmark .* expected benchmark.json"):
+    with pytest.raises(DataError, match=r"c.json lacks 'methods'; expected benchmark.json of lightcl-host benchmark"):
         read_benchmark(tmp_path / "c.json")
 
 
@@ -68,10 +67,10 @@ def test_two_boards_on_one_page(report: Report, tmp_path: Path, capsys: pytest.C
     assert "130.0 MiB" in capsys.readouterr().out
     page = out.read_text().replace("\u00a0", " ")
     for shown in (
-        'data-label="the paper&#x27;s memory, published"><span>153.4 MiB',
+        'data-label="the paper&#39;s memory, published"><span>153.4 MiB',
         'data-label="its formula on this network, calculated"><span>153.0 MiB',
         'data-label="peak, Cortex-A53 &lt;rev 4&gt;, measured"><span>520.0 MiB',
-        "<th>the paper&#x27;s memory" + tag("published"),
+        "<th>the paper&#39;s memory" + tag("published"),
         "<th>its formula on this network" + tag("calculated"),
         "<th>peak, Raspberry Pi 4 &lt;8&gt;" + tag("measured"),
         "On Raspberry Pi 4 &lt;8&gt;: lightcl peaked at 130.0 MiB.",
@@ -80,7 +79,7 @@ def test_two_boards_on_one_page(report: Report, tmp_path: Path, capsys: pytest.C
         "Raspberry Pi 4 &lt;8&gt;",
         "not run",
         "Accuracy after each task",
-        'data-label="the paper&#x27;s, all classes, published"><span>34.21 %',
+        'data-label="the paper&#39;s, all classes, published"><span>34.21 %',
         'data-label="accuracy, all classes, measured"><span>50.0 %',
     ):
         assert shown in page, shown
@@ -142,7 +141,7 @@ def test_limits_are_shown_or_explained(report: Report) -> None:
     trials = [Trial(256 * MIB, True, None, 2.0), Trial(130 * MIB, False, "killed", 1.0)]
     limits = [SmallestLimit("lightcl", 140 * MIB, trials), SmallestLimit("sgd", None, [], "no <cgroup>")]
     limited = replace(report, limits=limits)
-    page, text = render_html(limited), render_text(limited)
+    page, text = render_profile(limited), render_text(limited)
     page = page.replace("\u00a0", " ")
     assert 'data-label="smallest limit it completes under, measured"><span>140.0 MiB<' in page
     assert "256.0 MiB yes, 130.0 MiB no" in page
@@ -153,7 +152,7 @@ def test_limits_are_shown_or_explained(report: Report) -> None:
 
 def test_labels_of_near_points_do_not_meet() -> None:
     series = [Series(f"method{i}", i, [0.5], 600 * MIB) for i in range(6)]
-    picture = memory_chart(series, 960, "t")
+    picture = memory_chart(series, 960)
     places = [(float(x), float(y)) for x, y in re.findall(r'x="([\d.]+)" y="([\d.]+)" class="value"', picture)]
     boxes = [Box(x, y - 10, x + 6 * len("method0"), y + 2) for x, y in places]
     assert len(boxes) == 6

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from html.parser import HTMLParser
 from xml.etree import ElementTree  # our own pictures, not somebody's file
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from profile_samples import MIB, tag
+
 from lightcl_profiler.records.record import Report
-from lightcl_profiler.reports.charts import Bar, Curve, bar_chart, nice_step, overlay_chart, phase_chart
-from lightcl_profiler.reports.html import _TABLES, render_html
-from lightcl_profiler.reports.parts import tag
+from lightcl_profiler.reports.charts import Bar, Curve, bar_chart, overlay_chart, phase_chart
+from lightcl_profiler.reports.plot import nice_step, thin
+from lightcl_profiler.reports.profile import FIGURE_TABLES, render_profile
 from lightcl_profiler.reports.text import COLUMNS, headline, render_text
 
-MIB = 2**20
 VOID = {"meta"}
 
 
@@ -38,7 +44,7 @@ class _Balance(HTMLParser):
 
 
 def test_the_page_is_whole_and_refers_to_nothing(report: Report) -> None:
-    page = render_html(report)
+    page = render_profile(report)
     balance = _Balance()
     balance.feed(page)
     assert balance.open == []
@@ -47,7 +53,7 @@ def test_the_page_is_whole_and_refers_to_nothing(report: Report) -> None:
 
 
 def test_text_from_outside_is_escaped(report: Report) -> None:
-    page = render_html(report)
+    page = render_profile(report)
     for raw in ("<script>", "cat<b>", "<rev 4>", "the <product>", "photos & more/"):
         assert raw not in page
     for escaped in ("net&lt;script&gt;", "cat&lt;b&gt;", "the &lt;product&gt;", "photos &amp; more/"):
@@ -55,7 +61,7 @@ def test_text_from_outside_is_escaped(report: Report) -> None:
 
 
 def test_every_figure_is_in_both_renderings(report: Report) -> None:
-    page, text = render_html(report).replace("\u00a0", " "), render_text(report)
+    page, text = render_profile(report).replace("\u00a0", " "), render_text(report)
     for shown in (
         "100.0 MiB",
         "520.0 MiB",
@@ -75,20 +81,20 @@ def test_every_figure_is_in_both_renderings(report: Report) -> None:
 
 
 def test_each_table_of_figures_says_what_it_holds_and_where_it_is_from(report: Report) -> None:
-    page = render_html(report)
+    page = render_profile(report)
     figures = page[page.index("<h2>All figures") : page.index("<h2>Memory over time")]
     assert re.findall("<h3>(.*?)</h3>", figures) == ["Memory of the process", "Time and disk"]
     assert figures.count("<h3>") == figures.count("<table")
     heads = re.findall("<th>(.*?)</th>", figures)
     assert all(head == "method" or head.endswith(tag("measured")) for head in heads)
-    body = "".join(re.findall("<tbody>(.*?)</tbody>", page))
+    body = "".join(re.findall("<tbody>(.*?)</tbody>", page, re.DOTALL))
     assert 'class="tag' not in body  # once above the column, not in every cell
     assert all(label.endswith(", measured") for label in re.findall('data-label="(.*?)"', figures))
-    assert not re.search(r"\d (KiB|MiB|GiB|s|ms|%)\b", "".join(re.findall("<tbody>(.*?)</tbody>", figures)))
+    assert not re.search(r"\d (KiB|MiB|GiB|s|ms|%)\b", "".join(re.findall("<tbody>(.*?)</tbody>", figures, re.DOTALL)))
 
 
 def test_every_figure_has_a_table() -> None:
-    assert sorted(" ".join(_TABLES.values()).split()) == sorted(name for name, *_ in COLUMNS)
+    assert sorted(" ".join(FIGURE_TABLES.values()).split()) == sorted(name for name, *_ in COLUMNS)
 
 
 def test_headline_names_least_and_most(report: Report) -> None:
@@ -97,7 +103,7 @@ def test_headline_names_least_and_most(report: Report) -> None:
 
 def test_a_report_without_a_completed_run(report: Report) -> None:
     empty = replace(report, runs=[], summary=[])
-    assert "No method completed." in render_html(empty)
+    assert "No method completed." in render_profile(empty)
     assert "FAILED er" in render_text(empty)
 
 
@@ -109,7 +115,7 @@ def test_figures_the_kernel_does_not_tell(report: Report) -> None:
 
 
 def test_bars_are_to_scale() -> None:
-    root = ElementTree.fromstring(bar_chart([Bar("a & b", 100, 50), Bar("c", 200, 0)], 408, "title"))  # noqa: S314
+    root = ElementTree.fromstring(bar_chart([Bar("a & b", 100, 50), Bar("c", 200, 0)], 408))  # noqa: S314
     widths = [float(rect.get("width", "")) for rect in root.iter("rect")]
     assert widths == [200.0, 100.0, 400.0, 0.0]
     assert "a & b" in [element.text for element in root.iter("text")]
@@ -119,20 +125,39 @@ def _curve(marks: list[tuple[str, float]]) -> Curve:
     return Curve("lightcl", 1, [(0.0, 0), (1.0, 100 * MIB), (2.0, 50 * MIB)], marks, 2.0)
 
 
+def _places(path: str) -> list[tuple[float, float]]:
+    """The points of a path with relative steps."""
+    start, *steps = [tuple(map(float, pair.split(","))) for pair in path[1:].replace("l", " ").split()]
+    places = [start]
+    for x, y in steps:
+        places.append((places[-1][0] + x, places[-1][1] + y))
+    return places
+
+
 def test_timeline_goes_through_its_points() -> None:
-    root = ElementTree.fromstring(overlay_chart([_curve([("import", 0.0), ("train", 1.0)])], 458, "t"))  # noqa: S314
-    (line,) = root.iter("polyline")
-    points = [tuple(map(float, pair.split(","))) for pair in line.get("points", "").split()]
-    assert [x for x, _ in points] == [48.0, 248.0, 448.0]
+    root = ElementTree.fromstring(overlay_chart([_curve([("import", 0.0), ("train", 1.0)])], 460))  # noqa: S314
+    paths = [(e.get("class", ""), e.get("d", "")) for e in root.iter("path")]
+    (line,) = (path for kind, path in paths if kind.startswith("line"))
+    points = _places(line)
+    assert [x for x, _ in points] == pytest.approx([48.0, 248.0, 448.0])
     (_, bottom), (_, peak), (_, middle) = points
     assert abs((bottom - middle) - (bottom - peak) / 2) < 0.2
-    boundaries = [e for e in root.iter("line") if "boundary" in (e.get("class") or "")]
-    assert [float(e.get("x1", "")) for e in boundaries] == [48.0, 248.0]
+    assert [path.split(",")[0] for kind, path in paths if kind.startswith("boundary")] == ["M48", "M248"]
+
+
+@given(st.lists(st.integers(0, 9), min_size=101, max_size=1200))
+def test_a_thinned_line_keeps_its_ends_and_its_extremes(heights: list[int]) -> None:
+    points = [(round(48 + 900 * i / len(heights), 1), float(y)) for i, y in enumerate(heights)]
+    thinned = thin(points)
+    assert len(thinned) <= 2 * 900 / 6 + 4
+    assert [thinned[0], thinned[-1]] == [points[0], points[-1]]
+    assert set(thinned) <= set(points) and [x for x, _ in thinned] == sorted(x for x, _ in thinned)
+    assert {max(heights), min(heights)} <= {y for _, y in thinned}
 
 
 def test_phase_names_stay_inside_and_apart() -> None:
     marks = [(f"phase {i}", i * 0.02) for i in range(8)] + [("commit", 1.99)]
-    root = ElementTree.fromstring(phase_chart(_curve(marks), 360, "t"))  # noqa: S314
+    root = ElementTree.fromstring(phase_chart(_curve(marks), 360))  # noqa: S314
     labels = [e for e in root.iter("text") if e.get("class") == "phase"]
     places = [(e.get("y"), float(e.get("x", ""))) for e in labels]
     assert len(set(places)) == len(places)
@@ -142,3 +167,10 @@ def test_phase_names_stay_inside_and_apart() -> None:
 
 def test_axis_steps_are_round() -> None:
     assert [nice_step(span, 5) for span in (5, 9, 24, 600)] == [1.0, 2.0, 5.0, 200.0]
+
+
+def test_templates_are_loaded_only_to_render() -> None:
+    modules = "lightcl_profiler.command, lightcl_profiler.measuring.session, lightcl_profiler.measuring.child"
+    code = f"import sys, {modules}; print(*{{'jinja2', 'markupsafe'}} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""

@@ -1,0 +1,73 @@
+"""Pages made from the templates: files that refer to nothing outside themselves, every text from outside escaped.
+
+jinja2 is imported only here, so only where something is rendered.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from typing import Any, NamedTuple
+
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from lightcl_edge.console.text import format_bytes
+from lightcl_profiler.reports.plot import colour_class
+
+_SPACE_BEFORE_UNIT = re.compile(r"(?<=\d) (?=(?:B|KiB|MiB|GiB|s|ms|GHz|degrees)\b|%)")
+_NO_BREAK = "\u00a0"
+
+
+class Column(NamedTuple):
+    """A column of a table; ``kind`` says where its figures come from: measured, calculated, published, or ""."""
+
+    name: str
+    kind: str = ""
+
+    @property
+    def label(self) -> str:
+        """Before each figure on a phone, where no head is shown."""
+        return f"{self.name}, {self.kind}" if self.kind else self.name
+
+
+class Table(NamedTuple):
+    """Rows of text, or of HTML marked as such; the first cell names the row."""
+
+    columns: list[Column]
+    rows: list[list[str]]
+
+
+def columns(kind: str, *names: str) -> list[Column]:
+    """Columns whose figures all come from the same."""
+    return [Column(name, kind) for name in names]
+
+
+def with_note(figure: str, note: str) -> str:
+    """A figure with a smaller line below it; as it is when the note is empty."""
+    return Markup('{}<span class="range">{}</span>').format(figure, note) if note else figure
+
+
+def render(template: str, package: str = "lightcl_profiler.reports", **values: Any) -> str:
+    """A whole page: a template of the package's folder ``templates``, filled with the values."""
+    return _environment(package).get_template(template).render(values)
+
+
+@cache
+def _environment(package: str) -> Environment:
+    loaders = [PackageLoader(name) for name in dict.fromkeys((package, "lightcl_profiler.reports"))]
+    environment = Environment(
+        loader=ChoiceLoader(loaders),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {"bytes": format_bytes, "colour": colour_class, "keep_units": _keep_units}
+    return environment
+
+
+def _keep_units(cell: str) -> str:
+    """A number and its unit stay on one line."""
+    return type(cell)(_SPACE_BEFORE_UNIT.sub(_NO_BREAK, cell))
