@@ -21,6 +21,7 @@ import traceback
 import zipfile
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -243,6 +244,7 @@ def targets(folder: Path) -> dict[str, Target]:
     from lightcl_edge.files.tensors import TensorFile, read_tensors
     from lightcl_edge.learning.checkpoint import Checkpoints
     from lightcl_edge.learning.engines.torch_graph import read_graph
+    from lightcl_edge.state.generation import Meta
     from lightcl_edge.state.generation_files import read_meta
     from lightcl_edge.state.pointer import read_pointer
     from lightcl_edge.state.trust import read_trust
@@ -272,9 +274,8 @@ def targets(folder: Path) -> dict[str, Target]:
         refuse_external_data(path)
         read_graph(path)
 
-    meta = {"generation": 1, "created": 1.0, "bundle_identity": "x", "classes": ["a", "b"], "parent": 0,
-            "strategy": "lightcl", "holdout_accuracy": 0.5, "row_scale": None, "files": {"a": "b"}, "format": 1,
-            "sources": ["x"]}  # fmt: skip
+    record = Meta(1, 1.0, "x", ["a", "b"], strategy="lightcl", holdout_accuracy=0.5, sources=["x"], files={"a": "b"})
+    meta = asdict(record)
     note = {"key": "k", "file": "checkpoint-1-2.safetensors", "sha256": "x", "trained_seconds": 1.0, "written": 1,
             "position": {"epoch": 1, "step": 2, "loss_sum": 0.5}}  # fmt: skip
     store = {
@@ -292,7 +293,7 @@ def targets(folder: Path) -> dict[str, Target]:
         "onnx": Target([plain["head.onnx"], plain["trunk.onnx"], *steps[:2]], graph, (BundleError,), "g.onnx"),
         "image": Target(_image_seeds(), lambda p: load_image(p, INPUT), (DataError,), "i.png"),
         "arrays": Target([arrays.getvalue()], lambda p: open_dataset(str(p)), (DataError,), "a.npz"),
-        "pointer": Target([b"3 5\n", b"3\n"], lambda p: read_pointer(p.parent), (), "CURRENT"),
+        "pointer": Target([b"3 5\n"], lambda p: read_pointer(p.parent), (), "CURRENT"),
     }
     documents = {
         "manifest": ([plain["manifest.json"]], lambda p: parse_manifest(p.read_bytes()), (BundleError,), "m.json"),

@@ -23,7 +23,7 @@ from lightcl_edge.learning.task import train
 from lightcl_edge.machine.description import usable_cores
 from lightcl_edge.machine.freeing import give_back
 from lightcl_edge.machine.memory import PhaseMeter
-from lightcl_edge.state.acceptance import bundle_for
+from lightcl_edge.state.bundle_choice import bundle_for
 from lightcl_edge.state.state import State
 
 Images = Sequence[NDArray[np.uint8]] | NDArray[np.uint8]

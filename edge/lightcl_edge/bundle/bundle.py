@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lightcl_edge.bundle.listing import check_listing, listing_problems, unpack
+from lightcl_edge.bundle.listing import listing_problems, unpack
 from lightcl_edge.bundle.manifest import MANIFEST, MAX_MANIFEST_BYTES, FileInfo, Manifest, parse_manifest
 from lightcl_edge.bundle.signature import MAX_SIGNATURE_BYTES, SIGNATURE, check_signature
 from lightcl_edge.errors import BundleError, HugeHeaderError, LinkError, NotFiniteError
@@ -32,20 +32,15 @@ MAX_PROBLEMS = 100
 
 
 class Bundle:
-    """A bundle whose manifest and file sizes were checked; each file's hash is checked on first use.
+    """A bundle whose manifest and file sizes were checked. Each file's hash is checked on first use.
 
-    Use :meth:`open`. A zip (``.lclb``) is unpacked into a temporary folder for the object's lifetime.
+    Use :meth:`open`. A zip (``.lclb``) is unpacked into a temporary folder that lives as long as the object.
 
     Args:
         folder: where its files are.
         manifest: what is in it.
-        identity: see below.
-        unpacked: what must live as long as the folder (a temporary directory), or None.
-
-    Attributes:
-        manifest: what is in it.
-        folder: where its files are.
         identity: SHA-256 of ``manifest.json``, which names every file by hash: equal means the same bundle.
+        unpacked: the temporary directory that must live as long as the object, or None.
     """
 
     def __init__(self, folder: Path, manifest: Manifest, identity: str, unpacked: object = None) -> None:
@@ -60,7 +55,7 @@ class Bundle:
 
         Args:
             path: where it is.
-            may_lack: listed files that a folder may be without: a state erases some from its own copy.
+            may_lack: listed files that may be missing in a folder: a state erases some from its own copy.
 
         Returns:
             The bundle.
@@ -71,18 +66,19 @@ class Bundle:
         bundle = cls._unchecked(Path(path))
         folder = bundle.folder
         lacking = [] if bundle._unpacked else [name for name in may_lack if not (folder / name).exists()]
-        check_listing(folder, bundle.manifest, REQUIRED, lacking)
+        for _, problem in listing_problems(folder, bundle.manifest, REQUIRED, lacking):
+            raise problem
         return bundle
 
     @classmethod
     def inspect(cls, path: Path | str) -> tuple[Bundle, list[tuple[str, BundleError]]]:
-        """As :meth:`open`, for a bundle whose files may not be as listed.
+        """As :meth:`open`, but faults of files are listed and not raised.
 
         Args:
             path: where it is.
 
         Returns:
-            The bundle, and what is wrong with its files: name and fault, at most ``MAX_PROBLEMS``.
+            The bundle, and at most ``MAX_PROBLEMS`` files with what is wrong with each.
 
         Raises:
             BundleError: when it is missing, of another format, or its manifest can't be true.
@@ -93,7 +89,7 @@ class Bundle:
 
     @classmethod
     def _unchecked(cls, where: Path) -> Bundle:
-        """A bundle whose manifest makes sense, whatever its files are."""
+        """A bundle whose manifest makes sense; its files are not looked at."""
         if where.is_dir():
             return cls._with_manifest(where)
         if where.is_file():
@@ -116,10 +112,7 @@ class Bundle:
         return cls(folder, parse_manifest(data), hashlib.sha256(data).hexdigest(), unpacked)
 
     def all_files(self) -> list[str]:
-        """Every file of the bundle, each checked against the manifest, the manifest among them.
-
-        Returns:
-            Relative names, sorted.
+        """Sorted names of all files of the bundle with the manifest; each is checked against the manifest.
 
         Raises:
             BundleError: when one is damaged.
@@ -135,13 +128,7 @@ class Bundle:
         return read_limited(path, MAX_SIGNATURE_BYTES) if path.is_file() else None
 
     def check_signature(self, key: str) -> int:
-        """Check that the bundle is signed by a key; see :func:`lightcl_edge.bundle.signature.check_signature`.
-
-        Args:
-            key: the public key, hexadecimal.
-
-        Returns:
-            The release number.
+        """Check that the bundle is signed by a public key (hexadecimal); gives the release number.
 
         Raises:
             SignatureError: when it is not.
@@ -153,17 +140,11 @@ class Bundle:
         return name in self._files
 
     def sha256(self, name: str) -> str:
-        """The recorded hash of one of its files (for the trunk: what a feature buffer is bound to)."""
+        """The recorded hash of one of its files. A feature buffer belongs to the trunk of this hash."""
         return self._entry(name).sha256
 
     def path(self, name: str) -> Path:
-        """The path of one of its files, checked against the manifest on first use.
-
-        Args:
-            name: as the manifest lists it.
-
-        Returns:
-            Where it is.
+        """The path of one of its files, which is checked against the manifest on first use.
 
         Raises:
             BundleError: when the bundle has no such file, its content differs, or an ONNX file refers to others.
@@ -190,10 +171,7 @@ class Bundle:
         return self._files[name]
 
     def head_parameters(self) -> dict[str, NDArray[np.float32]]:
-        """The trained tensors as the host exported them.
-
-        Returns:
-            Name -> float32 array.
+        """The trained tensors as the host exported them, by name.
 
         Raises:
             BundleError: when a name, shape or type is not the manifest's, or a value is not finite.
@@ -213,7 +191,7 @@ class Bundle:
 def check_parameters(
     tensors: Mapping[str, NDArray[np.generic]], expected: Mapping[str, tuple[int, ...]], origin: str
 ) -> dict[str, NDArray[np.float32]]:
-    """Accept exactly the expected float32 tensors with finite values.
+    """Check that tensors have exactly the expected names and shapes, are float32 and finite.
 
     Args:
         tensors: what a file holds.

@@ -31,10 +31,7 @@ UNLISTED = (MANIFEST, SIGNATURE)
 
 
 def check_name(name: str) -> None:
-    """Refuse names that could leave the folder or hide in it.
-
-    Args:
-        name: as a manifest or an archive gives it.
+    """Refuse a name that could leave the folder or hide in it.
 
     Raises:
         UnsafePathError: when it is not a plain relative name.
@@ -48,38 +45,22 @@ def check_name(name: str) -> None:
         )
 
 
-def check_listing(folder: Path, manifest: Manifest, required: Sequence[str], missing_ones: Sequence[str] = ()) -> None:
-    """Check that a folder holds exactly the files that the manifest lists, with their sizes.
-
-    Args:
-        folder: of the bundle.
-        manifest: that was in it.
-        required: names that must be there.
-        missing_ones: names of the list that are known not to be there.
-
-    Raises:
-        BundleError: naming the first file that is not as listed.
-    """
-    for _, problem in listing_problems(folder, manifest, required, missing_ones):
-        raise problem
-
-
 def listing_problems(
-    folder: Path, manifest: Manifest, required: Sequence[str], missing_ones: Sequence[str] = ()
+    folder: Path, manifest: Manifest, required: Sequence[str], may_lack: Sequence[str] = ()
 ) -> Iterator[tuple[str, BundleError]]:
-    """As :func:`check_listing`, every file that is not as listed, one by one.
+    """Compare a folder with the files that the manifest lists, and with their sizes.
 
     Args:
         folder: of the bundle.
         manifest: that was in it.
-        required: names that must be there.
-        missing_ones: names of the list that are known not to be there.
+        required: names that the list must have.
+        may_lack: names of the list that may be missing in the folder.
 
     Yields:
-        Name of a file, and what is wrong with it.
+        Name of a file that is not as listed, and what is wrong with it.
 
     Raises:
-        BundleError: when the list itself can't be true, so that nothing it names may be looked at.
+        BundleError: when the list itself can't be true. Then nothing that it names may be looked at.
     """
     paths = [entry.path for entry in manifest.files]
     if len(set(paths)) < len(paths):
@@ -89,7 +70,7 @@ def listing_problems(
         raise BundleError(f"manifest.json does not list {missing}; the bundle is not complete")
     for entry in manifest.files:
         check_name(entry.path)
-        if (problem := _file_problem(folder, entry, may_lack=entry.path in missing_ones)) is not None:
+        if (problem := _file_problem(folder, entry, may_lack=entry.path in may_lack)) is not None:
             yield entry.path, problem
     listed = {*paths, *UNLISTED}
     for found in _files_in(folder):
@@ -103,7 +84,7 @@ def listing_problems(
 
 
 def _file_problem(folder: Path, entry: FileInfo, *, may_lack: bool) -> BundleError | None:
-    """What is wrong with a listed file before it is read; None for nothing."""
+    """What is wrong with a listed file before it is read; None when nothing is."""
     path = folder / entry.path
     if may_lack and not path.is_symlink():
         return None
@@ -120,21 +101,17 @@ def _file_problem(folder: Path, entry: FileInfo, *, may_lack: bool) -> BundleErr
 
 
 def _files_in(folder: Path) -> Iterator[str]:
-    """Relative names of all that is no folder, one by one: there may be any number of them."""
+    """Relative names of all that is no folder, one by one, because there may be any number of them."""
     for path in folder.rglob("*"):
         if path.is_symlink() or not path.is_dir():
             yield path.relative_to(folder).as_posix()
 
 
 def unpack(archive: Path, folder: Path) -> None:
-    """Unpack an uncompressed zip after checking every entry.
-
-    Args:
-        archive: a ``.lclb`` file.
-        folder: an empty folder.
+    """Unpack an uncompressed zip (``.lclb``) into an empty folder, after checking every entry.
 
     Raises:
-        BundleError: when it is no such zip; by name when it is a hostile one.
+        BundleError: when it is no such zip. A hostile one raises one of its named kinds.
     """
     try:
         _check_directory(archive)
@@ -157,7 +134,7 @@ def unpack(archive: Path, folder: Path) -> None:
 
 
 def _check_directory(archive: Path) -> None:
-    """The list of entries is small: zipfile reads all of it into memory before it can be asked anything."""
+    """Check that the list of entries is small: zipfile reads all of it into memory at once."""
     size = archive.stat().st_size
     with archive.open("rb") as file:
         start = file.read(len(_START_MAGIC))

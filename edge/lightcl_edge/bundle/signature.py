@@ -1,4 +1,4 @@
-"""Ed25519 signatures of bundles, with the ``cryptography`` package (the extra ``sign``), which is asked for only here.
+"""Ed25519 signatures of bundles. Only this file uses the package ``cryptography`` (the extra ``sign``).
 
 ``manifest.sig`` signs the manifest, which holds every other file's hash, and a release number that only grows. The
 format is in ``docs/bundle.md``.
@@ -10,10 +10,11 @@ import json
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from lightcl_edge.errors import SignatureError, UsageError
 from lightcl_edge.files.durable import write_durably
+from lightcl_edge.files.records import Check, between, hexadecimal, read_record
 from lightcl_edge.files.strict_json import parse_json, read_limited
 
 if TYPE_CHECKING:
@@ -21,37 +22,24 @@ if TYPE_CHECKING:
 
 SIGNATURE = "manifest.sig"
 ALGORITHM = "ed25519"
+_KNOWN_ALGORITHM = Check(lambda name: name == ALGORITHM, ALGORITHM)
 MAX_SIGNATURE_BYTES = MAX_KEY_BYTES = 4096
-#: Says what is signed, so that a signature of anything else by the same key is none of a bundle.
+#: Says what is signed, so that the key's signature of anything else is not taken for one of a bundle.
 _CONTEXT = b"lightcl bundle signature, version 1\n"
 
 
 @dataclass(frozen=True)
 class Signature:
-    """The content of ``manifest.sig``.
+    """The content of ``manifest.sig``: the public key's 32 bytes and the signature's 64 bytes in hexadecimal."""
 
-    Attributes:
-        algorithm: always ``ed25519``.
-        key: the public key's 32 bytes, hexadecimal.
-        release: a whole number that grows from one signed bundle to the next.
-        signature: 64 bytes, hexadecimal.
-    """
-
-    algorithm: str
-    key: str
-    release: int
-    signature: str
+    algorithm: Annotated[str, _KNOWN_ALGORITHM]
+    key: Annotated[str, hexadecimal(64)]
+    release: Annotated[int, between(0, 2**53 - 1)]  # grows from one signed bundle to the next
+    signature: Annotated[str, hexadecimal(128)]
 
 
 def _library() -> Any:
-    """The part of cryptography that is needed.
-
-    Returns:
-        Its ``serialization`` and ``ed25519`` modules.
-
-    Raises:
-        UsageError: when it is not installed.
-    """
+    """Cryptography's modules ``serialization`` and ``ed25519``."""
     try:
         from cryptography.hazmat.primitives import serialization
         from cryptography.hazmat.primitives.asymmetric import ed25519
@@ -121,11 +109,11 @@ def read_public_key(path: Path) -> str:
 
 
 def sign_manifest(manifest: bytes, key: Ed25519PrivateKey, release: int) -> bytes:
-    """The content of ``manifest.sig``.
+    """The content of ``manifest.sig`` for the bytes of ``manifest.json``.
 
     Args:
-        manifest: the bytes of ``manifest.json``.
-        key: whose signature it is.
+        manifest: the bytes.
+        key: signs them.
         release: larger than that of every bundle signed before.
 
     Returns:
@@ -141,28 +129,15 @@ def _message(manifest: bytes, release: int) -> bytes:
 
 
 def parse_signature(data: bytes) -> Signature:
-    """Read ``manifest.sig``, not yet checking it.
-
-    Args:
-        data: its bytes.
-
-    Returns:
-        What it says.
+    """Read ``manifest.sig``; the signature is not checked yet.
 
     Raises:
         SignatureError: when it is not of that form.
     """
     try:
-        value = parse_json(data)
-        found = Signature(**{name: value[name] for name in Signature.__dataclass_fields__})
-        key, text = bytes.fromhex(found.key), bytes.fromhex(found.signature)
-        if found.algorithm != ALGORITHM or (len(key), len(text)) != (32, 64):
-            raise ValueError(f"algorithm {str(found.algorithm)[:20]}, {len(key)} and {len(text)} bytes")
-        if type(found.release) is not int or not 0 <= found.release < 2**53:
-            raise ValueError("release is not a whole number of 0 or more")
-    except (ValueError, KeyError, TypeError) as error:
+        return read_record(Signature, parse_json(data), "", ValueError, "all of its keys")
+    except ValueError as error:
         raise SignatureError(f"{SIGNATURE} is damaged ({error}); sign the bundle again") from error
-    return found
 
 
 def check_signature(data: bytes | None, manifest: bytes, key: str) -> int:

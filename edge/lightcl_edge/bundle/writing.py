@@ -1,4 +1,4 @@
-"""Write a bundle aside and rename it."""
+"""Write a bundle."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def write_bundle(
         out: a folder, or a path ending in ``.lclb`` for one uncompressed zip.
         manifest: everything but the file table, which is filled here.
         files: relative name -> content.
-        sign: makes ``manifest.sig`` from the bytes of ``manifest.json``; None for a bundle that is not signed.
+        sign: makes ``manifest.sig`` from the bytes of ``manifest.json``. None leaves the bundle without a signature.
 
     Returns:
         The manifest as written.
@@ -72,10 +72,7 @@ def _write_zip(path: Path, content: Mapping[str, bytes]) -> None:
 
 
 def check_replaceable(out: Path) -> None:
-    """Never delete what is not a bundle: the path may be a typing error.
-
-    Args:
-        out: where a bundle is to be written.
+    """Refuse to write over what is not a bundle: the path may be a typing error.
 
     Raises:
         BundleError: when something else is there.

@@ -1,8 +1,7 @@
-"""Files that are there after a power cut: write aside, sync, rename, sync the folder.
+"""Files that are still there after a power cut: write aside, sync, rename, sync the folder.
 
-Everything that changes a state directory goes through the :class:`Calls` of this module. So a test can put a
-recorder or a failing disk in their place (:func:`calls_through`), and every byte written is counted
-(:func:`counting`).
+All changes of a state directory go through :class:`Calls`. So a test can record them or let them fail
+(:func:`calls_through`), and every byte written is counted (:func:`counting`).
 """
 
 from __future__ import annotations
@@ -11,19 +10,18 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import TracebackType
 
 _CHUNK_BYTES = 2**20
-#: Not blocking: a pipe that somebody put in a file's place is an error then, where opening it would wait for ever.
+#: Not blocking: opening a pipe in a file's place is then an error, and does not wait for ever.
 _WRITE = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
 _NEW_FILE, _GROWING_FILE = _WRITE | os.O_TRUNC, _WRITE | os.O_APPEND
 
 
 class Calls:
-    """The system calls that change a disk, one method each. Handles are the system's file descriptors."""
+    """The system calls that change a disk. Handles are the system's file descriptors."""
 
     def create(self, path: Path) -> int:
-        """Open an empty file for writing, made or emptied."""
+        """Open a file for writing, new or emptied."""
         return os.open(path, _NEW_FILE, 0o644)
 
     def open_to_append(self, path: Path) -> int:
@@ -31,7 +29,7 @@ class Calls:
         return os.open(path, _GROWING_FILE, 0o644)
 
     def write(self, handle: int, data: memoryview) -> int:
-        """Write some or all of the data; gives how many bytes."""
+        """Write some or all of the data; gives the number of bytes."""
         return os.write(handle, data)
 
     def sync(self, handle: int) -> None:
@@ -73,7 +71,7 @@ _counters: list[Callable[[int], None]] = []
 
 @contextmanager
 def calls_through(calls: Calls) -> Iterator[None]:
-    """Let other calls stand in for the system's, for a test."""
+    """Use other calls than the system's, for a test."""
     global _active  # noqa: PLW0603 - the one place where calls are exchanged
     previous, _active = _active, calls
     try:
@@ -93,12 +91,7 @@ def counting(counter: Callable[[int], None]) -> Iterator[None]:
 
 
 class DurableFile:
-    """A file that is written from front to back; :meth:`sync` makes it durable.
-
-    Args:
-        path: the file; its folder must be there.
-        append: go on at its end instead of starting empty.
-    """
+    """A file that is written from front to back, or with ``append`` from its end on. Its folder must be there."""
 
     def __init__(self, path: Path, *, append: bool = False) -> None:
         self.bytes_written = 0
@@ -107,13 +100,11 @@ class DurableFile:
     def __enter__(self) -> DurableFile:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def write(self, data: bytes | memoryview) -> None:
-        """Write all of the data; each piece is counted before it is written, so that no crash hides it."""
+        """Write all of the data. Each piece is counted before it is written, so that no crash hides it."""
         left = memoryview(data)
         while left:
             piece = left[:_CHUNK_BYTES]
@@ -136,23 +127,23 @@ class DurableFile:
 
 
 def fsync_folder(folder: Path) -> None:
-    """Make the folder's entries (new names, renames) durable."""
+    """Make a folder's new names and renames durable."""
     _active.sync_folder(folder)
 
 
 def rename(source: Path, target: Path) -> None:
-    """Rename, not yet durably: sync the folder, or both folders, afterwards."""
+    """Rename. It is durable once the folder, or both folders, are synced."""
     _active.rename(source, target)
 
 
 def remove(path: Path) -> None:
-    """Remove a file; one that is not there is fine."""
+    """Remove a file, if it is there."""
     with suppress(FileNotFoundError):
         _active.remove(path)
 
 
 def make_folders(path: Path) -> None:
-    """Make a folder and those above it; ones that are there are fine."""
+    """Make a folder and those above it, if they are missing."""
     if path.is_dir():
         return
     if path.parent != path:
@@ -162,7 +153,7 @@ def make_folders(path: Path) -> None:
 
 
 def remove_tree(path: Path) -> None:
-    """Remove a file, a link or a folder with all that is in it; links are not followed."""
+    """Remove a file, a link, or a folder with its content; links are not followed."""
     if path.is_dir() and not path.is_symlink():
         for child in sorted(path.iterdir()):
             remove_tree(child)
@@ -172,15 +163,7 @@ def remove_tree(path: Path) -> None:
 
 
 def write_durably(path: Path, data: bytes) -> int:
-    """Write a file and sync it; its folder is made if missing (and not synced here).
-
-    Args:
-        path: the file.
-        data: its content.
-
-    Returns:
-        The number of bytes written.
-    """
+    """Write a file and sync it; gives the number of bytes. A missing folder is made, but not synced."""
     make_folders(path.parent)
     with DurableFile(path) as file:
         file.write(data)
@@ -189,15 +172,7 @@ def write_durably(path: Path, data: bytes) -> int:
 
 
 def copy_durably(source: Path, target: Path) -> int:
-    """Copy a file's content piece by piece and sync it; its folder is made if missing.
-
-    Args:
-        source: the file to read.
-        target: the file to write.
-
-    Returns:
-        The number of bytes written.
-    """
+    """Copy a file's content piece by piece and sync it; gives the number of bytes. A missing folder is made."""
     make_folders(target.parent)
     with source.open("rb") as original, DurableFile(target) as file:
         while chunk := original.read(_CHUNK_BYTES):
@@ -207,15 +182,7 @@ def copy_durably(source: Path, target: Path) -> int:
 
 
 def replace_durably(path: Path, data: bytes) -> int:
-    """Replace a file so that after a crash it has the old content or the new, never a mix.
-
-    Args:
-        path: the file.
-        data: its new content.
-
-    Returns:
-        The number of bytes written.
-    """
+    """Replace a file: after a crash it has the old content or the new, never a mix. Gives the number of bytes."""
     aside = path.with_name(path.name + ".new")
     written = write_durably(aside, data)
     rename(aside, path)

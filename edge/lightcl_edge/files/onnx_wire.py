@@ -28,34 +28,21 @@ _MESSAGES: dict[str, dict[int, str]] = {
     "tensor": {},
 }
 _EXTERNAL_DATA, _DATA_LOCATION = 13, 14
-#: Around the head of each tensor that is stepped over the kernel maps up to 2 MiB, as the file lies in its cache.
+#: The kernel maps up to 2 MiB around the start of each tensor that is passed over. Pages of larger tensors are let go.
 _LARGE_TENSOR_BYTES = 2**16
 
 
 class Field(NamedTuple):
-    """One field of a message.
-
-    Attributes:
-        number: its field number.
-        wire: its wire type.
-        value: of a varint, else 0.
-        content: of any other wire type, else empty.
-    """
+    """One field of a message."""
 
     number: int
-    wire: int
-    value: int
-    content: memoryview
+    wire: int  # the wire type
+    value: int  # of a varint, else 0
+    content: memoryview  # of any other wire type, else empty
 
 
 def fields_of(data: memoryview) -> Iterator[Field]:
-    """The fields of a message, in order.
-
-    Args:
-        data: the message's bytes.
-
-    Yields:
-        Each field; contents are views, not copies.
+    """The fields of a message in order; their contents are views, not copies.
 
     Raises:
         ValueError: when the bytes are not a protobuf message.
@@ -95,9 +82,6 @@ def _varint(data: memoryview, at: int) -> tuple[int, int]:
 
 def refuse_external_data(path: Path) -> None:
     """Check that an ONNX file keeps all its tensors inside itself.
-
-    Args:
-        path: the file.
 
     Raises:
         ExternalDataError: when a tensor lives in another file.

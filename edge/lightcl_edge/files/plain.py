@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 _CHUNK_BYTES = 2**20
-#: Photographs are smaller than this.
+#: Photographs are smaller than this; the content of larger files is not read whole to tell them apart.
 WHOLLY_HASHED_BYTES = 16 * 2**20
 
 
@@ -18,13 +18,7 @@ class NotPlainError(OSError):
 
 
 def open_plain(path: Path) -> BinaryIO:
-    """Open a file to read, and nothing else: opening a pipe that nobody writes to would wait for ever.
-
-    Args:
-        path: the file.
-
-    Returns:
-        The open file.
+    """Open a plain file to read. Opening a pipe that nobody writes to would wait for ever.
 
     Raises:
         NotPlainError: when it is something else.
@@ -47,13 +41,9 @@ def sha256_of(path: Path) -> str:
 
 
 def content_digest(path: Path) -> bytes:
-    """What tells a file's content apart: all of a small file; of a larger one its size, time, start, middle and end.
+    """32 bytes that tell a file's content apart.
 
-    Args:
-        path: the file.
-
-    Returns:
-        32 bytes.
+    They come from all of a small file; from a larger one's size, time, start, middle and end.
 
     Raises:
         OSError: when it can't be read.

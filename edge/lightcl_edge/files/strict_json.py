@@ -1,4 +1,4 @@
-"""Small JSON files that nobody should trust: read with a limit, strictly, with one kind of error."""
+"""Small JSON files, read strictly and with a limit, because somebody may have changed them."""
 
 from __future__ import annotations
 
@@ -10,26 +10,19 @@ from typing import Any, NoReturn
 
 from lightcl_edge.files.plain import open_plain
 
-#: No file of a state that is read through here comes near this.
+#: No JSON file of a state comes near this.
 MAX_JSON_BYTES = 4 * 2**20
 
 
 class RepeatedKeyError(ValueError):
-    """JSON with a key that stands twice in one object."""
+    """JSON with the same key twice in one object."""
 
 
 def read_limited(path: Path, limit_bytes: int) -> bytes:
-    """A file's content, if it is a file of bearable size.
-
-    Args:
-        path: the file.
-        limit_bytes: the largest size.
-
-    Returns:
-        Its bytes.
+    """A file's content.
 
     Raises:
-        ValueError: when it is larger.
+        ValueError: when it is larger than the limit.
         OSError: when it can't be read.
     """
     with open_plain(path) as file:
@@ -40,13 +33,7 @@ def read_limited(path: Path, limit_bytes: int) -> bytes:
 
 
 def parse_json(data: bytes) -> Any:
-    """JSON without NaN, infinities (also none that a number is too large to be otherwise) and repeated keys.
-
-    Args:
-        data: UTF-8.
-
-    Returns:
-        The value.
+    """Parse JSON in UTF-8 without NaN, infinities, numbers that become infinite, and repeated keys.
 
     Raises:
         ValueError: when it is anything else.
@@ -60,14 +47,7 @@ def parse_json(data: bytes) -> Any:
 
 
 def read_json(path: Path, limit_bytes: int = MAX_JSON_BYTES) -> Any:
-    """A JSON file.
-
-    Args:
-        path: the file.
-        limit_bytes: the largest size.
-
-    Returns:
-        The value.
+    """The value in a JSON file.
 
     Raises:
         ValueError: when it is too large or not JSON.

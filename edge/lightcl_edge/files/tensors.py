@@ -1,4 +1,4 @@
-"""Read and write safetensors; damaged files become the caller's own error."""
+"""Read and write safetensors files, and the array types of the product."""
 
 from __future__ import annotations
 
@@ -29,19 +29,12 @@ MAX_HEADER_BYTES, MAX_TENSORS = 4 * 2**20, 65_536
 #: numpy's name of a little-endian type -> safetensors' name.
 _DTYPES = {"<f4": "F32", "<f8": "F64", "<i8": "I64", "<i4": "I32", "|u1": "U8", "|b1": "BOOL", "<f2": "F16"}
 
-#: Largest copy made to write a tensor that is not laid out row by row.
-_COPY_BYTES = 2**18
+#: Largest copy made to write a tensor that is not laid out row by row, or to look for NaN.
+_PIECE_BYTES = 2**18
 
 
 def read_tensors(path: Path, error_class: type[LightclError]) -> dict[str, NDArray[np.generic]]:
-    """All tensors of a safetensors file.
-
-    Args:
-        path: the file.
-        error_class: what to raise when it can't be read.
-
-    Returns:
-        Name -> array, each a copy that may be changed.
+    """All tensors of a safetensors file by name, each a copy that may be changed.
 
     Raises:
         LightclError: of ``error_class``, naming the file.
@@ -61,7 +54,7 @@ def check_header(path: Path, error_class: type[LightclError]) -> dict[str, Any]:
 
     Args:
         path: the file.
-        error_class: what to raise when it is missing or no safetensors file; a hostile one is refused by name.
+        error_class: what to raise when it is missing or no safetensors file.
 
     Returns:
         The header: name -> ``dtype``, ``shape`` and ``data_offsets``.
@@ -89,7 +82,7 @@ def check_header(path: Path, error_class: type[LightclError]) -> dict[str, Any]:
 
 
 def _check_tensors(header: Any, content_bytes: int) -> None:
-    """Types that numpy has, shapes that fit their bytes, and tensors that follow one another without a gap."""
+    """Check that numpy has the types, that shapes fit their bytes, and that there are no gaps between tensors."""
     if not isinstance(header, dict) or len(header) > MAX_TENSORS:
         raise ValueError(f"the header is no object of at most {MAX_TENSORS} tensors")
     sizes = {safe: int(np.dtype(name).itemsize) for name, safe in _DTYPES.items()}
@@ -147,27 +140,20 @@ def write_tensors(path: Path, tensors: Mapping[str, NDArray[Any]]) -> tuple[int,
 
 
 def _parts_of(tensor: NDArray[Any]) -> Iterator[memoryview]:
-    """The tensor's values, row-major; where it is laid out otherwise, copies of a bounded part at a time."""
+    """The tensor's values, row-major. A tensor that is laid out otherwise is copied in small parts."""
     if tensor.flags.c_contiguous or not tensor.ndim or not tensor.size:
         yield np.ascontiguousarray(tensor).reshape(-1).view(np.uint8).data
         return
-    rows = max(1, _COPY_BYTES * len(tensor) // tensor.nbytes)
+    rows = max(1, _PIECE_BYTES * len(tensor) // tensor.nbytes)
     for start in range(0, len(tensor), rows):
         yield np.ascontiguousarray(tensor[start : start + rows]).reshape(-1).view(np.uint8).data
 
 
-_PIECE_BYTES = 2**18
-
-
-class TensorFile(Mapping[str, NDArray[np.float32]]):
-    """The tensors of a file, each read when it is asked for and not kept.
+class TensorFile(Mapping[str, FloatArray]):
+    """The tensors of a safetensors file, each read when it is asked for and not kept.
 
     A whole head in memory beside the engine's own copy would be the peak of a training run. The file is
     opened anew for each tensor, because pages of a mapped file count as memory until it is closed.
-
-    Args:
-        path: a safetensors file.
-        error_class: what to raise when it can't be read.
 
     Raises:
         LightclError: of ``error_class``, naming the file.
@@ -176,27 +162,13 @@ class TensorFile(Mapping[str, NDArray[np.float32]]):
     def __init__(self, path: Path, error_class: type[LightclError]) -> None:
         self._path, self._error_class = path, error_class
         self._header = check_header(path, error_class)
-        self._names = self._read(None)
-
-    def _read(self, name: str | None) -> dict[str, NDArray[np.float32] | None]:
-        """One tensor, or all names."""
-        from safetensors import SafetensorError, safe_open
-
-        try:
-            with safe_open(self._path, framework="numpy") as file:
-                return {name: file.get_tensor(name)} if name else dict.fromkeys(file.keys())
-        except FileNotFoundError as error:
-            raise self._error_class(f"{self._path} is missing") from error
-        except (SafetensorError, ValueError, KeyError, TypeError, OSError, OverflowError) as error:
-            message = f"{self._path} is damaged ({error}); expected a safetensors file"
-            raise self._error_class(message) from error
 
     def kinds(self) -> dict[str, tuple[str, tuple[int, ...]]]:
-        """Name -> safetensors' name of the type and shape of each tensor; nothing of the content is read."""
+        """Name -> safetensors' name of the type, and shape. The content is not read."""
         return {name: (str(tensor["dtype"]), tuple(tensor["shape"])) for name, tensor in self._header.items()}
 
     def is_finite(self) -> bool:
-        """Whether a file of nothing but float32 tensors holds neither NaN nor infinity; read in small pieces."""
+        """Whether a file of float32 tensors only holds neither NaN nor infinity; it is read in small pieces."""
         with self._path.open("rb") as file:
             file.seek(8 + int.from_bytes(file.read(8), "little"))
             while piece := file.read(_PIECE_BYTES):
@@ -204,14 +176,23 @@ class TensorFile(Mapping[str, NDArray[np.float32]]):
                     return False
         return True
 
-    def __getitem__(self, name: str) -> NDArray[np.float32]:
-        if name not in self._names:
+    def __getitem__(self, name: str) -> FloatArray:
+        from safetensors import SafetensorError, safe_open
+
+        if name not in self._header:
             raise KeyError(name)
-        tensor = self._read(name)[name]
-        return np.zeros(0, np.float32) if tensor is None else tensor
+        try:
+            with safe_open(self._path, framework="numpy") as file:
+                tensor: FloatArray = file.get_tensor(name)
+        except FileNotFoundError as error:
+            raise self._error_class(f"{self._path} is missing") from error
+        except (SafetensorError, ValueError, KeyError, TypeError, OSError, OverflowError) as error:
+            message = f"{self._path} is damaged ({error}); expected a safetensors file"
+            raise self._error_class(message) from error
+        return tensor
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
+        return iter(self._header)
 
     def __len__(self) -> int:
-        return len(self._names)
+        return len(self._header)

@@ -54,10 +54,11 @@ from lightcl_edge.machine.memory import PhaseMeter
 from lightcl_edge.planning.ort import spare_step_bytes
 from lightcl_edge.planning.plan import Carried
 from lightcl_edge.planning.refusal import refuse_what_does_not_fit
-from lightcl_edge.state.acceptance import accept, bundle_for
+from lightcl_edge.state.bundle_choice import bundle_for
 from lightcl_edge.state.change import Change, changing
 from lightcl_edge.state.generation import REMEMBERED_TASKS, Generation, Meta
 from lightcl_edge.state.state import State
+from lightcl_edge.state.trust import remember_trust
 from lightcl_edge.state.work import begin_task
 
 #: Streams of random numbers, apart from each other whatever the seed.
@@ -107,7 +108,7 @@ def train(options: TrainOptions, meter: PhaseMeter, progress: Progress) -> Docum
         _check_generation(state, options.from_generation)
         if not state.exists() or state.own_bundle().identity != bundle.identity:
             bundle = _install(change, bundle, options, meter)
-        accept(state, bundle, options.bundle, trust)
+        remember_trust(state.folder, trust, bundle, options.bundle)
         run = _Run(options, settings, choice, change, bundle, dataset, meter, progress, cooler)
         document = run.learn()
     return {

@@ -1,18 +1,18 @@
 """Generation 0: what the bundle brought, without the classes that were forgotten since.
 
 The state's copy of the bundle is covered by the manifest's hashes, and may be signed. So no file of it is changed:
-where a class of a seeded buffer (``export --seed-buffer``) is forgotten, ``STATE/forgotten.json`` names it, a buffer
-without its samples takes the place of ``bundle/buffer.safetensors``, under its own hash in the record, and the original
-is removed. The record belongs to one bundle; for any other it says nothing.
+when a class of a seeded buffer (``export --seed-buffer``) is forgotten, ``STATE/forgotten.json`` names it. A buffer
+without its samples replaces ``bundle/buffer.safetensors``; its hash is in the record, and the original is removed. The
+record belongs to one bundle and says nothing about any other.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ from lightcl_edge.data.feature_buffer import BufferIdentity, FeatureBuffer
 from lightcl_edge.errors import BundleError, LightclError, StateError
 from lightcl_edge.files.durable import fsync_folder, remove, rename, replace_durably
 from lightcl_edge.files.plain import sha256_of
+from lightcl_edge.files.records import DIFFERENT, hexadecimal, read_record
 from lightcl_edge.files.strict_json import read_json
 from lightcl_edge.files.tensors import TensorFile, read_tensors, write_tensors
 from lightcl_edge.state.generation import Generation, Meta, Tensors
@@ -33,32 +34,20 @@ _SEED = "seed-{}.safetensors"
 
 @dataclass(frozen=True)
 class Forgotten:
-    """The content of ``forgotten.json``.
+    """The content of ``forgotten.json``."""
 
-    Attributes:
-        identity: of the bundle.
-        classes: its classes that were forgotten.
-        buffer_sha256: of the buffer that replaces the bundle's; None where that had none.
-    """
-
-    identity: str
-    classes: list[str] = field(default_factory=list)
-    buffer_sha256: str | None = None
+    identity: str  # of the bundle
+    classes: Annotated[list[str], DIFFERENT] = field(default_factory=list)
+    #: Of the buffer that replaces the bundle's; None when the bundle has none.
+    buffer_sha256: Annotated[str, hexadecimal(64)] | None = None
 
     def buffer(self, folder: Path) -> Path:
-        """Where the replaced buffer lies in a state."""
+        """Where the buffer without the forgotten classes lies in a state."""
         return folder / _SEED.format(str(self.buffer_sha256)[:16])
 
 
 def read_forgotten(folder: Path, bundle: Bundle) -> Forgotten:
-    """What was forgotten of a bundle's classes.
-
-    Args:
-        folder: the state directory.
-        bundle: its own.
-
-    Returns:
-        The record; an empty one where there is none, or it is of another bundle.
+    """What was forgotten of a bundle's classes: an empty record when there is none, or it is of another bundle.
 
     Raises:
         StateError: when it is damaged. Only generation 0 can't be read then.
@@ -67,16 +56,10 @@ def read_forgotten(folder: Path, bundle: Bundle) -> Forgotten:
     if not path.exists():
         return Forgotten(bundle.identity)
     try:
-        value = read_json(path)
-        found = Forgotten(value["identity"], value["classes"], value["buffer_sha256"])
-        texts = [found.identity, *found.classes, found.buffer_sha256 or ""]
-        if not isinstance(found.classes, list) or not all(isinstance(text, str) for text in texts):
-            raise ValueError("a value of another type")
+        found = read_record(Forgotten, read_json(path), "", ValueError, "all of its keys", complete=True)
         if found.identity == bundle.identity and not set(found.classes) <= set(bundle.manifest.classes):
             raise ValueError("classes that the bundle does not have")
-        if len(set(found.classes)) < len(found.classes) or "/" in str(found.buffer_sha256):
-            raise ValueError("a class twice, or a hash that is none")
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError) as error:
         raise StateError(
             f"{path} is damaged ({error}), expected the classes that were forgotten; generation 0 can't be used, "
             "later ones can"
@@ -86,13 +69,6 @@ def read_forgotten(folder: Path, bundle: Bundle) -> Forgotten:
 
 def base_generation(folder: Path, bundle: Bundle) -> Generation:
     """The bundle as generation 0 of a state.
-
-    Args:
-        folder: the state directory.
-        bundle: its own.
-
-    Returns:
-        The generation.
 
     Raises:
         StateError: when the record of forgotten classes, or the buffer it names, is damaged.
@@ -108,7 +84,7 @@ def base_generation(folder: Path, bundle: Bundle) -> Generation:
 
 
 def _seed(folder: Path, bundle: Bundle, gone: Forgotten, classes: int) -> Tensors:
-    """The seeded buffer, the bundle's or the one that replaced it, checked."""
+    """The seeded buffer, checked: the bundle's, or the one that replaced it."""
     if gone.buffer_sha256 is not None:
         path = gone.buffer(folder)
         if not path.is_file() or sha256_of(path) != gone.buffer_sha256:
@@ -131,7 +107,7 @@ def _checked(tensors: Tensors, bundle: Bundle, classes: int, kind: type[LightclE
 
 
 def forget_base_class(folder: Path, bundle: Bundle, name: str) -> int:
-    """Erase a class from generation 0; done already, it only clears what a power cut left.
+    """Erase a class from generation 0. A second time only clears what a power cut left.
 
     Args:
         folder: the state directory; its lock is held.
@@ -154,19 +130,14 @@ def forget_base_class(folder: Path, bundle: Bundle, name: str) -> int:
             rename(aside, Forgotten(bundle.identity, [], digest).buffer(folder))
             fsync_folder(folder)
         gone = Forgotten(bundle.identity, [*gone.classes, name], digest)
-        record = {"identity": gone.identity, "classes": gone.classes, "buffer_sha256": gone.buffer_sha256}
-        replace_durably(folder / NAME, json.dumps(record).encode())
+        replace_durably(folder / NAME, json.dumps(asdict(gone)).encode())
     if gone.classes:
         _clear(folder, gone)
     return erased
 
 
 def drop_forgotten(folder: Path) -> None:
-    """Forget what was forgotten of another bundle; the record says nothing of the one that took its place.
-
-    Args:
-        folder: the state directory; its lock is held.
-    """
+    """Remove the record of another bundle, which says nothing about the one that took its place."""
     for path in [folder / NAME, *folder.glob(_SEED.format("*"))]:
         remove(path)
 
@@ -183,12 +154,7 @@ def _clear(folder: Path, gone: Forgotten) -> None:
 
 
 class HeadWithout(Mapping[str, NDArray[np.float32]]):
-    """A head's tensors, read one by one, with one row of the classifier taken out and a zero row at the end.
-
-    Args:
-        parameters: of the head.
-        row: of the classifier.
-    """
+    """A head's tensors, read one by one, without one row of the classifier and with a zero row at the end."""
 
     def __init__(self, parameters: Mapping[str, NDArray[np.float32]], row: int) -> None:
         self._parameters, self._row = parameters, row

@@ -1,7 +1,8 @@
 """What the tensors of a generation must be, whoever wrote them: names, types, shapes, ranges, finite numbers.
 
-A hash says that a file is the one that its record names, not that it makes sense. Everything below is checked when a
-generation is read, once a file, so that no command meets such tensors later.
+A hash says that a file is the one that its record names, not that its content makes sense. All of this is checked once
+when a generation is read, so that no command meets such tensors later. The functions raise a ValueError (or a
+StateError) that names what was found and expected.
 """
 
 from __future__ import annotations
@@ -27,31 +28,15 @@ _MOST_SAMPLES, _LARGEST = 2**53, 1e30
 
 
 def way_back(folder: Path) -> str:
-    """What to do about a damaged generation, for the end of a message.
-
-    Args:
-        folder: of the generation, ``STATE/generations/NNNNNN``.
-
-    Returns:
-        The advice with its command.
-    """
+    """What to do about the damaged generation in this folder, for the end of a message."""
     import shlex
 
     state = shlex.quote(str(folder.parent.parent))
     return f"roll back to another generation: lightcl-edge rollback --state {state}"
 
 
-def check_head(file: TensorFile, head: HeadInfo, classes: int) -> None:
-    """``head.safetensors``: exactly the head's parameters, float32, finite.
-
-    Args:
-        file: not read yet.
-        head: names and shapes.
-        classes: how many there are.
-
-    Raises:
-        ValueError: naming what was found and expected.
-    """
+def _check_head(file: TensorFile, head: HeadInfo, classes: int) -> None:
+    """``head.safetensors``: exactly the head's parameters, float32, finite."""
     if classes > head.capacity:
         raise ValueError(f"there are {classes} classes, expected at most {head.capacity}, the classifier's rows")
     expected = {parameter.name: ("F32", tuple(parameter.shape)) for parameter in head.parameters}
@@ -63,17 +48,8 @@ def check_head(file: TensorFile, head: HeadInfo, classes: int) -> None:
         raise ValueError("it holds NaN or infinity, expected finite numbers")
 
 
-def check_holdout(tensors: Tensors, shape: tuple[int, ...], classes: int) -> None:
-    """``holdout.safetensors``: nothing, or features with a known class each.
-
-    Args:
-        tensors: of the file.
-        shape: of a feature.
-        classes: how many there are.
-
-    Raises:
-        ValueError: naming what was found and expected.
-    """
+def _check_holdout(tensors: Tensors, shape: tuple[int, ...], classes: int) -> None:
+    """``holdout.safetensors``: nothing, or features of this shape with a known class each."""
     if not tensors:
         return
     _check_names(tensors, {"features", "labels"})
@@ -83,18 +59,8 @@ def check_holdout(tensors: Tensors, shape: tuple[int, ...], classes: int) -> Non
         raise ValueError(f"labels are {labels.min()} to {labels.max()}, expected 0 to {classes - 1}, the known classes")
 
 
-def check_buffer(tensors: Tensors, bundle: Bundle, classes: int) -> None:
-    """``buffer.safetensors``: nothing, or a buffer of this trunk's features of known classes.
-
-    Args:
-        tensors: of the file.
-        bundle: whose features they are.
-        classes: how many there are.
-
-    Raises:
-        StateError: when it does not fit itself or belongs to another trunk.
-        ValueError: when it has samples of classes that are not known.
-    """
+def _check_buffer(tensors: Tensors, bundle: Bundle, classes: int) -> None:
+    """``buffer.safetensors``: nothing, or a buffer of this trunk's features of known classes."""
     if not tensors:
         return
     identity = BufferIdentity(bundle.sha256(TRUNK), bundle.manifest.feature)
@@ -102,23 +68,12 @@ def check_buffer(tensors: Tensors, bundle: Bundle, classes: int) -> None:
         raise ValueError(f"it counts samples of {len(tensors['seen'])} classes, expected at most {classes}")
 
 
-def check_strategy(tensors: Tensors, head: HeadInfo, classes: int) -> None:
-    """``strategy.safetensors``: statistics and masks that fit the head.
-
-    Parts of strategies that are not known here are let pass; nothing reads them.
-
-    Args:
-        tensors: of the file.
-        head: names and shapes.
-        classes: how many there are.
-
-    Raises:
-        ValueError: naming what was found and expected.
-    """
+def _check_strategy(tensors: Tensors, head: HeadInfo, classes: int) -> None:
+    """``strategy.safetensors``: statistics and masks that fit the head. Nothing reads parts of unknown strategies."""
     parts: dict[str, dict[str, NDArray[np.generic]]] = {"lightcl": {}, "slda": {}, "ncm": {}}
     for key, tensor in tensors.items():
-        part, colon, name = key.partition(":")
-        parts.setdefault(part if colon else "lightcl", {})[name if colon else key] = tensor
+        part, _, name = key.partition(":")
+        parts.setdefault(part, {})[name] = tensor
     for name, mask in parts["lightcl"].items():
         _check_mask(name, mask, head)
     for part in ("slda", "ncm"):
@@ -131,7 +86,7 @@ def check_strategy(tensors: Tensors, head: HeadInfo, classes: int) -> None:
 
 
 def _check_statistics(tensors: Tensors, size: int, classes: int, *, full: bool) -> None:
-    """Counts, means and scatter of :class:`lightcl_edge.learning.strategies.statistics.ClassStatistics`."""
+    """Counts and means of classes, and their scatter: of the whole covariance, or of its trace."""
     _check_names(tensors, set(STATISTICS))
     counts = _vector(tensors, "counts", np.int64)
     if len(counts) > classes:
@@ -150,7 +105,6 @@ def _check_statistics(tensors: Tensors, size: int, classes: int, *, full: bool) 
 
 
 def _check_mask(name: str, mask: NDArray[np.generic], head: HeadInfo) -> None:
-    """One mask of a pattern tensor's channels: 0 or 1 each."""
     if name not in head.patterns:
         raise ValueError(f"it has a mask for {name[:80]!a}, expected only {head.patterns}")
     if mask.dtype not in (np.bool_, np.float32) or mask.ndim != 1 or not np.isin(mask, (0, 1)).all():
@@ -165,7 +119,6 @@ def _check_names(tensors: Tensors, expected: set[str]) -> None:
 
 
 def _vector(tensors: Tensors, name: str, kind: type[np.generic]) -> NDArray[np.int64]:
-    """A tensor of one dimension."""
     tensor = tensors[name]
     _check(tensor, name, kind, (tensor.size,))
     return tensor.astype(np.int64, copy=False)
@@ -183,7 +136,7 @@ def refuse_what_does_not_fit(
 
     Args:
         folder: of the generation.
-        bundle: it belongs to.
+        bundle: that it belongs to.
         classes: how many it knows.
         head: its parameters.
         tensors: ``strategy.safetensors``, ``holdout.safetensors`` and ``buffer.safetensors`` by name.
@@ -193,10 +146,10 @@ def refuse_what_does_not_fit(
     """
     info, shape = bundle.manifest.head, tuple(bundle.manifest.feature.shape)
     checks: dict[str, Callable[[], None]] = {
-        "head.safetensors": lambda: check_head(head, info, classes),
-        "strategy.safetensors": lambda: check_strategy(tensors["strategy.safetensors"], info, classes),
-        "holdout.safetensors": lambda: check_holdout(tensors["holdout.safetensors"], shape, classes),
-        BUFFER: lambda: check_buffer(tensors[BUFFER], bundle, classes),
+        "head.safetensors": lambda: _check_head(head, info, classes),
+        "strategy.safetensors": lambda: _check_strategy(tensors["strategy.safetensors"], info, classes),
+        "holdout.safetensors": lambda: _check_holdout(tensors["holdout.safetensors"], shape, classes),
+        BUFFER: lambda: _check_buffer(tensors[BUFFER], bundle, classes),
     }
     for name, check in checks.items():
         try:

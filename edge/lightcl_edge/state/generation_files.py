@@ -1,4 +1,4 @@
-"""The files of one generation: written aside, read back against their hashes."""
+"""The files of one generation: write them, read them back against their hashes, remove them."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def write_generation(folder: Path, generation: Generation) -> Meta:
     """Write and sync all files of a generation into a folder that is made new.
 
     Args:
-        folder: where; what was there goes.
-        generation: what; its hashes are filled here.
+        folder: where; what was there is removed.
+        generation: what to write; its hashes are filled here.
 
     Returns:
         The record as written.
@@ -49,14 +49,7 @@ def write_generation(folder: Path, generation: Generation) -> Meta:
 
 
 def read_meta(folder: Path, number: int) -> Meta:
-    """The record of a generation.
-
-    Args:
-        folder: of the generation.
-        number: the generation it is.
-
-    Returns:
-        Its record.
+    """The record of the generation with this number.
 
     Raises:
         StateError: when it is missing or damaged.
@@ -78,12 +71,12 @@ def read_meta(folder: Path, number: int) -> Meta:
 
 
 def read_generation(folder: Path, number: int, bundle: Bundle) -> Generation:
-    """A generation, every file checked against its hash and for what it must hold.
+    """Read a generation, and check the hash and the content of every file.
 
     Args:
         folder: of the generation.
-        number: the generation it is.
-        bundle: it belongs to.
+        number: its number.
+        bundle: that it belongs to.
 
     Returns:
         The generation; the head's tensors are read from the file when they are asked for.

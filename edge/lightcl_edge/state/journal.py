@@ -1,4 +1,4 @@
-"""``STATE/journal.jsonl``: what happened, one JSON line an event, for a person; the program never acts on it."""
+"""``STATE/journal.jsonl``: what happened, one JSON line an event, for a person. The program never acts on it."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from lightcl_edge.files.plain import open_plain
 from lightcl_edge.files.strict_json import parse_json
 
 NAME = "journal.jsonl"
-#: When the file grows beyond this, its older half goes.
+#: When the file grows beyond this, its older half is dropped.
 MAX_JOURNAL_BYTES = 256 * 2**10
 
 
 def note(folder: Path, event: str, **details: Any) -> None:
-    """Add a line. A disk that refuses it must not undo what the line tells of: then there is none.
+    """Add a line. A disk that refuses it must not undo what the line tells of, so it is no error.
 
     Args:
         folder: the state directory.
@@ -28,9 +28,9 @@ def note(folder: Path, event: str, **details: Any) -> None:
     path = folder / NAME
     line = (json.dumps({"time": round(time.time(), 3), "event": event, **details}) + "\n").encode()
     with suppress(OSError):
-        kept = _tail(path)
-        if kept is not None:
-            replace_durably(path, kept + line)
+        newer_half = _newer_half(path)
+        if newer_half is not None:
+            replace_durably(path, newer_half + line)
             return
         torn = path.exists() and path.stat().st_size > 0 and not _ends_a_line(path)
         with DurableFile(path, append=True) as file:
@@ -39,7 +39,7 @@ def note(folder: Path, event: str, **details: Any) -> None:
 
 
 def read(folder: Path, last: int) -> list[dict[str, Any]]:
-    """The newest events, oldest first; lines that a crash tore, or that no program of ours wrote, are left out.
+    """The newest events, oldest first. Lines that a crash tore, or that this program never wrote, are left out.
 
     Args:
         folder: the state directory.
@@ -61,18 +61,13 @@ def read(folder: Path, last: int) -> list[dict[str, Any]]:
 
 
 def _is_flat(value: object, levels: int) -> bool:
-    """Whether lists and objects lie at most so deep in each other, so that any printer gets to their end."""
+    """Whether lists and objects are nested at most so deep, so that any printer gets to their end."""
     inner = list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else None
     return inner is None or (levels > 0 and all(_is_flat(item, levels - 1) for item in inner))
 
 
 def erase_name(folder: Path, name: str) -> None:
-    """Take a class's name out of every line; only lists of ``classes`` carry names.
-
-    Args:
-        folder: the state directory.
-        name: the class.
-    """
+    """Take a class's name out of every line; only lists of ``classes`` carry names."""
     path = folder / NAME
     if not path.exists():
         return
@@ -83,7 +78,7 @@ def erase_name(folder: Path, name: str) -> None:
     replace_durably(path, "".join(json.dumps(entry) + "\n" for entry in entries).encode())
 
 
-def _tail(path: Path) -> bytes | None:
+def _newer_half(path: Path) -> bytes | None:
     """The newer half of a file that has grown too large, else None."""
     if not path.exists() or path.stat().st_size <= MAX_JOURNAL_BYTES:
         return None

@@ -8,7 +8,6 @@ import os
 import time
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 
 from lightcl_edge.errors import BusyStateError, StateError
 
@@ -32,19 +31,17 @@ class StateLock:
             ) from error
         except OSError as error:
             raise_unwritable(self._folder, error)
-        with suppress(OSError):  # on a full disk the lock holds all the same, only its owner's number is not told
+        with suppress(OSError):  # on a full disk the lock holds too, only without the number of its owner
             os.ftruncate(self._handle, 0)
             os.write(self._handle, str(os.getpid()).encode())
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         os.close(self._handle)
 
 
 def _take(handle: int) -> None:
-    """Take the lock; a reader of the status may hold it for a moment, so a few tries in a tenth of a second."""
+    """Take the lock. Somebody who asks for the status may hold it for a moment, so try for a tenth of a second."""
     for attempts_left in (4, 3, 2, 1, 0):
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -56,13 +53,10 @@ def _take(handle: int) -> None:
 
 
 def refuse_unwritable(folder: Path) -> None:
-    """Refuse a state directory that can't be written, or be made, before anything is begun for it.
-
-    Args:
-        folder: the directory, which may not be there yet.
+    """Refuse a state directory that can't be written or made, before any work is done for it.
 
     Raises:
-        StateError: when it can't.
+        StateError: when it can't be.
     """
     place = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
     if not os.access(place, os.W_OK | os.X_OK):
@@ -71,7 +65,7 @@ def refuse_unwritable(folder: Path) -> None:
 
 
 def raise_unwritable(folder: Path, error: OSError) -> None:
-    """A state directory that can't be written is the state's fault; a full disk is not."""
+    """Raise a StateError for a directory that can't be written; a full disk stays an OSError."""
     if error.errno == errno.ENOSPC:
         raise error
     raise StateError(

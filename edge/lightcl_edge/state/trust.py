@@ -1,4 +1,4 @@
-"""Which bundles a state accepts: ``STATE/trust.json`` pins a key and the newest release seen under it."""
+"""Which bundles a state may take: ``STATE/trust.json`` names a key, and the newest release seen under it."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from lightcl_edge.bundle.bundle import Bundle
+from lightcl_edge.bundle.signature import SIGNATURE
 from lightcl_edge.errors import DowngradeError, SignatureError, StateError
 from lightcl_edge.files.durable import replace_durably
+from lightcl_edge.files.records import read_record
 from lightcl_edge.files.strict_json import read_json
 
 NAME = "trust.json"
@@ -16,90 +18,81 @@ NAME = "trust.json"
 
 @dataclass(frozen=True)
 class Trust:
-    """What a state trusts.
+    """What a state trusts."""
 
-    Attributes:
-        key: the public key, hexadecimal.
-        release: the newest accepted so far.
-        identity: of the bundle that was accepted with it.
-    """
-
-    key: str
-    release: int
-    identity: str
+    key: str  # the public key, hexadecimal
+    release: int  # the newest one taken so far
+    identity: str  # of the bundle that was taken with it
 
 
 def read_trust(folder: Path) -> Trust | None:
-    """What a state directory trusts.
-
-    Args:
-        folder: the state directory.
-
-    Returns:
-        The record; None for a state that asks for no signatures.
+    """What a state directory trusts; None for a state that asks for no signatures.
 
     Raises:
-        StateError: when the record is damaged: then no bundle is accepted.
+        StateError: when the record is damaged. Then no bundle is taken.
     """
     path = folder / NAME
     if not path.exists():
         return None
     try:
-        value = read_json(path)
-        found = Trust(value["key"], value["release"], value["identity"])
-        if not (isinstance(found.key, str) and type(found.release) is int and isinstance(found.identity, str)):
-            raise ValueError("a value of another type")
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        return read_record(Trust, read_json(path), "", ValueError, "all of its keys", complete=True)
+    except (OSError, ValueError) as error:
         raise StateError(f"{path} is damaged ({error}); restore a copy of the state") from error
-    return found
 
 
 def check_trust(folder: Path, bundle: Bundle, key: str | None) -> Trust | None:
-    """Whether a state may take a bundle, under a key named now or pinned before.
+    """Check that a state may take a bundle.
 
     Args:
         folder: the state directory, which may not be there yet.
         bundle: what somebody wants to use.
-        key: the public key that was named, hexadecimal; None for what is pinned.
+        key: the public key that was named, hexadecimal. None means the key that the state trusts already.
 
     Returns:
-        What to pin; None when nobody asks for signatures.
+        What to trust from now on; None when nobody asks for signatures.
 
     Raises:
-        StateError: when another key is pinned.
+        StateError: when the state trusts another key.
         SignatureError: when the bundle is not signed by the key.
-        DowngradeError: when it is older than what was accepted, or lost its signature.
+        DowngradeError: when it is older than what was taken before, or lost its signature.
     """
-    pinned = read_trust(folder)
-    if pinned is not None and key not in (None, pinned.key):
+    trusted = read_trust(folder)
+    if trusted is not None and key not in (None, trusted.key):
         raise StateError(
-            f"the state at {folder} trusts key {pinned.key[:16]}..., found {str(key)[:16]}...; a state keeps its key"
+            f"the state at {folder} trusts key {trusted.key[:16]}..., found {str(key)[:16]}...; a state keeps its key"
         )
-    wanted = pinned.key if pinned else key
+    wanted = trusted.key if trusted else key
     if wanted is None:
         return None
     try:
         release = bundle.check_signature(wanted)
     except SignatureError as error:
-        if pinned is not None and bundle.signature() is None:
+        if trusted is not None and bundle.signature() is None:
             raise DowngradeError(
                 f"the state at {folder} accepts only bundles signed by {wanted[:16]}..., this one is not signed"
             ) from error
         raise
-    if pinned is not None and release < pinned.release:
+    if trusted is not None and release < trusted.release:
         raise DowngradeError(
-            f"the bundle is release {release}, the state at {folder} has accepted release {pinned.release} before; "
+            f"the bundle is release {release}, the state at {folder} has accepted release {trusted.release} before; "
             "an older bundle is refused"
         )
     return Trust(wanted, release, bundle.identity)
 
 
-def pin(folder: Path, trust: Trust | None) -> None:
-    """Remember what was accepted; written only when it says something new.
+def remember_trust(folder: Path, trust: Trust | None, own: Bundle, named: Path | None) -> None:
+    """Write down what a state trusts from now on, and the signature behind it.
 
     Args:
         folder: the state directory; its lock is held.
-        trust: of :func:`check_trust`.
+        trust: of :func:`check_trust`; None changes nothing.
+        own: the state's copy of the bundle.
+        named: the bundle that the user named. Its signature replaces that of the copy when it is another one.
     """
-    if trust is not None and trust != read_trust(folder):
+    if trust is None:
+        return
+    signature = Bundle.open(named).signature() if named is not None else None
+    if signature is not None and signature != own.signature():
+        replace_durably(own.folder / SIGNATURE, signature)
+    if trust != read_trust(folder):
         replace_durably(folder / NAME, (json.dumps(asdict(trust), indent=1) + "\n").encode())

@@ -12,14 +12,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Annotated
 
 from lightcl_edge.files.durable import counting, replace_durably
+from lightcl_edge.files.records import between, read_record
 from lightcl_edge.files.strict_json import read_json
 
 NAME = "written.json"
 RESERVED_BYTES = 4 * 2**20
-#: No disk has taken as much; a larger figure is damage.
-_MOST_BYTES = 2**60
+#: No disk has taken more; a larger figure is damage.
+Bytes = Annotated[int, between(0, 2**60)]
 
 
 @dataclass(frozen=True)
@@ -32,9 +34,9 @@ class Written:
         last_task_bytes: by the last task that ended, committed or not.
     """
 
-    total_bytes: int = 0
-    task_bytes: int = 0
-    last_task_bytes: int = 0
+    total_bytes: Bytes = 0
+    task_bytes: Bytes = 0
+    last_task_bytes: Bytes = 0
 
 
 def read_written(folder: Path) -> Written:
@@ -46,11 +48,8 @@ def read_written(folder: Path) -> Written:
 
 
 def _read(folder: Path) -> Written | None:
-    with suppress(OSError, ValueError, KeyError, TypeError):
-        value = read_json(folder / NAME)
-        found = Written(**{name: int(value[name]) for name in asdict(Written())})
-        if all(0 <= figure < _MOST_BYTES for figure in asdict(found).values()):
-            return found
+    with suppress(OSError, ValueError):
+        return read_record(Written, read_json(folder / NAME), NAME, ValueError, complete=True)
     return None
 
 

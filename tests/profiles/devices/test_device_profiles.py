@@ -60,7 +60,7 @@ def test_a_profile_of_ones_own(tmp_path: Path) -> None:
     ("old", "new", "message"),
     [
         ("count = 4", 'count = "four"', "cores.count is 'four', expected a value of type int"),
-        ("ort = true", "ort = 1", "engines.ort is '1', expected true or false"),
+        ("ort = true", "ort = 1", "engines.ort is 1, expected true or false"),
         ("[cores]", "[kernels]", "lacks 'cores'"),
         ("bytes = 775946240", "bytes = 0", "usable_memory.bytes is 0, expected 1 to"),
         ('kind = "estimate"', 'kind = "guess"', "usable_memory.kind is 'guess'"),

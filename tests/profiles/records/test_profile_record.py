@@ -45,7 +45,7 @@ def test_a_missing_key_and_a_wrong_type_are_named(report: Report) -> None:
     del document["runs"][1]["peak_rss_bytes"]
     with pytest.raises(DataError, match=r"report.runs\[1\] lacks 'peak_rss_bytes'"):
         Report.from_document(document)
-    with pytest.raises(DataError, match=r"report.runs is '3', expected a list"):
+    with pytest.raises(DataError, match=r"report.runs is 3, expected a list"):
         Report.from_document({**document, "runs": 3})
 
 

@@ -1,15 +1,13 @@
-"""Which bundle a training uses: the state's own once it has one, and no other that it must not take."""
+"""Which bundle a training uses: the state's own once it has one."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from lightcl_edge.bundle.bundle import Bundle
-from lightcl_edge.bundle.signature import SIGNATURE
 from lightcl_edge.errors import StateError
-from lightcl_edge.files.durable import replace_durably
 from lightcl_edge.state.state import State
-from lightcl_edge.state.trust import Trust, check_trust, pin, read_trust
+from lightcl_edge.state.trust import Trust, check_trust, read_trust
 
 
 def bundle_for(state: State, path: Path | None, key: str | None = None) -> tuple[Bundle, Trust | None]:
@@ -17,12 +15,12 @@ def bundle_for(state: State, path: Path | None, key: str | None = None) -> tuple
 
     Args:
         state: the state.
-        path: what the user named, or None.
-        key: the public key that it must be signed by, hexadecimal; None for what the state asks for.
+        path: the bundle that the user named, or None.
+        key: the public key that it must be signed by, hexadecimal. None means the key that the state trusts.
 
     Returns:
-        The state's copy if there is one and ``path`` is the same, else the one at ``path``; and what the state is to
-        trust from now on.
+        The state's copy if there is one and ``path`` is the same, else the bundle at ``path``. And what the state is
+        to trust from now on.
 
     Raises:
         BundleError: when the bundle that was named is missing, or not signed as it must be.
@@ -34,8 +32,8 @@ def bundle_for(state: State, path: Path | None, key: str | None = None) -> tuple
                 f"there is no state at {state.folder}; check the path, or name a --bundle to make a new one"
             )
         own = state.bundle()
-        pinned = read_trust(state.folder)
-        return own, pinned if pinned and key in (None, pinned.key) else check_trust(state.folder, own, key)
+        trusted = read_trust(state.folder)
+        return own, trusted if trusted and key in (None, trusted.key) else check_trust(state.folder, own, key)
     named = Bundle.open(path)
     trust = check_trust(state.folder, named, key)
     if not state.exists():
@@ -49,23 +47,6 @@ def bundle_for(state: State, path: Path | None, key: str | None = None) -> tuple
             "use another --state for another bundle"
         )
     return named, trust
-
-
-def accept(state: State, bundle: Bundle, path: Path | None, trust: Trust | None) -> None:
-    """Remember the trust, and the signature it rests on where the state's copy has another.
-
-    Args:
-        state: the state; its lock is held and its bundle installed.
-        bundle: the state's own.
-        path: what the user named, or None.
-        trust: of :func:`bundle_for`.
-    """
-    if trust is None:
-        return
-    signature = Bundle.open(path).signature() if path is not None else None
-    if signature is not None and signature != bundle.signature():
-        replace_durably(bundle.folder / SIGNATURE, signature)
-    pin(state.folder, trust)
 
 
 def _label(bundle: Bundle) -> str:
