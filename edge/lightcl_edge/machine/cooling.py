@@ -1,9 +1,9 @@
-"""Pauses while the board is hot, and the account of it.
+"""Pauses while the board is hot.
 
-The rule: the board is looked at every two seconds of work. It is hot when its hottest sensor is at the limit, when
-firmware or kernel lower the clock because of heat, or when processors counted throttling since the last look. Then work
-pauses until no longer throttled and five degrees below the limit, at most a minute at a time; after a pause at least
-five seconds of work follow, so that a board that never cools down still gets on.
+The board is looked at every two seconds of work. It is hot when its hottest sensor is at the limit, when firmware or
+kernel lower the clock because of heat, or when processors were throttled since the last look. Then work pauses until
+the board is not throttled and five degrees below the limit, for a minute at most. After a pause at least five seconds
+of work follow, so that a board that never cools down gets on too.
 """
 
 from __future__ import annotations
@@ -15,25 +15,19 @@ from typing import Any
 
 from lightcl_edge.machine.health import Health, look, slowed_down
 
-#: Raspberry Pis slow down from 80 degrees on; most of a margin of five is left to the sensor's own error.
+#: Raspberry Pis slow down from 80 degrees on; sensors are a few degrees wrong.
 DEFAULT_CELSIUS = 75.0
 COOLER_BY_CELSIUS = 5.0
 LONGEST_PAUSE_SECONDS, WORK_BETWEEN_SECONDS, LOOK_SECONDS, SLICE_SECONDS = 60.0, 5.0, 2.0, 0.5
 
 
 class Cooler:
-    """Watches the board over a run.
+    """Watches the board during a run, and counts its pauses.
 
     Args:
-        limit_celsius: pause from here on; None to only watch.
+        limit_celsius: pause from here on; None only watches.
         note: told of each pause, and when nothing here can be watched.
         look_at: gives the board's health.
-        clock: seconds.
-        sleep: waits.
-
-    Attributes:
-        pauses: how many there were.
-        paused_seconds: how long they were in all.
     """
 
     def __init__(
@@ -49,14 +43,10 @@ class Cooler:
         self._before = self._last = look_at()
         self._next = clock() + LOOK_SECONDS
         if limit_celsius is not None and not self._before.known:
-            note("nothing here tells of heat (no sensor that can be read): --cool can't pause")
+            note("no sensor for heat can be read here, so --cool can't pause")
 
     def between_steps(self, asked_to_stop: Callable[[], bool] = lambda: False) -> None:
-        """Pause if the board is hot; returns at once otherwise.
-
-        Args:
-            asked_to_stop: ends a pause early.
-        """
+        """Pause if the board is hot. ``asked_to_stop`` ends a pause early."""
         if self._limit is None or self._clock() < self._next:
             return
         found = self._look()
@@ -83,7 +73,7 @@ class Cooler:
         self.paused_seconds += self._clock() - started
 
     def document(self) -> dict[str, Any]:
-        """For ``--json``: the board before and after, whether it was slowed down in between, and the pauses."""
+        """For ``--json``: the board before and after, whether it was slowed down, and the pauses."""
         after = self._look()
         return {
             "before": asdict(self._before),
@@ -96,14 +86,7 @@ class Cooler:
 
 
 def health_line(found: dict[str, Any]) -> str | None:
-    """A board's health in a line, for a person; None where nothing is known.
-
-    Args:
-        found: a :class:`~lightcl_edge.machine.health.Health` as a dict.
-
-    Returns:
-        Such as ``board at 65.4 °C, throttled: no``.
-    """
+    """A board's health for a person, from the dict of a Health: ``board at 65.4 °C, throttled: no``."""
     degrees, throttled, events = found["temperature_celsius"], found["throttled"], found["throttle_events"]
     parts = [] if degrees is None else [f"at {degrees:.1f} °C"]
     parts += [] if throttled is None else [f"throttled: {throttled}"]

@@ -7,46 +7,32 @@ import platform
 from contextlib import suppress
 from dataclasses import dataclass
 
-from lightcl_edge.machine.limits import _text, cgroup_limit
+from lightcl_edge.machine.limits import cgroup_limit, kernel_text
 
 PACKAGES = ("lightcl-edge", "numpy", "onnxruntime", "torch", "onnx", "timm", "Pillow", "safetensors")
 
 
 @dataclass(frozen=True)
 class Machine:
-    """Where it was measured.
+    """A machine and what is installed on it."""
 
-    Attributes:
-        board: the device tree's model, where there is one.
-        cpu_model: the processor.
-        architecture: ``x86_64``, ``aarch64``.
-        cores: this process may use.
-        ram_bytes: physical memory.
-        page_size_bytes: of the kernel.
-        kernel: name and release.
-        python: version.
-        packages: installed versions.
-        cgroup: ``v1``, ``v2`` or ``unavailable``.
-        cgroup_limit_bytes: memory limit of the control group, None when there is none.
-    """
-
-    board: str | None
+    board: str | None  # the device tree's model, if there is one
     cpu_model: str
-    architecture: str
-    cores: int
+    architecture: str  # x86_64, aarch64
+    cores: int  # that this process may use
     ram_bytes: int
     page_size_bytes: int
-    kernel: str
-    python: str
-    packages: dict[str, str]
-    cgroup: str
-    cgroup_limit_bytes: int | None
+    kernel: str  # name and release
+    python: str  # version
+    packages: dict[str, str]  # installed versions
+    cgroup: str  # v1, v2 or unavailable
+    cgroup_limit_bytes: int | None  # memory limit of the control group
 
 
 def _cpu_model() -> str:
-    """The processor's name, or the part numbers that ARM kernels give instead."""
+    """The processor's name, or the part numbers that ARM kernels give."""
     fields: dict[str, str] = {}
-    for line in _text("/proc/cpuinfo").splitlines():
+    for line in kernel_text("/proc/cpuinfo").splitlines():
         name, _, value = line.partition(":")
         fields.setdefault(name.strip(), value.strip())
     if "model name" in fields:
@@ -61,7 +47,7 @@ def usable_cores() -> int:
 
 
 def describe_machine() -> Machine:
-    """This machine and what is installed on it."""
+    """This machine."""
     from importlib.metadata import PackageNotFoundError, version
 
     packages = {}
@@ -71,7 +57,7 @@ def describe_machine() -> Machine:
     page_bytes = os.sysconf("SC_PAGE_SIZE")
     kind, limit = cgroup_limit()
     return Machine(
-        board=_text("/proc/device-tree/model") or None,
+        board=kernel_text("/proc/device-tree/model") or None,
         cpu_model=_cpu_model(),
         architecture=platform.machine(),
         cores=usable_cores(),

@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from lightcl_edge.machine.memory import _KIB
+from lightcl_edge.machine.memory import KIB
 
 
 def give_back() -> None:
-    """Collect garbage, and return free heap pages and idle library pages to the system, where that can be done."""
+    """Collect garbage, and return free heap pages and unused library pages to the system."""
     gc.collect()
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
@@ -23,22 +23,18 @@ def give_back() -> None:
 
 
 #: Blocks from this size on are mapped and unmapped one by one, so that freed activations leave the process. Smaller
-#: ones stay in the heap: returning those too (64 KiB for both) saves 6 to 9 MiB and makes a step 1.5 to 2.7 times
-#: slower; returning none makes ResNet-18's layer4 20 MiB larger and 1.2 times faster. Measured with
-#: bench_step and the ort engine.
+#: ones stay in the heap. Returning those too (64 KiB for both) saves 6 to 9 MiB and makes a step 1.5 to 2.7 times
+#: slower. Returning none makes ResNet-18's layer4 20 MiB larger and 1.2 times faster. Measured with bench_step and
+#: the ort engine.
 MMAP_THRESHOLD_BYTES = 2**20
-
-
 TRIM_THRESHOLD_BYTES = 64 * 2**20
-
-
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
 
 def return_freed_memory() -> None:
-    """Tell the C library to give large freed blocks back at once; does nothing where it can't (musl, macOS).
+    """Tell the C library to give large freed blocks back at once, if it can (musl and macOS can't).
 
-    Left to itself it raises the size from which it does so as blocks are freed, and peaks differ from run to run.
+    Otherwise it changes by itself which blocks it gives back, and peaks differ from run to run.
     """
     with suppress(OSError, AttributeError):
         library = ctypes.CDLL(None)
@@ -47,16 +43,14 @@ def return_freed_memory() -> None:
 
 
 _MADV_DONTNEED = 4
-
-
 _MAPPING = re.compile(r"([0-9a-f]+)-([0-9a-f]+) (\S+) \S+ \S+ (\d+)")
 
 
 def drop_library_pages() -> int:
-    """Unmap pages of libraries that this process has read and not changed, where the kernel is Linux.
+    """Unmap pages of libraries that this process has read and not changed, on Linux.
 
-    Importing onnxruntime touches some 10 MiB of its code once, and so does each new kind of work. Such pages are the
-    file's own: what is needed again is read again. Mappings with a single changed page are left alone.
+    Importing onnxruntime touches some 10 MiB of its code once, and so does each new kind of work. Such pages belong to
+    the file: what is needed again is read again. Mappings with a single changed page stay.
 
     Returns:
         Resident bytes of the mappings that were dropped.
@@ -82,7 +76,7 @@ def _clean_mappings(smaps: str) -> Iterator[tuple[int, int, int]]:
         if not found:
             name, _, rest = line.partition(":")
             if rest.endswith(" kB"):
-                sizes[name] = int(rest.split()[0]) * _KIB
+                sizes[name] = int(rest.split()[0]) * KIB
             continue
         if span and sizes.get("Anonymous") == 0 and sizes.get("Locked") == 0 and sizes.get("Rss"):
             yield *span, sizes["Rss"]

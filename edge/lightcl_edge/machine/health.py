@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-#: Bits of a Raspberry Pi's firmware word: now, and since the start.
+#: Bits of a Raspberry Pi's firmware word.
 _PI_FLAGS = {
     0: "under-voltage now",
     1: "clock capped now",
@@ -19,9 +19,7 @@ _PI_FLAGS = {
     18: "throttled since the start",
     19: "temperature limit since the start",
 }
-
-
-#: Of these, what heat does; a pause helps.
+#: Those that heat causes; a pause helps.
 _HEAT = (_PI_FLAGS[1], _PI_FLAGS[2], _PI_FLAGS[3])
 #: A cooling device of the kernel that lowers the processors' clock (Jetson and others), while it does.
 _KERNEL_COOLING = "clock lowered by the kernel now"
@@ -30,19 +28,15 @@ _VCGENCMD_SECONDS = 2.0
 
 @dataclass(frozen=True)
 class Health:
-    """One look.
+    """How hot and how slow the board is at one moment; None where nobody tells.
 
-    Attributes:
-        clock_hz: of the fastest processor right now.
-        temperature_celsius: of the hottest sensor.
-        throttle_events: how often processors were slowed down since the start of the machine (x86).
-        throttled: what a Raspberry Pi's firmware says, and whether the kernel's thermal governor holds the clock down;
-            ``no`` when all is well, None where nobody tells.
+    ``throttled`` is what a Raspberry Pi's firmware says, and whether the kernel lowers the clock because of heat. It is
+    ``no`` when all is well.
     """
 
-    clock_hz: int | None
-    temperature_celsius: float | None
-    throttle_events: int | None
+    clock_hz: int | None  # of the fastest processor
+    temperature_celsius: float | None  # of the hottest sensor
+    throttle_events: int | None  # how often processors were slowed down since the machine started (x86)
     throttled: str | None
 
     @property
@@ -57,14 +51,7 @@ class Health:
 
 
 def look(root: Path = Path("/")) -> Health:
-    """Look at this machine.
-
-    Args:
-        root: where ``sys`` and ``proc`` are.
-
-    Returns:
-        What the kernel tells.
-    """
+    """Look at this machine, whose ``sys`` and ``proc`` are below ``root``."""
     cpus = root / "sys/devices/system/cpu"
     clocks = [1000 * value for value in _numbers(cpus, "cpu[0-9]*/cpufreq/scaling_cur_freq")] or _cpuinfo_clocks(root)
     degrees = [value / 1000 for value in _numbers(root / "sys/class/thermal", "thermal_zone*/temp")]
@@ -78,15 +65,7 @@ def look(root: Path = Path("/")) -> Health:
 
 
 def slowed_down(before: Health | None, after: Health | None) -> bool:
-    """Whether throttling shows between two looks: such times do not compare.
-
-    Args:
-        before: the first look.
-        after: the second.
-
-    Returns:
-        False also where nobody tells.
-    """
+    """Whether the board was throttled between two looks, so that times can't be compared. False when nobody tells."""
     if before is None or after is None:
         return False
     counted = (after.throttle_events or 0) > (before.throttle_events or 0)
@@ -94,7 +73,7 @@ def slowed_down(before: Health | None, after: Health | None) -> bool:
 
 
 def _throttled(root: Path) -> str | None:
-    """Firmware (its file, else the program that asks it) and kernel."""
+    """What the firmware (its file, else the program that asks it) and the kernel say."""
     files = _texts(root / "sys/devices/platform", "soc*/soc*firmware/get_throttled")
     word = files[0] if files else _ask_firmware(root)
     found = [] if word is None else [_pi_words(word)]
@@ -118,7 +97,7 @@ def _ask_firmware(root: Path) -> str | None:
 
 
 def _cooling_states(folder: Path) -> list[int]:
-    """How far each cooling device that lowers processors' clocks does so; 0: not at all."""
+    """For each cooling device that lowers processors' clocks: how far it does so, 0 when not at all."""
     states = []
     for device in sorted(folder.glob("cooling_device*")):
         if any("cpufreq" in text for text in _texts(device, "type")):

@@ -1,19 +1,19 @@
-"""Ctrl-C and SIGTERM wait for the end of a step, so that no half-changed weights are kept."""
+"""Ctrl-C and SIGTERM wait for the end of a step, so that half-changed weights are never kept."""
 
 from __future__ import annotations
 
 import signal
 import threading
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Any
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class DeferredInterrupt:
-    """Inside ``with``, the first signal only sets ``asked``; a second one interrupts at once.
+    """Inside ``with``, the first signal only sets ``asked``. A second one interrupts at once.
 
-    Outside the main thread signals can't be caught; then ``asked`` stays False.
+    Outside of the main thread signals can't be caught, and ``asked`` stays False.
     """
 
     def __init__(self) -> None:
@@ -25,14 +25,11 @@ class DeferredInterrupt:
             self._previous = {number: signal.signal(number, self._note) for number in _SIGNALS}
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        del number, frame
+    def _note(self, _number: int, _frame: FrameType | None) -> None:
         if self.asked:
             raise KeyboardInterrupt
         self.asked = True

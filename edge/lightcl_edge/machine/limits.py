@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from contextlib import suppress
 from pathlib import Path
 
@@ -10,27 +9,28 @@ from lightcl_edge.machine import memory
 
 #: Left for everything else on the board, and for what the kernel itself charges to a control group.
 RESERVE_BYTES = 16 * 2**20
-
-
 #: A budget this large switches the check off (``--memory-budget none``).
 UNCHECKED_BYTES = 2**60
+#: A version-1 group without a limit says a number close to 2**63.
+_UNLIMITED_BYTES = 2**60
+_MEMINFO = Path("/proc/meminfo")
 
 
 def available_bytes() -> int:
-    """Memory this process may take, its present size included, with a reserve left for everything else."""
+    """The most this process may take, its present size included. A reserve is left for everything else."""
     free = machine_available_bytes() + (memory.sample(with_pss=False).rss_bytes or 0)
     room = cgroup_room_bytes()
     return min(free, room if room is not None else free) - RESERVE_BYTES
 
 
 def spare_bytes(limit_bytes: int | None = None) -> int:
-    """Memory that is left now, with the reserve kept: pages of files that this process has read can be taken back.
+    """Memory that is left now, without the reserve. The kernel can take back pages of files that were read.
 
     Args:
-        limit_bytes: the most this process may take, its pages of files included; None for what the machine has.
+        limit_bytes: the most this process may take, its pages of files included. None when the machine is the limit.
 
     Returns:
-        The bytes; below 0 where the reserve is used up.
+        The bytes; below 0 when the reserve is used up.
     """
     used = memory.sample(with_pss=False)
     room, own = cgroup_room_bytes(), used.anonymous_bytes or 0
@@ -43,7 +43,7 @@ def allowed_bytes(budget_bytes: int | None) -> int:
     """The most a plan may need.
 
     Args:
-        budget_bytes: what the user allows; None for all that the machine has; ``UNCHECKED_BYTES`` for no check.
+        budget_bytes: what the user allows. None allows all that the machine has, ``UNCHECKED_BYTES`` any amount.
 
     Returns:
         The budget, but never more than the machine has.
@@ -54,14 +54,8 @@ def allowed_bytes(budget_bytes: int | None) -> int:
     return available if budget_bytes is None else min(budget_bytes, available)
 
 
-#: A version-1 group without a limit says a number close to 2**63.
-_UNLIMITED_BYTES = 2**60
-
-
-_MEMINFO = Path("/proc/meminfo")
-
-
-def _text(path: str) -> str:
+def kernel_text(path: str) -> str:
+    """A file of the kernel, or nothing when it can't be read."""
     with suppress(OSError, UnicodeDecodeError):
         return Path(path).read_text().strip("\0\n ")
     return ""
@@ -70,26 +64,18 @@ def _text(path: str) -> str:
 def machine_available_bytes(meminfo: Path = _MEMINFO) -> int:
     """Memory that the whole machine could still give out.
 
-    Read from the kernel where it tells: importing psutil costs 2 MiB, which a training would carry to its end.
-
-    Args:
-        meminfo: the kernel's file.
-
-    Returns:
-        Bytes.
+    The kernel's file is asked first: importing psutil costs 2 MiB, which a training would carry to its end.
     """
-    with suppress(OSError):
-        found = re.search(r"^MemAvailable:\s*(\d+) kB", meminfo.read_text(), re.MULTILINE)
-        if found:
-            return int(found[1]) * 1024
+    if (available := memory.kib_fields(meminfo).get("MemAvailable")) is not None:
+        return available
     import psutil
 
     return int(psutil.virtual_memory().available)
 
 
 def _group_path(controller: str) -> str | None:
-    """This process's path in the hierarchy of a version-1 controller, or of version 2 (empty name)."""
-    for line in _text("/proc/self/cgroup").splitlines():
+    """This process's path below a version-1 controller; an empty name asks for version 2."""
+    for line in kernel_text("/proc/self/cgroup").splitlines():
         _, names, path = line.split(":", 2)
         if controller in names.split(","):
             return path
@@ -97,7 +83,7 @@ def _group_path(controller: str) -> str | None:
 
 
 def _limits(root: Path, group: str, name: str) -> list[tuple[Path, int]]:
-    """The limits of a group and all above it: each of them holds. Empty when none can be read."""
+    """The limits of a group and of all groups above it, which hold too. Empty when none can be read."""
     found = []
     folder = root / group.strip("/")
     while True:
@@ -110,7 +96,7 @@ def _limits(root: Path, group: str, name: str) -> list[tuple[Path, int]]:
 
 
 def _group_limits() -> tuple[str, list[tuple[Path, int]]]:
-    """The kind of control group, and the folder and limit of each level that holds for this process."""
+    """The kind of control group, and folder and limit of each level above this process."""
     for kind, controller, root, name in (
         ("v1", "memory", "/sys/fs/cgroup/memory", "memory.limit_in_bytes"),
         ("v2", "", "/sys/fs/cgroup", "memory.max"),
@@ -123,11 +109,9 @@ def _group_limits() -> tuple[str, list[tuple[Path, int]]]:
 
 
 def cgroup_limit() -> tuple[str, int | None]:
-    """The memory control group.
+    """The kind of memory control group, and the smallest limit in bytes that holds for this process.
 
-    Returns:
-        ``v1``, ``v2`` or ``unavailable`` (stock Raspberry Pi kernels switch it off), and the smallest limit
-        in bytes that holds for this process, or None when there is none.
+    The kind is ``v1``, ``v2`` or ``unavailable``: stock Raspberry Pi kernels switch it off. The limit may be None.
     """
     kind, limits = _group_limits()
     smallest = min((limit for _, limit in limits), default=_UNLIMITED_BYTES)
@@ -137,8 +121,8 @@ def cgroup_limit() -> tuple[str, int | None]:
 def cgroup_room_bytes() -> int | None:
     """What the control group leaves to this process, its present size included; None when nothing limits it.
 
-    Others in a limited group (a watcher beside its training) count with what the kernel can't take back from them:
-    their anonymous and shared memory. Pages of files are left out: they go when memory runs short.
+    Other processes in the group (a watcher beside its training) count with their anonymous and shared memory. Pages of
+    files do not count: the kernel takes them back when memory runs short.
     """
     own = _kib_field("/proc/self/status", "RssAnon")
     rooms = []
@@ -149,16 +133,12 @@ def cgroup_room_bytes() -> int | None:
 
 
 def _held_bytes(folder: Path) -> int:
-    """Memory of a group that can't be taken back: version 1 calls it total_rss, version 2 anon."""
-    fields = dict(line.split()[:2] for line in _text(str(folder / "memory.stat")).splitlines() if " " in line)
+    """Memory of a group that the kernel can't take back: version 1 calls it total_rss, version 2 anon."""
+    fields = dict(line.split()[:2] for line in kernel_text(str(folder / "memory.stat")).splitlines() if " " in line)
     if "total_rss" in fields:
         return int(fields["total_rss"]) + int(fields.get("total_shmem", 0))
     return int(fields.get("anon", 0)) + int(fields.get("shmem", 0))
 
 
 def _kib_field(path: str, name: str) -> int:
-    """A ``Name: N kB`` line of a file in ``/proc``, in bytes; 0 where there is none."""
-    for line in _text(path).splitlines():
-        if line.startswith(f"{name}:"):
-            return int(line.split()[1]) * 1024
-    return 0
+    return memory.kib_fields(Path(path)).get(name, 0)

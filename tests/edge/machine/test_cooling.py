@@ -121,7 +121,7 @@ def test_throttling_pauses_whatever_the_temperature():
 def test_without_sensors_it_says_so_and_never_pauses():
     notes = []
     cooler = Cooler(75.0, notes.append, lambda: Health(10**9, None, None, None))
-    assert notes == ["nothing here tells of heat (no sensor that can be read): --cool can't pause"]
+    assert notes == ["no sensor for heat can be read here, so --cool can't pause"]
     cooler._next = 0.0
     cooler.between_steps()
     assert cooler.pauses == 0
