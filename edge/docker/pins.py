@@ -16,15 +16,7 @@ import tomllib
 
 
 def requirements(pyproject: Path, *, torch: bool) -> list[str]:
-    """What the product needs on a device, as ``pyproject.toml`` states it.
-
-    Args:
-        pyproject: the file.
-        torch: also what its extra ``torch`` needs.
-
-    Returns:
-        Requirements.
-    """
+    """What the product needs on a device, as ``pyproject.toml`` states it; with the extra ``torch`` if asked for."""
     project = tomllib.loads(pyproject.read_text())["project"]
     more = project["optional-dependencies"]["torch"] if torch else []
     return [*project["dependencies"], *more]
@@ -36,16 +28,10 @@ def normalised(name: str) -> str:
 
 
 def join(files: Iterable[Path]) -> dict[str, str]:
-    """The pins of all files.
-
-    Args:
-        files: of lines ``name==version``; comments and empty lines do not count.
-
-    Returns:
-        Normalised name -> version, a later file's where several pin one.
+    """The pins of all files: normalised name -> version, a later file's when several pin one.
 
     Raises:
-        ValueError: when a line is not an exact pin, or a file pins a package twice.
+        ValueError: when a line is not an exact ``name==version``, or a file pins a package twice.
     """
     pins: dict[str, str] = {}
     for path in files:

@@ -53,12 +53,7 @@ class Bundle:
     def open(cls, path: Path | str, may_lack: Sequence[str] = ()) -> Bundle:
         """Open a bundle folder or ``.lclb`` file.
 
-        Args:
-            path: where it is.
-            may_lack: listed files that may be missing in a folder: a state erases some from its own copy.
-
-        Returns:
-            The bundle.
+        Listed files in ``may_lack`` may be missing in a folder: a state erases some from its own copy.
 
         Raises:
             BundleError: when it is missing, of another format, incomplete, or holds what it must not.
@@ -72,13 +67,7 @@ class Bundle:
 
     @classmethod
     def inspect(cls, path: Path | str) -> tuple[Bundle, list[tuple[str, BundleError]]]:
-        """As :meth:`open`, but faults of files are listed and not raised.
-
-        Args:
-            path: where it is.
-
-        Returns:
-            The bundle, and at most ``MAX_PROBLEMS`` files with what is wrong with each.
+        """As :meth:`open`, but gives at most ``MAX_PROBLEMS`` files with what is wrong with each.
 
         Raises:
             BundleError: when it is missing, of another format, or its manifest can't be true.
@@ -193,13 +182,7 @@ def check_parameters(
 ) -> dict[str, NDArray[np.float32]]:
     """Check that tensors have exactly the expected names and shapes, are float32 and finite.
 
-    Args:
-        tensors: what a file holds.
-        expected: name -> shape.
-        origin: the file, for the message.
-
-    Returns:
-        The same tensors, typed.
+    ``origin`` names their file in a message.
 
     Raises:
         BundleError: naming the first tensor that differs.

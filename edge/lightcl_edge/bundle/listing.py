@@ -50,11 +50,7 @@ def listing_problems(
 ) -> Iterator[tuple[str, BundleError]]:
     """Compare a folder with the files that the manifest lists, and with their sizes.
 
-    Args:
-        folder: of the bundle.
-        manifest: that was in it.
-        required: names that the list must have.
-        may_lack: names of the list that may be missing in the folder.
+    The list must have the ``required`` names; those in ``may_lack`` may be missing in the folder.
 
     Yields:
         Name of a file that is not as listed, and what is wrong with it.
@@ -84,7 +80,6 @@ def listing_problems(
 
 
 def _file_problem(folder: Path, entry: FileInfo, *, may_lack: bool) -> BundleError | None:
-    """What is wrong with a listed file before it is read; None when nothing is."""
     path = folder / entry.path
     if may_lack and not path.is_symlink():
         return None

@@ -197,13 +197,7 @@ class Manifest:
 
 
 def parse_manifest(data: bytes) -> Manifest:
-    """Read ``manifest.json``.
-
-    Args:
-        data: the file's bytes.
-
-    Returns:
-        The manifest, its values checked against each other.
+    """Read the bytes of ``manifest.json``, and check the values against each other.
 
     Raises:
         BundleError: naming the value found and what was expected.
@@ -229,7 +223,6 @@ def parse_manifest(data: bytes) -> Manifest:
 
 
 def _check(manifest: Manifest) -> None:
-    """Refuse values that do not fit each other."""
     feature, head = manifest.feature, manifest.head
     if len(feature.scale) not in (1, feature.shape[0]) or len(feature.scale) != len(feature.zero_point):
         raise _wrong("feature.scale", len(feature.scale), f"1 or {feature.shape[0]} numbers, as many as zero_point")

@@ -39,7 +39,6 @@ class Signature:
 
 
 def _library() -> Any:
-    """Cryptography's modules ``serialization`` and ``ed25519``."""
     try:
         from cryptography.hazmat.primitives import serialization
         from cryptography.hazmat.primitives.asymmetric import ed25519
@@ -53,11 +52,7 @@ def _library() -> Any:
 def make_key_pair(out: Path) -> dict[str, str]:
     """Make a key pair: ``OUT.key`` (secret, readable by its owner only) and ``OUT.pub``, both PEM.
 
-    Args:
-        out: the files' common path without ending.
-
-    Returns:
-        ``private_key`` and ``public_key`` (paths) and ``key`` (the public key, hexadecimal).
+    Gives ``private_key`` and ``public_key`` (paths) and ``key`` (the public key, hexadecimal).
 
     Raises:
         UsageError: when one of the files is there already, or cryptography is missing.
@@ -111,13 +106,7 @@ def read_public_key(path: Path) -> str:
 def sign_manifest(manifest: bytes, key: Ed25519PrivateKey, release: int) -> bytes:
     """The content of ``manifest.sig`` for the bytes of ``manifest.json``.
 
-    Args:
-        manifest: the bytes.
-        key: signs them.
-        release: larger than that of every bundle signed before.
-
-    Returns:
-        JSON.
+    The release must be larger than that of every bundle signed before.
     """
     public = _hexadecimal(key.public_key())
     text = key.sign(_message(manifest, release)).hex()
@@ -141,15 +130,9 @@ def parse_signature(data: bytes) -> Signature:
 
 
 def check_signature(data: bytes | None, manifest: bytes, key: str) -> int:
-    """Check that a manifest is signed by a key.
+    """Check that a manifest is signed by a public key (hexadecimal); gives the release number.
 
-    Args:
-        data: the bytes of ``manifest.sig``; None when there is none.
-        manifest: the bytes of ``manifest.json``.
-        key: the public key that is trusted, hexadecimal.
-
-    Returns:
-        The release number.
+    ``data`` are the bytes of ``manifest.sig``; None when there is none.
 
     Raises:
         SignatureError: when it is not signed, by another key, or was changed after it was signed.

@@ -21,16 +21,13 @@ from lightcl_edge.files.durable import fsync_folder, write_durably
 def write_bundle(
     out: Path, manifest: Manifest, files: Mapping[str, bytes], sign: Callable[[bytes], bytes] | None = None
 ) -> Manifest:
-    """Write a bundle aside and rename it into place; an existing bundle there is replaced.
+    """Write a bundle aside and rename it into place; a bundle that is there is replaced.
 
     Args:
         out: a folder, or a path ending in ``.lclb`` for one uncompressed zip.
         manifest: everything but the file table, which is filled here.
         files: relative name -> content.
         sign: makes ``manifest.sig`` from the bytes of ``manifest.json``. None leaves the bundle without a signature.
-
-    Returns:
-        The manifest as written.
 
     Raises:
         BundleError: when ``out`` exists and is not a bundle, or a name is not allowed.

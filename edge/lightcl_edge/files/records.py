@@ -56,15 +56,10 @@ def read_record(
     """Build one record from JSON. Unknown keys are ignored, so that documents of newer versions can be read.
 
     Args:
-        kind: the record's class.
-        value: the JSON object.
-        where: what to call it in a message; empty when the message has its name already.
+        where: what to call the value in a message; empty when the message has its name already.
         error: the class of what is raised.
         expected: what a document that lacks a key should have been.
         complete: whether keys with a default must be there too.
-
-    Returns:
-        The record.
 
     Raises:
         Exception: of the class asked for, naming the key, the value found and what was expected.

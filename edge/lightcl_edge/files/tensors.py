@@ -52,12 +52,7 @@ def read_tensors(path: Path, error_class: type[LightclError]) -> dict[str, NDArr
 def check_header(path: Path, error_class: type[LightclError]) -> dict[str, Any]:
     """Check the header of a safetensors file before a library believes it.
 
-    Args:
-        path: the file.
-        error_class: what to raise when it is missing or no safetensors file.
-
-    Returns:
-        The header: name -> ``dtype``, ``shape`` and ``data_offsets``.
+    Gives name -> ``dtype``, ``shape`` and ``data_offsets``.
 
     Raises:
         LightclError: of ``error_class``, naming the file.
@@ -104,14 +99,7 @@ def _check_tensors(header: Any, content_bytes: int) -> None:
 def write_tensors(path: Path, tensors: Mapping[str, NDArray[Any]]) -> tuple[int, str]:
     """Write a safetensors file tensor by tensor, without a copy of all of them, and sync it.
 
-    Names are sorted, so that equal tensors give equal bytes.
-
-    Args:
-        path: the file; its folder is made if missing.
-        tensors: name -> array of a type in ``_DTYPES``.
-
-    Returns:
-        The number of bytes written and their SHA-256.
+    Names are sorted, so that equal tensors give equal bytes. Gives the number of bytes and their SHA-256.
     """
     header: dict[str, object] = {}
     end = 0

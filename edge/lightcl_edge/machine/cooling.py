@@ -56,7 +56,6 @@ class Cooler:
         self._next = self._clock() + (WORK_BETWEEN_SECONDS if hot else LOOK_SECONDS)
 
     def _hot(self, found: Health, limit: float) -> bool:
-        """Judge a look, and remember it for the next one."""
         counted = (found.throttle_events or 0) > (self._last.throttle_events or 0)
         self._last = found
         return counted or found.held_back or (found.temperature_celsius or 0.0) >= limit

@@ -30,7 +30,6 @@ class Machine:
 
 
 def _cpu_model() -> str:
-    """The processor's name, or the part numbers that ARM kernels give."""
     fields: dict[str, str] = {}
     for line in kernel_text("/proc/cpuinfo").splitlines():
         name, _, value = line.partition(":")

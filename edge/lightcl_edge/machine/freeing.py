@@ -47,13 +47,10 @@ _MAPPING = re.compile(r"([0-9a-f]+)-([0-9a-f]+) (\S+) \S+ \S+ (\d+)")
 
 
 def drop_library_pages() -> int:
-    """Unmap pages of libraries that this process has read and not changed, on Linux.
+    """Unmap pages of libraries that this process has read and not changed, on Linux; gives their resident bytes.
 
     Importing onnxruntime touches some 10 MiB of its code once, and so does each new kind of work. Such pages belong to
     the file: what is needed again is read again. Mappings with a single changed page stay.
-
-    Returns:
-        Resident bytes of the mappings that were dropped.
     """
     try:
         advise = ctypes.CDLL(None, use_errno=True).madvise

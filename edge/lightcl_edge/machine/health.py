@@ -73,7 +73,6 @@ def slowed_down(before: Health | None, after: Health | None) -> bool:
 
 
 def _throttled(root: Path) -> str | None:
-    """What the firmware (its file, else the program that asks it) and the kernel say."""
     files = _texts(root / "sys/devices/platform", "soc*/soc*firmware/get_throttled")
     word = files[0] if files else _ask_firmware(root)
     found = [] if word is None else [_pi_words(word)]
@@ -125,7 +124,6 @@ def _cpuinfo_clocks(root: Path) -> list[int]:
 
 
 def _pi_words(text: str) -> str:
-    """The firmware's number in words."""
     with suppress(ValueError):
         value = int(text, 16)
         return ", ".join(words for bit, words in _PI_FLAGS.items() if value >> bit & 1) or "no"

@@ -24,13 +24,10 @@ def available_bytes() -> int:
 
 
 def spare_bytes(limit_bytes: int | None = None) -> int:
-    """Memory that is left now, without the reserve. The kernel can take back pages of files that were read.
+    """Memory that is left now, without the reserve; below 0 when the reserve is used up.
 
-    Args:
-        limit_bytes: the most this process may take, its pages of files included. None when the machine is the limit.
-
-    Returns:
-        The bytes; below 0 when the reserve is used up.
+    The kernel can take back pages of files that were read. They count only against ``limit_bytes``, the most that this
+    process may take.
     """
     used = memory.sample(with_pss=False)
     room, own = cgroup_room_bytes(), used.anonymous_bytes or 0
@@ -40,13 +37,9 @@ def spare_bytes(limit_bytes: int | None = None) -> int:
 
 
 def allowed_bytes(budget_bytes: int | None) -> int:
-    """The most a plan may need.
+    """The most a plan may need: the budget, but never more than the machine has.
 
-    Args:
-        budget_bytes: what the user allows. None allows all that the machine has, ``UNCHECKED_BYTES`` any amount.
-
-    Returns:
-        The budget, but never more than the machine has.
+    Without a budget it is all that the machine has; ``UNCHECKED_BYTES`` allows any amount.
     """
     if budget_bytes is not None and budget_bytes >= UNCHECKED_BYTES:
         return budget_bytes
@@ -83,7 +76,6 @@ def _group_path(controller: str) -> str | None:
 
 
 def _limits(root: Path, group: str, name: str) -> list[tuple[Path, int]]:
-    """The limits of a group and of all groups above it, which hold too. Empty when none can be read."""
     found = []
     folder = root / group.strip("/")
     while True:
@@ -96,7 +88,6 @@ def _limits(root: Path, group: str, name: str) -> list[tuple[Path, int]]:
 
 
 def _group_limits() -> tuple[str, list[tuple[Path, int]]]:
-    """The kind of control group, and folder and limit of each level above this process."""
     for kind, controller, root, name in (
         ("v1", "memory", "/sys/fs/cgroup/memory", "memory.limit_in_bytes"),
         ("v2", "", "/sys/fs/cgroup", "memory.max"),

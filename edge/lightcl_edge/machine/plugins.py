@@ -24,7 +24,6 @@ def entry_points(group: str) -> dict[str, str]:
 
 
 def _read(path: Path, group: str) -> dict[str, str]:
-    """One file of sections in brackets and ``name = module:object`` lines."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError):

@@ -11,16 +11,10 @@ from lightcl_edge.state.trust import Trust, check_trust, read_trust
 
 
 def bundle_for(state: State, path: Path | None, key: str | None = None) -> tuple[Bundle, Trust | None]:
-    """The bundle to train with.
+    """The bundle to train with, and what the state is to trust from now on.
 
-    Args:
-        state: the state.
-        path: the bundle that the user named, or None.
-        key: the public key that it must be signed by, hexadecimal. None means the key that the state trusts.
-
-    Returns:
-        The state's copy if there is one and ``path`` is the same, else the bundle at ``path``. And what the state is
-        to trust from now on.
+    It is the state's copy if there is one and ``path`` names no other bundle; else the one at ``path``. Without a
+    ``key`` (hexadecimal) the bundle must be signed as the state asks for.
 
     Raises:
         BundleError: when the bundle that was named is missing, or not signed as it must be.

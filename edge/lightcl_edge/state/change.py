@@ -39,9 +39,6 @@ def changing(state: State, *, create: bool = False) -> Iterator[Change]:
         state: the state.
         create: make the directory when it is missing. It is removed again when no bundle was installed in it.
 
-    Yields:
-        What can be done to the state.
-
     Raises:
         StateError: at once when there is no state, another process changes it, or it can't be written.
     """
@@ -84,7 +81,6 @@ def _create(state: State) -> bool:
 
 
 def _repair(change: Change, counter: ByteCounter) -> None:
-    """Bring the directory into the form that every operation starts from."""
     cleared = clear_half_made(change.state)
     finish_forgetting(change.state)
     if is_task_over(change.state):
@@ -112,11 +108,7 @@ class Change:
         journal.note(self.state.folder, event, **details)
 
     def end_task(self) -> int:
-        """The running task is over, learned or not: remove its features and checkpoint.
-
-        Returns:
-            The bytes it wrote; 0 when there was none.
-        """
+        """The running task is over, learned or not: remove its features and checkpoint. Gives the bytes it wrote."""
         running = self.state.work.is_dir()
         clear_work(self.state)
         return self._counter.end_task() if running else 0
@@ -143,11 +135,7 @@ class Change:
     def commit(self, generation: Generation) -> Meta:
         """Write a generation and make it the current one: after a crash it is there whole, or not at all.
 
-        Args:
-            generation: with its final number; hashes and the byte count are filled here.
-
-        Returns:
-            The record as written.
+        Its number must be final; hashes and the byte count are filled here. Gives the record as written.
 
         Raises:
             OSError: when the disk fails; the old generation then stays, unless the disk refuses that too.
@@ -191,13 +179,7 @@ class Change:
             drop_generations([self.state.place(number) for number in old])
 
     def make_current(self, number: int) -> Generation:
-        """Point ``CURRENT`` at a generation that is whole.
-
-        Args:
-            number: the generation; 0 is the bundle as exported.
-
-        Returns:
-            The generation.
+        """Point ``CURRENT`` at a generation that is whole; 0 is the bundle as exported.
 
         Raises:
             StateError: when it is not there or damaged.

@@ -1,9 +1,8 @@
 """Generation 0: what the bundle brought, without the classes that were forgotten since.
 
-The state's copy of the bundle is covered by the manifest's hashes, and may be signed. So no file of it is changed:
-when a class of a seeded buffer (``export --seed-buffer``) is forgotten, ``STATE/forgotten.json`` names it. A buffer
-without its samples replaces ``bundle/buffer.safetensors``; its hash is in the record, and the original is removed. The
-record belongs to one bundle and says nothing about any other.
+No file of the state's bundle is changed, because hashes and perhaps a signature cover them. When a class of a seeded
+buffer (``export --seed-buffer``) is forgotten, ``STATE/forgotten.json`` names it, and a buffer without its samples
+replaces ``bundle/buffer.safetensors``. The record has the hash of that buffer. It says nothing about another bundle.
 """
 
 from __future__ import annotations
@@ -72,7 +71,6 @@ def base_generation(folder: Path, bundle: Bundle) -> Generation:
 
     Raises:
         StateError: when the record of forgotten classes, or the buffer it names, is damaged.
-        BundleError: when the bundle is.
     """
     gone = read_forgotten(folder, bundle)
     head: Mapping[str, NDArray[np.float32]] = TensorFile(bundle.path(HEAD_PARAMETERS), BundleError)
@@ -84,7 +82,6 @@ def base_generation(folder: Path, bundle: Bundle) -> Generation:
 
 
 def _seed(folder: Path, bundle: Bundle, gone: Forgotten, classes: int) -> Tensors:
-    """The seeded buffer, checked: the bundle's, or the one that replaced it."""
     if gone.buffer_sha256 is not None:
         path = gone.buffer(folder)
         if not path.is_file() or sha256_of(path) != gone.buffer_sha256:
@@ -107,15 +104,9 @@ def _checked(tensors: Tensors, bundle: Bundle, classes: int, kind: type[LightclE
 
 
 def forget_base_class(folder: Path, bundle: Bundle, name: str) -> int:
-    """Erase a class from generation 0. A second time only clears what a power cut left.
+    """Erase a class from generation 0; gives how many samples were erased.
 
-    Args:
-        folder: the state directory; its lock is held.
-        bundle: its own.
-        name: the class.
-
-    Returns:
-        How many samples were erased.
+    A second time only clears what a power cut left. The state's lock must be held.
     """
     gone, erased = read_forgotten(folder, bundle), 0
     if name in bundle.manifest.classes and name not in gone.classes:
@@ -143,7 +134,6 @@ def drop_forgotten(folder: Path) -> None:
 
 
 def _clear(folder: Path, gone: Forgotten) -> None:
-    """Remove buffers that hold samples of what was forgotten."""
     kept = gone.buffer(folder).name if gone.buffer_sha256 is not None else ""
     for path in folder.glob(_SEED.format("*")):
         if path.name != kept:

@@ -19,25 +19,17 @@ _NOTE = "FORGET"
 def note_forgetting(state: State, class_name: str, first_without: int) -> None:
     """Note durably what is to be forgotten. The note counts once ``CURRENT`` names a generation without the class.
 
-    Args:
-        state: the state; its lock is held.
-        class_name: the class.
-        first_without: the first generation that was written without it; 0 when only the bundle knows the class.
+    ``first_without`` is the first generation that was written without it; 0 when only the bundle knows the class.
     """
     note = {"below": first_without, "class": class_name}
     replace_durably(state.folder / _NOTE, json.dumps(note).encode())
 
 
 def finish_forgetting(state: State) -> int:
-    """Drop the generations from before, and the class's name. Does nothing when there is no note.
+    """Drop the generations from before and the class's name; does nothing without a note.
 
-    A note that can't be read is dropped: it must not block every command that locks the state.
-
-    Args:
-        state: the state; its lock is held.
-
-    Returns:
-        How many samples of generation 0 were erased.
+    A note that can't be read is dropped: it must not block every command that locks the state. Gives how many samples
+    of generation 0 were erased.
     """
     path, erased = state.folder / _NOTE, 0
     if not path.exists():

@@ -52,13 +52,7 @@ class Meta:
 
 
 def meta_from(value: Any) -> Meta:
-    """A record as ``meta.json`` holds it.
-
-    Args:
-        value: parsed JSON.
-
-    Returns:
-        The record.
+    """The record in the parsed JSON of a ``meta.json``.
 
     Raises:
         ValueError: naming what is missing, of another type, out of its range, or does not go together.

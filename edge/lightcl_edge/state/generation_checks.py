@@ -1,8 +1,7 @@
-"""What the tensors of a generation must be, whoever wrote them: names, types, shapes, ranges, finite numbers.
+"""What the tensors of a generation must be: names, types, shapes, ranges, finite numbers.
 
 A hash says that a file is the one that its record names, not that its content makes sense. All of this is checked once
-when a generation is read, so that no command meets such tensors later. The functions raise a ValueError (or a
-StateError) that names what was found and expected.
+when a generation is read, so that no command meets such tensors later.
 """
 
 from __future__ import annotations
@@ -36,7 +35,6 @@ def way_back(folder: Path) -> str:
 
 
 def _check_head(file: TensorFile, head: HeadInfo, classes: int) -> None:
-    """``head.safetensors``: exactly the head's parameters, float32, finite."""
     if classes > head.capacity:
         raise ValueError(f"there are {classes} classes, expected at most {head.capacity}, the classifier's rows")
     expected = {parameter.name: ("F32", tuple(parameter.shape)) for parameter in head.parameters}
@@ -49,7 +47,6 @@ def _check_head(file: TensorFile, head: HeadInfo, classes: int) -> None:
 
 
 def _check_holdout(tensors: Tensors, shape: tuple[int, ...], classes: int) -> None:
-    """``holdout.safetensors``: nothing, or features of this shape with a known class each."""
     if not tensors:
         return
     _check_names(tensors, {"features", "labels"})
@@ -60,7 +57,6 @@ def _check_holdout(tensors: Tensors, shape: tuple[int, ...], classes: int) -> No
 
 
 def _check_buffer(tensors: Tensors, bundle: Bundle, classes: int) -> None:
-    """``buffer.safetensors``: nothing, or a buffer of this trunk's features of known classes."""
     if not tensors:
         return
     identity = BufferIdentity(bundle.sha256(TRUNK), bundle.manifest.feature)
@@ -132,14 +128,7 @@ def _check(tensor: NDArray[np.generic], name: str, kind: type[np.generic], shape
 def refuse_what_does_not_fit(
     folder: Path, bundle: Bundle, classes: int, head: TensorFile, tensors: Mapping[str, Tensors]
 ) -> None:
-    """Check all files of a generation.
-
-    Args:
-        folder: of the generation.
-        bundle: that it belongs to.
-        classes: how many it knows.
-        head: its parameters.
-        tensors: ``strategy.safetensors``, ``holdout.safetensors`` and ``buffer.safetensors`` by name.
+    """Check all files of a generation in ``folder`` that knows so many classes.
 
     Raises:
         StateError: naming the file, what was found, what was expected, and what to do.

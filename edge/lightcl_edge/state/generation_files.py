@@ -25,15 +25,7 @@ TENSOR_FILES = (HEAD, STRATEGY, HOLDOUT, BUFFER)
 
 
 def write_generation(folder: Path, generation: Generation) -> Meta:
-    """Write and sync all files of a generation into a folder that is made new.
-
-    Args:
-        folder: where; what was there is removed.
-        generation: what to write; its hashes are filled here.
-
-    Returns:
-        The record as written.
-    """
+    """Write and sync all files of a generation into a new folder; gives its record with their hashes."""
     remove_tree(folder)
     content: dict[str, Mapping[str, NDArray[Any]]] = {
         HEAD: generation.parameters,
@@ -71,15 +63,7 @@ def read_meta(folder: Path, number: int) -> Meta:
 
 
 def read_generation(folder: Path, number: int, bundle: Bundle) -> Generation:
-    """Read a generation, and check the hash and the content of every file.
-
-    Args:
-        folder: of the generation.
-        number: its number.
-        bundle: that it belongs to.
-
-    Returns:
-        The generation; the head's tensors are read from the file when they are asked for.
+    """Read a generation, and check the hash and the content of every file but the head's tensors, which are read later.
 
     Raises:
         StateError: when a file is missing or damaged.
@@ -101,11 +85,7 @@ def read_generation(folder: Path, number: int, bundle: Bundle) -> Generation:
 
 
 def drop_generations(folders: Sequence[Path]) -> None:
-    """Remove generations. One that a crash leaves half removed is no generation any more.
-
-    Args:
-        folders: theirs, beside each other.
-    """
+    """Remove generations that lie beside each other. One that a crash leaves half removed is no generation any more."""
     for folder in folders:
         rename(folder, folder.with_suffix(".old"))
     if folders:

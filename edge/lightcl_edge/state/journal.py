@@ -18,13 +18,7 @@ MAX_JOURNAL_BYTES = 256 * 2**10
 
 
 def note(folder: Path, event: str, **details: Any) -> None:
-    """Add a line. A disk that refuses it must not undo what the line tells of, so it is no error.
-
-    Args:
-        folder: the state directory.
-        event: what happened.
-        **details: whatever JSON can carry.
-    """
+    """Add a line with details that JSON can carry. A disk that refuses it must not undo what the line tells of."""
     path = folder / NAME
     line = (json.dumps({"time": round(time.time(), 3), "event": event, **details}) + "\n").encode()
     with suppress(OSError):
@@ -39,14 +33,9 @@ def note(folder: Path, event: str, **details: Any) -> None:
 
 
 def read(folder: Path, last: int) -> list[dict[str, Any]]:
-    """The newest events, oldest first. Lines that a crash tore, or that this program never wrote, are left out.
+    """The newest events, oldest first, with ``time`` and ``event`` at least.
 
-    Args:
-        folder: the state directory.
-        last: at most this many.
-
-    Returns:
-        Objects with ``time`` and ``event`` at least.
+    Lines that a crash tore, or that this program never wrote, are left out.
     """
     found: list[dict[str, Any]] = []
     with suppress(OSError):
@@ -79,7 +68,6 @@ def erase_name(folder: Path, name: str) -> None:
 
 
 def _newer_half(path: Path) -> bytes | None:
-    """The newer half of a file that has grown too large, else None."""
     if not path.exists() or path.stat().st_size <= MAX_JOURNAL_BYTES:
         return None
     with open_plain(path) as file:

@@ -17,15 +17,10 @@ _CONTENT = re.compile(rb"(\d{1,6}) (\d{1,6})\s*")
 
 @dataclass(frozen=True)
 class Pointer:
-    """The content of ``CURRENT``: two numbers.
+    """The content of ``CURRENT``."""
 
-    Attributes:
-        current: the generation in use; 0 is the bundle as exported.
-        newest: the last that was committed. One on disk beyond it was never finished.
-    """
-
-    current: int
-    newest: int
+    current: int  # the generation in use; 0 is the bundle as exported
+    newest: int  # the last that was committed; one on disk beyond it was never finished
 
 
 def read_pointer(folder: Path) -> Pointer | None:

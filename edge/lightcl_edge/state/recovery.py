@@ -15,11 +15,7 @@ _HALF_MADE = (".new", ".old")
 def clear_half_made(state: State) -> list[str]:
     """Remove half-made files, repair ``CURRENT``, and remove a generation that was never committed.
 
-    Args:
-        state: the state; its lock is held.
-
-    Returns:
-        Names of what was cleared.
+    Gives the names of what was cleared.
 
     Raises:
         StateError: when ``CURRENT`` is damaged and no generation is whole.

@@ -24,11 +24,7 @@ _GENERATION_NAME = re.compile(r"^\d{6}$")
 
 
 class State:
-    """A state directory, for reading. To change it use :func:`lightcl_edge.state.change.changing`.
-
-    Args:
-        folder: the directory.
-    """
+    """A state directory, for reading. To change it use :func:`lightcl_edge.state.change.changing`."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -126,14 +122,9 @@ class State:
         return read_meta(self.place(number), number)
 
     def read(self, number: int | None = None) -> Generation:
-        """Read a generation and check every file against its hash.
+        """Read a generation and check every file against its hash; 0 is the bundle as exported.
 
-        Args:
-            number: which one; 0 is the bundle as exported. None is the current one, even if another process commits
-                or forgets meanwhile.
-
-        Returns:
-            The generation.
+        None is the current generation, even if another process commits or forgets meanwhile.
 
         Raises:
             StateError: when a file is missing or damaged.
@@ -150,13 +141,9 @@ class State:
         return read_generation(self.place(number), number, self.own_bundle())
 
     def back_from(self, number: int) -> int:
-        """Where to go back to from a generation, which may be damaged.
+        """Where to go back to from a generation, which may be damaged: the one it was learned from.
 
-        Args:
-            number: the generation.
-
-        Returns:
-            The one it was learned from. If that is gone or damaged: the newest older one that is whole, or 0.
+        If that is gone or damaged, it is the newest older one that is whole, or 0.
         """
         parent = number
         with suppress(StateError):

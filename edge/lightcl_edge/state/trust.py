@@ -41,15 +41,10 @@ def read_trust(folder: Path) -> Trust | None:
 
 
 def check_trust(folder: Path, bundle: Bundle, key: str | None) -> Trust | None:
-    """Check that a state may take a bundle.
+    """Check that a state may take a bundle; gives what to trust from now on.
 
-    Args:
-        folder: the state directory, which may not be there yet.
-        bundle: what somebody wants to use.
-        key: the public key that was named, hexadecimal. None means the key that the state trusts already.
-
-    Returns:
-        What to trust from now on; None when nobody asks for signatures.
+    Without a ``key`` (hexadecimal) the one that the state trusts counts. When it trusts none, nobody asks for
+    signatures and the result is None. The state directory may not be there yet.
 
     Raises:
         StateError: when the state trusts another key.
@@ -83,11 +78,7 @@ def check_trust(folder: Path, bundle: Bundle, key: str | None) -> Trust | None:
 def remember_trust(folder: Path, trust: Trust | None, own: Bundle, named: Path | None) -> None:
     """Write down what a state trusts from now on, and the signature behind it.
 
-    Args:
-        folder: the state directory; its lock is held.
-        trust: of :func:`check_trust`; None changes nothing.
-        own: the state's copy of the bundle.
-        named: the bundle that the user named. Its signature replaces that of the copy when it is another one.
+    When the user ``named`` a bundle, its signature replaces that of the state's ``own`` copy.
     """
     if trust is None:
         return

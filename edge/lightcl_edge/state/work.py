@@ -15,12 +15,7 @@ _PARENT = "parent"
 
 
 def begin_task(state: State, parent: int) -> None:
-    """Note what the running task starts from. The task is over once that is no longer the current generation.
-
-    Args:
-        state: the state; its lock is held.
-        parent: the current generation.
-    """
+    """Note what the running task starts from. The task is over once that is no longer the current generation."""
     if _parent(state) != parent:
         make_folders(state.work)
         replace_durably(state.work / _PARENT, f"{parent}\n".encode())

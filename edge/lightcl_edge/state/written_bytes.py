@@ -1,8 +1,7 @@
 """How many bytes a state directory has cost its disk, through crashes, rejected runs and rollbacks.
 
-``STATE/written.json`` holds the figures. It is not written at each write: the disk's figure runs ahead by up to
-``RESERVED_BYTES`` while a process works, and is set right when the process lets go of the state. A process that is
-killed leaves the figure that ran ahead, so the total is never too small.
+``STATE/written.json`` holds the figures. While a process works, the file runs ahead by up to ``RESERVED_BYTES``; it is
+set right at the end. A process that is killed leaves the figure that ran ahead, so the total is never too small.
 """
 
 from __future__ import annotations
@@ -26,13 +25,7 @@ Bytes = Annotated[int, between(0, 2**60)]
 
 @dataclass(frozen=True)
 class Written:
-    """What was written.
-
-    Attributes:
-        total_bytes: since the state was made.
-        task_bytes: since the last task ended, by all runs of the present one.
-        last_task_bytes: by the last task that ended, committed or not.
-    """
+    """What was written: since the state was made, by the present task in all its runs, by the last task that ended."""
 
     total_bytes: Bytes = 0
     task_bytes: Bytes = 0
