@@ -25,14 +25,7 @@ ABOUT = "Teach a device new classes where it is: train a light head on the outpu
 
 
 def commands_for(words: Sequence[str]) -> Iterator[Command]:
-    """The command that is called, or all of them: starting fast matters on a small board.
-
-    Args:
-        words: of the command line, without the program's name.
-
-    Yields:
-        Commands, those of other installed packages too.
-    """
+    """The command that is called, or all of them: starting fast matters on a small board."""
     called = next((word for word in words if not word.startswith("-")), None)
     places = _COMMANDS
     if called not in _COMMANDS:
@@ -45,14 +38,7 @@ def commands_for(words: Sequence[str]) -> Iterator[Command]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run ``lightcl-edge``.
-
-    Args:
-        argv: arguments without the program's name; ``sys.argv`` by default.
-
-    Returns:
-        The exit code.
-    """
+    """Run ``lightcl-edge``."""
     words = words_of(argv)
     return run_program("lightcl-edge", ABOUT, commands_for(words), words)
 

@@ -10,11 +10,7 @@ ABOUT = "Makes bundles for devices that keep learning: finds where to cut a netw
 
 
 def all_commands() -> Iterator[Command]:
-    """Every command of the program.
-
-    Yields:
-        Commands; their modules are imported when the first is asked for.
-    """
+    """Every command of the program."""
     from lightcl_edge.commands.completion import CompletionCommand
     from lightcl_host.commands.analyze import AnalyzeCommand
     from lightcl_host.commands.benchmark import BenchmarkCommand
@@ -39,12 +35,5 @@ def all_commands() -> Iterator[Command]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run ``lightcl-host``.
-
-    Args:
-        argv: arguments without the program's name; ``sys.argv`` by default.
-
-    Returns:
-        The exit code.
-    """
+    """Run ``lightcl-host``."""
     return run_program("lightcl-host", ABOUT, all_commands(), argv)

@@ -21,8 +21,8 @@ ENGINES = ("ort", "torch")
 class DoctorCommand(Command):
     """Say what this machine is, which engines really start here, and what they need.
 
-    Each engine is tried in a process of its own, so that one built for another processor can't take the doctor
-    with it. With a bundle, says what training it would need with each engine.
+    Each engine is tried in a process of its own: one that was built for another processor crashes only its own
+    process. With a bundle, the doctor also says what training it needs with each engine.
     """
 
     name = "doctor"
@@ -71,12 +71,13 @@ class DoctorCommand(Command):
         }
 
     def render(self, document: Document) -> str:
-        """The machine in a few lines, then the engines."""
+        """The verdict, the machine in a few lines, then the engines."""
         from lightcl_edge.machine.cooling import health_line
 
         machine = document["machine"]
         lines = [
-            f"{machine['board'] or machine['cpu_model']}, {machine['architecture']}, {machine['cores']} cores, "
+            _verdict(document["engines"]),
+            f"  {machine['board'] or machine['cpu_model']}, {machine['architecture']}, {machine['cores']} cores, "
             f"Python {machine['python']}, {machine['kernel']}",
             f"  memory {format_bytes(machine['ram_bytes'])}, a training may use "
             f"{format_bytes(machine['available_bytes'])}; pages of {format_bytes(machine['page_size_bytes'])}",
@@ -84,32 +85,46 @@ class DoctorCommand(Command):
         if line := health_line(document["health"]):
             lines.append(f"  {line}")
         for name, engine in document["engines"].items():
-            cost = engine["import_peak_rss_bytes"]
-            loaded = "" if cost is None else f", {format_bytes(cost)} once loaded"
-            lines.append(f"  {name:<6} {'works' if engine['works'] else 'does not work'}: {engine['reason']}{loaded}")
-            if engine["devices"]:
-                lines.append(f"         computes on {', '.join(engine['devices'])}")
-            if "plan" not in engine:
-                continue
-            if provider := engine.get("trunk_provider"):
-                lines.append(f"         this bundle's trunk: on {provider['name']} ({provider['reason']})")
-            if not engine["works"]:
-                continue
-            if engine["plan"] is None:
-                lines.append("         the bundle carries no training_step graphs for it")
-            else:
-                plan = engine["plan"]
-                verdict = "fits" if plan["fits"] else "does not fit"
-                lines.append(f"         this bundle needs about {format_bytes(plan['peak_bytes'])}: {verdict}")
-                lines.append(
-                    f"         and up to {format_bytes(plan['last_task_peak_bytes'])} in later tasks, when all its "
-                    "classes are learned: a --memory-budget should allow that"
-                )
+            lines += _engine_lines(name, engine)
         return "\n".join(lines)
 
     def exit_code(self, document: Document) -> ExitCode:
         """8 when no engine works."""
         return ExitCode.DONE if any(e["works"] for e in document["engines"].values()) else ExitCode.NO_ENGINE
+
+
+def _verdict(engines: Document) -> str:
+    """Whether something can be trained here."""
+    working = {name: engine for name, engine in engines.items() if engine["works"]}
+    if not any("plan" in engine for engine in engines.values()):
+        return f"engines that work here: {', '.join(working)}" if working else "no engine works here"
+    fits = " or ".join(name for name, engine in working.items() if engine["plan"] and engine["plan"]["fits"])
+    return f"this bundle can be trained here with {fits}" if fits else "no engine can train this bundle here"
+
+
+def _engine_lines(name: str, engine: Document) -> list[str]:
+    """Whether an engine works, and what the bundle needs with it."""
+    cost = engine["import_peak_rss_bytes"]
+    loaded = "" if cost is None else f", {format_bytes(cost)} once loaded"
+    lines = [f"  {name:<6} {'works' if engine['works'] else 'does not work'}: {engine['reason']}{loaded}"]
+    details = []
+    if engine["devices"]:
+        details.append(f"computes on {', '.join(engine['devices'])}")
+    if provider := engine.get("trunk_provider"):
+        details.append(f"this bundle's trunk: on {provider['name']} ({provider['reason']})")
+    if engine["works"] and "plan" in engine:
+        details += _plan_lines(engine["plan"])
+    return lines + [f"         {line}" for line in details]
+
+
+def _plan_lines(plan: Document | None) -> list[str]:
+    if plan is None:
+        return ["the bundle carries no training_step graphs for it"]
+    return [
+        f"this bundle needs about {format_bytes(plan['peak_bytes'])}: {'fits' if plan['fits'] else 'does not fit'}",
+        f"and up to {format_bytes(plan['last_task_peak_bytes'])} in later tasks, when all its classes are learned: "
+        "a --memory-budget should allow that",
+    ]
 
 
 def _plans(manifest: Manifest, engine: str) -> tuple[Plan, Plan]:

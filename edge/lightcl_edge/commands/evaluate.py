@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from lightcl_edge.commands.arguments import add_memory_budget, add_provider, add_state, add_threads
+from lightcl_edge.commands.arguments import add_computing, add_data, add_memory_budget, add_state
 from lightcl_edge.console.program import Command
 from lightcl_edge.console.text import Document, count, table
 from lightcl_edge.errors import DataError
@@ -26,15 +26,14 @@ class EvaluateCommand(Command):
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare the command's own arguments."""
         add_state(parser)
-        parser.add_argument("--data", required=True, help="folder with one sub-folder a class, .npz, or a named source")
+        add_data(parser)
         parser.add_argument(
             "--skip-unknown",
             action="store_true",
             help="leave classes out that were never learned (default: refuse the data)",
         )
         add_memory_budget(parser)
-        add_provider(parser)
-        add_threads(parser)
+        add_computing(parser)
 
     def run(self, args: argparse.Namespace) -> Document:
         """Predict and count."""
@@ -42,7 +41,7 @@ class EvaluateCommand(Command):
         from lightcl_edge.data.unused_files import find_unused_files
         from lightcl_edge.inference.predictor import Predictor
 
-        predictor = Predictor(args.state, args.threads, args.provider, args.memory_budget)
+        predictor = Predictor(args.state, args.threads, args.provider, args.memory_budget_bytes)
         dataset, unknown = open_dataset(args.data), list[str]()
         notes = [find_unused_files(args.data).note()]
         if args.skip_unknown:
@@ -70,18 +69,7 @@ class EvaluateCommand(Command):
 
 
 def _known_only(dataset: Dataset, known: list[str]) -> tuple[Dataset, list[str]]:
-    """The images of classes that were learned, and the names of the others.
-
-    Args:
-        dataset: labelled images.
-        known: classes.
-
-    Returns:
-        The data set without the others, and their names.
-
-    Raises:
-        DataError: when nothing is left.
-    """
+    """The images of classes that were learned, and the names of the other classes."""
     unknown = sorted(set(dataset.classes) - set(known))
     kept = [name for name in dataset.classes if name in known]
     if not kept:

@@ -14,10 +14,10 @@ from lightcl_edge.console.text import Document, count
 class ForgetCommand(Command):
     """Erase a class: its row, its samples, its statistics and its name, in every generation.
 
-    Generations get new numbers, so that a number never changes its meaning; the class's row is free for another one. An
-    interrupted task is given up, since it may hold the class's features. What training changed below the classifier
-    can't be taken out again. A class that the bundle brought goes from generation 0 and its seeded buffer too. Your own
-    image files are not touched.
+    Generations get new numbers, so that a number never changes its meaning. Another class can use the free row. An
+    interrupted task is given up, because it may hold the class's features. What training changed below the classifier
+    can't be taken out again. A class that came with the bundle is erased from generation 0 and its seeded buffer too.
+    Your own image files are not touched.
     """
 
     name = "forget"

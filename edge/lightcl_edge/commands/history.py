@@ -13,15 +13,15 @@ from lightcl_edge.console.text import Document, table
 if TYPE_CHECKING:
     from lightcl_edge.state.state import State
 
-#: How many of the newest events are told.
+#: How many of the newest events are listed.
 EVENTS = 20
 
 
 class HistoryCommand(Command):
-    """List the generations that can be rolled back to, and what happened of late.
+    """List the generations to which you can go back, and the newest events.
 
-    Five are kept: the current one, those it was learned from, then the newest others. Each one's files are checked
-    against their hashes; a damaged one is said to be so.
+    Five generations are kept: the current one, those it was learned from, then the newest others. The files of each are
+    checked against their hashes, and a damaged one is named.
     """
 
     name = "history"
@@ -79,7 +79,7 @@ def _exported(state: State) -> int | None:
 
 
 def _entry(state: State, number: int) -> Document:
-    """What is known of a generation, whole or not."""
+    """What is known of a generation, damaged or not."""
     from lightcl_edge.errors import StateError
     from lightcl_edge.state.generation import Meta
 
@@ -111,5 +111,5 @@ def _event_line(event: Document) -> str:
 
 
 def _number(value: object) -> float:
-    """A time as the journal tells it, which is a file that anybody may have changed."""
+    """A time from the journal, a file that anybody may have changed."""
     return float(value) if isinstance(value, int | float) and 0 <= value < 2**32 else 0.0

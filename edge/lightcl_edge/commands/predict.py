@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from lightcl_edge.commands.arguments import add_memory_budget, add_provider, add_state, add_threads, positive
+from lightcl_edge.commands.arguments import add_computing, add_memory_budget, add_state, positive
 from lightcl_edge.console.program import Command
 from lightcl_edge.console.text import Document, printable
 from lightcl_edge.errors import ExitCode
@@ -15,8 +15,8 @@ from lightcl_edge.errors import ExitCode
 class PredictCommand(Command):
     """Name the most probable classes of images.
 
-    A folder stands for the images in it, or, where it has none itself, for those in its sub-folders (one level, such
-    as one folder a class). Images that can't be read are told on stderr and the others predicted; the exit code is 4.
+    A folder stands for the images in it. If it has none, it stands for those in its sub-folders (one level, such as
+    one folder a class). If an image can't be read, stderr says so, the others are predicted and the exit code is 4.
 
     Needs onnxruntime only. It may run beside a training: it sees the last committed generation.
     """
@@ -30,18 +30,17 @@ class PredictCommand(Command):
         parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="image files, or folders of them")
         parser.add_argument("--top-k", type=positive, default=5, help="how many classes to name (default: 5)")
         add_memory_budget(parser)
-        add_provider(parser)
-        add_threads(parser)
+        add_computing(parser)
 
     def run(self, args: argparse.Namespace) -> Document:
-        """Predict all images that can be read; tell of the others."""
+        """Predict all images that can be read, and name the others."""
         from dataclasses import asdict
 
         from lightcl_edge.data.named_images import NamedImages
         from lightcl_edge.inference.predictor import Predictor
         from lightcl_edge.machine.memory import peak_rss_bytes
 
-        predictor = Predictor(args.state, args.threads, args.provider, args.memory_budget)
+        predictor = Predictor(args.state, args.threads, args.provider, args.memory_budget_bytes)
         named = NamedImages(args.images)
         if note := named.note():
             args.progress.note(note)

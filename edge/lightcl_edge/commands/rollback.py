@@ -15,8 +15,8 @@ from lightcl_edge.errors import StateError
 class RollbackCommand(Command):
     """Go back to an earlier generation.
 
-    Later generations stay on disk, so that ``rollback --to`` can go forward again. A damaged generation is never
-    gone back to; what was written to the disk so far stays counted.
+    Later generations stay on disk, so that ``rollback --to`` can go forward again. It never goes to a damaged
+    generation. The count of bytes written to disk goes on.
     """
 
     name = "rollback"
@@ -29,7 +29,7 @@ class RollbackCommand(Command):
             "--to",
             type=not_negative,
             metavar="N",
-            help="generation (default: the one that the current was learned from; 0: as exported)",
+            help="generation (default: the one that the current one was learned from; 0: as exported)",
         )
         add_completer(target, generations)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from lightcl_edge.commands.arguments import add_state
+from lightcl_edge.commands.arguments import add_state, add_verbose
 from lightcl_edge.console.program import Command
 from lightcl_edge.console.text import Document, count, format_bytes
 
@@ -18,6 +18,7 @@ class StatusCommand(Command):
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare the command's own arguments."""
         add_state(parser)
+        add_verbose(parser, "why the engine was chosen")
 
     def run(self, args: argparse.Namespace) -> Document:
         """Read the current generation."""
@@ -71,33 +72,35 @@ class StatusCommand(Command):
         """A few lines for a person."""
         from lightcl_edge.machine.cooling import health_line
 
-        classes = ", ".join(document["classes"]) or "none yet"
-        bundle, buffer, held_out = document["bundle"], document["buffer"], document["holdout_accuracy"]
+        bundle, buffer, held_out = document["bundle"], document["buffer"], document["held_out"]
+        accuracy = document["holdout_accuracy"]
         lines = [
-            f"generation {document['generation']} after {count(document['tasks'], 'task')}",
-            f"  classes ({len(document['classes'])} of {document['capacity']}): {classes}",
+            f"generation {document['generation']}: {count(len(document['classes']), 'class')} after "
+            f"{count(document['tasks'], 'task')}" + ("" if accuracy is None else f", held-out accuracy {accuracy:.1%}"),
+            f"  classes ({len(document['classes'])} of {document['capacity']}): "
+            + (", ".join(document["classes"]) or "none yet"),
             f"  bundle {bundle['model']}, cut at {bundle['cut']}, {bundle['trunk_dtype']} trunk",
-            f"  memory of {count(buffer['samples'], 'sample')}, {format_bytes(buffer['bytes'])}; "
-            f"{document['held_out']['samples']} held out, {format_bytes(document['held_out']['bytes'])}",
+            f"  feature buffer: {count(buffer['samples'], 'sample')}, {format_bytes(buffer['bytes'])}; "
+            f"held out: {held_out['samples']}, {format_bytes(held_out['bytes'])}",
             f"  {format_bytes(document['bytes_written_total'])} written to disk in all, "
             f"{format_bytes(document['bytes_written_last_task'])} by the last task",
         ]
         if document["strategy"]:
-            lines.insert(
-                2,
-                f"  last task: strategy {document['strategy']}, engine {document['engine']} "
-                f"({document['engine_reason']})" + _computed_by(document),
-            )
-        if held_out is not None:
-            lines.append(f"  held-out accuracy {held_out:.1%}")
+            lines.insert(2, _last_task(document))
         if line := health_line(document["health"]):
             lines.append(f"  {line}")
         if document["interrupted_task"]:
             lines.append("  a task was interrupted; run its train command again to go on")
         return "\n".join(lines)
 
+    def render_details(self, document: Document) -> str:
+        """Why the last task's engine was chosen."""
+        return f"engine {document['engine']}: {document['engine_reason']}" if document["engine"] else "no task yet"
 
-def _computed_by(document: Document) -> str:
-    """What computed the last task, where that is known."""
-    named = {"images on": document["trunk_provider"], "steps on": document["engine_device"]}
-    return "".join(f", {what} {device}" for what, device in named.items() if device)
+
+def _last_task(document: Document) -> str:
+    line = f"  last task: strategy {document['strategy']}, engine {document['engine']}"
+    for what, device in (("images on", document["trunk_provider"]), ("steps on", document["engine_device"])):
+        if device:
+            line += f", {what} {device}"
+    return line

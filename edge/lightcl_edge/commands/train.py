@@ -6,18 +6,20 @@ import argparse
 from pathlib import Path
 
 from lightcl_edge.commands.arguments import (
+    add_bundle,
+    add_computing,
     add_cooling,
+    add_data,
     add_memory_budget,
-    add_provider,
     add_state,
-    add_threads,
+    add_verbose,
     cooling_limit,
     not_negative,
 )
 from lightcl_edge.commands.completers import generations
 from lightcl_edge.console.completion import add_completer
 from lightcl_edge.console.program import Command
-from lightcl_edge.console.text import Document, count, format_bytes
+from lightcl_edge.console.text import Document, count, first_names, format_bytes, shortened
 
 
 class TrainCommand(Command):
@@ -37,9 +39,9 @@ class TrainCommand(Command):
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare the command's own arguments."""
-        parser.add_argument("--bundle", type=Path, help="bundle of lightcl-host export; needed the first time only")
+        add_bundle(parser)
         add_state(parser)
-        parser.add_argument("--data", required=True, help="folder with one sub-folder a class, .npz, or a named source")
+        add_data(parser)
         parser.add_argument(
             "--strategy",
             choices=("auto", "replay", "slda", "ncm", "lightcl", "finetune"),
@@ -55,7 +57,7 @@ class TrainCommand(Command):
         parser.add_argument(
             "--buffer-size",
             metavar="N",
-            help="long-term memory: samples (500) or bytes (2MB) (default: 2000000B)",
+            help="size of the feature buffer: samples (500) or bytes (2MB) (default: 2000000B)",
         )
         parser.add_argument(
             "--buffer-fill",
@@ -82,78 +84,69 @@ class TrainCommand(Command):
             "--key", type=Path, metavar="PUB", help="accept only bundles signed by this key, now and from now on"
         )
         add_cooling(parser)
-        add_provider(parser)
-        add_threads(parser)
+        add_computing(parser)
+        add_verbose(parser, "why it was done so, and each phase")
 
     def run(self, args: argparse.Namespace) -> Document:
         """Train and commit."""
+        from dataclasses import fields
+
         from lightcl_edge.data.unused_files import find_unused_files
         from lightcl_edge.learning.options import TrainOptions
         from lightcl_edge.learning.task import train
         from lightcl_edge.machine.memory import PhaseMeter
 
-        options = TrainOptions(
-            bundle=args.bundle,
-            state=args.state,
-            data=args.data,
-            strategy=args.strategy,
-            engine=args.engine,
-            epochs=args.epochs,
-            batch_size=args.batch_size,
-            learning_rate=args.learning_rate,
-            beta=args.beta,
-            ratio=args.ratio,
-            pattern_samples=args.pattern_samples,
-            buffer_size=args.buffer_size,
-            buffer_fill=args.buffer_fill,
-            seed=args.seed,
-            threads=args.threads,
-            memory_budget_bytes=args.memory_budget,
-            max_forgetting=args.max_forgetting,
-            key=args.key,
-            from_generation=args.from_generation,
-            cool_at_celsius=cooling_limit(args),
-            provider=args.provider,
-        )
+        named = {field.name: getattr(args, field.name) for field in fields(TrainOptions) if hasattr(args, field.name)}
+        options = TrainOptions(**named, cool_at_celsius=cooling_limit(args))
         unused = find_unused_files(args.data)
         if note := unused.note():
             args.progress.note(note)
         return {**train(options, PhaseMeter(), args.progress), "left_out": unused.document()}
 
     def render(self, document: Document) -> str:
-        """What was learned, and what it took."""
-        new = ", ".join(document["new_classes"]) or "none"
-        held_out, memory = document["holdout_accuracy"], document["buffer"]
+        """What was learned and what it took, in at most 12 lines."""
+        new, accuracy, buffer = document["new_classes"], document["holdout_accuracy"], document["buffer"]
+        trunk = document["trunk_provider"]
         lines = [
-            f"generation {document['generation']}: {count(len(document['classes']), 'class')} (new: {new})",
+            f"generation {document['generation']}: {count(len(document['classes']), 'class')}"
+            + ("" if accuracy is None else f", held-out accuracy {accuracy:.1%}"),
+            f"  new: {first_names(new)}",
             f"  learned from {count(document['images'], 'image')}"
-            + (f", {document['skipped_images']} could not be read" if document["skipped_images"] else "")
+            + (f" in {count(document['epochs'], 'epoch')}" if document["epochs"] else "")
+            + f", {document['seconds']:.1f} s"
             + (", going on from a checkpoint" if document["resumed"] else ""),
-            f"  strategy {document['strategy']} ({document['strategy_reason']}), "
-            f"engine {document['engine']} ({document['engine_reason']})",
-            _computed_by(document),
-            f"  memory of {count(memory['samples'], 'sample')}, {format_bytes(memory['bytes'])}",
-            f"  {count(document['epochs'], 'epoch')}, last loss {document['loss']:.3g}"
-            + ("" if held_out is None else f", held-out accuracy {held_out:.1%}"),
-            f"  {document['seconds']:.1f} s, peak memory {format_bytes(document['peak_rss_bytes'])}, "
-            f"{format_bytes(document['bytes_written'])} written",
+            f"  strategy {document['strategy']}, engine {document['engine']}; "
+            + (f"images on {trunk['name']}, " if trunk else "")
+            + f"steps on {document['engine_device']}",
+            f"  peak memory {format_bytes(document['peak_rss_bytes'])}; "
+            f"{format_bytes(document['bytes_written'])} written to disk",
+            f"  feature buffer: {count(buffer['samples'], 'sample')}, {format_bytes(buffer['bytes'])}",
+            *_health_lines(document["health"]),
         ]
-        lines += [
-            f"    {phase['name']:<8} {phase['seconds']:6.1f} s  peak {format_bytes(phase['peak_rss_bytes'])}"
-            for phase in document["phases"]
+        if document["skipped_images"]:
+            lines.append(f"  {count(document['skipped_images'], 'image')} could not be read:")
+            lines += [f"    {shortened(reason, 76)}" for reason in document["skipped"][:3]]
+        return "\n".join(lines)
+
+    def render_details(self, document: Document) -> str:
+        """Why it was done so, and each phase."""
+        trunk = document["trunk_provider"]
+        images = f"on {trunk['name']}: {trunk['reason']}" if trunk else "features read from the interrupted run"
+        lines = [
+            "why",
+            f"  strategy {document['strategy']}: {document['strategy_reason']}",
+            f"  engine {document['engine']}: {document['engine_reason']}",
+            f"  images {images}",
+            f"  steps on {document['engine_device']}: {document['engine_device_reason']}",
         ]
         if document["ignored"]:
             lines.append(f"  not used by {document['strategy']}: {', '.join(document['ignored'])}")
-        lines += _health_lines(document["health"])
-        lines += [f"  skipped: {reason}" for reason in document["skipped"][:5]]
-        return "\n".join(lines)
-
-
-def _computed_by(document: Document) -> str:
-    """What computed the trunk and the head's steps, and why."""
-    trunk = document["trunk_provider"]
-    images = "read from the interrupted run" if trunk is None else f"on {trunk['name']} ({trunk['reason']})"
-    return f"  images to features {images}, steps on {document['engine_device']} ({document['engine_device_reason']})"
+        lines += [f"last loss {document['loss']:.3g}", "phases"]
+        lines += [
+            f"  {phase['name']:<8} {phase['seconds']:6.1f} s  peak {format_bytes(phase['peak_rss_bytes'])}"
+            for phase in document["phases"]
+        ]
+        return "\n".join(lines + document["skipped"])
 
 
 def _health_lines(health: Document) -> list[str]:

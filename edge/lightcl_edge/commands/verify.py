@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from lightcl_edge.commands.arguments import add_provider, add_threads
+from lightcl_edge.commands.arguments import add_computing
 from lightcl_edge.console.program import Command
 from lightcl_edge.console.text import Document, count, format_bytes, printable
 from lightcl_edge.errors import BundleError, ExitCode
@@ -17,9 +17,9 @@ from lightcl_edge.errors import BundleError, ExitCode
 class VerifyCommand(Command):
     """Check a bundle on this machine.
 
-    Every file's hash, the head's tensors, and that trunk and head give the host's results for the golden images, which
-    are tried where all files are whole. Every problem is named, one a line. With --key also that the bundle is signed
-    by that key (lightcl-host keygen, lightcl-host export --sign).
+    Checks every file's hash and the head's tensors. If all files are whole, trunk and head must give the host's results
+    for the golden images. Every problem is named, one a line. With --key the bundle must also be signed by that key
+    (lightcl-host keygen, lightcl-host export --sign).
     """
 
     name = "verify"
@@ -29,8 +29,7 @@ class VerifyCommand(Command):
         """Declare the command's own arguments."""
         parser.add_argument("bundle", type=Path, help="bundle folder or .lclb file")
         parser.add_argument("--key", type=Path, metavar="PUB", help="the public key the bundle must be signed by (PEM)")
-        add_provider(parser)
-        add_threads(parser)
+        add_computing(parser)
 
     def run(self, args: argparse.Namespace) -> Document:
         """Open, hash everything, run the golden images."""
@@ -45,7 +44,7 @@ class VerifyCommand(Command):
 
             key = read_public_key(args.key)
             _note(problems, lambda: release.append(bundle.check_signature(key)))
-        wrong = {name for name, _ in files}  # told already; a link among them must not be followed
+        wrong = {name for name, _ in files}  # named already; a link among them must not be followed
         for entry in bundle.manifest.files:
             if entry.path not in wrong:
                 _note(problems, partial(bundle.path, entry.path))
@@ -91,7 +90,7 @@ class VerifyCommand(Command):
 
 
 def _note(problems: dict[str, str], check: Callable[[], object]) -> None:
-    """Run a check; what it finds wrong becomes a line with its kind, once."""
+    """Run a check; add what it finds wrong, with the error's kind, if it is new."""
     try:
         check()
     except BundleError as error:

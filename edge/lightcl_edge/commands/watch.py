@@ -6,7 +6,7 @@ import argparse
 import shlex
 from pathlib import Path
 
-from lightcl_edge.commands.arguments import add_cooling, add_state, cooling_limit, positive
+from lightcl_edge.commands.arguments import add_bundle, add_cooling, add_state, cooling_limit, positive, seconds
 from lightcl_edge.console.program import Command, build_parser
 from lightcl_edge.console.text import Document, count
 from lightcl_edge.errors import UsageError
@@ -15,10 +15,10 @@ from lightcl_edge.errors import UsageError
 class WatchCommand(Command):
     """Learn a folder of labelled images as it fills.
 
-    DIR has one sub-folder a class; whoever labels drops images there. Whole files (unchanged for --settle seconds) are
-    moved to DIR/.learning and learned in batches; then they are in DIR/.learned, filed by generation, or in
-    DIR/.set-aside if they can't be read or the gate refused them. Restarts, kills and power cuts lose no image and
-    learn none twice. docs/watch.md has a systemd unit with a memory limit.
+    DIR has one sub-folder a class: put images there. A file that stayed unchanged for --settle seconds is moved to
+    DIR/.learning and learned in a batch. Then it is in DIR/.learned, by generation. It is in DIR/.set-aside if it can't
+    be read or the gate refused its batch. Restarts, kills and power cuts lose no image and learn none twice.
+    docs/watch.md has a systemd unit with a memory limit.
     """
 
     name = "watch"
@@ -28,16 +28,20 @@ class WatchCommand(Command):
         """Declare the command's own arguments."""
         parser.add_argument("folder", type=Path, metavar="DIR", help="the folder to watch")
         add_state(parser)
-        parser.add_argument("--bundle", type=Path, help="bundle of lightcl-host export; needed the first time only")
+        add_bundle(parser)
         parser.add_argument("--min-images", type=positive, default=32, metavar="N", help="images a batch (default: 32)")
         parser.add_argument(
-            "--max-wait", type=_seconds, default=300.0, metavar="S", help="seconds after which fewer do (default: 300)"
+            "--max-wait",
+            type=seconds,
+            default=300.0,
+            metavar="S",
+            help="seconds after which fewer will do (default: 300)",
         )
         parser.add_argument(
-            "--settle", type=_seconds, default=2.0, metavar="S", help="seconds a file must stay unchanged (default: 2)"
+            "--settle", type=seconds, default=2.0, metavar="S", help="seconds a file must stay unchanged (default: 2)"
         )
         parser.add_argument(
-            "--interval", type=_seconds, default=5.0, metavar="S", help="seconds between two looks (default: 5)"
+            "--interval", type=seconds, default=5.0, metavar="S", help="seconds between two looks (default: 5)"
         )
         parser.add_argument("--once", action="store_true", help="learn what is there, then end")
         parser.add_argument("--delete-learned", action="store_true", help="keep no copy of learned images")
@@ -73,7 +77,7 @@ class WatchCommand(Command):
         return Watcher(Spool(args.folder, args.settle), options, args.progress).run()
 
     def render(self, document: Document) -> str:
-        """One line."""
+        """How many images were learned, known before or set aside."""
         line = f"{count(document['images'], 'image')} learned in {count(document['batches'], 'round')}"
         known = f", {document['known_images']} known before" if document["known_images"] else ""
         return f"{line}{known}, {document['set_aside_images']} set aside"
@@ -88,16 +92,5 @@ def _check_train_options(options: list[str]) -> None:
         parser.parse_args(["train", "--state", "state", "--data", "data", *options])
     except UsageError as error:
         raise UsageError(f"--train: {error}") from error
-    except SystemExit as error:  # --help and --version print and end
+    except SystemExit as error:  # --help and --version end a program
         raise UsageError(f"--train {shlex.join(options)!r} asks for help; expected options of a training") from error
-
-
-def _seconds(text: str) -> float:
-    """A number of seconds of 0 or more."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value < 1e9:
-        raise argparse.ArgumentTypeError(f"found {text!r}, expected seconds, 0 or more")
-    return value

@@ -11,12 +11,7 @@ Completer = Callable[..., Iterable[str]]
 
 
 def add_completer(action: argparse.Action, completer: Completer) -> None:
-    """Let a function name the values of an argument.
-
-    Args:
-        action: what ``add_argument`` returned.
-        completer: called with ``prefix``, ``action``, ``parser`` and ``parsed_args``, all by name.
-    """
+    """Let a function name the values of an argument."""
     action.completer = completer  # type: ignore[attr-defined]
 
 

@@ -41,14 +41,7 @@ class Command(ABC):
 
     @abstractmethod
     def run(self, args: argparse.Namespace) -> Document:
-        """Do the work.
-
-        Args:
-            args: the parsed arguments, and ``args.progress`` of class :class:`Progress`.
-
-        Returns:
-            The document that ``--json`` prints.
-        """
+        """Do the work and give the document; ``args`` has ``progress`` beside the parsed arguments."""
 
     @abstractmethod
     def render(self, document: Document) -> str:
@@ -64,30 +57,18 @@ class Command(ABC):
 
 
 def words_of(argv: Sequence[str] | None) -> list[str]:
-    """The words of the command line.
-
-    Args:
-        argv: arguments without the program's name; None for those of this process.
-
-    Returns:
-        The arguments; while a shell completes a line, the words of that line.
-    """
+    """The words after the program's name; while a shell completes a line, those of that line."""
     if "_ARGCOMPLETE" in os.environ:
         return os.environ.get("COMP_LINE", "").split()[1:]
     return list(sys.argv[1:] if argv is None else argv)
 
 
 def run_program(prog: str, description: str, commands: Iterable[Command], argv: Sequence[str] | None = None) -> int:
-    """Parse, run, print. Only here an error becomes an exit code.
+    """Parse, run, print; give the exit code. Only here an error becomes one.
 
     Args:
-        prog: the program's name.
-        description: one line for ``--help``.
-        commands: the program's commands. If they come from a generator, it may fail: it is called in here.
-        argv: arguments without the program's name; ``sys.argv`` by default.
-
-    Returns:
-        The exit code.
+        commands: of the program; a generator may fail, since it is called in here.
+        argv: arguments without the program's name; None for those of this process.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # what the terminal's encoding lacks is shown as an escape
@@ -164,13 +145,7 @@ def build_parser(
     """The parser of a program.
 
     Args:
-        prog: the program's name.
-        description: one line for ``--help``.
-        commands: of the program.
         words: what will be parsed: only the commands named in it get their arguments; None for all.
-
-    Returns:
-        The parser; what it parses has ``command``.
     """
     parser = Parser(prog=prog, description=description, allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"{prog} {__version__}")

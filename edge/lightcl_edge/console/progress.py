@@ -13,11 +13,7 @@ T = TypeVar("T")
 
 
 class Progress:
-    """A progress bar on a terminal, nothing in a pipe; and notes on stderr unless quiet.
-
-    Args:
-        quiet: print nothing at all.
-    """
+    """A progress bar on a terminal but not in a pipe, and notes on stderr; neither when quiet."""
 
     def __init__(self, *, quiet: bool = False) -> None:
         self.quiet = quiet
@@ -29,7 +25,7 @@ class Progress:
             print(printable(message), file=sys.stderr, flush=True)
 
     def stage(self, message: str) -> None:
-        """A line where a bar can't show that a long stage of work begins; one a stage, never one a step."""
+        """A line that says which long stage of work begins, where no bar shows it; never one a step."""
         if not self._bar:
             self.note(message)
 
@@ -49,7 +45,7 @@ class Progress:
         sys.stderr.write("\n")
 
     def show(self, label: str, done: int, total: int, seconds_left: float | None) -> None:
-        """Draw the bar of work whose label changes on the way; the line ends when all is done."""
+        """Draw the bar of work whose label changes on the way; end its line when all is done."""
         if self._bar and total > 0:
             self._draw(label, done, total, seconds_left)
             if done >= total:

@@ -10,13 +10,12 @@ from lightcl_edge.errors import UsageError
 
 Document = dict[str, Any]
 
-
 #: What a terminal would act on, and bytes of file names that are no UTF-8.
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 def printable(text: str) -> str:
-    """Text for a terminal: control characters but line ends and tabs, and bytes that are no UTF-8, as escapes."""
+    """Text for a terminal: escapes for bytes that are no UTF-8 and for control characters but line ends and tabs."""
     return _UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
@@ -36,14 +35,22 @@ def count(number: int, noun: str) -> str:
     return f"{number} {noun if number == 1 else plural}"
 
 
+def first_names(names: Sequence[str], width: int = 64) -> str:
+    """Names in one line, as many as fit its width: ``cat, dog and 12 more``, or ``none``."""
+    shown = list(names)
+    while len(shown) > 1 and len(", ".join(shown)) > width:
+        shown.pop()
+    hidden = f" and {len(names) - len(shown)} more" if len(shown) < len(names) else ""
+    return (", ".join(shown) or "none") + hidden
+
+
+def shortened(text: str, width: int) -> str:
+    """Text cut to a width, with three dots where its end was."""
+    return text if len(text) <= width else f"{text[: width - 3]}..."
+
+
 def parse_bytes(text: str) -> int:
     """A size as people write it (``256MiB``, ``2M``, ``1048576``) in bytes.
-
-    Args:
-        text: what was typed.
-
-    Returns:
-        The number of bytes.
 
     Raises:
         UsageError: when it is not a positive size.
@@ -61,16 +68,10 @@ def parse_bytes(text: str) -> int:
 
 
 def parse_memory(text: str) -> int:
-    """An amount of memory, as :func:`parse_bytes` reads sizes; a small number needs a unit.
-
-    Args:
-        text: what was typed.
-
-    Returns:
-        The number of bytes.
+    """An amount of memory in bytes, read by :func:`parse_bytes`; a small number needs a unit.
 
     Raises:
-        UsageError: when it is no size, or less than 1 MiB without a unit: somebody meant 20 MiB, not 20 bytes.
+        UsageError: when it is no size, or below 1 MiB without a unit: who types 20 means 20 MiB, not 20 bytes.
     """
     size = parse_bytes(text)
     if size < 2**20 and text.strip()[-1:].isdecimal():

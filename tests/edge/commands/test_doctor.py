@@ -20,6 +20,7 @@ def test_it_reports_machine_engines_and_what_a_bundle_needs(edge, bundle, tmp_pa
     plan = document["engines"].pop("ort")["plan"]
     assert plan["last_task_peak_bytes"] >= plan["peak_bytes"] and not document["engines"]
     text = edge("doctor", "--bundle", bundle)[0]
+    assert text.startswith("this bundle can be trained here with ort or torch\n")
     assert "works" in text and text.count("this bundle needs about") == text.count("in later tasks") == 2
 
 

@@ -126,6 +126,26 @@ def test_every_command_prints_text_too(edge, taught, tmp_path):
     assert "generation 3" in edge("train", "--state", state, "--data", test, *ENGINE)[0]
 
 
+def test_the_text_of_train_is_short_and_begins_with_the_result(edge, bundle, tmp_path):
+    names = [f"class number {number:03}" for number in range(4)]
+    data = make_folder(tmp_path / "d", ["red"], count=4)
+    for name in names:
+        make_folder(data, ["green"], count=8)
+        (data / "green").rename(data / name)
+    for number in range(9):
+        (data / "red" / f"{'torn' * 20}{number}.png").write_text("no image")
+    words = ("train", "--bundle", bundle, "--data", data, *ENGINE, "--epochs", "1")
+    lines = edge(*words, "--state", tmp_path / "s")[0].splitlines()
+    assert lines[0].startswith("generation 1: 5 classes, held-out accuracy ")
+    assert lines[1] == f"  new: {', '.join(names[:3])} and 2 more" and "  9 images could not be read:" in lines
+    assert len(lines) <= 12 and max(map(len, lines)) <= 80
+    document = json.loads(edge(*words, "--state", tmp_path / "t", "--json")[0])
+    text = edge(*words, "--state", tmp_path / "u", "--verbose")[0]
+    for reason in ("strategy_reason", "engine_reason", "engine_device_reason"):
+        assert document[reason] in text and document[reason] not in "\n".join(lines)
+    assert all(phase["name"] in text for phase in document["phases"]) and "torn8.png" in text
+
+
 def test_finetune_holds_nothing(edge, bundle, tmp_path):
     from lightcl_edge.state.state import State
 
