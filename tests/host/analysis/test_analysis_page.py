@@ -16,13 +16,13 @@ from lightcl_host.analysis.render_html import render_html
 from lightcl_host.analysis.render_text import render_text
 from lightcl_profiler.reports.plot import Box
 
-REPORTS = Path(__file__).parents[3] / "profiles" / "reports" / "cuts"
+SAMPLE = Path(__file__).with_name("analysis_sample.json")
 MIB = 2**20
 
 
 @pytest.fixture(scope="module")
 def analysis() -> Analysis:
-    return Analysis.from_document(json.loads((REPORTS / "lite0-cifar10" / "analysis.json").read_text()))
+    return Analysis.from_document(json.loads(SAMPLE.read_text()))
 
 
 def with_heads(analysis: Analysis, heads: list[tuple[float, float]], front: int) -> Analysis:
