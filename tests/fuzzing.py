@@ -173,8 +173,8 @@ def generation_targets(folder: Path, bundle_path: Path) -> dict[str, Target]:
     from lightcl_edge.files.durable import calls_through
     from lightcl_edge.learning.forgetting import without_class
     from lightcl_edge.learning.strategies import STRATEGIES
-    from lightcl_edge.learning.strategies.closed_form import read_statistics
     from lightcl_edge.learning.strategies.contract import Settings
+    from lightcl_edge.learning.strategies.slda import read_statistics
     from lightcl_edge.learning.strategies.statistics import ClassStatistics
     from lightcl_edge.learning.strategies.strategy_state import part_of
     from lightcl_edge.state.generation import Generation, Meta

@@ -27,16 +27,9 @@ def fill(
     """Offer a task's samples to a buffer. Only those that stay are read whole.
 
     Args:
-        buffer: before.
         read: gives stored features at positions, uint8 of shape ``(k, *feature_shape)``.
         rows: positions of the offered samples, shape ``(n,)``.
         labels: their rows of the classifier, shape ``(n,)``.
-        limit: the most samples in the new buffer.
-        rng: draws the ranks of the reservoir.
-        kind: ``reservoir`` or ``herding``.
-
-    Returns:
-        The new buffer, ordered by class and rank.
 
     Raises:
         UsageError: when there is no such kind.

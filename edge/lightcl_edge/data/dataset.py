@@ -33,7 +33,6 @@ class Dataset(ABC):
     """Labelled images, read one at a time.
 
     Attributes:
-        classes: the class names, in order.
         labels: index into ``classes`` of each image, shape ``(n,)``.
         memory_limit_bytes: the most memory this process may take while it decodes; None for what the machine has.
     """
@@ -68,10 +67,6 @@ class Dataset(ABC):
     def load(self, index: int, info: InputInfo) -> ByteImage:
         """The image at the trunk's input size, shape ``(info.height, info.width, 3)``.
 
-        Args:
-            index: which image.
-            info: the input size and how to get there.
-
         Returns:
             Its pixels, RGB.
 
@@ -87,12 +82,7 @@ class Dataset(ABC):
 
 @dataclass(frozen=True)
 class DatasetIdentity:
-    """What tells data sets, and the images in them, apart.
-
-    Attributes:
-        fingerprint: a hash of classes, labels, file names and contents.
-        marks: for each image 64 bits of its content's hash. They stay the same in other sets and under other names.
-    """
+    """What tells data sets, and the images in them, apart."""
 
     fingerprint: str
     marks: list[int]
@@ -132,9 +122,6 @@ class _Subset(Dataset):
 
 class FolderDataset(Dataset):
     """A folder with one sub-folder a class.
-
-    Args:
-        folder: where it is.
 
     Raises:
         DataError: when it is missing, has no class folders, or one of them has no images.
@@ -180,7 +167,6 @@ class ArrayDataset(Dataset):
     Args:
         images: uint8, shape ``(n, h, w, 3)`` or ``(n, h, w)`` for grey ones.
         labels: class of each, numbers or text, shape ``(n,)``.
-        origin: what to call the array in messages.
 
     Raises:
         DataError: when shapes or types do not fit.

@@ -56,8 +56,6 @@ def load_image(path: Path, info: InputInfo, limit_bytes: int | None = None) -> B
     """Read one image file at the trunk's input size.
 
     Args:
-        path: the file.
-        info: the input size and how to get there.
         limit_bytes: the most memory this process may take meanwhile; None for what the machine has.
 
     Returns:
@@ -73,12 +71,6 @@ def load_image(path: Path, info: InputInfo, limit_bytes: int | None = None) -> B
 
 def open_image(path: Path) -> Image.Image:
     """Open an image file without decoding it.
-
-    Args:
-        path: the file.
-
-    Returns:
-        The image; its pixels are read when they are first used.
 
     Raises:
         DataError: when it is missing, or not an image.
@@ -120,8 +112,6 @@ def decode(image: Image.Image, name: str, info: InputInfo | None, limit_bytes: i
     """Decode an image, turn it upright, convert it to RGB and resize it, with as few copies as possible.
 
     Args:
-        image: just opened; it is closed here.
-        name: for messages.
         info: the trunk's input; None for the image's own size.
         limit_bytes: the most memory this process may take meanwhile; None for what the machine has.
 
@@ -154,9 +144,6 @@ def decoding_bytes(image: Image.Image) -> int:
     Pillow keeps four bytes a pixel, and a second image while one is turned upright or converted. It first reads a
     progressive JPEG as coefficients of the full size: two bytes each, in up to three planes.
 
-    Args:
-        image: opened, but not decoded; ``draft`` has said which size is wanted.
-
     Returns:
         Bytes.
     """
@@ -180,9 +167,6 @@ def refuse_what_memory_can_not_hold(
     """Refuse a large image by its header, before it is decoded.
 
     Args:
-        image: as :func:`decoding_bytes` takes it.
-        name: for the message.
-        planned_bytes: memory that the plan has for it.
         limit_bytes: the most memory this process may take; None for what the machine has.
 
     Raises:

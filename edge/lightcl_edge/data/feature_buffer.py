@@ -115,13 +115,6 @@ class FeatureBuffer:
     def from_tensors(cls, tensors: Tensors, identity: BufferIdentity) -> FeatureBuffer:
         """Read ``buffer.safetensors``.
 
-        Args:
-            tensors: its content; no tensors give an empty buffer.
-            identity: what this device's bundle expects.
-
-        Returns:
-            The buffer.
-
         Raises:
             StateError: when it belongs to another trunk or its tensors do not fit each other.
         """
@@ -189,7 +182,6 @@ def quotas(counts: IntArray, limit: int) -> IntArray:
 
     Args:
         counts: samples that each class has, shape ``(rows,)``.
-        limit: for all classes together.
 
     Returns:
         Shape ``(rows,)``, nowhere above ``counts``, their sum at most ``limit``.
@@ -209,10 +201,6 @@ def buffer_limit(text: str | None, identity: BufferIdentity) -> int:
 
     Args:
         text: a number of samples (``500``), a size (``2MB``), or None for ``DEFAULT_BUFFER_BYTES``.
-        identity: of the buffer.
-
-    Returns:
-        The number of samples; 0 for no buffer.
 
     Raises:
         UsageError: when it is neither a number nor a size, or no sample fits.

@@ -72,13 +72,7 @@ def _all_text(value: object) -> bool:
 
 
 class FeatureStoreWriter:
-    """Fills a store batch by batch.
-
-    Args:
-        folder: where; made if missing.
-        shape: of one feature.
-        key: what the features were made from. :meth:`FeatureStore.open` asks for the same.
-    """
+    """Fills a store batch by batch."""
 
     def __init__(self, folder: Path, shape: tuple[int, ...], key: str) -> None:
         make_folders(folder)

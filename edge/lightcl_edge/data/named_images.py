@@ -18,14 +18,6 @@ class NamedImages:
     """The images of a prediction.
 
     A folder stands for the images in it. A folder without images stands for those in its sub-folders, one level deep.
-
-    Args:
-        named: files and folders.
-
-    Attributes:
-        paths: all images.
-        read: the images that could be read so far.
-        faults: path and error of each file or folder that can't be used.
     """
 
     def __init__(self, named: Sequence[Path]) -> None:
@@ -43,12 +35,7 @@ class NamedImages:
         """Read the images.
 
         Args:
-            info: the input size and how to get there.
             limit_bytes: the most memory this process may take while it decodes; None for what the machine has.
-            progress: shows how far it is.
-
-        Yields:
-            Each readable image at input size. Its path is then the last of ``read``.
         """
         for path in progress.track(self.paths, "predicting") if len(self.paths) > 1 else self.paths:
             try:

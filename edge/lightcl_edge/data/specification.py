@@ -26,12 +26,6 @@ _SELECTION = re.compile(r"^(?P<base>.+)@(?P<first>\d+)(?:-(?P<last>\d+))?/(?P<ta
 def open_dataset(spec: str) -> Dataset:
     """Open a data set; its images are read later, one by one.
 
-    Args:
-        spec: as the head of this module describes it.
-
-    Returns:
-        The data set.
-
     Raises:
         DataError: when there is no such data, or the selection does not fit it.
         DoesNotFitError: when the arrays of an ``.npz`` file need more memory than is left.

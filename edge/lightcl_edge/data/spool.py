@@ -36,10 +36,6 @@ LEARNING, LEARNED, SET_ASIDE, TRIES = ".learning", ".learned", ".set-aside", ".t
 class Spool:
     """A watched folder.
 
-    Args:
-        folder: where images are dropped.
-        settle_seconds: how long a file must stay as it is before it counts as whole.
-
     Raises:
         DataError: when there is no such folder.
     """
@@ -128,8 +124,6 @@ class Spool:
         """Take images out of the batch for a person to look at.
 
         Args:
-            images: of :meth:`batch`.
-            reason: the name of the folder they go to.
             why: a line for the file ``REASON.txt`` beside that folder; None for no line.
         """
         if why is not None:

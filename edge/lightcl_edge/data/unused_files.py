@@ -38,14 +38,7 @@ class UnusedFiles:
 
 
 def find_unused_files(spec: str) -> UnusedFiles:
-    """Look through a folder of classes.
-
-    Args:
-        spec: a data specification; everything is used if it does not name a folder.
-
-    Returns:
-        What the folder holds besides images of classes.
-    """
+    """Look through a folder of classes."""
     found = UnusedFiles()
     folder = Path(spec) if Path(spec).exists() else Path(spec.rpartition("@")[0] or spec)
     if not folder.is_dir():

@@ -25,8 +25,6 @@ class Extracted:
     """A task's features.
 
     Attributes:
-        store: features, and labels that index the data set's classes.
-        skipped: the fault of each unreadable image.
         provider: what computed the trunk, and why; None when an earlier run has left the features.
     """
 
@@ -48,17 +46,9 @@ def extract(
     """Quantised features of all readable images. A complete store of the same images is used again.
 
     Args:
-        bundle: its trunk and feature scale.
-        dataset: the images.
-        identity: of the data set.
-        folder: of the store.
         threads: processors to use; None for all.
-        progress: shows how far it is.
         cooler: pauses between batches; None for no pauses.
         provider: ``tensorrt``, ``cuda`` or ``cpu``; None for what the bundle wants.
-
-    Returns:
-        The store and the faults of skipped images.
 
     Raises:
         DataError: when a class has no readable image.

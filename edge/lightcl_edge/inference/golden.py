@@ -27,9 +27,7 @@ def check_golden(bundle: Bundle, threads: int | None = None, provider: str | Non
     """Run the bundle's golden images here and compare with what the host got.
 
     Args:
-        bundle: the bundle.
         threads: processors to use; None for all.
-        provider: as :class:`Trunk` takes it.
 
     Returns:
         ``feature_error`` and ``logit_error``, as :func:`relative_error` computes them.

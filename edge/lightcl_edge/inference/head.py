@@ -14,8 +14,6 @@ class HeadSession:
     training-step graphs has weights in ``head.onnx``. They are replaced, and the replaced ones stay in memory too.
 
     Args:
-        bundle: the head's graphs.
-        parameters: the learned weights by name.
         threads: processors to use; None for all.
 
     Raises:

@@ -28,9 +28,7 @@ class Evaluation:
     """How well the learned classes are told apart.
 
     Attributes:
-        classes: names in row order.
         confusion: counts, shape ``(classes, classes)``: row = true class, column = prediction.
-        skipped: unreadable images: what was wrong with each.
     """
 
     classes: list[str]
@@ -69,7 +67,6 @@ class Predictor:
     """The current generation of a state, ready to predict.
 
     Args:
-        state: the state directory.
         threads: processors to use; None for all.
         provider: of the trunk; None for what the bundle wants (``lightcl_edge.inference.providers``).
         budget_bytes: refuse to start if more memory is needed; None for what the machine has.
@@ -103,9 +100,6 @@ class Predictor:
     def use_weights(self, parameters: Parameters) -> None:
         """Predict with these weights of the head from now on.
 
-        Args:
-            parameters: all trained tensors by name.
-
         Raises:
             BundleError: when a name or shape is not the head's.
         """
@@ -138,13 +132,6 @@ class Predictor:
 
     def evaluate(self, dataset: Dataset, progress: Progress) -> Evaluation:
         """Predict labelled images and count.
-
-        Args:
-            dataset: the images.
-            progress: shows how far it is.
-
-        Returns:
-            The counts.
 
         Raises:
             DataError: when it holds a class that was never learned, or no readable image.

@@ -26,12 +26,7 @@ TENSORRT_WORKSPACE_BYTES = 256 * 2**20
 
 @dataclass(frozen=True)
 class ProviderChoice:
-    """What computes the trunk, and why.
-
-    Attributes:
-        name: ``tensorrt``, ``cuda`` or ``cpu``.
-        reason: for a person; names what was passed over.
-    """
+    """What computes the trunk, and why."""
 
     name: str
     reason: str
@@ -42,10 +37,6 @@ def wanted(asked: str | None, manifest: Manifest) -> tuple[list[str], str]:
 
     Args:
         asked: of the command line; None for the bundle's.
-        manifest: of the bundle.
-
-    Returns:
-        Names, the processor last, and whose wish it is.
     """
     if asked is not None:
         return list(dict.fromkeys([asked, CPU])), "asked for"
@@ -56,11 +47,6 @@ def wanted(asked: str | None, manifest: Manifest) -> tuple[list[str], str]:
 
 def passed_over(name: str, dtype: str, available: Sequence[str]) -> str | None:
     """Why a provider need not be tried.
-
-    Args:
-        name: of it.
-        dtype: of the trunk.
-        available: onnxruntime's own list of what it was built with.
 
     Returns:
         The reason; None when it is worth a try.
@@ -73,15 +59,7 @@ def passed_over(name: str, dtype: str, available: Sequence[str]) -> str | None:
 
 
 def options_of(name: str, dtype: str) -> dict[str, str]:
-    """Options under which a provider takes no more memory than it needs.
-
-    Args:
-        name: of it.
-        dtype: of the trunk.
-
-    Returns:
-        As onnxruntime takes them.
-    """
+    """Options under which a provider takes no more memory than it needs."""
     if name == CUDA:
         # On a Jetson its memory is everybody's: grow by what is asked for (not by powers of two), choose kernels
         # without trying them all, and no reduced precision behind the golden images' back.
@@ -106,19 +84,7 @@ def options_of(name: str, dtype: str) -> dict[str, str]:
 def open_with(
     order: Sequence[str], whose: str, dtype: str, available: Sequence[str], make: Callable[[list[Any]], Any]
 ) -> tuple[Any, ProviderChoice]:
-    """Open a session with the first provider that works.
-
-    Args:
-        order: names, the processor last.
-        whose: wish it is, for the reason.
-        dtype: of the trunk.
-        available: onnxruntime's list.
-        make: makes a session from onnxruntime's argument ``providers``; what it raises with the processor is the
-            caller's.
-
-    Returns:
-        The session, and what computes it.
-    """
+    """Open a session with the first provider that works."""
     skipped: list[str] = []
     for name in order:
         if name == CPU:
@@ -144,16 +110,7 @@ def _on_a_processor(dtype: str) -> list[str]:
 
 
 def foresee(asked: str | None, manifest: Manifest, available: Sequence[str]) -> ProviderChoice:
-    """What would be tried first here, without opening anything.
-
-    Args:
-        asked: of the command line.
-        manifest: of the bundle.
-        available: onnxruntime's list.
-
-    Returns:
-        The choice, if it loads.
-    """
+    """What would be tried first here, without opening anything."""
     order, whose = wanted(asked, manifest)
     skipped = [(name, passed_over(name, manifest.model.trunk_dtype, available)) for name in order]
     first = next(name for name, why in skipped if why is None or name == CPU)

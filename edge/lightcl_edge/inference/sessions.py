@@ -22,9 +22,6 @@ EXACT_INTEGERS = "session.x64quantprecision"
 def import_onnxruntime() -> Any:
     """The onnxruntime module.
 
-    Returns:
-        The module.
-
     Raises:
         NoEngineError: when it is not installed or does not load here.
     """
@@ -47,18 +44,12 @@ def inference_session(
     """A session that holds little memory, or one that runs many equal batches fast.
 
     Args:
-        path: an ONNX file.
         threads: for one operator; None for all processors this process may use.
         weights: take these in place of the initialisers of the same names, without a copy.
         fast: optimise fully, and let onnxruntime keep its working memory between runs (arena). It then keeps the
             largest batch's for good, but where all batches are alike that is less than what the C library's own heaps
             waste: extracting with EfficientNet-Lite0 at 128 pixels, batch 8, peaks at 124 MiB with the arena and at
             340 MiB without.
-        providers: what may compute it, in order, and whose wish that is (``lightcl_edge.inference.providers.wanted``).
-        dtype: of the graph's weights, which decides what a provider can do.
-
-    Returns:
-        The session.
 
     Raises:
         BundleError: when onnxruntime does not accept the file.
@@ -91,26 +82,13 @@ def inference_session(
 
 
 class InferenceSession:
-    """An onnxruntime session together with the weights it must keep alive.
-
-    Args:
-        session: the onnxruntime session.
-        values: weights that replaced initialisers.
-        provider: what computes it, and why.
-    """
+    """An onnxruntime session together with the weights it must keep alive."""
 
     def __init__(self, session: Any, values: Mapping[str, Any], provider: ProviderChoice) -> None:
         self._session, self._values, self.provider = session, values, provider
 
     def run(self, outputs: list[str], inputs: Mapping[str, NDArray[np.generic]]) -> list[NDArray[np.float32]]:
         """The named outputs for the named inputs.
-
-        Args:
-            outputs: names of the tensors to give.
-            inputs: name -> array, every input of the graph.
-
-        Returns:
-            The outputs in the order of their names.
 
         Raises:
             BundleError: when shapes or types do not fit the graph.

@@ -18,7 +18,6 @@ def normalise(images: NDArray[np.uint8], info: InputInfo) -> FloatArray:
 
     Args:
         images: RGB, shape ``(n, height, width, 3)``.
-        info: mean, standard deviation and channel order.
 
     Returns:
         ``(pixel / 255 - mean) / std``, shape ``(n, 3, height, width)``.
@@ -36,7 +35,6 @@ class Trunk:
     """The frozen part of a bundle's network.
 
     Args:
-        bundle: where its graph is.
         threads: processors to use; None for all.
         provider: ``tensorrt``, ``cuda`` or ``cpu``; None for what the bundle wants.
 

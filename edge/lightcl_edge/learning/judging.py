@@ -13,7 +13,8 @@ from lightcl_edge.data.held_out_samples import Holdout
 from lightcl_edge.data.uint8_codec import FeatureCodec
 from lightcl_edge.files.tensors import FloatArray, IntArray
 from lightcl_edge.learning.engines.contract import Engine
-from lightcl_edge.learning.loop import Samples, parts
+from lightcl_edge.learning.loop import Samples
+from lightcl_edge.learning.strategies.forward import parts
 
 #: A sample contradicts its label where the old head is this sure of another class that it knows. A task is refused
 #: when more than this share of its samples of known classes do, these are at least so many, and fewer than so many

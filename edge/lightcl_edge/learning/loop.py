@@ -5,13 +5,12 @@ A strategy without gradients has no epochs: what it computes in closed form happ
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
-from lightcl_edge.bundle.graph_names import WEIGHT
 from lightcl_edge.bundle.manifest import TrainingDefaults
 from lightcl_edge.console.progress import Progress
 from lightcl_edge.data.feature_buffer import FeatureBuffer
@@ -19,20 +18,11 @@ from lightcl_edge.data.uint8_codec import FeatureCodec
 from lightcl_edge.files.tensors import ByteArray, FloatArray, IntArray, Parameters
 from lightcl_edge.learning.checkpoint import Checkpoints, Position
 from lightcl_edge.learning.engines.contract import Engine, PatternTerm
-from lightcl_edge.learning.strategies.class_rows import class_means, start_rows
-from lightcl_edge.learning.strategies.closed_form import classifier_rows, write_rows
+from lightcl_edge.learning.strategies.class_rows import class_means, nearest_mean_rows, write_rows
 from lightcl_edge.learning.strategies.contract import StepContext, Strategy, Task
+from lightcl_edge.learning.strategies.forward import FORWARD_BATCH, cross_entropy, penultimate
 from lightcl_edge.machine.cooling import Cooler
 from lightcl_edge.machine.interrupts import DeferredInterrupt
-
-#: Features that are read at once outside of training; as many as fit beside a step's own memory without notice.
-FORWARD_BATCH = 16
-
-
-def parts(rows: IntArray) -> Iterator[IntArray]:
-    """Rows in runs of ``FORWARD_BATCH``."""
-    for at in range(0, len(rows), FORWARD_BATCH):
-        yield rows[at : at + FORWARD_BATCH]
 
 
 class Stored(Protocol):
@@ -62,12 +52,6 @@ class Samples:
         """Float features, shape ``(len(rows), *feature_shape)``."""
         return self.codec.decode(self.store.read(rows))
 
-    def penultimate(self, engine: Engine, rows: IntArray) -> FloatArray:
-        """The classifier's inputs under the engine's present head, shape ``(len(rows), d)``."""
-        return np.concatenate(
-            [engine.activations(self.read(part), ["penultimate"])["penultimate"] for part in parts(rows)]
-        )
-
 
 @dataclass
 class TrainingLoop:
@@ -90,7 +74,7 @@ class TrainingLoop:
     strategy: Strategy
     settings: TrainingDefaults
     samples: Samples
-    memory: FeatureBuffer
+    buffer: FeatureBuffer
     exported: Parameters
     order: Callable[[int], np.random.Generator]
     checkpoints: Checkpoints | None
@@ -117,7 +101,7 @@ class TrainingLoop:
             first,
             self.samples.read,
             self.samples.rows,
-            self.memory,
+            self.buffer,
             self.exported,
         )
         term = self.strategy.begin(task, self.engine)
@@ -161,10 +145,8 @@ class TrainingLoop:
     def _loss(self, task: Task) -> float:
         """Mean cross entropy of a few training samples under the finished head."""
         rows = task.rows[:FORWARD_BATCH]
-        logits = self.engine.logits(task.read(rows))[:, : task.known_classes].astype(np.float64)
-        shifted = logits - logits.max(axis=1, keepdims=True)
-        chosen = shifted[np.arange(len(rows)), task.labels[: len(rows)]]
-        return float((np.log(np.exp(shifted).sum(axis=1)) - chosen).mean())
+        logits = self.engine.logits(task.read(rows))[:, : task.known_classes]
+        return float(cross_entropy(logits, task.labels[: len(rows)]).mean())
 
 
 def start_new_rows(engine: Engine, samples: Samples, new: Sequence[int], row_scale: float | None) -> float | None:
@@ -182,9 +164,8 @@ def start_new_rows(engine: Engine, samples: Samples, new: Sequence[int], row_sca
     if not new:
         return row_scale
     chosen = samples.rows[np.isin(samples.labels[samples.rows], new)]
-    means, suggested = class_means(samples.penultimate(engine, chosen), samples.labels[chosen], new)
+    values = np.concatenate(list(penultimate(engine, samples.read, chosen)))
+    means, suggested = class_means(values, samples.labels[chosen], new)
     scale = row_scale or suggested
-    classifier = classifier_rows(engine)
-    start_rows(classifier, new, means, scale)
-    write_rows(engine, list(range(len(classifier[WEIGHT]))), *classifier.values())
+    write_rows(engine, list(new), *nearest_mean_rows(means, scale))
     return scale

@@ -40,12 +40,13 @@ from lightcl_edge.learning.judging import (
     judge,
     own_witnesses,
 )
-from lightcl_edge.learning.loop import FORWARD_BATCH, Samples, TrainingLoop, start_new_rows
+from lightcl_edge.learning.loop import Samples, TrainingLoop, start_new_rows
 from lightcl_edge.learning.options import TrainOptions
 from lightcl_edge.learning.strategies import make_strategy
 from lightcl_edge.learning.strategies.choice import choose_strategy, plan_for, planned_patterns
 from lightcl_edge.learning.strategies.class_rows import assign_rows
 from lightcl_edge.learning.strategies.contract import Settings
+from lightcl_edge.learning.strategies.forward import FORWARD_BATCH
 from lightcl_edge.learning.strategies.strategy_state import joined, part_of
 from lightcl_edge.machine.cooling import Cooler
 from lightcl_edge.machine.freeing import give_back

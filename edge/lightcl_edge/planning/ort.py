@@ -53,11 +53,6 @@ def step_bytes(manifest: Manifest, batch_size: int, buffer_samples: int) -> int:
 def spare_step_bytes(manifest: Manifest, batch_size: int, buffer_samples: int) -> int:
     """Memory a training step may take without raising the run's peak by much, because extraction needs as much.
 
-    Args:
-        manifest: of the bundle.
-        batch_size: samples a step.
-        buffer_samples: samples with patterns a step.
-
     Returns:
         Bytes; 0 or less where training is the larger phase whatever it does.
     """

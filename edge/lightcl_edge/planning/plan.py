@@ -30,17 +30,7 @@ PREDICTING_HEAD_COPIES = 1.0
 
 @dataclass(frozen=True)
 class Plan:
-    """Predicted bytes of a training run.
-
-    Attributes:
-        base_bytes: this process before it loads anything.
-        install_bytes: added by the check of the golden images, the first time.
-        extract_bytes: added by the trunk and one batch of images.
-        import_bytes: added by the engine before the head's parameters are loaded.
-        train_bytes: added by the engine, the head and one batch of features.
-        gate_bytes: added by the engine when the new head is judged and written.
-        disk_bytes: feature store, checkpoint and one generation.
-    """
+    """Predicted bytes of a training run."""
 
     base_bytes: int
     install_bytes: int
@@ -85,18 +75,7 @@ def plan_training(
     buffer_samples: int,
     images: int,
 ) -> Plan:
-    """Predict a run.
-
-    Args:
-        manifest: of the bundle.
-        engine: ``ort`` or ``torch``.
-        batch_size: samples a step.
-        buffer_samples: samples with patterns a step.
-        images: of the task.
-
-    Returns:
-        The plan.
-    """
+    """Predict a run."""
     head = plan_torch if engine == "torch" else plan_ort
     return Plan(
         base_bytes=_own_bytes(),
@@ -120,17 +99,7 @@ def _store_bytes(manifest: Manifest, images: int) -> int:
 
 
 def plan_closed_form(manifest: Manifest, engine: str, images: int, covariance: bool = True) -> Plan:
-    """Predict a run of a strategy without gradients: the head forward, a covariance, and the classifier from it.
-
-    Args:
-        manifest: of the bundle.
-        engine: ``ort`` or ``torch``.
-        images: of the task.
-        covariance: whether the strategy needs one.
-
-    Returns:
-        The plan.
-    """
+    """Predict a run of a strategy without gradients: the head forward, a covariance, and the classifier from it."""
     head = plan_torch if engine == "torch" else plan_ort
     working = covariance_bytes(manifest) if covariance else 0
     return Plan(
@@ -159,9 +128,7 @@ class Carried:
     """What a run holds besides its bundle.
 
     Attributes:
-        kept_bytes: statistics, held-out and remembered samples of the generation it starts from.
         memory_bytes: of the long-term memory after the task, at most.
-        bundle_bytes: that are to be copied into a new state.
     """
 
     kept_bytes: int = 0
@@ -170,9 +137,6 @@ class Carried:
 
     def added_to(self, plan: Plan) -> Plan:
         """The plan with that.
-
-        Args:
-            plan: of a run from nothing.
 
         Returns:
             The plan of this run. While the memory is filled the old one and the new one are there.
@@ -190,9 +154,6 @@ class Carried:
 
 def plan_prediction(manifest: Manifest) -> int:
     """Bytes of the whole process when it predicts, at its peak.
-
-    Args:
-        manifest: of the bundle.
 
     Returns:
         This process as it is now, and what the trunk, the learned head and a batch of images add.

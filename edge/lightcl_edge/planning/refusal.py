@@ -35,14 +35,6 @@ _HELPS = {
 def refuse_what_does_not_fit(plan: Plan, budget_bytes: int | None, folder: Path) -> int:
     """Stop before anything is started.
 
-    Args:
-        plan: the prediction.
-        budget_bytes: what the user allows, see :func:`allowed_bytes`.
-        folder: where the run writes.
-
-    Returns:
-        The most memory that the plan was allowed to need.
-
     Raises:
         DoesNotFitError: with the plan's figures and what to change.
     """
@@ -74,10 +66,6 @@ def _reason(limit: int, by_budget: bool) -> str:
 
 def refuse_prediction(manifest: Manifest, budget_bytes: int | None = None) -> tuple[int, int]:
     """Stop a prediction that does not fit before it starts.
-
-    Args:
-        manifest: of the bundle.
-        budget_bytes: what the user allows, see :func:`allowed_bytes`.
 
     Returns:
         Bytes needed and allowed.

@@ -15,14 +15,7 @@ ARENA_FACTOR = 1.6
 
 @dataclass(frozen=True)
 class StepChoice:
-    """A way of training.
-
-    Attributes:
-        update: ``in_place``: a batch at once, updates written onto the parameters; ``accumulate``: in micro-batches
-            that add up gradients, so that activations are few and each parameter has an accumulator.
-        samples: new samples a run of a graph.
-        needed_bytes: what the arena takes for its live tensors, and the accumulators.
-    """
+    """A way of training."""
 
     update: str
     samples: int
@@ -31,11 +24,6 @@ class StepChoice:
 
 def offered_choices(graphs: Sequence[StepGraph], parameter_bytes: int, patterns: bool = True) -> list[StepChoice]:
     """All ways a bundle offers, the fastest first: in place, then the larger micro-batches.
-
-    Args:
-        graphs: of the manifest.
-        parameter_bytes: of the head.
-        patterns: whether samples with patterns will be trained on; graphs without them are smaller.
 
     Returns:
         The ways, each with what its largest graph needs.
@@ -64,16 +52,6 @@ def choose_step(
     patterns: bool = True,
 ) -> StepChoice:
     """Choose how to train.
-
-    Args:
-        graphs: of the manifest.
-        parameter_bytes: of the head.
-        update: ``in_place`` or ``accumulate`` to insist on one.
-        spare_bytes: memory that costs nothing, because another phase of the run needs as much.
-        patterns: whether samples with patterns will be trained on.
-
-    Returns:
-        The first way within ``spare_bytes``, else the one that needs least.
 
     Raises:
         BundleError: when the bundle offers none of the kind.

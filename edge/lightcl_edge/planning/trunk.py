@@ -47,9 +47,6 @@ EXTRACTION_BYTES, LARGEST_BATCH = 16 * 2**20, 8
 def extraction_batch(manifest: Manifest) -> int:
     """How many images go through the trunk at once.
 
-    Args:
-        manifest: of the bundle, with the activations of one image.
-
     Returns:
         1 to ``LARGEST_BATCH``.
     """

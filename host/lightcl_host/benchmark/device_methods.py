@@ -91,7 +91,7 @@ class DeviceMethod(Method):
         loop.run(self._tasks, known)
         rng = self._rng(_STREAM_BUFFER)
         self._buffer = fill(self._buffer, stored.read, rows, labels, self._limit, rng)
-        self._kept, self._known, self._tasks = strategy.memory(), known, self._tasks + 1
+        self._kept, self._known, self._tasks = strategy.tensors(), known, self._tasks + 1
 
     def _rng(self, *stream: int) -> np.random.Generator:
         return np.random.default_rng([self._setting.seed, self._tasks, *stream])

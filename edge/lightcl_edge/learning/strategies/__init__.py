@@ -17,12 +17,7 @@ def make_strategy(name: str, head: HeadInfo, settings: Settings) -> Strategy:
     """Make a strategy by name.
 
     Args:
-        name: of the strategy.
         head: names and shapes of the head.
-        settings: what the user set.
-
-    Returns:
-        The strategy, remembering nothing yet.
 
     Raises:
         UsageError: when there is none of that name.

@@ -22,12 +22,7 @@ _NOTHING = Carried()
 
 @dataclass(frozen=True)
 class StrategyChoice:
-    """A strategy's name and the reason it was chosen.
-
-    Attributes:
-        name: of the strategy.
-        reason: for a person.
-    """
+    """A strategy's name and the reason it was chosen."""
 
     name: str
     reason: str
@@ -35,10 +30,6 @@ class StrategyChoice:
 
 def planned_patterns(strategy: str, settings: TrainingDefaults) -> int:
     """How many samples carry patterns in each step.
-
-    Args:
-        strategy: its name.
-        settings: what it trains with.
 
     Returns:
         The number to plan for, at most the samples of one batch; 0 where the strategy holds none.
@@ -56,20 +47,7 @@ def plan_for(
     images: int,
     carried: Carried = _NOTHING,
 ) -> Plan:
-    """What a strategy's run will need.
-
-    Args:
-        strategy: its name.
-        manifest: of the bundle.
-        engine: ``ort`` or ``torch``.
-        batch_size: samples a step.
-        patterns: samples with patterns a step, of :func:`planned_patterns`.
-        images: of the task.
-        carried: what the run holds besides the bundle.
-
-    Returns:
-        The plan.
-    """
+    """What a strategy's run will need."""
     kind = STRATEGIES[strategy]
     analysis = issubclass(kind, Slda) and kind.whitened
     closed_form = plan_closed_form(manifest, engine, images, covariance=analysis)
@@ -102,15 +80,8 @@ def choose_strategy(
     ``slda`` comes near it without any, so it is what remains where steps do not fit.
 
     Args:
-        asked: a name, or ``auto``.
-        manifest: of the bundle.
-        engine: ``ort`` or ``torch``.
         budget_bytes: what the user allows; None for what the machine has.
-        carried: what the run holds besides the bundle.
         replay: what ``replay`` would train with; None for its own defaults.
-
-    Returns:
-        The choice.
 
     Raises:
         UsageError: when there is no strategy of that name.
@@ -133,13 +104,7 @@ def choose_strategy(
 
 @dataclass(frozen=True)
 class Recommended:
-    """A strategy's own numbers.
-
-    Attributes:
-        epochs: passes over a task's new samples.
-        learning_rate: of plain SGD.
-        beta: weight of the pattern term.
-    """
+    """A strategy's own numbers."""
 
     epochs: int
     learning_rate: float
@@ -155,15 +120,7 @@ RECOMMENDED = {
 
 
 def recommended_for(defaults: TrainingDefaults, strategy: str) -> TrainingDefaults:
-    """A bundle's defaults for a strategy.
-
-    Args:
-        defaults: of the bundle; its numbers belong to the strategy it names.
-        strategy: that was chosen.
-
-    Returns:
-        The bundle's numbers for its own strategy, else the strategy's own.
-    """
+    """A bundle's defaults for a strategy."""
     own = RECOMMENDED.get(strategy)
     if own is None or strategy == defaults.strategy:
         return replace(defaults, strategy=strategy)

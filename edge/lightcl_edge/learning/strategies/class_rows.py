@@ -1,20 +1,21 @@
-"""The classifier's rows: a new class takes the next free one, started from its class mean.
+"""The classifier's rows: read, written, and started for new classes from their class means.
 
-With penultimate activations ``x`` and class means ``mu_c``, the row ``w_c = s mu_c``, ``b_c = -s |mu_c|^2 / 2``
-makes the logits ``s (mu_c . x - |mu_c|^2 / 2)``: their order is that of the nearest class mean (Mensink et al.,
-2013), so that a new class is recognised before the first step, and rows of different tasks compare fairly
-because they share ``s``.
+With penultimate activations ``x`` and class means ``mu_c``, the row ``w_c = s mu_c``, ``b_c = -s |mu_c|^2 / 2`` makes
+the logits ``s (mu_c . x - |mu_c|^2 / 2)``. Their order is that of the nearest class mean (Mensink et al., 2013). So a
+new class is recognised before the first step. Rows of different tasks compare fairly because they share ``s``.
 """
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Sequence
 
 import numpy as np
 
 from lightcl_edge.bundle.graph_names import BIAS, WEIGHT
 from lightcl_edge.errors import UsageError
-from lightcl_edge.files.tensors import FloatArray, IntArray
+from lightcl_edge.files.tensors import DoubleArray, FloatArray, IntArray
+from lightcl_edge.learning.engines.contract import Engine
 
 #: ``s`` times the mean squared distance of a sample from its class mean.
 ROW_SHARPNESS = 10.0
@@ -25,14 +26,6 @@ MAX_ROW_LENGTH = 1000.0
 
 def assign_rows(known: Sequence[str], task: Sequence[str], capacity: int) -> list[str]:
     """All classes after a task, known ones first; the position is the row.
-
-    Args:
-        known: classes so far.
-        task: the task's classes.
-        capacity: rows of the classifier.
-
-    Returns:
-        Names in row order.
 
     Raises:
         UsageError: when there are more classes than rows.
@@ -47,12 +40,11 @@ def assign_rows(known: Sequence[str], task: Sequence[str], capacity: int) -> lis
 
 
 def class_means(values: FloatArray, labels: IntArray, rows: Sequence[int]) -> tuple[FloatArray, float]:
-    """Means of some classes, and the scale that their spread suggests.
+    """Means of the classes in ``rows``, and the scale that their spread suggests.
 
     Args:
         values: penultimate activations, shape ``(n, d)``.
-        labels: rows of the classifier, shape ``(n,)``.
-        rows: which classes; each has a sample.
+        labels: rows of the classifier, shape ``(n,)``; each of ``rows`` has a sample.
 
     Returns:
         Means of shape ``(len(rows), d)`` and ``s``.
@@ -62,22 +54,32 @@ def class_means(values: FloatArray, labels: IntArray, rows: Sequence[int]) -> tu
         [np.square(values[labels == row] - mean).sum(axis=1).mean() for row, mean in zip(rows, means, strict=True)]
     )
     norm = float(np.square(means).sum(axis=1).mean())
-    # A class of one image has no spread: then a tenth of the mean's own length stands in for it.
+    # A class of one image has no spread. A tenth of the mean's own length stands in for it.
     scale = ROW_SHARPNESS / float(spread if spread > 1e-6 * norm else max(0.1 * norm, 1e-12))
     longest = float(np.sqrt(np.square(means).sum(axis=1).max()))
     scale = min(scale, MAX_ROW_LENGTH / max(longest, 1e-12))
     return means.astype(np.float32), scale
 
 
-def start_rows(parameters: dict[str, FloatArray], rows: Sequence[int], means: FloatArray, scale: float) -> None:
-    """Write the rows of new classes in place.
+def nearest_mean_rows(means: FloatArray | DoubleArray, scale: float) -> tuple[FloatArray, FloatArray]:
+    """Weights ``(k, d)`` and biases ``(k,)`` of classes with these means, shape ``(k, d)``; ``scale`` is ``s``."""
+    biases = -0.5 * scale * np.square(means).sum(axis=1)
+    return (scale * means).astype(np.float32), biases.astype(np.float32)
+
+
+def classifier_rows(engine: Engine) -> dict[str, FloatArray]:
+    """A copy of the classifier: weight, then bias."""
+    views = engine.views()
+    return {name: np.array(views[name]) for name in (WEIGHT, BIAS)}
+
+
+def write_rows(engine: Engine, rows: Sequence[int] | IntArray, weights: FloatArray, biases: FloatArray) -> None:
+    """Replace rows of the classifier; everything else stays.
 
     Args:
-        parameters: of the head; the classifier's arrays are changed.
-        rows: where.
-        means: of the classes, shape ``(len(rows), d)``.
-        scale: ``s``.
+        weights: shape ``(len(rows), d)``.
+        biases: shape ``(len(rows),)``.
     """
-    chosen = list(rows)
-    parameters[WEIGHT][chosen] = scale * means
-    parameters[BIAS][chosen] = -0.5 * scale * np.square(means).sum(axis=1)
+    classifier = classifier_rows(engine)
+    classifier[WEIGHT][rows], classifier[BIAS][rows] = weights, biases
+    engine.load(ChainMap(classifier, dict(engine.views())))

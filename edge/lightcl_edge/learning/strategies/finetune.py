@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
-
-from lightcl_edge.learning.strategies.contract import Strategy, Task
+from lightcl_edge.learning.strategies.contract import Strategy
 
 
 class Finetune(Strategy):
-    """Cross entropy over all classes known so far, nothing remembered."""
+    """Cross entropy over all classes known so far; nothing is kept."""
 
     name = "finetune"
     part = "finetune"
     uses = ("epochs", "batch_size", "learning_rate")
-
-    def active_classes(self, task: Task) -> NDArray[np.bool_]:
-        """All known classes."""
-        return np.arange(self.head.capacity) < task.known_classes

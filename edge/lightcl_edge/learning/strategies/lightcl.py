@@ -1,9 +1,9 @@
 """LightCL as published (Wang et al., ASP-DAC 2025): hold the important feature patterns of the old head.
 
-Cross entropy runs over the current task's classes only. From the second task on, a few samples of the new
-task pass through the old head before training; training then pays ``beta`` times the squared change of their
-activations in the important channels. A channel is important once it was among the ``ratio`` with the largest
-sum of absolute activations in any task; logits are held in all rows.
+Cross entropy runs over the current task's classes only. From the second task on, a few samples of the new task pass
+through the old head before training. Training then pays ``beta`` times the squared change of their activations in the
+important channels. In each task the share ``ratio`` of channels with the largest sum of absolute activations becomes
+important, and stays so. Logits are held in all rows.
 """
 
 from __future__ import annotations
@@ -20,12 +20,7 @@ from lightcl_edge.learning.strategies.contract import Arrays, Settings, Strategy
 
 
 class LightCL(Strategy):
-    """Feature-pattern regularisation with channel masks accumulated over tasks.
-
-    Args:
-        head: names and shapes of the head.
-        settings: ``beta``, ``ratio`` and ``buffer_samples`` are used.
-    """
+    """Feature-pattern regularisation with channel masks accumulated over tasks."""
 
     name = "lightcl"
     part = "lightcl"
@@ -37,9 +32,6 @@ class LightCL(Strategy):
     def restore(self, arrays: Arrays) -> None:
         """Take up the masks of earlier tasks.
 
-        Args:
-            arrays: pattern tensor name -> mask.
-
         Raises:
             StateError: when they name tensors that this head does not have.
         """
@@ -50,7 +42,7 @@ class LightCL(Strategy):
             )
         self._masks = {name: np.array(mask, np.float32) for name, mask in arrays.items()}
 
-    def memory(self) -> dict[str, NDArray[np.generic]]:
+    def tensors(self) -> dict[str, NDArray[np.generic]]:
         """The masks, so that the next task adds to them."""
         return {name: mask.astype(np.bool_) for name, mask in self._masks.items()}
 
@@ -60,24 +52,20 @@ class LightCL(Strategy):
             self._masks[LOGITS] = np.append(np.delete(self._masks[LOGITS], row), np.float32(0)).astype(np.float32)
 
     @classmethod
-    def holds_patterns(cls, beta: float) -> bool:
-        """Whatever they weigh."""
-        del beta
+    def holds_patterns(cls, _beta: float) -> bool:
+        """Always, because each task adds to the masks."""
         return True
 
     def begin(self, task: Task, engine: Engine) -> PatternTerm | None:
         """From the second task on: memorise patterns of the first batch's samples and mark their channels."""
-        rows = task.first_rows[: self.settings.buffer_samples]
+        rows = task.first_rows[: self.settings.pattern_samples]
         if task.number == 0 or len(rows) == 0:
             return None
         features = task.read(rows)
         targets = engine.activations(features, self.head.patterns)
         for name, values in targets.items():
-            found = (
-                (np.arange(self.head.capacity) < task.known_classes).astype(np.float32)
-                if name == LOGITS
-                else important_channels(values, self.settings.ratio)
-            )
+            known = super().active_classes(task).astype(np.float32)
+            found = known if name == LOGITS else important_channels(values, self.settings.ratio)
             earlier = self._masks.get(name, np.zeros_like(found))
             if earlier.shape != found.shape:
                 raise StateError(
@@ -91,7 +79,7 @@ class LightCL(Strategy):
         """The task's own classes; all known ones when it has only one, which alone would teach nothing."""
         active = np.zeros(self.head.capacity, np.bool_)
         active[np.unique(task.labels)] = True
-        return active if active.sum() > 1 else np.arange(self.head.capacity) < task.known_classes
+        return active if active.sum() > 1 else super().active_classes(task)
 
 
 def important_channels(values: FloatArray, ratio: float) -> FloatArray:

@@ -1,17 +1,17 @@
 """Latent replay from a closed-form start: the device's default.
 
-Every task starts from the exported head with the rows of linear discriminant analysis (``slda``), whose statistics are
-exact for all samples ever seen; then the whole head is trained for a few epochs over the task's samples and the feature
-buffer together (latent replay, Pellegrini et al. 2020), every class with the same weight in the cross entropy. Because
-each task starts afresh from what is exact, errors of one task do not add up over the next, and what is learned depends
-on the samples seen and kept, not on the order of tasks.
+Every task starts from the exported head with the rows of linear discriminant analysis (``slda``). Their statistics are
+exact for all samples ever seen. Then the whole head is trained for a few epochs over the task's samples and the feature
+buffer together (latent replay, Pellegrini et al. 2020). Every class has the same weight in the cross entropy. Each task
+starts afresh from what is exact, so errors of one task do not add up over the next. What is learned depends on the
+samples seen and kept, not on the order of tasks.
 
-- The rows are softened first: see :func:`lightcl_edge.learning.strategies.statistics.soften`.
+- The rows are softened first, see :func:`lightcl_edge.learning.strategies.statistics.soften`.
 - The learning rate falls linearly to zero, so that the last steps average.
-- What is kept is not the trained head but a point on the way to it: ``TRUST`` of the change (weight interpolation,
-  Wortsman et al. 2022). A few dozen remembered samples of a class are soon learned by heart; a part of the way brings
-  the gain without that.
-- Where the result is no better on the samples than the start was, the start is kept.
+- The new head is a point on the way to the trained head: ``TRUST`` of the change (weight interpolation, Wortsman et al.
+  2022). A few dozen remembered samples of a class are soon learned by heart. A part of the way brings the gain without
+  that.
+- If the result is no better on the samples than the start was, the start is kept.
 - With ``--beta`` above 0 LightCL's pattern term holds the head's inner activations to what they were before the task.
 """
 
@@ -28,8 +28,9 @@ from lightcl_edge.bundle.graph_names import LOGITS
 from lightcl_edge.bundle.manifest import HeadInfo
 from lightcl_edge.files.tensors import DoubleArray, FloatArray, IntArray, Parameters
 from lightcl_edge.learning.engines.contract import Engine, PatternTerm
-from lightcl_edge.learning.strategies.closed_form import classifier_rows
+from lightcl_edge.learning.strategies.class_rows import classifier_rows
 from lightcl_edge.learning.strategies.contract import Arrays, Settings, Strategy, Task
+from lightcl_edge.learning.strategies.forward import cross_entropy, parts
 from lightcl_edge.learning.strategies.lightcl import LightCL
 from lightcl_edge.learning.strategies.slda import Slda
 from lightcl_edge.learning.strategies.statistics import ClassStatistics, soften
@@ -39,11 +40,10 @@ from lightcl_edge.state.generation_checks import MASK_PREFIX
 SQUARED_LENGTH = 1000.0
 #: A sample counts at most this often: one image of a new class must not throw the head about.
 LARGEST_WEIGHT = 4.0
-#: How much of the change of training is kept; chosen likewise.
+#: How much of training's change is kept; chosen on validation images (``docs/results-learning.md``).
 TRUST = 0.4
-#: Samples that tell whether training was of use, and a loss beyond the start's that says that it blew up.
+#: Samples that tell whether training was of use. Training blew up if its loss is this much above the start's.
 PROBED, BLOWN_UP = 256, 10.0
-_BATCH = 16
 
 
 class _Between(Mapping[str, FloatArray]):
@@ -67,18 +67,12 @@ class _Between(Mapping[str, FloatArray]):
 
 
 class Replay(Slda):
-    """Discriminant analysis, then training over new and remembered samples.
-
-    Args:
-        head: names and shapes of the head.
-        settings: ``beta`` above 0 adds LightCL's pattern term, with ``ratio`` and ``buffer_samples``.
-    """
+    """Discriminant analysis, then training over new and remembered samples."""
 
     name = "replay"
     part = "slda"
     trains_head = True
     uses = Strategy.uses
-    #: See ``TRUST``.
     trust = TRUST
 
     def __init__(self, head: HeadInfo, settings: Settings) -> None:
@@ -90,41 +84,38 @@ class Replay(Slda):
     def restore(self, arrays: Arrays) -> None:
         """Take up statistics, and the pattern masks if there are some.
 
-        Args:
-            arrays: what :meth:`memory` gave; may be empty.
-
         Raises:
             StateError: when they do not fit this head.
         """
         super().restore(arrays)
         self._patterns.restore({k.removeprefix(MASK_PREFIX): v for k, v in arrays.items() if k.startswith(MASK_PREFIX)})
 
-    def memory(self) -> dict[str, NDArray[np.generic]]:
+    def tensors(self) -> dict[str, NDArray[np.generic]]:
         """Statistics and masks."""
-        return {**super().memory(), **{MASK_PREFIX + name: mask for name, mask in self._patterns.memory().items()}}
+        return {**super().tensors(), **{MASK_PREFIX + name: mask for name, mask in self._patterns.tensors().items()}}
 
     def forget(self, row: int) -> None:
-        """See :meth:`Slda.forget`; the masks' logits lose the row too."""
+        """As :meth:`Slda.forget`; the masks' logits lose the row too."""
         super().forget(row)
         self._patterns.forget(row)
 
     @classmethod
     def holds_patterns(cls, beta: float) -> bool:
-        """Where they weigh anything."""
+        """Only if the pattern term has a weight."""
         return beta > 0
 
     def begin(self, task: Task, engine: Engine) -> PatternTerm | None:
-        """Take patterns of the old head if they are asked for; then the exported head with rows in closed form."""
+        """Take patterns of the old head if they have a weight; then set the exported head with rows in closed form."""
         term = self._patterns.begin(task, engine) if self.settings.beta > 0 else None
         if term is not None:  # logits start anew, on another scale
-            term = replace(term, targets={name: kept for name, kept in term.targets.items() if name != LOGITS})
+            term = replace(term, targets={name: values for name, values in term.targets.items() if name != LOGITS})
         super().begin(task, engine)
         self._start = classifier_rows(engine)
         self._start_loss = self._loss(task, engine)
         return term
 
     def finish(self, task: Task, engine: Engine) -> None:
-        """Go a part of the way from the start to the trained head, or stay where that is no better than the start.
+        """Go a part of the way from the start to the trained head, or back to the start if that is no better.
 
         Numbers that blew up are left as they are: the gate refuses them and says what to change.
         """
@@ -141,11 +132,9 @@ class Replay(Slda):
         pool = self.pool(task)
         places = pool[:: -(-len(pool) // PROBED)]
         total, weight = 0.0, 0.0
-        for at in range(0, len(places), _BATCH):
-            features, labels = task.samples(places[at : at + _BATCH])
-            logits = engine.logits(features)[:, : task.known_classes].astype(np.float64)
-            shifted = logits - logits.max(axis=1, keepdims=True)
-            losses = np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(len(labels)), labels]
+        for part in parts(places):
+            features, labels = task.samples(part)
+            losses = cross_entropy(engine.logits(features)[:, : task.known_classes], labels)
             weights = self.sample_weights(task, labels)
             total, weight = total + float(losses @ weights), weight + float(weights.sum())
         return total / weight
@@ -161,8 +150,8 @@ class Replay(Slda):
 
     def sample_weights(self, task: Task, labels: IntArray) -> FloatArray:
         """Every class of the pool counts the same, up to ``LARGEST_WEIGHT`` for a single sample."""
-        kept = task.memory.labels if task.memory is not None else np.empty(0, np.int64)
-        counts = np.bincount(np.concatenate([task.labels, kept]), minlength=self.head.capacity)
+        remembered = task.buffer.labels if task.buffer is not None else np.empty(0, np.int64)
+        counts = np.bincount(np.concatenate([task.labels, remembered]), minlength=self.head.capacity)
         fair = counts.sum() / max(1, np.count_nonzero(counts)) / np.maximum(1, counts)
         return np.asarray(np.minimum(fair[labels], LARGEST_WEIGHT), np.float32)
 

@@ -1,15 +1,16 @@
 """Streaming linear discriminant analysis (Hayes and Kanan 2020): no gradient, exact running statistics.
 
 The head stays as exported below its classifier. Each class has the mean of its penultimate activations, all classes
-share one covariance, and the classifier's rows follow in closed form. Nothing depends on the order of samples or tasks,
-so nothing is forgotten: learning ten classes in five tasks gives the classifier of learning them at once.
+share one covariance, and the classifier's rows follow in closed form. The order of samples and tasks has no influence,
+so nothing is forgotten: ten classes learned in five tasks give the same classifier as ten classes learned at once.
 
-What differs from the paper: the covariance is the exact within-class one of all samples (theirs is built from means as
-they were when a sample came), and it is shrunk by a share of its own mean variance instead of by an absolute 1e-4.
+Two things differ from the paper. The covariance is the exact within-class one of all samples; theirs uses the means as
+they were when a sample came. It is shrunk by a share of its own mean variance instead of by an absolute 1e-4.
 """
 
 from __future__ import annotations
 
+from collections import ChainMap
 from typing import ClassVar
 
 import numpy as np
@@ -17,22 +18,17 @@ from numpy.typing import NDArray
 
 from lightcl_edge.bundle.manifest import HeadInfo
 from lightcl_edge.errors import StateError
-from lightcl_edge.files.tensors import DoubleArray, FloatArray
+from lightcl_edge.files.tensors import DoubleArray, FloatArray, IntArray
 from lightcl_edge.learning.engines.contract import Engine, PatternTerm
-from lightcl_edge.learning.strategies.class_rows import ROW_SHARPNESS
-from lightcl_edge.learning.strategies.closed_form import read_statistics, take_in, write_rows
+from lightcl_edge.learning.strategies.class_rows import ROW_SHARPNESS, classifier_rows, nearest_mean_rows, write_rows
 from lightcl_edge.learning.strategies.contract import Arrays, Settings, Strategy, Task
+from lightcl_edge.learning.strategies.forward import parts, penultimate
 from lightcl_edge.learning.strategies.statistics import ClassStatistics, discriminant_rows
 from lightcl_edge.state.generation_checks import STATISTICS
 
 
 class Slda(Strategy):
-    """Class means and a shared covariance.
-
-    Args:
-        head: names and shapes of the head.
-        settings: not used.
-    """
+    """Class means and a shared covariance."""
 
     name = "slda"
     part = "slda"
@@ -43,45 +39,43 @@ class Slda(Strategy):
 
     def __init__(self, head: HeadInfo, settings: Settings) -> None:
         super().__init__(head, settings)
-        self._kept: dict[str, NDArray[np.generic]] = {}
+        self._tensors: dict[str, NDArray[np.generic]] = {}
 
     def restore(self, arrays: Arrays) -> None:
         """Take up the statistics of earlier tasks.
-
-        Args:
-            arrays: what :meth:`memory` gave; may be empty.
 
         Raises:
             StateError: when they do not fit this head.
         """
         if read_statistics(arrays, self.head) is not None:
-            self._kept = {name: np.array(arrays[name]) for name in STATISTICS}
+            self._tensors = {name: np.array(arrays[name]) for name in STATISTICS}
 
-    def memory(self) -> dict[str, NDArray[np.generic]]:
+    def tensors(self) -> dict[str, NDArray[np.generic]]:
         """Counts, means and covariance."""
-        return dict(self._kept)
+        return dict(self._tensors)
 
     def forget(self, row: int) -> None:
         """The class's count and mean go, and the covariance with them: the next task takes it from the buffer."""
-        if (statistics := read_statistics(self._kept, self.head)) is not None:
+        if (statistics := read_statistics(self._tensors, self.head)) is not None:
             statistics.forget(row)
-            self._kept = statistics.tensors()
-
-    def active_classes(self, task: Task) -> NDArray[np.bool_]:
-        """All known classes."""
-        return np.arange(self.head.capacity) < task.known_classes
+            self._tensors = statistics.tensors()
 
     def begin(self, task: Task, engine: Engine) -> PatternTerm | None:
         """Add the task's samples to the statistics and write the rows of all classes that have some.
 
         The covariance is unfolded here and folded again before any training step: both never need memory at once.
         """
-        statistics = read_statistics(self._kept, self.head) or ClassStatistics(
+        statistics = read_statistics(self._tensors, self.head) or ClassStatistics(
             self.head.capacity, self.head.penultimate_size, full=self.whitened
         )
-        seen = take_in(statistics, task, engine)
+        if task.exported:
+            engine.load(ChainMap(classifier_rows(engine), task.exported))  # type: ignore[arg-type]  # only read from
+        _add_missing(statistics, task, engine)
+        for part, values in zip(parts(task.labels), penultimate(engine, task.read, task.rows), strict=True):
+            statistics.add(values, part)
+        seen = np.flatnonzero(statistics.counts[: task.known_classes])
         write_rows(engine, seen, *self.rows(statistics, statistics.means[seen]))
-        self._kept = statistics.tensors()
+        self._tensors = statistics.tensors()
         return None
 
     def rows(self, statistics: ClassStatistics, means: DoubleArray) -> tuple[FloatArray, FloatArray]:
@@ -98,11 +92,7 @@ class Slda(Strategy):
 class Ncm(Slda):
     """Nearest class mean (Mensink et al. 2013): as ``slda``, with one variance for all directions.
 
-    The order of its logits is that of the distances; the variance only sets how sure the probabilities are.
-
-    Args:
-        head: names and shapes of the head.
-        settings: not used.
+    The order of its logits is that of the distances. The variance only sets how sure the probabilities are.
     """
 
     name = "ncm"
@@ -111,5 +101,34 @@ class Ncm(Slda):
 
     def rows(self, statistics: ClassStatistics, means: DoubleArray) -> tuple[FloatArray, FloatArray]:
         """As :meth:`Slda.rows`."""
-        scale = ROW_SHARPNESS / (statistics.variance() * means.shape[1])
-        return (scale * means).astype(np.float32), (-0.5 * scale * np.square(means).sum(axis=1)).astype(np.float32)
+        return nearest_mean_rows(means, ROW_SHARPNESS / (statistics.variance() * means.shape[1]))
+
+
+def read_statistics(arrays: Arrays, head: HeadInfo) -> ClassStatistics | None:
+    """The statistics in :meth:`ClassStatistics.tensors`; None when there are no tensors.
+
+    Raises:
+        StateError: when they do not fit this head.
+    """
+    if "means" not in arrays:
+        return None
+    means, size = arrays["means"], head.penultimate_size
+    if means.shape[1:] != (size,) or len(means) > head.capacity:
+        raise StateError(
+            f"the state holds class means of shape {means.shape}, expected at most {head.capacity} of {size} "
+            "numbers; it belongs to another bundle"
+        )
+    return ClassStatistics.from_tensors(arrays, head.capacity)
+
+
+def _add_missing(statistics: ClassStatistics, task: Task, engine: Engine) -> None:
+    """From the buffer: classes that another strategy learned, and the covariance if a class was erased from it."""
+    if task.buffer is None or not task.remembered:
+        return
+    labels: IntArray = task.buffer.labels
+    missing = statistics.counts[labels] == 0
+    rows = np.flatnonzero(missing | (statistics.scattered == 0))
+    for part, values in zip(parts(rows), penultimate(engine, task.buffer.read, rows), strict=True):
+        new = missing[part]
+        statistics.add(values[new], labels[part][new])
+        statistics.add_spread(values[~new], labels[part][~new])

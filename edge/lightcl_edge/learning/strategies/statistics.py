@@ -17,16 +17,16 @@ from lightcl_edge.files.tensors import DoubleArray, FloatArray, IntArray
 SHRINKAGE = 0.5
 #: Mean squared distance between class means, in the metric of the rows, that training starts from; chosen likewise.
 SEPARATION = 11.0
-_COLUMNS = 128
+_BLOCK = 128
 
 
 class ClassStatistics:
     """Counts, means and the within-class scatter that all classes share.
 
     Args:
-        rows: room for so many classes.
-        size: of one sample.
-        full: keep the whole scatter matrix; else only its trace.
+        rows: how many classes there is room for.
+        size: numbers in one sample.
+        full: keep the whole scatter matrix; if not, only its trace.
 
     Attributes:
         counts: samples of each row, shape ``(rows,)``.
@@ -48,8 +48,8 @@ class ClassStatistics:
         if not self._full:
             self.scatter += weight * np.square(values).sum()
             return
-        for start in range(0, len(self.scatter), _COLUMNS):
-            part = slice(start, start + _COLUMNS)
+        for start in range(0, len(self.scatter), _BLOCK):
+            part = slice(start, start + _BLOCK)
             self.scatter[part] += weight * (values[:, part].T @ values)
 
     def add(self, values: FloatArray, labels: IntArray) -> None:
@@ -72,7 +72,7 @@ class ClassStatistics:
         self.scattered += len(labels)
 
     def add_spread(self, values: FloatArray, labels: IntArray) -> None:
-        """Take only the scatter from samples, around the means that are there; shapes as in :meth:`add`."""
+        """Add only the scatter of samples around the known means; shapes as in :meth:`add`."""
         if len(labels):
             self._scatter(values.astype(np.float64) - self.means[labels])
             self.scattered += len(labels)
@@ -84,14 +84,14 @@ class ClassStatistics:
         return spread + float(np.average(lengths, weights=self.counts)) if self.counts.any() else 0.0
 
     def forget(self, row: int) -> None:
-        """Erase a class; rows above it move down. The shared scatter can't be told apart by class: all of it goes."""
+        """Erase a class; rows above it move down. The scatter can't be split by class, so all of it goes."""
         self.counts = np.append(np.delete(self.counts, row), 0)
         self.means = np.append(np.delete(self.means, row, axis=0), np.zeros((1, self.means.shape[1])), axis=0)
         self.scatter[:] = 0.0
         self.scattered = 0
 
     def tensors(self) -> dict[str, NDArray[np.generic]]:
-        """What to keep; of the symmetric scatter the upper half, in float32: half of a state's bytes for 1e-7 of it."""
+        """What to keep. The symmetric scatter is its upper half in float32: half the bytes, for an error of 1e-7."""
         used = int(np.flatnonzero(self.counts).max(initial=-1)) + 1
         upper = [line[place:].astype(np.float32) for place, line in enumerate(self.scatter)]
         return {
@@ -155,16 +155,13 @@ def discriminant_rows(means: DoubleArray, covariance: DoubleArray) -> tuple[Floa
 def soften(weights: FloatArray, biases: FloatArray, means: DoubleArray) -> tuple[FloatArray, FloatArray]:
     """Scale rows so that the classes' means lie ``SEPARATION`` apart, never further than they do.
 
-    The analysis is too sure of itself where there are many directions and few samples, and a cross entropy that is
-    almost zero teaches nothing. The order of logits stays.
+    With many directions and few samples the analysis is too sure of itself. A cross entropy that is almost zero teaches
+    nothing. The order of logits stays.
 
     Args:
         weights: of :func:`discriminant_rows`, shape ``(k, d)``.
         biases: likewise, shape ``(k,)``.
         means: of the classes, shape ``(k, d)``.
-
-    Returns:
-        The scaled rows.
     """
     products = means @ weights.T.astype(np.float64)
     own = products.diagonal()
@@ -172,9 +169,6 @@ def soften(weights: FloatArray, biases: FloatArray, means: DoubleArray) -> tuple
     apart = pairs[np.triu_indices(len(own), 1)] if len(own) > 1 else 2 * own
     scale = np.float32(min(1.0, SEPARATION / max(float(apart.mean()), 1e-12))) if len(own) else np.float32(1.0)
     return weights * scale, biases * scale
-
-
-_BLOCK = 128
 
 
 def solve_in_place(matrix: DoubleArray, right: DoubleArray) -> DoubleArray:

@@ -20,7 +20,7 @@ from lightcl_edge.learning.strategies.statistics import SHRINKAGE
 from lightcl_edge.learning.strategies.strategy_state import forget_row, joined, part_of
 from small_bundle import CAPACITY, CHANNELS, FEATURE
 
-SETTINGS = Settings(beta=1e-3, ratio=0.25, buffer_samples=3)
+SETTINGS = Settings(beta=1e-3, ratio=0.25, pattern_samples=3)
 PAIRS = [(strategy, engine) for strategy in sorted(STRATEGIES) for engine in ("ort", "torch")]
 CODEC = FeatureCodec(FEATURE)
 IDENTITY = BufferIdentity("ab" * 32, FEATURE)
@@ -271,7 +271,7 @@ def test_the_pattern_term_as_published(bundle):
     earlier[:3] = True
     strategy.restore({"relu": earlier})
     term = strategy.begin(Task(1, labels, 4, np.arange(6), features.__getitem__), learner.engine)
-    assert term is not None and term.beta == SETTINGS.beta and len(term.features) == SETTINGS.buffer_samples
+    assert term is not None and term.beta == SETTINGS.beta and len(term.features) == SETTINGS.pattern_samples
     expected = learner.engine.activations(features[:3], ["relu", "logits"])
     assert all((term.targets[name] == expected[name]).all() for name in expected)
     found = important_channels(expected["relu"], SETTINGS.ratio)

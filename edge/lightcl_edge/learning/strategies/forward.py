@@ -1,0 +1,33 @@
+"""The head run forward over many samples, a few at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from lightcl_edge.bundle.graph_names import PENULTIMATE
+from lightcl_edge.files.tensors import DoubleArray, FloatArray, IntArray
+from lightcl_edge.learning.engines.contract import Engine
+
+#: Features that are read at once outside of training steps. They need little memory beside a step's own.
+FORWARD_BATCH = 16
+
+
+def parts(rows: IntArray) -> Iterator[IntArray]:
+    """Rows in runs of ``FORWARD_BATCH``."""
+    for at in range(0, len(rows), FORWARD_BATCH):
+        yield rows[at : at + FORWARD_BATCH]
+
+
+def penultimate(engine: Engine, read: Callable[[IntArray], FloatArray], rows: IntArray) -> Iterator[FloatArray]:
+    """The classifier's inputs for each of :func:`parts`, shape ``(k, penultimate_size)``; ``read`` gives features."""
+    for part in parts(rows):
+        yield engine.activations(read(part), [PENULTIMATE])[PENULTIMATE]
+
+
+def cross_entropy(logits: FloatArray, labels: IntArray) -> DoubleArray:
+    """The loss of each sample, shape ``(n,)``, from logits of shape ``(n, classes)``."""
+    shifted = logits.astype(np.float64)
+    shifted -= shifted.max(axis=1, keepdims=True)
+    return np.asarray(np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(len(labels)), labels])
