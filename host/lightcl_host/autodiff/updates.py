@@ -7,6 +7,7 @@ every other reader of its parameter.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 import onnx
@@ -49,26 +50,43 @@ def ancestors_of(nodes: Sequence[onnx.NodeProto], tensors: Iterable[str]) -> set
 def update_hazards(model: onnx.ModelProto) -> list[str]:
     """Find in-place updates that may run before another reader of the same memory.
 
-    Args:
-        model: a training step.
-
     Returns:
         A sentence for each hazard; empty if the data dependencies alone make every order safe.
     """
     nodes, hazards = list(model.graph.node), []
     inputs = {value.name for value in model.graph.input}
-    for writer in nodes:
-        for output in writer.output:
-            if not output.startswith(UPDATE_PREFIX):
-                continue
-            parameter = output.removeprefix(UPDATE_PREFIX).partition(".")[2]
-            accumulator = ACCUMULATOR_PREFIX + parameter
-            target = accumulator if accumulator in inputs else parameter
-            before = ancestors_of(nodes, [output])
-            for reader in readers_of(nodes, target):
-                if not before.issuperset(reader.output):
-                    hazards.append(f"{output} may overwrite {target} before {reader.output[0]} has read it")
+    before, readers = _nodes_before(nodes), _all_readers(nodes)
+    for output in (name for node in nodes for name in node.output if name.startswith(UPDATE_PREFIX)):
+        parameter = output.removeprefix(UPDATE_PREFIX).partition(".")[2]
+        accumulator = ACCUMULATOR_PREFIX + parameter
+        target = accumulator if accumulator in inputs else parameter
+        for reader in readers[target]:
+            if not before[output] >> reader & 1:
+                hazards.append(f"{output} may overwrite {target} before {nodes[reader].output[0]} has read it")
     return hazards
+
+
+def _nodes_before(nodes: Sequence[onnx.NodeProto]) -> dict[str, int]:
+    """For each tensor a set of bits: the positions of the nodes that have run once it exists."""
+    before: dict[str, int] = {}
+    for position, node in enumerate(nodes):
+        done = 1 << position
+        for name in node.input:
+            done |= before.get(name, 0)
+        before |= dict.fromkeys(node.output, done)
+    return before
+
+
+def _all_readers(nodes: Sequence[onnx.NodeProto]) -> defaultdict[str, list[int]]:
+    """As ``readers_of``, for every tensor at once: the positions of the nodes that read its memory."""
+    readers: defaultdict[str, list[int]] = defaultdict(list)
+    owner: dict[str, str] = {}
+    for position, node in enumerate(nodes):
+        for memory in {owner.get(name, name) for name in node.input}:
+            readers[memory].append(position)
+        if node.op_type in ALIASING_OPERATORS:
+            owner |= dict.fromkeys(node.output, owner.get(node.input[0], node.input[0]))
+    return readers
 
 
 class Updater:
