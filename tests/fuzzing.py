@@ -240,7 +240,7 @@ def targets(folder: Path) -> dict[str, Target]:
     from lightcl_edge.data.decoding import load_image
     from lightcl_edge.data.feature_store import FeatureStore
     from lightcl_edge.data.specification import open_dataset
-    from lightcl_edge.files.onnx_wire import refuse_external_data
+    from lightcl_edge.files.external_data import refuse_external_data
     from lightcl_edge.files.tensors import TensorFile, read_tensors
     from lightcl_edge.learning.checkpoint import Checkpoints
     from lightcl_edge.learning.engines.torch_graph import read_graph

@@ -15,7 +15,7 @@ from lightcl_edge.bundle.listing import listing_problems, unpack
 from lightcl_edge.bundle.manifest import MANIFEST, MAX_MANIFEST_BYTES, FileInfo, Manifest, parse_manifest
 from lightcl_edge.bundle.signature import MAX_SIGNATURE_BYTES, SIGNATURE, check_signature
 from lightcl_edge.errors import BundleError, HugeHeaderError, LinkError, NotFiniteError
-from lightcl_edge.files.onnx_wire import refuse_external_data
+from lightcl_edge.files.external_data import refuse_external_data
 from lightcl_edge.files.plain import sha256_of
 from lightcl_edge.files.strict_json import read_limited
 from lightcl_edge.files.tensors import TensorFile, read_tensors
@@ -34,13 +34,8 @@ MAX_PROBLEMS = 100
 class Bundle:
     """A bundle whose manifest and file sizes were checked. Each file's hash is checked on first use.
 
-    Use :meth:`open`. A zip (``.lclb``) is unpacked into a temporary folder that lives as long as the object.
-
-    Args:
-        folder: where its files are.
-        manifest: what is in it.
-        identity: SHA-256 of ``manifest.json``, which names every file by hash: equal means the same bundle.
-        unpacked: the temporary directory that must live as long as the object, or None.
+    Use :meth:`open`. A zip (``.lclb``) is unpacked into a temporary folder that lives as long as the object. The
+    ``identity`` is the SHA-256 of ``manifest.json``, which names every file by hash: equal means the same bundle.
     """
 
     def __init__(self, folder: Path, manifest: Manifest, identity: str, unpacked: object = None) -> None:

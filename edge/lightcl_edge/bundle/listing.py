@@ -48,12 +48,9 @@ def check_name(name: str) -> None:
 def listing_problems(
     folder: Path, manifest: Manifest, required: Sequence[str], may_lack: Sequence[str] = ()
 ) -> Iterator[tuple[str, BundleError]]:
-    """Compare a folder with the files that the manifest lists, and with their sizes.
+    """Compare a folder with the files that the manifest lists, and with their sizes. Gives each file that differs.
 
     The list must have the ``required`` names; those in ``may_lack`` may be missing in the folder.
-
-    Yields:
-        Name of a file that is not as listed, and what is wrong with it.
 
     Raises:
         BundleError: when the list itself can't be true. Then nothing that it names may be looked at.

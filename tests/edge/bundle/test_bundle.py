@@ -15,7 +15,7 @@ from lightcl_edge.bundle.bundle import Bundle
 from lightcl_edge.bundle.manifest import Manifest, parse_manifest
 from lightcl_edge.bundle.writing import write_bundle
 from lightcl_edge.errors import BundleError
-from lightcl_edge.files.onnx_wire import refuse_external_data
+from lightcl_edge.files.external_data import refuse_external_data
 from lightcl_edge.machine import memory
 from small_bundle import make_bundle
 

@@ -1,4 +1,4 @@
-"""ONNX files without the onnx package: a walk over protobuf fields, and a check for external data.
+"""Does an ONNX file keep all its tensors inside itself? Answered without the onnx package.
 
 Field numbers are those of ``onnx.proto``: ModelProto.graph = 7, .functions = 25; GraphProto.node = 1,
 .initializer = 5, .sparse_initializer = 15; NodeProto.attribute = 5; AttributeProto.t = 5, .g = 6, .tensors = 10,
@@ -11,11 +11,11 @@ from __future__ import annotations
 import mmap
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 from lightcl_edge.errors import BundleError, ExternalDataError
 
-VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
+#: Wire types of protobuf; those of fixed size with their bytes.
+_VARINT, _BYTES, _FIXED_BYTES = 0, 2, {1: 8, 5: 4}
 _MAX_DEPTH = 32
 #: message kind -> field number -> kind of the message in it
 _MESSAGES: dict[str, dict[int, str]] = {
@@ -32,41 +32,24 @@ _EXTERNAL_DATA, _DATA_LOCATION = 13, 14
 _LARGE_TENSOR_BYTES = 2**16
 
 
-class Field(NamedTuple):
-    """One field of a message."""
-
-    number: int
-    wire: int  # the wire type
-    value: int  # of a varint, else 0
-    content: memoryview  # of any other wire type, else empty
-
-
-def fields_of(data: memoryview) -> Iterator[Field]:
-    """The fields of a message in order; their contents are views, not copies.
-
-    Raises:
-        ValueError: when the bytes are not a protobuf message.
-    """
-    at, end = 0, len(data)
-    while at < end:
+def _fields(data: memoryview) -> Iterator[tuple[int, int, memoryview]]:
+    """Number, value (0 but for a varint) and content (empty but for bytes) of each field of a message."""
+    at = 0
+    while at < len(data):
         tag, at = _varint(data, at)
-        wire, value, stop = tag & 7, 0, at
-        if wire == VARINT:
-            value, stop = _varint(data, at)
-            yield Field(tag >> 3, wire, value, data[:0])
-            at = stop
-            continue
-        if wire == BYTES:
-            length, at = _varint(data, at)
-            stop = at + length
-        elif wire in (FIXED64, FIXED32):
-            stop = at + (8 if wire == FIXED64 else 4)
+        wire, value, size = tag & 7, 0, 0
+        if wire == _VARINT:
+            value, at = _varint(data, at)
+        elif wire == _BYTES:
+            size, at = _varint(data, at)
+        elif wire in _FIXED_BYTES:
+            at += _FIXED_BYTES[wire]
         else:
             raise ValueError(f"wire type {wire} at byte {at}")
-        if stop > end:
+        if at + size > len(data):
             raise ValueError(f"a field at byte {at} runs past its message")
-        yield Field(tag >> 3, wire, value, data[at:stop])
-        at = stop
+        yield tag >> 3, value, data[at : at + size]
+        at += size
 
 
 def _varint(data: memoryview, at: int) -> tuple[int, int]:
@@ -112,11 +95,11 @@ def _has_external_data(data: memoryview, kind: str, depth: int, let_go: Callable
     if depth > _MAX_DEPTH:
         raise ValueError(f"nested deeper than {_MAX_DEPTH} messages")
     found = False
-    for number, wire, value, content in fields_of(data):
+    for number, value, content in _fields(data):
         with content:  # a view left open would keep the file mapped
             if kind == "tensor":
                 found = found or number == _EXTERNAL_DATA or (number == _DATA_LOCATION and value != 0)
-            elif wire == BYTES and number in _MESSAGES[kind]:
+            elif number in _MESSAGES[kind]:
                 found = _has_external_data(content, _MESSAGES[kind][number], depth + 1, let_go) or found
     if kind == "tensor" and len(data) >= _LARGE_TENSOR_BYTES:
         let_go()
