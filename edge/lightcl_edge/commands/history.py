@@ -11,6 +11,7 @@ from lightcl_edge.console.program import Command
 from lightcl_edge.console.text import Document, table
 
 if TYPE_CHECKING:
+    from lightcl_edge.bundle.bundle import Bundle
     from lightcl_edge.state.state import State
 
 #: How many of the newest events are listed.
@@ -37,12 +38,11 @@ class HistoryCommand(Command):
         from lightcl_edge.state.state import State
 
         state = State(args.state)
-        state.bundle()
-        current = state.current_number()
+        bundle, current = state.bundle(), state.current_number()
         return {
             "current": current,
-            "exported_classes": _exported(state),
-            "generations": [_entry(state, number) for number in state.numbers()],
+            "exported_classes": _exported(state, bundle),
+            "generations": [_entry(state, number, bundle) for number in state.numbers()],
             "events": journal.read(state.folder, EVENTS),
         }
 
@@ -68,17 +68,17 @@ class HistoryCommand(Command):
         return "\n".join(lines)
 
 
-def _exported(state: State) -> int | None:
+def _exported(state: State, bundle: Bundle) -> int | None:
     """How many classes generation 0 has; None where it is damaged."""
     from lightcl_edge.errors import BundleError, StateError
 
     try:
-        return len(state.read(0).meta.classes)
+        return len(state.read(0, bundle).meta.classes)
     except (BundleError, StateError):
         return None
 
 
-def _entry(state: State, number: int) -> Document:
+def _entry(state: State, number: int, bundle: Bundle) -> Document:
     """What is known of a generation, damaged or not."""
     from lightcl_edge.errors import StateError
     from lightcl_edge.state.generation import Meta
@@ -87,7 +87,7 @@ def _entry(state: State, number: int) -> Document:
     meta = Meta(number, 0.0, "", [])
     try:
         meta = state.meta(number)
-        state.read(number)
+        state.read(number, bundle)
     except StateError as error:
         problem = str(error)
     return {

@@ -32,7 +32,7 @@ class StatusCommand(Command):
 
         state = State(args.state)
         bundle = state.bundle()
-        generation = state.read()
+        generation = state.read(bundle=bundle)
         meta, model = generation.meta, bundle.manifest.model
         features, held_out = (part.get("features") for part in (generation.buffer, generation.holdout))
         written = read_written(state.folder)

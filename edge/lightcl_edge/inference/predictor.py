@@ -82,7 +82,7 @@ class Predictor:
     ) -> None:
         holder = State(state)
         bundle = holder.bundle()
-        generation = holder.read()
+        generation = holder.read(bundle=bundle)
         self.generation = generation.meta.generation
         self.classes = generation.meta.classes
         if not self.classes:

@@ -45,9 +45,9 @@ def forget(change: Change, name: str) -> Document:
     """
     state = change.state
     bundle, current = state.bundle(), state.current_number()
-    numbers = [number for number in state.numbers() if state.is_whole(number)]
+    numbers = [number for number in state.numbers() if state.is_whole(number, bundle)]
     if current:
-        state.read(current)
+        state.read(current, bundle)
     known = [number for number in numbers if name in state.meta(number).classes]
     if not known and name not in base_generation(state.folder, bundle).meta.classes:
         classes = state.read().meta.classes
@@ -87,7 +87,7 @@ def _rewrite(
     first, erased = state.next_number() if numbers else 0, 0
     renamed = {number: first + place for place, number in enumerate(numbers)}
     for number in numbers:
-        generation = _renumbered(state.read(number), renamed)
+        generation = _renumbered(state.read(number, bundle), renamed)
         if number in known:
             generation, samples = without_class(generation, name, bundle)
             erased = max(erased, samples)

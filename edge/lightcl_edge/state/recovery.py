@@ -24,14 +24,16 @@ def clear_half_made(state: State) -> list[str]:
     for path in half_made + _half_made(state.work):
         remove_tree(path)
     cleared = [path.name for path in half_made]
-    believed = Pointer(state.current_number(), state.newest())
+    pointer, current = read_pointer(state.folder), state.current_number()
     if not state.exists():
         return cleared
-    if read_pointer(state.folder) != believed:
+    committed = state.committed(pointer)
+    believed = Pointer(current, max([0, *committed]))
+    if pointer != believed:
         write_pointer(state.folder, believed)
         cleared.append("CURRENT")
     # Renamed into place, but CURRENT never named it. Its task is still in work/.
-    for number in set(state.numbers_on_disk()) - set(state.numbers()):
+    for number in set(state.numbers_on_disk()) - set(committed):
         remove_tree(state.place(number))
         cleared.append(state.place(number).name)
     return cleared

@@ -60,7 +60,7 @@ class State:
 
     def numbers(self) -> list[int]:
         """Numbers of the committed generations on disk, ascending."""
-        return self._committed(read_pointer(self.folder))
+        return self.committed(read_pointer(self.folder))
 
     def numbers_on_disk(self) -> list[int]:
         """As :meth:`numbers`, with a generation whose commit a crash cut short."""
@@ -69,7 +69,8 @@ class State:
             return sorted(int(name) for name in names if int(name) > 0)
         return []
 
-    def _committed(self, pointer: Pointer | None) -> list[int]:
+    def committed(self, pointer: Pointer | None) -> list[int]:
+        """As :meth:`numbers`, for a ``CURRENT`` that was read already."""
         newest = MAX_NUMBER if pointer is None else pointer.newest
         return [number for number in self.numbers_on_disk() if number <= newest]
 
@@ -84,13 +85,14 @@ class State:
             StateError: when ``CURRENT`` is damaged and no generation is whole.
         """
         pointer = read_pointer(self.folder)
-        numbers = self._committed(pointer)
+        numbers = self.committed(pointer)
         if pointer is not None and (pointer.current == 0 or pointer.current in numbers):
             return pointer.current
-        for number in reversed(numbers):
-            if self.is_whole(number):
-                return number
         if numbers:
+            bundle = self.own_bundle()
+            for number in reversed(numbers):
+                if self.is_whole(number, bundle):
+                    return number
             raise StateError(
                 f"{self.folder}: CURRENT is damaged and so is each of the generations {numbers}; restore a copy of the "
                 "state, or begin anew with another --state"
@@ -105,10 +107,10 @@ class State:
                 found += (place / name).stat().st_size
         return found
 
-    def is_whole(self, number: int) -> bool:
+    def is_whole(self, number: int, bundle: Bundle | None = None) -> bool:
         """Whether a generation's files are all there and have their hashes."""
         try:
-            read_generation(self.place(number), number, self.own_bundle())
+            read_generation(self.place(number), number, bundle or self.own_bundle())
         except StateError:
             return False
         return True
@@ -121,10 +123,11 @@ class State:
         """
         return read_meta(self.place(number), number)
 
-    def read(self, number: int | None = None) -> Generation:
+    def read(self, number: int | None = None, bundle: Bundle | None = None) -> Generation:
         """Read a generation and check every file against its hash; 0 is the bundle as exported.
 
-        None is the current generation, even if another process commits or forgets meanwhile.
+        None is the current generation, even if another process commits or forgets meanwhile. Who has the state's bundle
+        open already hands it in.
 
         Raises:
             StateError: when a file is missing or damaged.
@@ -132,27 +135,26 @@ class State:
         while number is None:
             chosen = self.current_number()
             try:
-                return self.read(chosen)
+                return self.read(chosen, bundle)
             except StateError:
                 if self.current_number() == chosen:
                     raise
         if number == 0:
-            return base_generation(self.folder, self.bundle())
-        return read_generation(self.place(number), number, self.own_bundle())
+            return base_generation(self.folder, bundle or self.bundle())
+        return read_generation(self.place(number), number, bundle or self.own_bundle())
 
     def back_from(self, number: int) -> int:
         """Where to go back to from a generation, which may be damaged: the one it was learned from.
 
         If that is gone or damaged, it is the newest older one that is whole, or 0.
         """
-        parent = number
+        bundle, parent = self.own_bundle(), number
         with suppress(StateError):
             parent = self.meta(number).parent
-            if parent == 0 or self.is_whole(parent):
+            if parent == 0 or self.is_whole(parent, bundle):
                 return parent
-        return max(
-            (older for older in self.numbers() if older < min(number, parent + 1) and self.is_whole(older)), default=0
-        )
+        older = [each for each in self.numbers() if each < min(number, parent + 1)]
+        return max((each for each in older if self.is_whole(each, bundle)), default=0)
 
     def newest(self) -> int:
         """The highest number of a committed generation: what lies on the disk counts, not what ``CURRENT`` claims.
