@@ -65,14 +65,7 @@ class Dataset(ABC):
         return decode(self.open(index), self.name(index), None, self.memory_limit_bytes)
 
     def load(self, index: int, info: InputInfo) -> ByteImage:
-        """The image at the trunk's input size, shape ``(info.height, info.width, 3)``.
-
-        Returns:
-            Its pixels, RGB.
-
-        Raises:
-            DataError: when it is not a readable image.
-        """
+        """The image at the trunk's input size, RGB, shape ``(info.height, info.width, 3)``. DataError as above."""
         return decode(self.open(index), self.name(index), info, self.memory_limit_bytes)
 
     def subset(self, indices: Sequence[int] | NDArray[np.int64], classes: Sequence[str]) -> Dataset:
@@ -84,8 +77,8 @@ class Dataset(ABC):
 class DatasetIdentity:
     """What tells data sets, and the images in them, apart."""
 
-    fingerprint: str
-    marks: list[int]
+    fingerprint: str  # a hash of classes, labels, file names and contents
+    marks: list[int]  # for each image 64 bits of its content's hash, the same in any set and under any name
 
 
 def identify(dataset: Dataset) -> DatasetIdentity:

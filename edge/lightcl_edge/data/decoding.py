@@ -109,7 +109,7 @@ def _is_other_photo(path: Path) -> bool:
 
 
 def decode(image: Image.Image, name: str, info: InputInfo | None, limit_bytes: int | None = None) -> ByteImage:
-    """Decode an image, turn it upright, convert it to RGB and resize it, with as few copies as possible.
+    """Decode an image, turn it upright, convert it to RGB, resize it, and close it.
 
     Args:
         info: the trunk's input; None for the image's own size.

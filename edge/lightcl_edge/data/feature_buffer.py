@@ -197,7 +197,7 @@ def quotas(counts: IntArray, limit: int) -> IntArray:
 
 
 def buffer_limit(text: str | None, identity: BufferIdentity) -> int:
-    """How many samples the buffer may hold.
+    """How many samples the buffer may hold; 0 for no buffer.
 
     Args:
         text: a number of samples (``500``), a size (``2MB``), or None for ``DEFAULT_BUFFER_BYTES``.

@@ -22,7 +22,7 @@ class NamedImages:
 
     def __init__(self, named: Sequence[Path]) -> None:
         self.paths: list[Path] = []
-        self.read: list[Path] = []
+        self.read: list[Path] = []  # those of ``paths`` that could be read so far
         self.faults: list[tuple[Path, DataError]] = []
         self._unused = UnusedFiles()
         for path in named:
@@ -32,7 +32,7 @@ class NamedImages:
                 self.faults.append((path, error))
 
     def images(self, info: InputInfo, limit_bytes: int | None, progress: Progress) -> Iterator[ByteImage]:
-        """Read the images.
+        """Read the images one by one at input size; the paths of the readable ones go to ``read``.
 
         Args:
             limit_bytes: the most memory this process may take while it decodes; None for what the machine has.

@@ -34,7 +34,7 @@ LEARNING, LEARNED, SET_ASIDE, TRIES = ".learning", ".learned", ".set-aside", ".t
 
 
 class Spool:
-    """A watched folder.
+    """A watched folder. A file is whole once it has not changed for ``settle_seconds``.
 
     Raises:
         DataError: when there is no such folder.

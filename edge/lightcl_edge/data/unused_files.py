@@ -38,7 +38,7 @@ class UnusedFiles:
 
 
 def find_unused_files(spec: str) -> UnusedFiles:
-    """Look through a folder of classes."""
+    """Look through the folder that a data specification names; every file is used if it names no folder."""
     found = UnusedFiles()
     folder = Path(spec) if Path(spec).exists() else Path(spec.rpartition("@")[0] or spec)
     if not folder.is_dir():

@@ -45,7 +45,7 @@ class Evaluation:
         totals, right = self.confusion.sum(axis=1), self.confusion.diagonal()
         seen = [row for row in range(len(self.classes)) if totals[row]]
         return {
-            "accuracy": float(right.sum() / max(1, totals.sum())),
+            "accuracy": self.accuracy,
             "images": int(totals.sum()),
             "skipped_images": len(self.skipped),
             "classes": self.classes,
@@ -115,7 +115,7 @@ class Predictor:
             Shape ``(n, classes)``; rows sum to 1.
         """
         features = self._trunk.features_of_pixels(images)
-        # Through uint8 and back: the head sees what it was trained on.
+        # Through uint8 and back, because the head was trained on such features.
         stored = self.codec.decode(self.codec.encode(features))
         logits = self._head.logits(stored)[:, : len(self.classes)]
         shifted = np.exp(logits - logits.max(axis=1, keepdims=True))

@@ -1,8 +1,8 @@
-"""What computes the trunk: TensorRT, CUDA or the processor, the first of the wanted ones that really works here.
+"""What computes the trunk: TensorRT, CUDA or the processor, the first wanted one that works here.
 
-Wanted is what ``--provider`` says, else what the bundle's host wrote down for its device, else CUDA where this
-onnxruntime has it. A provider that is missing, does not load or does not accept the graph is passed over, and the
-reason kept; the processor comes last and always works. The head learns on the processor, or in torch.
+``--provider`` says what is wanted. Without it the bundle says what its device has. If the bundle says nothing, CUDA is
+tried if this onnxruntime has it. A provider that is missing, does not load or does not accept the graph is passed over,
+and the reason is noted. The processor comes last and always works. The head learns on the processor, or in torch.
 """
 
 from __future__ import annotations
@@ -11,14 +11,15 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from lightcl_edge.bundle.manifest import PROVIDERS, Manifest
 
 TENSORRT, CUDA, CPU = PROVIDERS
-#: Nobody's wish in particular: that an onnxruntime for processors has no CUDA is then no news.
+#: Neither user nor bundle asked. Then nobody needs to be told that this onnxruntime has no CUDA.
 DEFAULT = "the default"
-#: onnxruntime's names.
+#: Names that onnxruntime uses.
 CLASSES = {TENSORRT: "TensorrtExecutionProvider", CUDA: "CUDAExecutionProvider", CPU: "CPUExecutionProvider"}
 #: TensorRT may try kernels that need this much working memory.
 TENSORRT_WORKSPACE_BYTES = 256 * 2**20
@@ -28,15 +29,15 @@ TENSORRT_WORKSPACE_BYTES = 256 * 2**20
 class ProviderChoice:
     """What computes the trunk, and why."""
 
-    name: str
-    reason: str
+    name: str  # tensorrt, cuda or cpu
+    reason: str  # for a person; says what was passed over
 
 
 def wanted(asked: str | None, manifest: Manifest) -> tuple[list[str], str]:
-    """Providers in the order in which they are tried.
+    """Providers in the order in which they are tried, the processor last, and who wants them.
 
     Args:
-        asked: of the command line; None for the bundle's.
+        asked: by the command line; None for what the bundle wants.
     """
     if asked is not None:
         return list(dict.fromkeys([asked, CPU])), "asked for"
@@ -46,11 +47,7 @@ def wanted(asked: str | None, manifest: Manifest) -> tuple[list[str], str]:
 
 
 def passed_over(name: str, dtype: str, available: Sequence[str]) -> str | None:
-    """Why a provider need not be tried.
-
-    Returns:
-        The reason; None when it is worth a try.
-    """
+    """Why a provider is not tried; None when it is. ``available`` is what onnxruntime was built with."""
     if CLASSES[name] not in available:
         return f"{name} is not in this onnxruntime"
     if name == CUDA and dtype == "int8":
@@ -61,8 +58,8 @@ def passed_over(name: str, dtype: str, available: Sequence[str]) -> str | None:
 def options_of(name: str, dtype: str) -> dict[str, str]:
     """Options under which a provider takes no more memory than it needs."""
     if name == CUDA:
-        # On a Jetson its memory is everybody's: grow by what is asked for (not by powers of two), choose kernels
-        # without trying them all, and no reduced precision behind the golden images' back.
+        # A Jetson's GPU shares the memory of the board: grow by what is asked for (not by powers of two), and choose
+        # kernels without trying them all. No reduced precision: the golden check expects float32.
         return {
             "arena_extend_strategy": "kSameAsRequested",
             "cudnn_conv_algo_search": "HEURISTIC",
@@ -82,9 +79,15 @@ def options_of(name: str, dtype: str) -> dict[str, str]:
 
 
 def open_with(
-    order: Sequence[str], whose: str, dtype: str, available: Sequence[str], make: Callable[[list[Any]], Any]
+    order: Sequence[str], wish: str, dtype: str, available: Sequence[str], make: Callable[[list[Any]], Any]
 ) -> tuple[Any, ProviderChoice]:
-    """Open a session with the first provider that works."""
+    """Open a session with the first provider that works.
+
+    Args:
+        order: names, the processor last.
+        wish: who wants them; part of the reason.
+        make: makes a session from onnxruntime's argument ``providers``. Its error with the processor is not caught.
+    """
     skipped: list[str] = []
     for name in order:
         if name == CPU:
@@ -98,11 +101,11 @@ def open_with(
             else:
                 # onnxruntime goes on without a provider whose libraries do not load, and only logs it
                 if CLASSES[name] in session.get_providers():
-                    return session, ProviderChoice(name, "; ".join([whose, *skipped]))
+                    return session, ProviderChoice(name, "; ".join([wish, *skipped]))
                 why = f"{name} does not load here"
-        if whose != DEFAULT or CLASSES[name] in available:
+        if wish != DEFAULT or CLASSES[name] in available:
             skipped.append(why)
-    return make([CLASSES[CPU]]), ProviderChoice(CPU, "; ".join([*(skipped or [whose]), *_on_a_processor(dtype)]))
+    return make([CLASSES[CPU]]), ProviderChoice(CPU, "; ".join([*(skipped or [wish]), *_on_a_processor(dtype)]))
 
 
 def _on_a_processor(dtype: str) -> list[str]:
@@ -110,12 +113,9 @@ def _on_a_processor(dtype: str) -> list[str]:
 
 
 def foresee(asked: str | None, manifest: Manifest, available: Sequence[str]) -> ProviderChoice:
-    """What would be tried first here, without opening anything."""
-    order, whose = wanted(asked, manifest)
-    skipped = [(name, passed_over(name, manifest.model.trunk_dtype, available)) for name in order]
-    first = next(name for name, why in skipped if why is None or name == CPU)
-    told = [name for name in order if whose != DEFAULT or CLASSES[name] in available]
-    reasons = [why for name, why in skipped if why is not None and name != CPU and name in told]
-    told_first = reasons if first == CPU and reasons else [whose, *reasons]
-    more = _on_a_processor(manifest.model.trunk_dtype) if first == CPU else []
-    return ProviderChoice(first, "; ".join([*told_first, *more]))
+    """What would be tried first here; nothing is opened."""
+
+    def pretend(providers: list[Any]) -> Any:
+        return SimpleNamespace(get_providers=lambda: [each if isinstance(each, str) else each[0] for each in providers])
+
+    return open_with(*wanted(asked, manifest), manifest.model.trunk_dtype, available, pretend)[1]

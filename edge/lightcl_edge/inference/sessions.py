@@ -14,8 +14,8 @@ from lightcl_edge.inference.providers import CPU, ProviderChoice, open_with
 from lightcl_edge.machine.description import usable_cores
 from lightcl_edge.machine.freeing import give_back
 
-#: x86 processors without VNNI add products of bytes in 16 bits, which saturate: an 8-bit trunk would give other
-#: features there. With this option onnxruntime takes kernels that do not; other processors are not affected.
+#: x86 processors without VNNI add products of bytes in 16 bits, which saturate. An 8-bit trunk would give other
+#: features there. With this option onnxruntime takes other kernels; other processors are not affected.
 EXACT_INTEGERS = "session.x64quantprecision"
 
 
@@ -46,10 +46,11 @@ def inference_session(
     Args:
         threads: for one operator; None for all processors this process may use.
         weights: take these in place of the initialisers of the same names, without a copy.
-        fast: optimise fully, and let onnxruntime keep its working memory between runs (arena). It then keeps the
-            largest batch's for good, but where all batches are alike that is less than what the C library's own heaps
-            waste: extracting with EfficientNet-Lite0 at 128 pixels, batch 8, peaks at 124 MiB with the arena and at
-            340 MiB without.
+        fast: optimise fully, and let onnxruntime keep its working memory between runs (arena). It then never gives
+            back the memory of the largest batch. For equal batches that is less than what the C library's heaps waste:
+            extraction with EfficientNet-Lite0 at 128 pixels, batch 8, peaks at 124 MiB with the arena, 340 MiB without.
+        providers: as :func:`lightcl_edge.inference.providers.wanted` gives them.
+        dtype: of the graph's weights; it decides what a provider can do.
 
     Raises:
         BundleError: when onnxruntime does not accept the file.
@@ -65,8 +66,8 @@ def inference_session(
     options.add_session_config_entry(EXACT_INTEGERS, "1")
     values = {name: runtime.OrtValue.ortvalue_from_numpy(array) for name, array in (weights or {}).items()}
     if not fast or values:
-        # The highest level re-lays convolution weights for the processor: a copy of them, and one that it takes from
-        # the file, not from what replaces them: predictions would silently use the exported weights (onnxruntime 1.32).
+        # The highest level copies convolution weights into another layout. It takes them from the file, not from what
+        # replaces them: predictions would silently use the exported weights (onnxruntime 1.32).
         options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
     for name, value in values.items():
         options.add_initializer(name, value)
@@ -95,7 +96,7 @@ class InferenceSession:
         """
         try:
             return list(self._session.run(outputs, dict(inputs)))
-        except Exception as error:  # as above
+        except Exception as error:  # no public base here either
             raise BundleError(f"onnxruntime can't run the graph: {error}") from error
 
     def output_names(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""What the ``ort`` engine needs: bytes that it adds to the process, by phase."""
+"""Bytes that the ``ort`` engine adds to the process, by phase."""
 
 from __future__ import annotations
 
@@ -10,39 +10,38 @@ from lightcl_edge.planning.step_choice import choose_step
 from lightcl_edge.planning.trunk import MIB, extract_bytes
 
 #: After the trunk is closed: what is left of onnxruntime, and the description of a step's graph as it is read.
-#: Parameters have room by then, but take no memory before they are loaded.
+#: Room for the parameters takes no memory before they are loaded.
 AFTER_TRUNK_BYTES = 7 * MIB
 #: What onnxruntime adds when it trains.
 TRAINING_BYTES = int(12.5 * MIB)
 #: A step may take this much of what extraction takes, if that makes it faster.
 ACCEPTED_STEP_SHARE = 1.1
-#: Where a strategy has no gradients: onnxruntime with the forward graph, copies of the head and of the largest
-#: activation of one sample.
+#: A strategy without gradients: onnxruntime with the forward graph, copies of the head and of the largest activation
+#: of one sample.
 CLOSED_FORM_BYTES, CLOSED_FORM_HEAD_COPIES, CLOSED_FORM_LARGEST_COPIES = int(16.5 * MIB), 1.8, 37
-#: When a head is judged and written, after the step's session is closed: onnxruntime with the forward graph, copies of
-#: the head, and of the largest activation and the feature of one sample, for the few that are computed at once.
+#: A head that is judged and written, after the step's session is closed: onnxruntime with the forward graph, copies of
+#: the head, and of the largest activation and the feature of one sample for the few that are computed at once.
 GATE_BYTES, GATE_HEAD_COPIES, GATE_LARGEST_COPIES, GATE_FEATURE_COPIES = int(14.8 * MIB), 1.08, 46, 44
 
 
-def loaded_bytes(manifest: Manifest) -> int:
+def loaded_bytes(_manifest: Manifest) -> int:
     """Before the head is loaded."""
-    del manifest
     return AFTER_TRUNK_BYTES
 
 
-def step_bytes(manifest: Manifest, batch_size: int, buffer_samples: int) -> int:
-    """While steps are made of the kind that the engine takes.
+def step_bytes(manifest: Manifest, batch_size: int, pattern_samples: int) -> int:
+    """While steps are made, of the kind that the engine takes.
 
-    Where no in-place graph is large enough for the batch, gradients are accumulated.
+    If no in-place graph is large enough for the batch, gradients are accumulated.
     """
-    held = _held_bytes(manifest, batch_size, buffer_samples)
+    held = _held_bytes(manifest, batch_size, pattern_samples)
     graphs, parameters = manifest.training_step, manifest.cost.head_parameter_bytes
     if not graphs:
         return held
-    spare, patterns = spare_step_bytes(manifest, batch_size, buffer_samples), buffer_samples > 0
+    spare, patterns = spare_step_bytes(manifest, batch_size, pattern_samples), pattern_samples > 0
     choice = choose_step(graphs, parameters, spare_bytes=spare, patterns=patterns)
     fits = any(
-        graph.update == IN_PLACE and graph.samples >= batch_size and graph.buffered_samples >= buffer_samples
+        graph.update == IN_PLACE and graph.samples >= batch_size and graph.buffered_samples >= pattern_samples
         for graph in graphs
     )
     if choice.update == IN_PLACE and not fits and any(graph.update == ACCUMULATE for graph in graphs):
@@ -50,34 +49,30 @@ def step_bytes(manifest: Manifest, batch_size: int, buffer_samples: int) -> int:
     return held + choice.needed_bytes
 
 
-def spare_step_bytes(manifest: Manifest, batch_size: int, buffer_samples: int) -> int:
-    """Memory a training step may take without raising the run's peak by much, because extraction needs as much.
-
-    Returns:
-        Bytes; 0 or less where training is the larger phase whatever it does.
-    """
+def spare_step_bytes(manifest: Manifest, batch_size: int, pattern_samples: int) -> int:
+    """Memory that a step may take because extraction needs about as much; below 0 if training always needs more."""
     allowed = ACCEPTED_STEP_SHARE * extract_bytes(manifest)
-    return int(allowed - _held_bytes(manifest, batch_size, buffer_samples))
+    return int(allowed - _held_bytes(manifest, batch_size, pattern_samples))
 
 
 def closed_form_bytes(manifest: Manifest) -> int:
-    """While a strategy without gradients learns, less its covariance."""
+    """While a strategy without gradients learns; its covariance not counted."""
     cost = manifest.cost
     largest = CLOSED_FORM_LARGEST_COPIES * cost.head_largest_activation_bytes
     return int(CLOSED_FORM_BYTES + CLOSED_FORM_HEAD_COPIES * cost.head_parameter_bytes + largest)
 
 
 def gate_bytes(manifest: Manifest) -> int:
-    """While a head is judged and written, by whatever strategy it was learned."""
+    """While a head is judged and written, whatever strategy learned it."""
     cost = manifest.cost
     samples = GATE_LARGEST_COPIES * cost.head_largest_activation_bytes + GATE_FEATURE_COPIES * _feature_bytes(manifest)
     return int(GATE_BYTES + GATE_HEAD_COPIES * cost.head_parameter_bytes + samples)
 
 
-def _held_bytes(manifest: Manifest, batch_size: int, buffer_samples: int) -> int:
+def _held_bytes(manifest: Manifest, batch_size: int, pattern_samples: int) -> int:
     """Beside the working memory of a step: parameters, a batch of features, the patterns."""
-    cost, rows = manifest.cost, batch_size + buffer_samples
-    data = rows * _feature_bytes(manifest) + buffer_samples * cost.head_pattern_bytes
+    cost, rows = manifest.cost, batch_size + pattern_samples
+    data = rows * _feature_bytes(manifest) + pattern_samples * cost.head_pattern_bytes
     return TRAINING_BYTES + cost.head_parameter_bytes + data
 
 

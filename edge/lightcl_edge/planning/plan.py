@@ -1,13 +1,14 @@
-"""What a training will need, before it starts; ``allowance.py`` refuses what does not fit.
+"""The memory and disk that a run will need, predicted before it starts; ``refusal.py`` refuses what does not fit.
 
-The phases follow one another, so the plan's peak is the largest phase, not their sum. The base is this
-process's size as it is now; the other figures come from the manifest's counts.
+The phases follow one another, so the plan's peak is the largest phase, not their sum. The base is this process's
+present size. The other figures come from the manifest's counts.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, replace
+from types import ModuleType
 from typing import Any
 
 from lightcl_edge.bundle.manifest import Manifest
@@ -16,29 +17,29 @@ from lightcl_edge.planning import ort as plan_ort
 from lightcl_edge.planning import torch as plan_torch
 from lightcl_edge.planning import trunk as plan_trunk
 
-# Coefficients, here and in plan_trunk, plan_ort, plan_torch: measured on x86-64 with onnxruntime 1.32 and torch 2.13.
+# Coefficients, here and in trunk.py, ort.py and torch.py: measured on x86-64 with onnxruntime 1.32 and torch 2.13.
 # `lightcl-host cost --check` prints predicted against measured for each phase; docs/cost.md says how to fit them.
-#: Size of `lightcl-edge train` when it plans, for predictions made elsewhere: Python, numpy, this package.
+#: Size of `lightcl-edge train` when it plans (Python, numpy, this package), for predictions made on another machine.
 DEVICE_BASE_BYTES = 42 * plan_trunk.MIB
-#: Of each entry of the covariance that discriminant analysis takes.
+#: For each entry of the covariance of discriminant analysis.
 COVARIANCE_ENTRY_BYTES = 14.5
-#: What an earlier generation left (statistics, held-out and remembered samples): as it was read, and as it is used.
-KEPT_COPIES = 2.2
+#: Copies of an earlier generation's statistics and samples: as they were read, and as they are used.
+GENERATION_COPIES = 2.2
 #: Copies of the learned head beside the trunk when predicting.
 PREDICTING_HEAD_COPIES = 1.0
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Predicted bytes of a training run."""
+    """Predicted bytes of a training run; each phase adds its own to the base."""
 
-    base_bytes: int
-    install_bytes: int
-    extract_bytes: int
-    import_bytes: int
-    train_bytes: int
-    gate_bytes: int
-    disk_bytes: int
+    base_bytes: int  # this process before it loads anything
+    install_bytes: int  # the check of the golden images, the first time
+    extract_bytes: int  # the trunk and one batch of images
+    import_bytes: int  # the engine before the head's parameters are loaded
+    train_bytes: int  # the engine, the head and one batch of features
+    gate_bytes: int  # the engine when the new head is judged and written
+    disk_bytes: int  # feature store, checkpoint and one generation
 
     def phases(self) -> dict[str, int]:
         """Peak of the whole process in each phase of ``train --json``."""
@@ -68,49 +69,37 @@ class Plan:
         return {**asdict(self), "peak_bytes": self.peak_bytes}
 
 
-def plan_training(
-    manifest: Manifest,
-    engine: str,
-    batch_size: int,
-    buffer_samples: int,
-    images: int,
-) -> Plan:
-    """Predict a run."""
-    head = plan_torch if engine == "torch" else plan_ort
+def plan_training(manifest: Manifest, engine: str, batch_size: int, pattern_samples: int, images: int) -> Plan:
+    """Predict a run with training steps of ``batch_size`` samples and ``pattern_samples`` with patterns."""
+    steps = _head(engine).step_bytes(manifest, batch_size, pattern_samples)
+    return _plan(manifest, engine, images, steps, head_copies_on_disk=3)
+
+
+def plan_closed_form(manifest: Manifest, engine: str, images: int, covariance: bool = True) -> Plan:
+    """Predict a run without gradients: the head forward, perhaps a covariance, and the classifier from it."""
+    working = covariance_bytes(manifest) if covariance else 0
+    return _plan(manifest, engine, images, _head(engine).closed_form_bytes(manifest) + working, head_copies_on_disk=1)
+
+
+def _head(engine: str) -> ModuleType:
+    return plan_torch if engine == "torch" else plan_ort
+
+
+def _plan(manifest: Manifest, engine: str, images: int, train_bytes: int, *, head_copies_on_disk: int) -> Plan:
+    store_bytes = images * (math.prod(manifest.feature.shape) + 8)
     return Plan(
         base_bytes=_own_bytes(),
         install_bytes=plan_trunk.install_bytes(manifest),
         extract_bytes=plan_trunk.extract_bytes(manifest),
-        import_bytes=head.loaded_bytes(manifest),
-        train_bytes=head.step_bytes(manifest, batch_size, buffer_samples),
-        gate_bytes=head.gate_bytes(manifest),
-        disk_bytes=_store_bytes(manifest, images) + 3 * manifest.cost.head_parameter_bytes,
+        import_bytes=_head(engine).loaded_bytes(manifest),
+        train_bytes=train_bytes,
+        gate_bytes=_head(engine).gate_bytes(manifest),
+        disk_bytes=store_bytes + head_copies_on_disk * manifest.cost.head_parameter_bytes,
     )
 
 
 def _own_bytes() -> int:
-    """This process as it is now."""
     return memory.sample(with_pss=False).rss_bytes or 0
-
-
-def _store_bytes(manifest: Manifest, images: int) -> int:
-    """Of the feature store on disk."""
-    return images * (math.prod(manifest.feature.shape) + 8)
-
-
-def plan_closed_form(manifest: Manifest, engine: str, images: int, covariance: bool = True) -> Plan:
-    """Predict a run of a strategy without gradients: the head forward, a covariance, and the classifier from it."""
-    head = plan_torch if engine == "torch" else plan_ort
-    working = covariance_bytes(manifest) if covariance else 0
-    return Plan(
-        base_bytes=_own_bytes(),
-        install_bytes=plan_trunk.install_bytes(manifest),
-        extract_bytes=plan_trunk.extract_bytes(manifest),
-        import_bytes=head.loaded_bytes(manifest),
-        train_bytes=head.closed_form_bytes(manifest) + working,
-        gate_bytes=head.gate_bytes(manifest),
-        disk_bytes=_store_bytes(manifest, images) + manifest.cost.head_parameter_bytes,
-    )
 
 
 def covariance_bytes(manifest: Manifest) -> int:
@@ -125,38 +114,26 @@ def stored_statistics_bytes(manifest: Manifest) -> int:
 
 @dataclass(frozen=True)
 class Carried:
-    """What a run holds besides its bundle.
+    """What a run holds besides its bundle."""
 
-    Attributes:
-        memory_bytes: of the long-term memory after the task, at most.
-    """
-
-    kept_bytes: int = 0
-    memory_bytes: int = 0
-    bundle_bytes: int = 0
+    generation_bytes: int = 0  # statistics, held-out samples and feature buffer of the generation it starts from
+    buffer_bytes: int = 0  # of the feature buffer after the task, at most
+    bundle_bytes: int = 0  # to be copied into a new state
 
     def added_to(self, plan: Plan) -> Plan:
-        """The plan with that.
-
-        Returns:
-            The plan of this run. While the memory is filled the old one and the new one are there.
-        """
-        kept = int(KEPT_COPIES * self.kept_bytes)
+        """The plan of a run from nothing, with what this run holds."""
+        earlier = int(GENERATION_COPIES * self.generation_bytes)
         return replace(
             plan,
-            extract_bytes=plan.extract_bytes + kept,
-            import_bytes=plan.import_bytes + kept,
-            train_bytes=plan.train_bytes + kept,
-            gate_bytes=plan.gate_bytes + kept + 2 * self.memory_bytes,
-            disk_bytes=plan.disk_bytes + self.kept_bytes + self.memory_bytes + self.bundle_bytes,
+            extract_bytes=plan.extract_bytes + earlier,
+            import_bytes=plan.import_bytes + earlier,
+            train_bytes=plan.train_bytes + earlier,
+            gate_bytes=plan.gate_bytes + earlier + 2 * self.buffer_bytes,  # the old buffer and the new one
+            disk_bytes=plan.disk_bytes + self.generation_bytes + self.buffer_bytes + self.bundle_bytes,
         )
 
 
 def plan_prediction(manifest: Manifest) -> int:
-    """Bytes of the whole process when it predicts, at its peak.
-
-    Returns:
-        This process as it is now, and what the trunk, the learned head and a batch of images add.
-    """
-    trunk = plan_trunk.extract_bytes(manifest)
-    return _own_bytes() + trunk + int(PREDICTING_HEAD_COPIES * manifest.cost.head_parameter_bytes)
+    """Peak bytes of the whole process when it predicts: now, plus trunk, learned head and a batch of images."""
+    head_bytes = int(PREDICTING_HEAD_COPIES * manifest.cost.head_parameter_bytes)
+    return _own_bytes() + plan_trunk.extract_bytes(manifest) + head_bytes

@@ -1,4 +1,4 @@
-"""How much memory a process may take here, and the refusal of what does not fit in it."""
+"""The refusal of runs that need more memory or disk than there is."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from lightcl_edge.errors import DoesNotFitError
 from lightcl_edge.machine.limits import RESERVE_BYTES, allowed_bytes
 from lightcl_edge.planning.plan import Plan, plan_prediction
 
-#: What each phase of a plan does, and what makes it smaller.
+#: What makes a phase smaller.
 _TRUNK = "or export a bundle with an int8 trunk, a smaller --image-size or an earlier cut"
 _HEAD = "or export a bundle with a later cut"
+#: What each phase does.
 _DOES = {
     "install": "check the bundle once",
     "extract": "turn images into features",
@@ -33,19 +34,26 @@ _HELPS = {
 
 
 def refuse_what_does_not_fit(plan: Plan, budget_bytes: int | None, folder: Path) -> int:
-    """Stop before anything is started.
+    """Refuse a training that does not fit, before anything is started.
+
+    Args:
+        budget_bytes: as :func:`allowed_bytes` takes it.
+        folder: where the run writes.
+
+    Returns:
+        The most memory that the run may take.
 
     Raises:
         DoesNotFitError: with the plan's figures and what to change.
     """
     limit = allowed_bytes(budget_bytes)
     if plan.peak_bytes > limit:
-        by_budget = budget_bytes is not None and limit == budget_bytes
+        allowed, remedy = _limit_and_remedy(limit, budget_bytes)
         raise DoesNotFitError(
             f"the plan needs {format_bytes(plan.peak_bytes)} of memory, most of all to {_DOES[plan.largest_phase]} "
             f"(process {format_bytes(plan.base_bytes)}, then images to features {format_bytes(plan.extract_bytes)}, "
-            f"then training {format_bytes(plan.train_bytes)}), allowed are {_reason(limit, by_budget)}; "
-            f"{'raise --memory-budget' if by_budget else 'stop other programs'}, {_HELPS[plan.largest_phase]}",
+            f"then training {format_bytes(plan.train_bytes)}), allowed are {allowed}; "
+            f"{remedy}, {_HELPS[plan.largest_phase]}",
             {"plan": plan.document(), "allowed_bytes": limit},
         )
     free = shutil.disk_usage(folder).free
@@ -57,29 +65,28 @@ def refuse_what_does_not_fit(plan: Plan, budget_bytes: int | None, folder: Path)
     return limit
 
 
-def _reason(limit: int, by_budget: bool) -> str:
-    """The limit and where it comes from."""
-    if by_budget:
-        return f"{format_bytes(limit)} (--memory-budget)"
-    return f"{format_bytes(max(limit, 0))} (what is free here less a reserve of {format_bytes(RESERVE_BYTES)})"
-
-
 def refuse_prediction(manifest: Manifest, budget_bytes: int | None = None) -> tuple[int, int]:
-    """Stop a prediction that does not fit before it starts.
+    """Refuse a prediction that does not fit, before it starts.
 
     Returns:
         Bytes needed and allowed.
 
     Raises:
-        DoesNotFitError: with the figures.
+        DoesNotFitError: with both figures.
     """
     needed, limit = plan_prediction(manifest), allowed_bytes(budget_bytes)
     if needed > limit:
-        by_budget = budget_bytes is not None and limit == budget_bytes
+        allowed, remedy = _limit_and_remedy(limit, budget_bytes)
         raise DoesNotFitError(
-            f"predicting needs {format_bytes(needed)} of memory, allowed are {_reason(limit, by_budget)}; "
-            f"{'raise --memory-budget' if by_budget else 'stop other programs'}, or export a bundle with a smaller "
-            "--image-size or an int8 trunk",
+            f"predicting needs {format_bytes(needed)} of memory, allowed are {allowed}; {remedy}, or export a bundle "
+            "with a smaller --image-size or an int8 trunk",
             {"plan": {"peak_bytes": needed}, "allowed_bytes": limit},
         )
     return needed, limit
+
+
+def _limit_and_remedy(limit: int, budget_bytes: int | None) -> tuple[str, str]:
+    if limit == budget_bytes:
+        return f"{format_bytes(limit)} (--memory-budget)", "raise --memory-budget"
+    reserve = format_bytes(RESERVE_BYTES)
+    return f"{format_bytes(max(limit, 0))} (what is free here less a reserve of {reserve})", "stop other programs"

@@ -1,4 +1,4 @@
-"""Which of a bundle's step graphs to train with: the fastest that needs no memory the run does not need anyway."""
+"""Which of a bundle's step graphs to train with: the fastest that does not raise the run's peak memory."""
 
 from __future__ import annotations
 
@@ -9,13 +9,20 @@ from lightcl_edge.bundle.graph_names import ACCUMULATE, IN_PLACE, UPDATES
 from lightcl_edge.bundle.manifest import StepGraph
 from lightcl_edge.errors import BundleError
 
-#: Memory that onnxruntime's arena takes for a step's live tensors: it grows by doubling and never fits exactly.
+#: Memory of onnxruntime's arena for a byte of a step's live tensors. The arena doubles and never fits exactly.
 ARENA_FACTOR = 1.6
 
 
 @dataclass(frozen=True)
 class StepChoice:
-    """A way of training."""
+    """A way of training.
+
+    Attributes:
+        update: ``in_place`` trains on a batch at once and writes updates onto the parameters. ``accumulate`` adds up
+            gradients over micro-batches: fewer activations, but an accumulator for each parameter.
+        samples: new samples in one run of a graph; 0 in place.
+        needed_bytes: the arena for live tensors, and the accumulators.
+    """
 
     update: str
     samples: int
@@ -23,10 +30,9 @@ class StepChoice:
 
 
 def offered_choices(graphs: Sequence[StepGraph], parameter_bytes: int, patterns: bool = True) -> list[StepChoice]:
-    """All ways a bundle offers, the fastest first: in place, then the larger micro-batches.
+    """All ways that a bundle offers, each with what its largest graph needs.
 
-    Returns:
-        The ways, each with what its largest graph needs.
+    The fastest comes first: in place, then the larger micro-batches. Without patterns smaller graphs do.
     """
     steps = [graph for graph in graphs if graph.update in (IN_PLACE, ACCUMULATE)]
     if not patterns:
@@ -51,10 +57,15 @@ def choose_step(
     spare_bytes: int = 0,
     patterns: bool = True,
 ) -> StepChoice:
-    """Choose how to train.
+    """Choose the fastest way within ``spare_bytes``, else the one that needs least.
+
+    Args:
+        update: ``in_place`` or ``accumulate`` to insist on one.
+        spare_bytes: memory that costs nothing, because another phase of the run needs as much.
+        patterns: whether samples with patterns will be trained on.
 
     Raises:
-        BundleError: when the bundle offers none of the kind.
+        BundleError: when the bundle does not offer this kind of update.
     """
     ways = [way for way in offered_choices(graphs, parameter_bytes, patterns) if update in ("auto", way.update)]
     if not ways:

@@ -1,4 +1,4 @@
-"""What the ``torch`` engine needs: bytes that it adds to the process, by phase."""
+"""Bytes that the ``torch`` engine adds to the process, by phase."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ def loaded_bytes(manifest: Manifest) -> int:
     return int(IMPORT_BYTES + HEAD_COPIES * manifest.cost.head_parameter_bytes)
 
 
-def step_bytes(manifest: Manifest, batch_size: int, buffer_samples: int) -> int:
+def step_bytes(manifest: Manifest, batch_size: int, pattern_samples: int) -> int:
     """While steps are made."""
-    cost, rows = manifest.cost, batch_size + buffer_samples
-    patterns = PATTERN_COPIES * buffer_samples * cost.head_pattern_bytes
+    cost, rows = manifest.cost, batch_size + pattern_samples
+    patterns = PATTERN_COPIES * pattern_samples * cost.head_pattern_bytes
     batch = ACTIVATION_COPIES * rows * cost.head_activation_bytes + patterns
     step = STEP_BYTES + STEP_HEAD_COPIES * cost.head_parameter_bytes + batch
     return max(int(step), gate_bytes(manifest))
 
 
 def closed_form_bytes(manifest: Manifest) -> int:
-    """While a strategy without gradients learns, less its covariance."""
+    """While a strategy without gradients learns; its covariance not counted."""
     return int(CLOSED_FORM_BYTES + CLOSED_FORM_HEAD_COPIES * manifest.cost.head_parameter_bytes)
 
 

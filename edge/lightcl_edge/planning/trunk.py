@@ -1,4 +1,4 @@
-"""What the frozen trunk needs: when a bundle is first used, and while images become features."""
+"""Bytes that the frozen trunk needs: when a bundle is first used, and while images become features."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ OPENING_TRUNK_COPIES, RUNNING_TRUNK_COPIES = 3.4, 1.0
 WORKSPACE_FACTOR, PIXEL_COPIES = 0.35, 2.0
 #: First use: onnxruntime, copies of the trunk, of the head (its session beside the trunk's), of golden activations.
 INSTALL_BYTES, INSTALL_TRUNK_COPIES, INSTALL_HEAD_COPIES, INSTALL_ACTIVATION_COPIES = 26 * MIB, 2.5, 0.5, 0.25
+#: The activations of a batch of images fit into this; and the most images of a batch.
+EXTRACTION_BYTES, LARGEST_BATCH = 16 * MIB, 8
 
 
 def install_bytes(manifest: Manifest) -> int:
@@ -25,7 +27,7 @@ def install_bytes(manifest: Manifest) -> int:
 
 
 def extract_bytes(manifest: Manifest) -> int:
-    """Added by the trunk as it is opened, or by a batch of images on its way through it."""
+    """Added by the trunk when it is opened, or by a batch of images in it; the larger of both."""
     cost, pixels = manifest.cost, 4 * 3 * manifest.input.height * manifest.input.width
     image = WORKSPACE_FACTOR * cost.trunk_peak_activation_bytes + PIXEL_COPIES * pixels
     weights = _weight_bytes(manifest)
@@ -35,20 +37,12 @@ def extract_bytes(manifest: Manifest) -> int:
 
 
 def _weight_bytes(manifest: Manifest) -> int:
-    """As they are in memory: a processor computes half precision in float32."""
+    """In memory: a processor computes half precision in float32."""
     stored = manifest.cost.trunk_parameter_bytes
     return 2 * stored if manifest.model.trunk_dtype == "fp16" else stored
 
 
-#: Images in the trunk at once: as many as their activations fit into this, and never many.
-EXTRACTION_BYTES, LARGEST_BATCH = 16 * 2**20, 8
-
-
 def extraction_batch(manifest: Manifest) -> int:
-    """How many images go through the trunk at once.
-
-    Returns:
-        1 to ``LARGEST_BATCH``.
-    """
+    """How many images go through the trunk at once, 1 to ``LARGEST_BATCH``."""
     fitting = EXTRACTION_BYTES // max(1, manifest.cost.trunk_peak_activation_bytes)
     return max(1, min(LARGEST_BATCH, fitting))

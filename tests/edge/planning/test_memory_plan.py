@@ -14,7 +14,7 @@ from lightcl_edge.data import decoding, specification
 from lightcl_edge.learning.strategies import STRATEGIES
 from lightcl_edge.learning.strategies.choice import plan_for, planned_patterns
 from lightcl_edge.machine import limits, memory
-from lightcl_edge.planning.plan import KEPT_COPIES, Carried, Plan, covariance_bytes, stored_statistics_bytes
+from lightcl_edge.planning.plan import GENERATION_COPIES, Carried, Plan, covariance_bytes, stored_statistics_bytes
 from small_bundle import make_folder
 
 MIB = 2**20
@@ -152,8 +152,8 @@ def test_a_large_image_keeps_to_the_budget(edge, bundle, tmp_path):
 
 def test_a_plan_counts_what_the_state_carries():
     plan = Plan(*[10 * MIB] * 7)
-    found = Carried(kept_bytes=5 * MIB, memory_bytes=3 * MIB, bundle_bytes=MIB).added_to(plan)
-    assert found.extract_bytes == found.train_bytes == 10 * MIB + int(KEPT_COPIES * 5 * MIB)
+    found = Carried(generation_bytes=5 * MIB, buffer_bytes=3 * MIB, bundle_bytes=MIB).added_to(plan)
+    assert found.extract_bytes == found.train_bytes == 10 * MIB + int(GENERATION_COPIES * 5 * MIB)
     assert found.gate_bytes == found.train_bytes + 6 * MIB and found.disk_bytes == 19 * MIB
     assert Carried().added_to(plan) == plan
 
