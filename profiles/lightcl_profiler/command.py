@@ -15,6 +15,8 @@ from lightcl_edge.errors import ExitCode, UsageError
 DEFAULT_METHODS = "lightcl,sgd"
 DEFAULT_RUNS = 3
 DEFAULT_EPOCHS = 2
+_OPTIONS = """bundle data methods runs epochs batch_size max_images threads engine seed tasks buffer_size learning_rate
+device limit out"""
 
 
 def _positive(text: str) -> int:
@@ -47,20 +49,22 @@ class ProfileCommand(Command):
         parser.add_argument("--runs", type=_positive, default=DEFAULT_RUNS, help=runs)
         epochs = f"passes over each task (default: {DEFAULT_EPOCHS}; peaks do not grow with more)"
         parser.add_argument("--epochs", type=_positive, default=DEFAULT_EPOCHS, help=epochs)
-        parser.add_argument("--batch-size", type=_positive, help="images a step (default: the bundle's)")
-        parser.add_argument("--max-images", type=_positive, help="spread evenly over the classes (default: all)")
-        parser.add_argument("--threads", type=_positive, help="of each library (default: the usable cores)")
-        parser.add_argument("--engine", choices=("auto", "ort", "torch"), default="auto", help="of lightcl")
+        parser.add_argument("--batch-size", type=_positive, help="images in each step (default: the bundle's)")
+        most = "use at most so many, spread evenly over the classes (default: all)"
+        parser.add_argument("--max-images", type=_positive, help=most)
+        parser.add_argument("--threads", type=_positive, help="threads of each library (default: the usable cores)")
+        engine = "engine of lightcl (default: auto)"
+        parser.add_argument("--engine", choices=("auto", "ort", "torch"), default="auto", help=engine)
         tasks = "how many tasks the classes are divided into (default: 2 with four classes or more, else 1)"
         parser.add_argument("--tasks", type=_positive, help=tasks)
         buffer = "images or features a method may keep of earlier tasks (default: the bundle's)"
         parser.add_argument("--buffer-size", type=_positive, help=buffer)
-        parser.add_argument("--learning-rate", type=float, help="of plain SGD (default: the bundle's)")
-        device = "of the baselines: auto takes CUDA where torch sees it (default: auto)"
+        parser.add_argument("--learning-rate", type=float, help="learning rate of plain SGD (default: the bundle's)")
+        device = "where the baselines run; auto takes CUDA where torch sees it (default: auto)"
         parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help=device)
-        limit = "also find, by bisection up to SIZE, the smallest memory limit each method completes under"
-        parser.add_argument("--limit", metavar="SIZE", help=f"{limit} (256MiB)")
-        parser.add_argument("--seed", type=int, default=0, help="of every random choice (default: 0)")
+        limit = "also find the smallest memory limit, up to SIZE, under which each method completes"
+        parser.add_argument("--limit", metavar="SIZE", help=f"{limit} (example: 256MiB)")
+        parser.add_argument("--seed", type=int, default=0, help="seed of every random choice (default: 0)")
 
     def run(self, args: argparse.Namespace) -> Document:
         """Profile, write both reports, return the JSON one."""
@@ -121,28 +125,11 @@ class ProfileCommand(Command):
 
 def command_line(args: argparse.Namespace) -> str:
     """The command that repeats this profile, every option spelt out."""
-    options = (
-        "bundle",
-        "data",
-        "methods",
-        "runs",
-        "epochs",
-        "batch_size",
-        "max_images",
-        "threads",
-        "engine",
-        "seed",
-        "tasks",
-        "buffer_size",
-        "learning_rate",
-        "device",
-        "limit",
-    )
+    import shlex
+
     words = ["lightcl-edge", "profile"]
-    for name in (*options, "out"):
+    for name in _OPTIONS.split():
         value = getattr(args, name)
         if value is not None:
             words += [f"--{name.replace('_', '-')}", str(value)]
-    from shlex import join
-
-    return join(words)
+    return shlex.join(words)

@@ -75,7 +75,6 @@ class _Images:
 
     Args:
         labels: rows of the classifier, shape ``(n,)``.
-        load: positions -> normalised images.
     """
 
     def __init__(self, labels: np.ndarray[Any, Any], load: Any) -> None:

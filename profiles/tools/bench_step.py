@@ -26,13 +26,6 @@ from one_command import run_command
 def run_in_child(job: StepJob, shapes: dict[str, list[int]]) -> StepRecord:
     """The same in a fresh process.
 
-    Args:
-        job: what to do.
-        shapes: of the pattern tensors.
-
-    Returns:
-        The child's measurement.
-
     Raises:
         NoEngineError: with the child's last words, when it failed.
     """

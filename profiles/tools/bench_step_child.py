@@ -26,16 +26,7 @@ TORCH_ENGINE = "torch_engine"
 
 @dataclass(frozen=True)
 class StepJob:
-    """What one process does.
-
-    Attributes:
-        bundle: its path.
-        method: one of ``METHODS``.
-        samples: new samples a step.
-        buffered_samples: samples with patterns a step.
-        steps: how many.
-        threads: for each operator.
-    """
+    """What one process does."""
 
     bundle: str
     method: str
@@ -47,15 +38,7 @@ class StepJob:
 
 @dataclass(frozen=True)
 class StepRecord:
-    """What one process measured.
-
-    Attributes:
-        peak_rss_bytes: of the whole process.
-        import_rss_bytes: peak once everything was imported.
-        load_rss_bytes: peak once head and batch were in memory.
-        seconds_per_step: median, without the first step.
-        loss: of the last step.
-    """
+    """What one process measured."""
 
     peak_rss_bytes: int
     import_rss_bytes: int
@@ -71,13 +54,7 @@ def random_batch(head: HeadInfo, feature_shape: list[int], pattern_shapes: dict[
     """The batch that all methods learn, from one seed.
 
     Args:
-        head: of the bundle.
-        feature_shape: of one sample.
         pattern_shapes: pattern tensor -> its shape for one sample.
-        job: the batch's sizes.
-
-    Returns:
-        The batch; half of all channels are held.
     """
     generator = np.random.default_rng(0)
 
@@ -160,9 +137,6 @@ def _torch_stepper(bundle: Bundle, job: StepJob) -> Stepper:
 def pattern_shapes(bundle: Bundle) -> dict[str, list[int]]:
     """Shapes of the head's pattern tensors for one sample, read from a step graph's inputs.
 
-    Args:
-        bundle: with training-step graphs.
-
     Returns:
         Name -> shape.
 
@@ -180,15 +154,7 @@ def pattern_shapes(bundle: Bundle) -> dict[str, list[int]]:
 
 
 def run_job(job: StepJob, shapes: dict[str, list[int]]) -> StepRecord:
-    """Do the steps in this process and measure them.
-
-    Args:
-        job: what to do.
-        shapes: of the pattern tensors.
-
-    Returns:
-        The measurement.
-    """
+    """Do the steps in this process and measure them."""
     if job.method in (REFERENCE, TORCH_ENGINE):
         import torch  # noqa: F401
     else:

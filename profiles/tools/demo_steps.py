@@ -26,12 +26,6 @@ class StepFailedError(LightclError):
 def find_program(name: str) -> str:
     """The installed command, of this Python's environment if it is there.
 
-    Args:
-        name: of the command.
-
-    Returns:
-        Its path.
-
     Raises:
         UsageError: when it is not installed.
     """
@@ -45,12 +39,7 @@ def find_program(name: str) -> str:
 
 
 class Steps:
-    """Prints each command, runs it, and stops at the first that fails.
-
-    Args:
-        quiet: print nothing.
-        output: where commands and their output go.
-    """
+    """Prints each command, runs it, and stops at the first that fails."""
 
     def __init__(self, *, quiet: bool, output: IO[str]) -> None:
         self._quiet, self._output = quiet, output
@@ -70,15 +59,7 @@ class Steps:
         self._run(command, subprocess.DEVNULL if self._quiet else self._output)
 
     def document(self, command: Sequence[str], path: Path) -> dict[str, Any]:
-        """Run a command whose JSON goes into a file.
-
-        Args:
-            command: with ``--json``.
-            path: of the file.
-
-        Returns:
-            The document.
-        """
+        """Run a command whose JSON goes into a file."""
         self.say(f"$ {shlex.join(command)} > {shlex.quote(str(path))}")
         with path.open("w", encoding="utf-8") as file:
             self._run(command, file)

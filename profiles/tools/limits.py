@@ -110,14 +110,7 @@ def _refuse_without_groups() -> None:
 
 
 class _Runs:
-    """All runs of a bundle.
-
-    Args:
-        bundle: where it is.
-        limits: of the control groups.
-        photos: a folder a task.
-        scratch: for states, on a disk.
-    """
+    """All runs of a bundle."""
 
     def __init__(self, bundle: Path, limits: Sequence[int], photos: Sequence[Path], scratch: Path) -> None:
         self._bundle, self._limits, self._photos, self._scratch = bundle, limits, photos, scratch

@@ -13,17 +13,7 @@ WIDTH, HEIGHT = 4056, 3040
 
 
 def make_photos(folder: Path, names: Sequence[str], count: int, seed: int) -> Path:
-    """Write class folders.
-
-    Args:
-        folder: where to.
-        names: of the classes.
-        count: photos a class.
-        seed: of their content.
-
-    Returns:
-        The folder.
-    """
+    """Write class folders."""
     rng = np.random.default_rng(seed)
     for name in names:
         (folder / name).mkdir(parents=True)

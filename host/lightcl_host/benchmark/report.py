@@ -13,14 +13,7 @@ _MOST_CLASSES = 40
 
 
 def summarise(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Mean and deviation over seeds, a method at a time.
-
-    Args:
-        records: of single runs.
-
-    Returns:
-        An entry a method, in the order of the records.
-    """
+    """Mean and deviation over seeds, a method at a time."""
     names = list(dict.fromkeys(record["method"] for record in records))
     bound = next((name for name in ("joint", "joint_torch") if name in names), None)
     joint = [record["class_incremental"] for record in records if record["method"] == bound]
@@ -55,14 +48,7 @@ def _share(value: dict[str, float] | None) -> str:
 
 
 def render(document: dict[str, Any]) -> str:
-    """The tables for a person.
-
-    Args:
-        document: of ``lightcl-host benchmark``.
-
-    Returns:
-        Text.
-    """
+    """The tables for a person."""
     header = ["method", "class-incr. %", "below joint", "task-incr. %", "forgetting", "backward", "forward", "buffer"]
     rows = [
         [
@@ -102,39 +88,12 @@ def _class_table(methods: list[dict[str, Any]]) -> str:
 
 
 def costs_table(document: dict[str, Any]) -> str:
-    """Operations and memory of every method; the header says where each figure comes from.
+    """Operations and memory of every method; the header says where each figure comes from."""
+    from lightcl_profiler.reports.benchmark import costs, ways
 
-    Args:
-        document: of ``lightcl-host benchmark``.
-
-    Returns:
-        Text.
-    """
-    header = ["method", "peak memory, measured", "memory, calculated", "the paper's, published"]
-    header += ["operations, calculated", "the paper's, published"]
-    rows = [_costs(entry) for entry in document["methods"]]
-    lines = [table(rows, header)]
+    content = costs(document["methods"], lambda figure, note: f"{figure} {note}".rstrip())
+    lines = [table(content.rows, [column.label for column in content.columns])]
     if document["not_calculated"]:
         lines.append(f"not calculated: {document['not_calculated']}")
-    ways: dict[str, list[str]] = {}
-    for entry in document["methods"]:
-        ways.setdefault(entry["measured_by"], []).append(entry["method"])
-    lines += [f"{', '.join(names)}: {way}" for way, names in ways.items()]
+    lines += [f"{', '.join(names)}: {way}" for way, names in ways(document["methods"])]
     return "\n".join(lines)
-
-
-def _costs(entry: dict[str, Any]) -> list[str]:
-    published = entry["published"] or {}
-    memory, operations = published.get("memory_mib"), published.get("peta_operations")
-    return [
-        entry["method"],
-        _bytes(entry["measured_peak_bytes"]),
-        _bytes(entry["calculated_memory_bytes"]),
-        "" if memory is None else f"{memory:g} MiB",
-        "" if entry["calculated_operations"] is None else f"{entry['calculated_operations']:.3g}",
-        "" if operations is None else f"{operations * 1e15:.3g}",
-    ]
-
-
-def _bytes(value: int | None) -> str:
-    return "" if value is None else format_bytes(value)

@@ -19,13 +19,7 @@ _HERE = "lightcl_profiler.baselines"
 
 @dataclass(frozen=True)
 class Entry:
-    """A baseline, described without importing it.
-
-    Attributes:
-        implementation: ``module:Class``.
-        title: one line that says what it is.
-        paper: where it comes from.
-    """
+    """A baseline, described without importing it."""
 
     implementation: str
     title: str
@@ -86,12 +80,6 @@ BASELINES = {
 
 def load_baseline(name: str) -> type[Baseline]:
     """The class of a baseline; imports torch.
-
-    Args:
-        name: a key of ``BASELINES``.
-
-    Returns:
-        The class.
 
     Raises:
         UsageError: naming all known ones.

@@ -24,12 +24,7 @@ class Remembered:
 
 
 class Buffer:
-    """Keeps a uniform sample of all it was ever offered.
-
-    Args:
-        capacity: most samples kept.
-        seed: of the random choices.
-    """
+    """Keeps a uniform sample of all it was ever offered."""
 
     def __init__(self, capacity: int, seed: int) -> None:
         self.capacity = capacity
@@ -63,14 +58,7 @@ class Buffer:
                 store[place : place + 1] = [values[row].detach().clone()]
 
     def sample(self, count: int) -> Remembered:
-        """Draw without replacement.
-
-        Args:
-            count: how many; all there are when fewer.
-
-        Returns:
-            The samples; only to be called when the buffer is not empty.
-        """
+        """Draw without replacement."""
         rows = self._random.permutation(len(self))[:count].tolist()
         logits = torch.stack([self._logits[row] for row in rows]) if self._logits else None
         images = torch.stack([self._images[row] for row in rows])
@@ -82,11 +70,7 @@ class Buffer:
         return Remembered(torch.stack(self._images), torch.stack(self._labels), logits)
 
     def keep(self, rows: list[int]) -> None:
-        """Forget all but some.
-
-        Args:
-            rows: positions to keep.
-        """
+        """Forget all but some."""
         for store in (self._images, self._labels, self._logits):
             if store:
                 store[:] = [store[row] for row in rows]

@@ -17,17 +17,10 @@ Build = Callable[[], torch.nn.Module]
 
 @dataclass(frozen=True)
 class Settings:
-    """The same for all methods.
-
-    Attributes:
-        learning_rate: of plain SGD, without momentum or weight decay.
-        buffer_samples: images a method may remember, over all tasks; as many are replayed a step.
-        epochs: passes over each task.
-        seed: of every random choice.
-    """
+    """The same for all methods."""
 
     learning_rate: float = 0.01
-    buffer_samples: int = 15
+    buffer_samples: int = 15  # images a method may remember over all tasks; as many are replayed in a step
     epochs: int = 1
     seed: int = 0
 
@@ -52,9 +45,6 @@ class Task:
     """The task that is being learned.
 
     Attributes:
-        number: 0 for the first.
-        classes: rows of the classifier that are its own.
-        images: how many it has.
         batches: walks once over its images, in a fixed order, in batches of at most the given size.
     """
 
@@ -69,18 +59,11 @@ class Baseline(ABC):
 
     Args:
         build: makes the network to start from, in training mode: images ``(n, 3, h, w)`` -> logits ``(n, classes)``.
-        settings: the same for all methods.
-
-    Attributes:
-        joint: takes all tasks as one.
-        class_incremental: can tell classes of different tasks apart without being told the task.
-        needs_graph: looks inside the network, which must be a
-            :class:`~lightcl_profiler.networks.graph_network.GraphNetwork`.
     """
 
-    joint: ClassVar[bool] = False
-    class_incremental: ClassVar[bool] = True
-    needs_graph: ClassVar[bool] = False
+    joint: ClassVar[bool] = False  # takes all tasks as one
+    class_incremental: ClassVar[bool] = True  # can tell classes of different tasks apart without being told the task
+    needs_graph: ClassVar[bool] = False  # looks inside the network, which must be a GraphNetwork
 
     def __init__(self, build: Build, settings: Settings) -> None:
         self.settings = settings
@@ -100,55 +83,62 @@ class Baseline(ABC):
         """All parameters of the model."""
         return self.network.parameters()
 
-    def begin_task(self, task: Task) -> None:
+    def begin_task(self, task: Task) -> None:  # noqa: B027 - need not do anything
         """Prepare for a task, before its first step."""
-        del task
 
     def begin_epoch(self, task: Task, epoch: int) -> NDArray[np.int64]:
-        """Prepare for a pass over the task.
-
-        Args:
-            task: being learned.
-            epoch: 0 for the first.
-
-        Returns:
-            Positions of the images that take part; all of them unless a method says otherwise.
-        """
-        del epoch
+        """Prepare for a pass over the task; gives the positions of the images that take part."""
         return np.arange(task.images)
 
-    @abstractmethod
     def step(self, task: Task, batch: Batch) -> float:
-        """One step of training.
+        """One step of training; gives the loss before it, all its terms together."""
+        self.optimiser.zero_grad()
+        loss, logits = self.backward(task, batch)
+        self.before_update(batch, logits)
+        self.optimiser.step()
+        self.after_update(batch, logits)
+        return loss
 
-        Args:
-            task: being learned.
-            batch: some of its images.
+    @abstractmethod
+    def backward(self, task: Task, batch: Batch) -> tuple[float, torch.Tensor]:
+        """Add the gradients of all terms; gives the loss and the batch's logits ``(n, classes)`` without a graph."""
 
-        Returns:
-            The loss before the step, all its terms together.
-        """
+    def before_update(self, batch: Batch, logits: torch.Tensor) -> None:  # noqa: B027 - need not do anything
+        """Between the backward pass and the update of the weights."""
 
-    def end_task(self, task: Task) -> None:
+    def after_update(self, batch: Batch, logits: torch.Tensor) -> None:  # noqa: B027 - need not do anything
+        """After the update; the logits are those before it."""
+
+    def end_task(self, task: Task) -> None:  # noqa: B027 - need not do anything
         """Take along what is needed of a task, after its last step."""
-        del task
 
     def logits(self, images: torch.Tensor, task: int | None = None) -> torch.Tensor:
         """Predict, in evaluation mode.
 
         Args:
             images: shape ``(n, 3, h, w)``.
-            task: which task they belong to, for methods that must know it.
 
         Returns:
             Shape ``(n, classes)``.
         """
-        del task
         self.network.eval()
         with torch.no_grad():
             logits: torch.Tensor = self.network(images)
         self.network.train()
         return logits
+
+
+def add_gradients(loss: torch.Tensor) -> float:
+    """Go back through one term of a loss; its activations are free afterwards."""
+    loss.backward()  # type: ignore[no-untyped-call]
+    return float(loss.detach())
+
+
+def mark_largest(values: torch.Tensor, share: float) -> torch.Tensor:
+    """Booleans for a vector: true for its share of largest values, at least one."""
+    marked = torch.zeros(len(values), dtype=torch.bool, device=values.device)
+    marked[values.topk(max(1, round(share * len(values)))).indices] = True
+    return marked
 
 
 def masked_cross_entropy(logits: torch.Tensor, labels: torch.Tensor, classes: tuple[int, ...]) -> torch.Tensor:
@@ -157,10 +147,6 @@ def masked_cross_entropy(logits: torch.Tensor, labels: torch.Tensor, classes: tu
     Args:
         logits: shape ``(n, all classes)``.
         labels: each one of ``classes``, shape ``(n,)``.
-        classes: the rows that take part.
-
-    Returns:
-        The mean over the samples.
     """
     rows = torch.tensor(classes, device=logits.device)
     position = torch.full((logits.shape[1],), -1, device=logits.device).scatter_(

@@ -12,58 +12,36 @@ import torch
 from torch.nn import functional as nn
 
 from lightcl_profiler.baselines.buffer import Buffer, Remembered
-from lightcl_profiler.baselines.contract import Baseline, Batch, Build, Settings, Task
+from lightcl_profiler.baselines.contract import Baseline, Batch, Build, Settings, Task, add_gradients
 
 
 class Derpp(Baseline):
-    """Replay of images, logits and labels.
-
-    Args:
-        build: see :class:`Baseline`.
-        settings: see :class:`Baseline`.
-        alpha: weight of the distance of logits.
-        beta: weight of the cross entropy of remembered labels.
-    """
+    """Replay of images, logits and labels."""
 
     def __init__(self, build: Build, settings: Settings, alpha: float = 0.1, beta: float = 0.5) -> None:
         super().__init__(build, settings)
         self.alpha, self.beta = alpha, beta
         self.buffer = Buffer(settings.buffer_samples, settings.seed)
 
-    def step(self, task: Task, batch: Batch) -> float:
-        """See :meth:`Baseline.step`."""
-        loss, logits = self.backward(task, batch)
-        self.optimiser.step()
-        self.remember(batch, logits)
-        return loss
-
     def backward(self, task: Task, batch: Batch) -> tuple[float, torch.Tensor]:
-        """The loss, its gradients without a step, and the logits of the new batch, shape ``(n, classes)``."""
-        del task
-        self.optimiser.zero_grad()
+        """Three terms, one after the other."""
         logits = self.network(batch.images)
-        total = _add_gradients(nn.cross_entropy(logits, batch.labels))
+        total = add_gradients(nn.cross_entropy(logits, batch.labels))
         if len(self.buffer):
-            total += _add_gradients(self.alpha * self._distance(self.draw()))
+            total += add_gradients(self.alpha * self._distance(self.draw()))
             old = self.draw()
-            total += _add_gradients(self.beta * nn.cross_entropy(self.network(old.images), old.labels))
+            total += add_gradients(self.beta * nn.cross_entropy(self.network(old.images), old.labels))
         return total, logits.detach()
 
     def draw(self) -> Remembered:
         """A batch from the buffer."""
         return self.buffer.sample(self.settings.buffer_samples)
 
-    def remember(self, batch: Batch, logits: torch.Tensor) -> None:
-        """Offer a batch's images with the logits they had before the step."""
+    def after_update(self, batch: Batch, logits: torch.Tensor) -> None:
+        """Offer the batch's images to the buffer with their logits."""
         self.buffer.offer(batch.images, batch.labels, logits)
 
     def _distance(self, old: Remembered) -> torch.Tensor:
         if old.logits is None:
             raise AssertionError("a DER++ buffer always holds logits")
         return nn.mse_loss(self.network(old.images), old.logits)
-
-
-def _add_gradients(loss: torch.Tensor) -> float:
-    """Go back through one term; its activations are free afterwards."""
-    loss.backward()  # type: ignore[no-untyped-call]
-    return float(loss.detach())

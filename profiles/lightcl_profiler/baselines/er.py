@@ -10,41 +10,25 @@ import torch
 from torch.nn import functional as nn
 
 from lightcl_profiler.baselines.buffer import Buffer
-from lightcl_profiler.baselines.contract import Baseline, Batch, Build, Settings, Task
+from lightcl_profiler.baselines.contract import Baseline, Batch, Build, Settings, Task, add_gradients
 
 
 class Er(Baseline):
-    """One forward pass over new and remembered images; BatchNorm sees both.
-
-    Args:
-        build: see :class:`Baseline`.
-        settings: see :class:`Baseline`.
-    """
+    """One forward pass over new and remembered images; BatchNorm sees both."""
 
     def __init__(self, build: Build, settings: Settings) -> None:
         super().__init__(build, settings)
         self.buffer = Buffer(settings.buffer_samples, settings.seed)
 
-    def step(self, task: Task, batch: Batch) -> float:
-        """See :meth:`Baseline.step`."""
-        loss, _ = self.backward(task, batch)
-        self.optimiser.step()
-        self.remember(batch)
-        return loss
-
     def backward(self, task: Task, batch: Batch) -> tuple[float, torch.Tensor]:
-        """The loss, its gradients without a step, and the logits of the new batch, shape ``(n, classes)``."""
-        del task
+        """One term."""
         images, labels = batch.images, batch.labels
         if len(self.buffer):
             old = self.buffer.sample(self.settings.buffer_samples)
             images, labels = torch.cat([images, old.images]), torch.cat([labels, old.labels])
-        self.optimiser.zero_grad()
         logits = self.network(images)
-        loss = nn.cross_entropy(logits, labels)
-        loss.backward()  # type: ignore[no-untyped-call]
-        return float(loss.detach()), logits.detach()[: len(batch.labels)]
+        return add_gradients(nn.cross_entropy(logits, labels)), logits.detach()[: len(batch.labels)]
 
-    def remember(self, batch: Batch) -> None:
-        """Offer a batch's images to the buffer."""
+    def after_update(self, batch: Batch, logits: torch.Tensor) -> None:
+        """Offer the batch's images to the buffer."""
         self.buffer.offer(batch.images, batch.labels)

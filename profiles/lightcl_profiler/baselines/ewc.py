@@ -12,20 +12,12 @@ from itertools import islice
 import torch
 from torch.nn import functional as nn
 
-from lightcl_profiler.baselines.contract import Baseline, Batch, Build, Settings, Task
+from lightcl_profiler.baselines.contract import Batch, Build, Settings, Task, add_gradients
+from lightcl_profiler.baselines.sgd import Sgd
 
 
-class Ewc(Baseline):
-    """Elastic weight consolidation with one running Fisher diagonal.
-
-    Args:
-        build: see :class:`Baseline`.
-        settings: see :class:`Baseline`.
-        strength: the papers' lambda.
-        decay: the paper's gamma.
-        fisher_samples: images of a task that the Fisher information is estimated with.
-        fisher_batch: images a gradient; 1 is the definition, more squares the mean gradient of a batch.
-    """
+class Ewc(Sgd):
+    """Elastic weight consolidation with one running Fisher diagonal."""
 
     def __init__(
         self,
@@ -34,7 +26,7 @@ class Ewc(Baseline):
         strength: float = 20.0,
         decay: float = 1.0,
         fisher_samples: int = 100,
-        fisher_batch: int = 1,
+        fisher_batch: int = 1,  # 1 is the definition; more images square the mean gradient of a batch
     ) -> None:
         super().__init__(build, settings)
         self.strength, self.decay = strength, decay
@@ -42,15 +34,10 @@ class Ewc(Baseline):
         self.fisher: list[torch.Tensor] = []
         self.anchor: list[torch.Tensor] = []
 
-    def step(self, task: Task, batch: Batch) -> float:
-        """See :meth:`Baseline.step`."""
-        del task
-        self.optimiser.zero_grad()
-        loss = nn.cross_entropy(self.network(batch.images), batch.labels)
-        loss.backward()  # type: ignore[no-untyped-call]
-        total = float(loss.detach()) + self._pull()
-        self.optimiser.step()
-        return total
+    def backward(self, task: Task, batch: Batch) -> tuple[float, torch.Tensor]:
+        """As plain SGD, and the penalty."""
+        loss, logits = super().backward(task, batch)
+        return loss + self._pull(), logits
 
     def _pull(self) -> float:
         """Add the penalty's gradient ``strength F (theta - theta*)``, one tensor at a time; gives the penalty."""
@@ -80,7 +67,7 @@ class Ewc(Baseline):
         self.network.eval()
         for batch in islice(task.batches(self.fisher_batch), gradients):
             self.optimiser.zero_grad()
-            nn.cross_entropy(self.network(batch.images), batch.labels).backward()  # type: ignore[no-untyped-call]
+            add_gradients(nn.cross_entropy(self.network(batch.images), batch.labels))
             for running, parameter in zip(self.fisher, self.parameters(), strict=True):
                 if parameter.grad is not None:
                     running.addcmul_(parameter.grad, parameter.grad, value=1 / gradients)

@@ -11,20 +11,15 @@ import torch
 from torch.nn import functional as nn
 
 from lightcl_profiler.baselines.buffer import Buffer
-from lightcl_profiler.baselines.contract import Baseline, Batch, Build, Settings, Task
+from lightcl_profiler.baselines.contract import Batch, Build, Settings, Task, add_gradients
+from lightcl_profiler.baselines.sgd import Sgd
 
 #: The square root's slope is infinite at 0, where a network that has not moved yet starts.
 _SMALLEST_SQUARE = 1e-12
 
 
-class Fdr(Baseline):
-    """Regularisation in function space; both terms go back on their own, as their gradients add up.
-
-    Args:
-        build: see :class:`Baseline`.
-        settings: see :class:`Baseline`.
-        alpha: weight of the distance.
-    """
+class Fdr(Sgd):
+    """Regularisation in function space; both terms go back on their own, as their gradients add up."""
 
     def __init__(self, build: Build, settings: Settings, alpha: float = 0.3) -> None:
         super().__init__(build, settings)
@@ -32,20 +27,12 @@ class Fdr(Baseline):
         self.buffer = Buffer(settings.buffer_samples, settings.seed)
         self._task_of: list[int] = []
 
-    def step(self, task: Task, batch: Batch) -> float:
-        """See :meth:`Baseline.step`."""
-        del task
-        self.optimiser.zero_grad()
-        loss = nn.cross_entropy(self.network(batch.images), batch.labels)
-        loss.backward()  # type: ignore[no-untyped-call]
-        total = float(loss.detach())
-        del loss
+    def backward(self, task: Task, batch: Batch) -> tuple[float, torch.Tensor]:
+        """As plain SGD, then the distance."""
+        loss, logits = super().backward(task, batch)
         if len(self.buffer):
-            distance = self.alpha * self.distance()
-            distance.backward()  # type: ignore[no-untyped-call]
-            total += float(distance.detach())
-        self.optimiser.step()
-        return total
+            loss += add_gradients(self.alpha * self.distance())
+        return loss, logits
 
     def distance(self) -> torch.Tensor:
         """How far the network's answers on a draw of remembered images have moved, a number."""

@@ -19,7 +19,6 @@ class Images:
     Attributes:
         labels: rows of the classifier, shape ``(n,)``.
         load: positions ``(k,)`` -> normalised images ``(k, 3, height, width)``.
-        device: where batches go.
     """
 
     labels: NDArray[np.int64]
@@ -43,16 +42,7 @@ class Images:
 
 
 def epoch_rows(chosen: NDArray[np.int64], size: int, generator: np.random.Generator) -> Iterator[NDArray[np.int64]]:
-    """Shuffled positions in batches; a last batch of one image is left out: BatchNorm needs two values.
-
-    Args:
-        chosen: positions that take part.
-        size: images a batch.
-        generator: of the order.
-
-    Yields:
-        Positions of a batch.
-    """
+    """Shuffled positions in batches; a last batch of one image is left out: BatchNorm needs two values."""
     order = generator.permutation(chosen)
     for start in range(0, len(order), size):
         rows = order[start : start + size]
@@ -63,18 +53,7 @@ def epoch_rows(chosen: NDArray[np.int64], size: int, generator: np.random.Genera
 def learn_task(
     baseline: Baseline, images: Images, number: int, batch_size: int, generator: np.random.Generator
 ) -> float:
-    """Learn one task.
-
-    Args:
-        baseline: the method, its settings say for how many epochs.
-        images: of the task.
-        number: 0 for the first.
-        batch_size: images a step.
-        generator: of the order of the images.
-
-    Returns:
-        The mean loss over the images of the last epoch.
-    """
+    """Learn one task."""
     task = images.task(number)
     baseline.begin_task(task)
     mean = 0.0

@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 
 from lightcl_edge.learning.engines.torch_rules import Node
-from lightcl_profiler.baselines.contract import Batch, Build, Settings, Task
+from lightcl_profiler.baselines.contract import Batch, Build, Settings, Task, mark_largest
 from lightcl_profiler.baselines.lightcl_torch import LightClTorch
 
 #: Share of masked channels by spatial size: the last, the one before, all earlier ones.
@@ -18,13 +18,7 @@ SHARES = (0.8, 0.7, 0.2)
 
 
 class LightClSparse(LightClTorch):
-    """Feature patterns held on a network with masked channels.
-
-    Args:
-        build: see :class:`LightClTorch`.
-        settings: see :class:`LightClTorch`.
-        shares: of masked channels, from the last spatial size backwards.
-    """
+    """Feature patterns held on a network with masked channels."""
 
     def __init__(self, build: Build, settings: Settings, shares: tuple[float, ...] = SHARES) -> None:
         super().__init__(build, settings)
@@ -38,11 +32,9 @@ class LightClSparse(LightClTorch):
             self._apply_masks()
         super().begin_task(task)
 
-    def step(self, task: Task, batch: Batch) -> float:
-        """See :meth:`Baseline.step`; masked channels are zero again afterwards."""
-        loss = super().step(task, batch)
+    def after_update(self, batch: Batch, logits: torch.Tensor) -> None:
+        """Masked channels are zero again."""
         self._apply_masks()
-        return loss
 
     def _choose(self, images: torch.Tensor) -> None:
         nodes = self.network.body.graph.nodes
@@ -56,7 +48,8 @@ class LightClSparse(LightClTorch):
         sizes = sorted(set(sides.values()))
         for node in convolutions:
             share = self._shares[min(sizes.index(sides[node.outputs[0]]), len(self._shares) - 1)]
-            kept = _strongest(tensors[node.inputs[1]].detach(), 1 - share)
+            strength = tensors[node.inputs[1]].detach().abs().flatten(1).sum(dim=1)
+            kept = mark_largest(strength, 1 - share)
             for name in _same_channels(node, nodes):
                 if name in tensors:
                     self.channels[name] = kept
@@ -66,14 +59,6 @@ class LightClSparse(LightClTorch):
         with torch.no_grad():
             for name, kept in self.channels.items():
                 tensors[name][~kept] = 0
-
-
-def _strongest(weight: torch.Tensor, share: float) -> torch.Tensor:
-    """Booleans, shape ``(filters,)``: the share of filters with the largest sums of absolute weights."""
-    sums = weight.abs().flatten(1).sum(dim=1)
-    kept = torch.zeros(len(sums), dtype=torch.bool, device=weight.device)
-    kept[sums.topk(max(1, round(share * len(sums)))).indices] = True
-    return kept
 
 
 def _same_channels(node: Node, nodes: list[Node]) -> list[str]:

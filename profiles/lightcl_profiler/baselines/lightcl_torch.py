@@ -16,21 +16,23 @@ from typing import ClassVar
 
 import torch
 
-from lightcl_profiler.baselines.contract import Baseline, Batch, Build, Settings, Task, masked_cross_entropy
+from lightcl_profiler.baselines.contract import (
+    Baseline,
+    Batch,
+    Build,
+    Settings,
+    Task,
+    add_gradients,
+    mark_largest,
+    masked_cross_entropy,
+)
 from lightcl_profiler.networks.graph_network import GraphNetwork
 
 _LOGITS = "logits of the network"
 
 
 class LightClTorch(Baseline):
-    """Frozen trunk, feature patterns held.
-
-    Args:
-        build: makes a :class:`GraphNetwork` that knows its cut.
-        settings: see :class:`Baseline`; ``buffer_samples`` carry patterns.
-        beta: weight of the pattern term.
-        ratio: share of channels a task marks.
-    """
+    """Frozen trunk, feature patterns held."""
 
     needs_graph: ClassVar[bool] = True
     network: GraphNetwork
@@ -60,19 +62,14 @@ class LightClTorch(Baseline):
                 marked = important_channels(values, self.ratio)
                 self.masks[name] = self.masks.get(name, torch.zeros_like(marked)) | marked
 
-    def step(self, task: Task, batch: Batch) -> float:
-        """See :meth:`Baseline.step`."""
-        self.optimiser.zero_grad()
-        loss = masked_cross_entropy(self.network(batch.images), batch.labels, task.classes)
-        loss.backward()  # type: ignore[no-untyped-call]
-        total = float(loss.detach())
-        del loss
+    def backward(self, task: Task, batch: Batch) -> tuple[float, torch.Tensor]:
+        """The task's own classes, then the patterns."""
+        logits = self.network(batch.images)
+        loss = add_gradients(masked_cross_entropy(logits, batch.labels, task.classes))
+        logits = logits.detach()
         if self._images is not None:
-            held = self.beta * self.distance(self._images)
-            held.backward()  # type: ignore[no-untyped-call]
-            total += float(held.detach())
-        self.optimiser.step()
-        return total
+            loss += add_gradients(self.beta * self.distance(self._images))
+        return loss, logits
 
     def distance(self, images: torch.Tensor) -> torch.Tensor:
         """The sum of squared changes of the patterns in marked channels, a number."""
@@ -93,16 +90,5 @@ class LightClTorch(Baseline):
 
 
 def important_channels(values: torch.Tensor, ratio: float) -> torch.Tensor:
-    """Mark the channels with the largest sum of absolute activations.
-
-    Args:
-        values: shape ``(n, channels, ...)``.
-        ratio: share of channels; at least one is marked.
-
-    Returns:
-        Booleans, shape ``(channels,)``.
-    """
-    sums = values.abs().sum(dim=[axis for axis in range(values.ndim) if axis != 1])
-    marked = torch.zeros(len(sums), dtype=torch.bool, device=values.device)
-    marked[sums.topk(max(1, round(ratio * len(sums)))).indices] = True
-    return marked
+    """Mark the share of channels of ``(n, channels, ...)`` with the largest sum of absolute activations."""
+    return mark_largest(values.abs().sum(dim=[axis for axis in range(values.ndim) if axis != 1]), ratio)

@@ -23,7 +23,15 @@ import torch
 from torch.nn import functional as nn
 
 from lightcl_edge.learning.engines.torch_graph import Graph, GraphModule
-from lightcl_profiler.baselines.contract import Baseline, Batch, Build, Settings, Task, masked_cross_entropy
+from lightcl_profiler.baselines.contract import (
+    Baseline,
+    Batch,
+    Build,
+    Settings,
+    Task,
+    add_gradients,
+    masked_cross_entropy,
+)
 from lightcl_profiler.networks.graph_network import GraphNetwork, Stage, split_stages
 
 _ALPHA = 0.1
@@ -33,11 +41,6 @@ class Adapter(torch.nn.Module):
     """What earlier columns add to a layer of a new one.
 
     The scale of each column goes into its part of V: the same product, and no scaled copy of an activation.
-
-    Args:
-        columns: how many are earlier.
-        channels: of each one's activation.
-        outputs: channels of the layer it joins.
     """
 
     def __init__(self, columns: int, channels: int, outputs: int) -> None:
@@ -60,12 +63,7 @@ class Adapter(torch.nn.Module):
 
 
 class Column(torch.nn.Module):
-    """A network in stages, with adapters between it and earlier columns.
-
-    Args:
-        stages: of the network.
-        columns: how many are earlier.
-    """
+    """A network in stages, with adapters between it and earlier columns."""
 
     def __init__(self, stages: list[Stage], columns: int) -> None:
         super().__init__()
@@ -81,7 +79,6 @@ class Column(torch.nn.Module):
 
         Args:
             images: shape ``(n, 3, h, w)``.
-            earlier: what each earlier column shares, see :meth:`share`.
 
         Returns:
             What is before the activation at the end of each stage; the last are the logits ``(n, classes)``.
@@ -100,12 +97,6 @@ class Column(torch.nn.Module):
         """What later columns see of this one: activations at the size of the layer they join.
 
         A 1 x 1 convolution with a stride looks at these places only; a vector joins by its mean over space.
-
-        Args:
-            found: what :meth:`forward` gave.
-
-        Returns:
-            One for each stage but the last.
         """
         shared = []
         for value, before, stage in zip(found, self._stages, self._stages[1:], strict=False):
@@ -119,12 +110,7 @@ class Column(torch.nn.Module):
 
 
 class Pnn(Baseline):
-    """A column a task.
-
-    Args:
-        build: makes a :class:`GraphNetwork` with the weights that columns start from.
-        settings: see :class:`Baseline`.
-    """
+    """A column a task."""
 
     class_incremental: ClassVar[bool] = False
     needs_graph: ClassVar[bool] = True
@@ -152,22 +138,19 @@ class Pnn(Baseline):
         for column in self.columns:
             column.requires_grad_(False).eval()
         image = next(task.batches(1)).images
+        self.columns.append(Column(self._stages(image), len(self.columns)).train().to(image.device))
+        self.optimiser = self.make_optimiser()
+
+    def _stages(self, image: torch.Tensor) -> list[Stage]:
         built = self._build()
         if not isinstance(built, GraphNetwork):
             raise AssertionError("progressive networks are built from a graph")
-        stages = split_stages(built, image)
-        del built
-        self.columns.append(Column(stages, len(self.columns)).train().to(image.device))
-        self.optimiser = self.make_optimiser()
+        return split_stages(built, image)
 
-    def step(self, task: Task, batch: Batch) -> float:
+    def backward(self, task: Task, batch: Batch) -> tuple[float, torch.Tensor]:
         """Cross entropy over the task's own classes: each column has a classifier of its own."""
-        self.optimiser.zero_grad()
         logits = self._run(batch.images, task.number)
-        loss = masked_cross_entropy(logits, batch.labels, task.classes)
-        loss.backward()  # type: ignore[no-untyped-call]
-        self.optimiser.step()
-        return float(loss.detach())
+        return add_gradients(masked_cross_entropy(logits, batch.labels, task.classes)), logits.detach()
 
     def logits(self, images: torch.Tensor, task: int | None = None) -> torch.Tensor:
         """See :meth:`Baseline.logits`; without a task, the newest."""

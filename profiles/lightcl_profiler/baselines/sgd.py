@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
+import torch
 from torch.nn import functional as nn
 
-from lightcl_profiler.baselines.contract import Baseline, Batch, Task
+from lightcl_profiler.baselines.contract import Baseline, Batch, Task, add_gradients
 
 
 class Sgd(Baseline):
     """Cross entropy over all classes, every layer trained, BatchNorm in training mode."""
 
-    def step(self, task: Task, batch: Batch) -> float:
-        """See :meth:`Baseline.step`."""
-        del task
-        self.optimiser.zero_grad()
-        loss = nn.cross_entropy(self.network(batch.images), batch.labels)
-        loss.backward()  # type: ignore[no-untyped-call]
-        self.optimiser.step()
-        return float(loss.detach())
+    def backward(self, task: Task, batch: Batch) -> tuple[float, torch.Tensor]:
+        """One term."""
+        logits = self.network(batch.images)
+        return add_gradients(nn.cross_entropy(logits, batch.labels)), logits.detach()

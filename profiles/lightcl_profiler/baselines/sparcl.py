@@ -22,41 +22,35 @@ from numpy.typing import NDArray
 from torch.nn import functional as nn
 
 from lightcl_profiler.baselines.buffer import Buffer
-from lightcl_profiler.baselines.contract import Batch, Task, masked_cross_entropy
+from lightcl_profiler.baselines.contract import (
+    Baseline,
+    Batch,
+    Build,
+    Settings,
+    Task,
+    add_gradients,
+    mark_largest,
+    masked_cross_entropy,
+)
 
 _IMPORTANCE_BATCH = 32
 
 
 @dataclass(frozen=True)
 class Shares:
-    """How sparse.
+    """How sparse."""
 
-    Attributes:
-        weights: share of zero weights.
-        gradients: share of weights that a step leaves alone, at least ``weights``.
-        extra: share of weights a new task gets on top until its end.
-        exchanged: share of weights exchanged before each epoch but the first.
-        removed: share of a task's images that leave after its first epoch.
-        new: ``a`` of the importance.
-        old: ``b`` of the importance.
-    """
-
-    weights: float = 0.75
-    gradients: float = 0.8
-    extra: float = 0.05
-    exchanged: float = 0.01
-    removed: float = 0.3
-    new: float = 0.5
-    old: float = 1.0
+    weights: float = 0.75  # zero in each layer
+    gradients: float = 0.8  # of the weights, left alone by a step; at least ``weights``
+    extra: float = 0.05  # weights more while a later task is learned
+    exchanged: float = 0.01  # weights, before each epoch
+    removed: float = 0.3  # of the images, after the first epoch
+    new: float = 0.5  # a: weight of the new images' gradients
+    old: float = 1.0  # b: weight of the buffer's
 
 
 class Sparsity:
-    """The masks of a network and the images of a task that still take part.
-
-    Args:
-        network: whose tensors of two or more axes become sparse.
-        shares: how sparse.
-    """
+    """The masks of a network and the images of a task that still take part."""
 
     def __init__(self, network: torch.nn.Module, shares: Shares) -> None:
         self.shares = shares
@@ -73,16 +67,7 @@ class Sparsity:
         self._chosen = np.arange(task.images)
 
     def begin_epoch(self, task: Task, epoch: int, buffer: Buffer) -> NDArray[np.int64]:
-        """Choose weights to use and to update, and the images of the epoch.
-
-        Args:
-            task: being learned.
-            epoch: 0 for the first.
-            buffer: of earlier images.
-
-        Returns:
-            Positions of the images that take part.
-        """
+        """Choose weights to use and to update, and the images of the epoch."""
         gradients = self._importance_of_gradients(task, buffer)
         share = 1 - self.shares.weights + (self.shares.extra if task.number else 0.0)
         if self.used and epoch:
@@ -110,26 +95,14 @@ class Sparsity:
                 weight.grad.mul_(updated)
 
     def count_mistakes(self, batch: Batch, logits: torch.Tensor) -> None:
-        """Remember which images are still hard.
-
-        Args:
-            batch: the images.
-            logits: what the network said, shape ``(n, classes)``.
-        """
+        """Remember which images are still hard; the network's logits have the shape ``(n, classes)``."""
         wrong = (logits.argmax(dim=1) != batch.labels).cpu().numpy()
         self._mistakes[batch.indices[wrong]] += 1
 
     def _choose(
         self, gradients: list[torch.Tensor], share: float, *, only_used: bool = False, keep: bool = False
     ) -> None:
-        """Use the share of weights of the largest importance; all others become zero.
-
-        Args:
-            gradients: importance of each weight's gradient.
-            share: of each layer's weights.
-            only_used: among those in use.
-            keep: those in use stay, whatever their importance.
-        """
+        """Use the share of weights of the largest importance; all others become zero."""
         old, self.used = self.used, []
         with torch.no_grad():
             for number, (weight, gradient) in enumerate(zip(self.weights, gradients, strict=True)):
@@ -145,32 +118,48 @@ class Sparsity:
         """``a |dL_new/dw| + b |dL_buffer/dw|`` for every weight."""
         batch = next(task.batches(_IMPORTANCE_BATCH))
         self._network.zero_grad()
-        masked_cross_entropy(self._network(batch.images), batch.labels, task.classes).backward()  # type: ignore[no-untyped-call]
+        add_gradients(masked_cross_entropy(self._network(batch.images), batch.labels, task.classes))
         found = [self.shares.new * _gradient(weight).abs() for weight in self.weights]
         if len(buffer):
             old = buffer.all()
             self._network.zero_grad()
-            nn.cross_entropy(self._network(old.images), old.labels).backward()  # type: ignore[no-untyped-call]
+            add_gradients(nn.cross_entropy(self._network(old.images), old.labels))
             for value, weight in zip(found, self.weights, strict=True):
                 value.add_(_gradient(weight).abs(), alpha=self.shares.old)
         self._network.zero_grad()
         return found
 
 
+class SparclReplay(Baseline):
+    """Adds SparCL to a method that has a buffer and stands behind this one among the bases."""
+
+    buffer: Buffer
+
+    def __init__(self, build: Build, settings: Settings, shares: Shares | None = None) -> None:
+        super().__init__(build, settings)
+        self.sparsity = Sparsity(self.network, shares or Shares())
+
+    def begin_task(self, task: Task) -> None:
+        """All images take part again."""
+        self.sparsity.begin_task(task)
+
+    def begin_epoch(self, task: Task, epoch: int) -> NDArray[np.int64]:
+        """New masks; the images that are still hard."""
+        return self.sparsity.begin_epoch(task, epoch, self.buffer)
+
+    def before_update(self, batch: Batch, logits: torch.Tensor) -> None:
+        """Most weights stay as they are."""
+        self.sparsity.count_mistakes(batch, logits)
+        self.sparsity.mask_gradients()
+
+    def end_task(self, task: Task) -> None:
+        """Give back the weights a task got on top."""
+        self.sparsity.end_task(task, self.buffer)
+
+
 def top_share(values: torch.Tensor, share: float) -> torch.Tensor:
-    """Mark the largest values.
-
-    Args:
-        values: 0 or more, any shape; zeros are never marked.
-        share: of all values.
-
-    Returns:
-        Booleans of the same shape.
-    """
-    count = max(1, round(share * values.numel()))
-    marked = torch.zeros(values.numel(), dtype=torch.bool, device=values.device)
-    marked[values.flatten().topk(count).indices] = True
-    return marked.view_as(values) & (values > 0)
+    """Mark the share of largest values, of any shape, 0 or more; zeros are never marked."""
+    return mark_largest(values.flatten(), share).view_as(values) & (values > 0)
 
 
 def _gradient(weight: torch.nn.Parameter) -> torch.Tensor:

@@ -17,12 +17,6 @@ METHODS = {"lightcl": "lightcl_profiler.methods.lightcl:LightClMethod", **dict.f
 def parse_methods(text: str) -> list[str]:
     """The methods of a comma-separated list, in its order, each once.
 
-    Args:
-        text: names separated by commas, or ``all``.
-
-    Returns:
-        The names, without repetitions.
-
     Raises:
         UsageError: naming an unknown method and all known ones.
     """

@@ -120,16 +120,7 @@ def _build(job: Job, classes: int, device: str) -> tuple[Baseline, str]:
 
 
 def load_tasks(job: Job, device: str, *, together: bool) -> tuple[list[Images], int, InputInfo]:
-    """Each task's images, the number of classes of all, and how images are prepared.
-
-    Args:
-        job: names the bundle and the tasks.
-        device: where batches go.
-        together: all tasks as one.
-
-    Returns:
-        Images of each task, how many classes, the input.
-    """
+    """Each task's images, the number of classes of all, and how images are prepared."""
     from lightcl_edge.bundle.bundle import Bundle
     from lightcl_edge.data.specification import open_dataset
     from lightcl_profiler.baselines.learning import Images
@@ -145,12 +136,7 @@ def load_tasks(job: Job, device: str, *, together: bool) -> tuple[list[Images], 
 
 
 class _Loader:
-    """Decodes images when they are needed, as a PyTorch loader does.
-
-    Args:
-        datasets: one after the other.
-        info: how images are prepared.
-    """
+    """Decodes images when they are needed, as a PyTorch loader does."""
 
     def __init__(self, datasets: list[Dataset], info: InputInfo) -> None:
         self._places = [(data, row) for data in datasets for row in range(len(data))]

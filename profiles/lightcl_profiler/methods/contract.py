@@ -18,21 +18,7 @@ class Job:
     """The same for every method of a profile.
 
     Attributes:
-        method: its name, for messages.
-        implementation: ``module:Class`` of the method.
-        bundle: path of the bundle.
-        tasks: data specification of each task.
-        scratch: an empty folder of this run's own.
-        epochs: passes over each task.
-        batch_size: images a step.
-        learning_rate: of SGD.
-        threads: of each library.
-        seed: of every random choice.
-        engine: of ``lightcl-edge train``.
-        buffer_samples: images a method may remember.
-        device: ``auto``, ``cpu`` or ``cuda``, of the baselines.
         memory_budget_bytes: of the trainer's own plan; None for what the machine has.
-        strategy: of ``lightcl-edge train``.
         buffer_bytes: the most its feature buffer may hold; None for the default.
     """
 
@@ -59,10 +45,7 @@ class Outcome:
     """What a method says about its run; all memory is measured from outside or by the kernel.
 
     Attributes:
-        images: training images it was given, each counted once.
         loss: mean training loss of the last epoch of the last task; None when it was not finite.
-        notes: what a reader of the report should know.
-        calculated_bytes: memory by the paper's formula, where there is one.
     """
 
     images: int
@@ -79,36 +62,17 @@ def outcome(images: int, loss: float, notes: list[str]) -> Outcome:
 
 
 class Method(ABC):
-    """A way of learning.
-
-    Attributes:
-        title: one line that says what it is and which paper it comes from.
-        process_per_task: each task is learned by a process of its own, which finds what the one before left
-            in the scratch folder; else one process learns all tasks.
-    """
+    """A way of learning."""
 
     title: ClassVar[str]
     process_per_task: ClassVar[bool] = False
 
     def describe(self, name: str) -> str:
-        """The line that says what the method is.
-
-        Args:
-            name: which the user asked for, where one class stands for several.
-
-        Returns:
-            The line.
-        """
-        del name
+        """The line that says what the method is."""
         return self.title
 
     def check(self, name: str, bundle: Path) -> None:  # noqa: B027 - most need nothing more than the product
-        """Refuse, before any method runs and without importing, what :meth:`imports` could not import here.
-
-        Args:
-            name: which the user asked for, where one class stands for several.
-            bundle: that will be learned with.
-        """
+        """Refuse, before any method runs and without importing, what :meth:`imports` could not import here."""
 
     @abstractmethod
     def imports(self, job: Job) -> None:
@@ -116,25 +80,11 @@ class Method(ABC):
 
     @abstractmethod
     def run(self, job: Job, meter: PhaseMeter) -> Outcome:
-        """Learn the job's tasks one after the other.
-
-        Args:
-            job: what to learn, and how long.
-            meter: marks the phases; phases do not nest.
-
-        Returns:
-            What is to be said about the run.
-        """
+        """Learn the job's tasks one after the other."""
 
 
 def load_method(implementation: str) -> Method:
     """Import a method's class and make one.
-
-    Args:
-        implementation: ``module:Class``.
-
-    Returns:
-        The method.
 
     Raises:
         UsageError: when there is no such class, or it is not a method.

@@ -23,7 +23,6 @@ class LightClMethod(Method):
 
     def imports(self, job: Job) -> None:
         """What every ``lightcl-edge train`` imports; torch only later, and only for the torch engine."""
-        del job
         import onnxruntime  # noqa: F401
 
         import lightcl_edge.learning.task  # noqa: F401
@@ -42,15 +41,7 @@ class LightClMethod(Method):
         return outcome(images, loss, [f"engine {' and '.join(sorted(engines))}"])
 
     def options(self, job: Job, data: str) -> TrainOptions:
-        """What ``lightcl-edge train`` is asked for; whatever it forgets is committed, for memory is what is measured.
-
-        Args:
-            job: what to learn, and how.
-            data: of one task.
-
-        Returns:
-            The trainer's options.
-        """
+        """The options of ``lightcl-edge train``; what it forgets is committed too, because memory is measured."""
         from lightcl_edge.learning.options import TrainOptions
 
         return TrainOptions(

@@ -19,14 +19,7 @@ WEIGHTED = frozenset({"Conv", "Gemm", "MatMul"})
 
 @dataclass(frozen=True)
 class Stage:
-    """A part of a network: all nodes that work at one spatial size, up to a tensor that alone goes on.
-
-    Attributes:
-        graph: of its nodes; one input, one output.
-        channels: of its output.
-        side: spatial size of its output, 1 for a vector.
-        starts_active: its first node is an activation, so that its input is what comes before one.
-    """
+    """A part of a network: all nodes that work at one spatial size, up to a tensor that alone goes on."""
 
     graph: Graph
     channels: int
@@ -38,7 +31,6 @@ class GraphNetwork(torch.nn.Module):
     """A graph with one output as an ordinary network: images in, logits out.
 
     Args:
-        graph: what to run; its arrays are dropped once torch has its own copy of them.
         cut: the tensor after which LightCL trains; None when nobody asks.
     """
 
@@ -83,14 +75,7 @@ class GraphNetwork(torch.nn.Module):
 
 
 def cut_places(graph: Graph) -> list[int]:
-    """Nodes after which only their own output is still needed.
-
-    Args:
-        graph: in topological order, with one input.
-
-    Returns:
-        Positions in ``graph.nodes``; never the last.
-    """
+    """Nodes after which only their own output is still needed."""
     made = {graph.inputs[0]} | {name for node in graph.nodes for name in node.outputs}
     last_use = {name: at for at, node in enumerate(graph.nodes) for name in node.inputs if name in made}
     live = {graph.inputs[0]}
@@ -107,10 +92,6 @@ def find_cut(graph: Graph, head_layers: int) -> str:
     """Where a bundle's head begins in its whole network.
 
     A cut parts all of a network, so the head's layers are the last ones of the whole, whatever they are called.
-
-    Args:
-        graph: the whole network.
-        head_layers: how many layers with weights the head has, the classifier included.
 
     Returns:
         The last tensor that alone goes on and after which exactly these layers come.
@@ -133,7 +114,6 @@ def split_stages(network: GraphNetwork, images: torch.Tensor) -> list[Stage]:
     """Part a network where its spatial size changes.
 
     Args:
-        network: left as it is; the stages' arrays share its memory.
         images: one image, shape ``(1, 3, height, width)``, to see the sizes with.
 
     Returns:
@@ -155,7 +135,6 @@ def output_shapes(network: GraphNetwork, images: torch.Tensor) -> dict[str, tupl
     """The shape of every node's output.
 
     Args:
-        network: left as it is.
         images: shape ``(n, 3, height, width)``.
 
     Returns:

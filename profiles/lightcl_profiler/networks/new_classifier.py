@@ -18,14 +18,6 @@ from lightcl_profiler.networks.graph_network import WEIGHTED, GraphNetwork, find
 def network_from_graph(path: Path, classes: int, head_layers: int = 0) -> GraphNetwork:
     """The network of an ONNX file, its last layer of weights replaced by a new one of ``classes`` rows.
 
-    Args:
-        path: the file.
-        classes: rows of the new classifier.
-        head_layers: layers with weights after the cut; 0 when the cut does not matter.
-
-    Returns:
-        The network in training mode.
-
     Raises:
         BundleError: when the graph has no layer with weights, or holds an operator torch can't run here.
     """
@@ -35,13 +27,6 @@ def network_from_graph(path: Path, classes: int, head_layers: int = 0) -> GraphN
 
 def graph_with_classifier(path: Path, classes: int) -> Graph:
     """The graph of an ONNX file with a new last layer.
-
-    Args:
-        path: the file.
-        classes: rows of the new classifier.
-
-    Returns:
-        The graph.
 
     Raises:
         BundleError: when it has no layer with weights.
@@ -95,7 +80,6 @@ def replace_classifier(module: torch.nn.Module, classes: int) -> None:
 
     Args:
         module: changed in place.
-        classes: rows of the new layer.
 
     Raises:
         BundleError: when the network has no linear layer.

@@ -10,13 +10,6 @@ CHOICES = ("auto", "cpu", "cuda")
 def torch_device(asked: str, option: str = "--device") -> str:
     """CUDA when it is there, unless the user says otherwise.
 
-    Args:
-        asked: ``auto``, ``cpu`` or ``cuda``.
-        option: its name for the message.
-
-    Returns:
-        ``cpu`` or ``cuda``.
-
     Raises:
         UsageError: when CUDA is asked for and not there.
     """

@@ -21,8 +21,6 @@ class WholeNetwork:
 
     Attributes:
         module: in training mode, all trainable; images ``(n, 3, h, w)`` -> logits ``(n, classes)``.
-        input: how images are prepared.
-        origin: where it came from, for the report.
     """
 
     module: torch.nn.Module
@@ -50,11 +48,6 @@ def import_builder(bundle_path: Path) -> None:
 
 def load_whole_network(bundle_path: Path, classes: int, *, needs_graph: bool = False) -> WholeNetwork:
     """Build the network with a classifier of its own for ``classes`` classes.
-
-    Args:
-        bundle_path: the bundle.
-        classes: rows of the new classifier.
-        needs_graph: only a network from the bundle's graph will do.
 
     Returns:
         The network in training mode; a BundleError when it has none and can't be rebuilt here.

@@ -41,10 +41,6 @@ def after_each_task(matrix: list[list[float]], final: float) -> list[float]:
 
     Args:
         matrix: a row after each task, a column for each task, 0 to 1; a single row when all is learned at once.
-        final: what stands for a single row.
-
-    Returns:
-        A value a row.
     """
     if len(matrix) == 1:
         return [final]
@@ -87,12 +83,6 @@ class Benchmark:
 
 def read_benchmark(path: Path) -> Benchmark:
     """Read what ``lightcl-host benchmark`` wrote.
-
-    Args:
-        path: its ``benchmark.json``.
-
-    Returns:
-        The accuracies.
 
     Raises:
         DataError: when it can't be read or is something else.

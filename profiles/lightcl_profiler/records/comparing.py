@@ -16,10 +16,6 @@ def board(report: Report) -> str:
 def board_names(reports: Sequence[Report], paths: Sequence[Path]) -> list[str]:
     """A name for each profile, no two alike.
 
-    Args:
-        reports: the profiles.
-        paths: of each, its folder or file.
-
     Returns:
         The board; where another profile is of the same, followed by as much of the path as tells them apart.
     """
@@ -61,15 +57,7 @@ _ASPECTS: dict[str, Callable[[Work], object]] = {
 
 
 def work_differences(reports: Sequence[Report], names: Sequence[str]) -> list[str]:
-    """What was not the same for all.
-
-    Args:
-        reports: the profiles.
-        names: of each.
-
-    Returns:
-        A line for each aspect that differs, with its value in every profile.
-    """
+    """What was not the same for all."""
     lines = []
     for aspect, of in _ASPECTS.items():
         values = [str(of(report.work)) for report in reports]

@@ -16,9 +16,6 @@ AccuracyMatrix = Sequence[Sequence[float]]
 def check_matrix(matrix: AccuracyMatrix) -> None:
     """Refuse a matrix that is not lower triangular.
 
-    Args:
-        matrix: accuracies, see the module.
-
     Raises:
         UsageError: when it is empty or a row has the wrong length.
     """
@@ -38,9 +35,6 @@ def final_accuracy(matrix: AccuracyMatrix) -> float:
 def average_forgetting(matrix: AccuracyMatrix) -> float:
     """What was lost since it was known best (Chaudhry et al. 2018, eq. 3 and 4).
 
-    Args:
-        matrix: accuracies, see the module.
-
     Returns:
         The mean over all tasks but the last of the best accuracy before the last task, minus the final
         one. 0 for a single task; negative when later tasks helped.
@@ -54,9 +48,6 @@ def average_forgetting(matrix: AccuracyMatrix) -> float:
 def backward_transfer(matrix: AccuracyMatrix) -> float:
     """How learning later tasks changed earlier ones (Lopez-Paz and Ranzato 2017, eq. 3).
 
-    Args:
-        matrix: accuracies, see the module.
-
     Returns:
         The mean over all tasks but the last of the final accuracy minus the one right after learning it;
         0 for a single task.
@@ -69,13 +60,6 @@ def backward_transfer(matrix: AccuracyMatrix) -> float:
 
 def task_accuracies(per_class: Mapping[str, Mapping[str, float]], task_classes: Sequence[Sequence[str]]) -> list[float]:
     """The accuracy of each task from what ``evaluate --json`` says about each class.
-
-    Args:
-        per_class: class name -> ``accuracy`` and ``images``.
-        task_classes: the class names of each task.
-
-    Returns:
-        For each task the share of its images that were right.
 
     Raises:
         UsageError: when a class was not evaluated.

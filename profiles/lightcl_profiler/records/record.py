@@ -19,14 +19,7 @@ TimelinePoint = tuple[float, int, int | None]
 
 @dataclass(frozen=True)
 class Phase:
-    """A phase of a run.
-
-    Attributes:
-        name: what was done.
-        start_seconds: since the process was started.
-        seconds: how long it took.
-        peak_rss_bytes: the highest resident set size within it, from the kernel's own counter.
-    """
+    """A phase of a run."""
 
     name: str
     start_seconds: float
@@ -36,50 +29,22 @@ class Phase:
 
 @dataclass(frozen=True)
 class Run:
-    """One method, once, in a process of its own.
-
-    Attributes:
-        method: its name.
-        run: 1 for the first.
-        images: training images, each counted once.
-        peak_rss_bytes: of the whole process from its start (``VmHWM``).
-        import_rss_bytes: the same counter after the method's imports, before any data.
-        phases: in order.
-        seconds_per_image: wall time after the imports divided by ``images``, all epochs included.
-        pss_peak_bytes: highest sampled proportional set size.
-        anonymous_bytes: at the sample with the highest RSS: what no file backs.
-        file_bytes: at the same sample: what files back.
-        swap_bytes: highest sampled.
-        wall_seconds: from starting the process to its result.
-        cpu_seconds: user and system time of the process.
-        loss: mean training loss of the last epoch of the last task; None when it was not finite.
-        notes: what a reader should know about this run.
-        timeline: sampled memory.
-        bytes_written: sent towards the disk by the process.
-        cgroup_peak_bytes: of a memory control group made for the process: file pages it was first to use count too.
-        memavailable_drop_bytes: how much less memory the whole machine had at the worst moment.
-        nvmap_peak_bytes: highest total of NVIDIA's memory manager (Jetson).
-        cuda_allocated_peak_bytes: of torch's CUDA allocator.
-        cuda_reserved_peak_bytes: of torch's CUDA allocator, with what it keeps for later.
-        health_before: of the machine.
-        health_after: of the machine.
-        calculated_bytes: what the paper's formula gives, not measured.
-    """
+    """One method, once, in a process of its own; docs/profiling.md says where each figure comes from."""
 
     method: str
-    run: int
-    images: int
-    peak_rss_bytes: int
-    import_rss_bytes: int
+    run: int  # 1 for the first
+    images: int  # each counted once
+    peak_rss_bytes: int  # of the whole process, from its start
+    import_rss_bytes: int  # the same counter after the imports, before any data
     phases: list[Phase]
-    seconds_per_image: float
+    seconds_per_image: float  # wall time after the imports, all epochs, divided by ``images``
     pss_peak_bytes: int | None
-    anonymous_bytes: int | None
-    file_bytes: int | None
+    anonymous_bytes: int | None  # at the sample with the highest RSS
+    file_bytes: int | None  # at the same sample
     swap_bytes: int | None
-    wall_seconds: float
+    wall_seconds: float  # from starting the process to its result
     cpu_seconds: float
-    loss: float | None
+    loss: float | None  # mean of the last epoch of the last task; None when it was not finite
     notes: list[str] = field(default_factory=list)
     timeline: list[TimelinePoint] = field(default_factory=list)
     bytes_written: int | None = None
@@ -90,19 +55,12 @@ class Run:
     cuda_reserved_peak_bytes: int | None = None
     health_before: Health | None = None
     health_after: Health | None = None
-    calculated_bytes: int | None = None
+    calculated_bytes: int | None = None  # by the paper's formula, not measured
 
 
 @dataclass(frozen=True)
 class Failure:
-    """A run that a signal ended: on a small board a result like any other.
-
-    Attributes:
-        method: its name.
-        run: 1 for the first.
-        message: what happened.
-        exit_code: what the command ends with.
-    """
+    """A run that a signal ended: on a small board a result like any other."""
 
     method: str
     run: int
@@ -112,14 +70,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class Trial:
-    """A run under a memory limit.
-
-    Attributes:
-        limit_bytes: of its control group.
-        completed: whether it learned all tasks.
-        reason: why not.
-        seconds: it took.
-    """
+    """A run under a memory limit."""
 
     limit_bytes: int
     completed: bool
@@ -132,10 +83,7 @@ class SmallestLimit:
     """The smallest memory limit a method completes under, by bisection.
 
     Attributes:
-        method: its name.
         smallest_bytes: None when it completed under none that was tried, or none could be set.
-        trials: in the order they were made.
-        reason: why there is no figure.
     """
 
     method: str
@@ -146,29 +94,16 @@ class SmallestLimit:
 
 @dataclass(frozen=True)
 class Spread:
-    """A figure over several runs.
+    """A figure over several runs."""
 
-    Attributes:
-        median: for bytes the lower of the two middle values, so that it stays one that was measured.
-        minimum: the smallest.
-        maximum: the largest.
-    """
-
-    median: float
+    median: float  # of an even number of runs the lower middle value, which was measured
     minimum: float
     maximum: float
 
 
 @dataclass(frozen=True)
 class MethodSummary:
-    """All runs of a method together.
-
-    Attributes:
-        method: its name.
-        title: one line that says what it is.
-        runs: how many completed.
-        figures: name of a field of :class:`Run` -> its spread; fields the kernel does not tell are left out.
-    """
+    """All runs of a method together: a field of Run -> its spread; what the kernel does not tell is left out."""
 
     method: str
     title: str
@@ -178,27 +113,7 @@ class MethodSummary:
 
 @dataclass(frozen=True)
 class Work:
-    """What every method was given.
-
-    Attributes:
-        bundle: path of the bundle.
-        model: the model's name in its manifest.
-        cut: where the trunk ends.
-        trunk_dtype: of the bundle's trunk.
-        data: the data specification.
-        tasks: class names of each task, learned one after the other.
-        images: in all tasks.
-        skipped_images: unreadable ones, left out for every method.
-        epochs: passes over each task.
-        batch_size: images a step.
-        learning_rate: of SGD.
-        threads: of each library.
-        seed: of every random choice.
-        engine: asked for, of ``lightcl-edge train``.
-        buffer_samples: images or features a method may keep of earlier tasks.
-        image_side: of the network's input, the shorter one, in pixels.
-        device: asked for, of the baselines.
-    """
+    """What every method was given."""
 
     bundle: str
     model: str
@@ -224,14 +139,6 @@ class Report:
     """Everything ``report.json`` holds.
 
     Attributes:
-        command: the exact command that made it.
-        created: UTC, ISO 8601.
-        machine: where.
-        work: what every method was given.
-        runs: in the order they were made.
-        summary: one for each method with a completed run.
-        failures: runs a signal ended.
-        limits: of each method, where limits were asked for.
         cgroup_note: why control groups are unavailable, None where they work.
     """
 

@@ -32,15 +32,7 @@ def spread(values: Sequence[float]) -> Spread:
 
 
 def summarise(runs: Sequence[Run], titles: Mapping[str, str]) -> list[MethodSummary]:
-    """One summary for each method, in the order of their first runs.
-
-    Args:
-        runs: all completed runs.
-        titles: method -> its line.
-
-    Returns:
-        The summaries.
-    """
+    """One summary for each method, in the order of their first runs."""
     summaries = []
     for method in dict.fromkeys(run.method for run in runs):
         own = [run for run in runs if run.method == method]

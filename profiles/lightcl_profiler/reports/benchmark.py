@@ -6,8 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from markupsafe import Markup
-
 from lightcl_edge.console.text import format_bytes
 from lightcl_edge.files.records import read_record
 from lightcl_edge.machine.description import Machine
@@ -18,18 +16,12 @@ from lightcl_profiler.reports.text import machine_lines
 
 #: More classes than this are in ``benchmark.json`` alone.
 _MOST_CLASSES = 20
+_SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 Entry = Mapping[str, Any]
 
 
 def render_benchmark(document: Mapping[str, Any]) -> str:
-    """The page.
-
-    Args:
-        document: what ``lightcl-host benchmark`` writes to ``benchmark.json``.
-
-    Returns:
-        The whole document, for one file.
-    """
+    """The page."""
     methods, setting = document["methods"], document["setting"]
     series, curves, machine = _series(methods), _curves(methods), document.get("machine")
     with_memory = [each for each in series if each.peak_bytes]
@@ -40,8 +32,8 @@ def render_benchmark(document: Mapping[str, Any]) -> str:
         lead=_lead(methods, setting),
         seeds=len(setting["seeds"]),
         accuracies=_accuracies(methods),
-        costs=_costs(methods),
-        measured_by=_ways(methods),
+        costs=costs(methods, with_note),
+        measured_by=ways(methods),
         legend=[(each.colour, each.label) for each in series],
         over_tasks=partial(tasks_chart, series),
         against_memory=partial(memory_chart, with_memory) if with_memory else None,
@@ -126,7 +118,8 @@ def _accuracies(methods: Sequence[Entry]) -> Table:
     return Table(header, rows)
 
 
-def _costs(methods: Sequence[Entry]) -> Table:
+def costs(methods: Sequence[Entry], show_note: Callable[[str, str], str]) -> Table:
+    """Operations and memory of every method; the columns say where each figure comes from."""
     header = [
         Column("method"),
         Column("peak of the process", "measured"),
@@ -138,7 +131,7 @@ def _costs(methods: Sequence[Entry]) -> Table:
     rows = [
         [
             each["method"],
-            _peak(each),
+            _peak(each, show_note),
             _shown(each.get("calculated_memory_bytes"), format_bytes),
             _theirs(each, "memory_mib", lambda value: f"{value:g} MiB"),
             _shown(each.get("calculated_operations"), _power),
@@ -149,24 +142,24 @@ def _costs(methods: Sequence[Entry]) -> Table:
     return Table(header, rows)
 
 
-def _peak(entry: Entry) -> str:
+def _peak(entry: Entry, show_note: Callable[[str, str], str]) -> str:
     """Of the process, and of CUDA's allocator beside it where there is one."""
     cuda, peak = entry.get("cuda_reserved_peak_bytes"), entry.get("measured_peak_bytes")
     beside = "" if cuda is None else f"and {format_bytes(cuda)} reserved on CUDA"
-    return "not measured" if peak is None else with_note(format_bytes(peak), beside)
+    return "not measured" if peak is None else show_note(format_bytes(peak), beside)
 
 
 def _power(value: float) -> str:
     digits, _, exponent = f"{value:.2e}".partition("e")
-    return Markup("{} &times; 10<sup>{}</sup>").format(digits, int(exponent))
+    return f"{digits} × 10{str(int(exponent)).translate(_SUPERSCRIPT)}"  # noqa: RUF001 - times
 
 
-def _ways(methods: Sequence[Entry]) -> list[tuple[str, list[str]]]:
+def ways(methods: Sequence[Entry]) -> list[tuple[str, list[str]]]:
     """How peaks were measured, and of which methods."""
-    ways: dict[str, list[str]] = {}
+    found: dict[str, list[str]] = {}
     for each in methods:
-        ways.setdefault(str(each.get("measured_by", "not measured")), []).append(str(each["method"]))
-    return list(ways.items())
+        found.setdefault(str(each.get("measured_by", "not measured")), []).append(str(each["method"]))
+    return list(found.items())
 
 
 def _series(methods: Sequence[Entry]) -> list[Series]:

@@ -22,11 +22,6 @@ def render_boards(reports: Sequence[Report], benchmark: Benchmark | None, names:
 
     Args:
         reports: one a board, at least one.
-        benchmark: of the methods, or None.
-        names: what to call each, no two alike; the boards' own where left out.
-
-    Returns:
-        The whole document, for one file.
     """
     boards = list(names) or [board(report) for report in reports]
     found = [headline(report) for report in reports]

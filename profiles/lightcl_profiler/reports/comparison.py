@@ -27,11 +27,6 @@ def comparison(reports: Sequence[Report], benchmark: Benchmark | None, names: Se
 
     Args:
         reports: one a board, at least one.
-        benchmark: of the same methods, or None.
-        names: of the boards; their own where left out.
-
-    Returns:
-        What the template's ``beside_paper`` shows.
     """
     boards = list(names) or [board(report) for report in reports]
     data, published = published_for(reports[0].work.image_side)

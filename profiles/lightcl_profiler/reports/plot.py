@@ -85,16 +85,7 @@ def place_label(x: float, y: float, wide: float, taken: Sequence[Box], inside: B
 
 
 class Plot:
-    """A picture that grows with each call.
-
-    Args:
-        width: of the picture, in pixels at full size; so are all lengths that are not values of an axis.
-        height: of the picture.
-        across: the values at the left and the right end.
-        up: the values at the bottom and the top.
-        top: room above the axes.
-        bottom: room below them.
-    """
+    """A picture that grows with each call."""
 
     def __init__(
         self,

@@ -35,11 +35,6 @@ _MAIN = {"peak_rss_bytes", "import_rss_bytes", "pss_peak_bytes", "cgroup_peak_by
 def figure(summary: MethodSummary, name: str, show: Callable[[float], str]) -> tuple[str, str]:
     """A figure as text.
 
-    Args:
-        summary: the method.
-        name: the figure.
-        show: number to text.
-
     Returns:
         The median, or ``unavailable``; and ``least to most`` when runs differ, else an empty text.
     """

@@ -218,7 +218,7 @@ def test_the_command_prints_tables_and_json(options, tmp_path):
 
     code, text = run("--methods", "slda,ncm", "--seeds", "0,1", "--validation", "--jobs", "2")
     assert code == 0 and all(words in text for words in ("slda", "ncm", "class-incr.", "validation images", "grey"))
-    assert "peak memory, measured" in text and "lightcl-edge train on" in text and "not calculated: " in text
+    assert "peak of the process, measured" in text and "lightcl-edge train on" in text and "not calculated: " in text
     code, text = run("--methods", "slda,ncm", "--seeds", "0,1", "--validation", "--json")
     document = json.loads(text)
     assert render(document) and document["setting"]["seeds"] == [0, 1]

@@ -140,15 +140,15 @@ def test_ewc(avalanche: Any) -> None:
 class ErOfTheirBuffer(Er):
     """The same memory in every step of the second task: Avalanche fills its own between tasks."""
 
-    def remember(self, batch: Batch) -> None:
-        del batch
+    def after_update(self, batch: Batch, logits: torch.Tensor) -> None:
+        pass
 
 
 class DerppOfTheirBuffer(Derpp):
     """Likewise; with as many samples drawn as there are, both draws are the whole memory."""
 
-    def remember(self, batch: Batch, logits: torch.Tensor) -> None:
-        del batch, logits
+    def after_update(self, batch: Batch, logits: torch.Tensor) -> None:
+        pass
 
 
 def _their_memory(strategy: Any, of_task: int = 0) -> Remembered:
