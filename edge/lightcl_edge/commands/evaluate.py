@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from lightcl_edge.commands.arguments import add_computing, add_data, add_memory_budget, add_state
@@ -56,10 +57,9 @@ class EvaluateCommand(Command):
         """The accuracy and the table of classes."""
         rows = []
         for name, entry in document["per_class"].items():
-            others = {k: v for k, v in document["confusion"][name].items() if k != name}
-            worst = max(others, key=lambda key: others[key]) if others else ""
-            mistaken = f"{worst} ({others[worst]})" if worst else ""
-            rows.append([name, f"{entry['accuracy']:.1%}", str(entry["images"]), mistaken])
+            mistakes = Counter({k: v for k, v in document["confusion"][name].items() if k != name})
+            worst = "".join(f"{other} ({times})" for other, times in mistakes.most_common(1))
+            rows.append([name, f"{entry['accuracy']:.1%}", str(entry["images"]), worst])
         text = table(rows, ["class", "accuracy", "images", "most often taken for"])
         skipped = f", {document['skipped_images']} could not be read" if document["skipped_images"] else ""
         if document["unknown_classes"]:

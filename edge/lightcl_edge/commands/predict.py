@@ -46,7 +46,7 @@ class PredictCommand(Command):
             args.progress.note(note)
         tops = predictor.top(named.images(predictor.input, predictor.decoding_limit_bytes, args.progress), args.top_k)
         named.refuse_none()
-        for _, error in named.faults:  # errors are told however quiet
+        for _, error in named.faults:  # --quiet hides notes, never errors
             print(f"error: {printable(str(error))}", file=sys.stderr)
         return {
             "predictions": [{"image": str(path), "top": top} for path, top in zip(named.read, tops, strict=True)],

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from lightcl_edge.commands.arguments import add_computing
@@ -38,22 +38,25 @@ class VerifyCommand(Command):
 
         bundle, files = Bundle.inspect(args.bundle)
         problems = {str(error): error.kind for _, error in files}
-        release: list[int] = []
+        release, errors = None, dict[str, float]()
         if args.key:
             from lightcl_edge.bundle.signature import read_public_key
 
             key = read_public_key(args.key)
-            _note(problems, lambda: release.append(bundle.check_signature(key)))
+            with _noting(problems):
+                release = bundle.check_signature(key)
         wrong = {name for name, _ in files}  # named already; a link among them must not be followed
         for entry in bundle.manifest.files:
             if entry.path not in wrong:
-                _note(problems, partial(bundle.path, entry.path))
+                with _noting(problems):
+                    bundle.path(entry.path)
         if HEAD_PARAMETERS not in wrong:
-            _note(problems, bundle.head_parameters)
-        errors: dict[str, float] = {}
+            with _noting(problems):
+                bundle.head_parameters()
         if not problems:
-            _note(problems, lambda: errors.update(check_golden(bundle, args.threads, args.provider)))
-        for problem in problems:  # errors are told however quiet
+            with _noting(problems):
+                errors = check_golden(bundle, args.threads, args.provider)
+        for problem in problems:  # --quiet hides notes, never errors
             print(f"error: {printable(problem)}", file=sys.stderr)
         return {
             "ok": not problems,
@@ -62,8 +65,8 @@ class VerifyCommand(Command):
             "bundle": str(args.bundle),
             "identity": bundle.identity,
             "signed": bundle.signature() is not None,
-            "signature_checked": bool(release),
-            "release": release[0] if release else None,
+            "signature_checked": release is not None,
+            "release": release,
             "files": len(bundle.manifest.files),
             "bytes": sum(entry.bytes for entry in bundle.manifest.files),
             **errors,
@@ -89,9 +92,10 @@ class VerifyCommand(Command):
         return ExitCode.DONE if document["ok"] else ExitCode.BAD_BUNDLE
 
 
-def _note(problems: dict[str, str], check: Callable[[], object]) -> None:
-    """Run a check; add what it finds wrong, with the error's kind, if it is new."""
+@contextmanager
+def _noting(problems: dict[str, str]) -> Iterator[None]:
+    """Add what a check finds wrong, with the error's kind, if it is new."""
     try:
-        check()
+        yield
     except BundleError as error:
         problems.setdefault(str(error), error.kind)

@@ -56,7 +56,7 @@ def test_a_folder_stands_for_its_images(edge, taught, tmp_path):
     (data / "red" / "0.png").rename(data / "0.png")
     (data / "notes.txt").write_text("x")
     found, err = images(data)
-    assert found == [str(data / "0.png")] and "left out: 1 file that is no image (.txt 1)" in err
+    assert found == [str(data / "0.png")] and "not used: 1 file that is no image (.txt 1)" in err
     (tmp_path / "hollow").mkdir()
     found, err = images(tmp_path / "hollow", data / "green", code=4)
     assert len(found) == 5 and "hollow holds no images" in err
