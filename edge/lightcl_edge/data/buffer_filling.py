@@ -26,13 +26,8 @@ def fill(
 ) -> FeatureBuffer:
     """Offer a task's samples to a buffer. Only those that stay are read whole.
 
-    Args:
-        read: gives stored features at positions, uint8 of shape ``(k, *feature_shape)``.
-        rows: positions of the offered samples, shape ``(n,)``.
-        labels: their rows of the classifier, shape ``(n,)``.
-
-    Raises:
-        UsageError: when there is no such kind.
+    ``read`` gives stored features at positions. ``rows`` and ``labels`` are positions and classes of what is offered.
+    Raises UsageError when there is no such ``kind``.
     """
     if kind not in FILLS:
         raise UsageError(f"no way to fill a buffer is called {kind!r}, expected one of {', '.join(FILLS)}")

@@ -30,16 +30,11 @@ from lightcl_edge.files.plain import content_digest
 
 
 class Dataset(ABC):
-    """Labelled images, read one at a time.
-
-    Attributes:
-        labels: index into ``classes`` of each image, shape ``(n,)``.
-        memory_limit_bytes: the most memory this process may take while it decodes; None for what the machine has.
-    """
+    """Labelled images, read one at a time."""
 
     classes: list[str]
-    labels: NDArray[np.int64]
-    memory_limit_bytes: int | None = None
+    labels: NDArray[np.int64]  # index into ``classes`` of each image, shape (n,)
+    memory_limit_bytes: int | None = None  # as decoding takes it
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -116,8 +111,7 @@ class _Subset(Dataset):
 class FolderDataset(Dataset):
     """A folder with one sub-folder a class.
 
-    Raises:
-        DataError: when it is missing, has no class folders, or one of them has no images.
+    Raises DataError when it is missing, has no class folders, or one of them has no images.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -155,14 +149,9 @@ class FolderDataset(Dataset):
 
 
 class ArrayDataset(Dataset):
-    """Images in memory.
+    """Images in memory: uint8, shape ``(n, h, w, 3)`` or ``(n, h, w)`` for grey ones; labels are numbers or text.
 
-    Args:
-        images: uint8, shape ``(n, h, w, 3)`` or ``(n, h, w)`` for grey ones.
-        labels: class of each, numbers or text, shape ``(n,)``.
-
-    Raises:
-        DataError: when shapes or types do not fit.
+    Raises DataError when shapes or types do not fit.
     """
 
     def __init__(self, images: NDArray[np.uint8], labels: NDArray[np.generic], origin: str) -> None:

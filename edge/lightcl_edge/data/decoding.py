@@ -53,16 +53,9 @@ _INTERPOLATION = {
 
 
 def load_image(path: Path, info: InputInfo, limit_bytes: int | None = None) -> ByteImage:
-    """Read one image file at the trunk's input size.
+    """One image file at the trunk's input size, RGB, shape ``(info.height, info.width, 3)``; see :func:`decode`.
 
-    Args:
-        limit_bytes: the most memory this process may take meanwhile; None for what the machine has.
-
-    Returns:
-        Its pixels, RGB, shape ``(info.height, info.width, 3)``.
-
-    Raises:
-        DataError: when it is not a readable image, or not a regular file: reading a pipe or a device may never end.
+    Raises DataError when it is not a readable image or not a regular file: reading a pipe or a device may never end.
     """
     if path.exists() and not (path.is_file() or path.is_dir()):
         raise DataError(f"{path} is a pipe, socket or device; expected an image file")
@@ -72,9 +65,7 @@ def load_image(path: Path, info: InputInfo, limit_bytes: int | None = None) -> B
 def open_image(path: Path) -> Image.Image:
     """Open an image file without decoding it.
 
-    Raises:
-        DataError: when it is missing, or not an image.
-        ImageBombError: when it has too many pixels, in all or for its bytes.
+    Raises DataError when it is missing or not an image, ImageBombError when it has too many pixels.
     """
     try:
         with warnings.catch_warnings():
@@ -116,7 +107,7 @@ def decode(image: Image.Image, name: str, info: InputInfo | None, limit_bytes: i
         limit_bytes: the most memory this process may take meanwhile; None for what the machine has.
 
     Returns:
-        RGB pixels, shape ``(height, width, 3)``.
+        Shape ``(height, width, 3)``.
 
     Raises:
         DataError: when it is not a whole image, or too large for the memory that is left.
@@ -164,14 +155,9 @@ def planned_decoding_bytes(width: int, height: int) -> int:
 def refuse_what_memory_can_not_hold(
     image: Image.Image, name: str, planned_bytes: int, limit_bytes: int | None = None
 ) -> None:
-    """Refuse a large image by its header, before it is decoded.
+    """Refuse a large image by its header: the kernel would end the process while it is decoded.
 
-    Args:
-        limit_bytes: the most memory this process may take; None for what the machine has.
-
-    Raises:
-        HugeImageError: when decoding needs more than the plan has and more than is left. The kernel would end the
-            process instead.
+    Raises HugeImageError when decoding needs more than the plan has and more than is left.
     """
     needed = decoding_bytes(image)
     if needed <= max(planned_bytes, SMALL_DECODING_BYTES):

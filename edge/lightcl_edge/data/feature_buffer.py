@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,9 +33,9 @@ Tensors = Mapping[str, NDArray[np.generic]]
 #: Two megabytes: 650 features of EfficientNet-Lite0 at 128 pixels.
 DEFAULT_BUFFER_BYTES = 2_000_000
 FILLS = ("reservoir", "herding")
-_SAMPLES = ("features", "labels", "ranks", "seen")
-#: Tensors of ``buffer.safetensors``; see ``docs/bundle.md``.
-_TENSORS = {"features", "labels", "ranks", "seen", "trunk", "scale", "zero_point"}
+#: Tensors of ``buffer.safetensors``: those that grow with the samples, and all; see ``docs/bundle.md``.
+_SAMPLES: dict[str, Any] = {"features": np.uint8, "labels": np.int64, "ranks": np.float64, "seen": np.int64}
+_TENSORS = {*_SAMPLES, "trunk", "scale", "zero_point"}
 
 
 @dataclass(frozen=True)
@@ -52,21 +53,13 @@ class BufferIdentity:
 
 @dataclass(frozen=True)
 class FeatureBuffer:
-    """Samples of earlier tasks. Never changed: each operation gives a new buffer.
-
-    Attributes:
-        identity: what the bytes mean.
-        features: uint8, shape ``(n, *feature_shape)``, ordered by class and rank.
-        labels: rows of the classifier, shape ``(n,)``.
-        ranks: shape ``(n,)``; the largest go first when a class must shrink.
-        seen: how many samples of each row were ever offered, shape ``(rows,)``.
-    """
+    """Samples of earlier tasks, ordered by class and rank. Never changed: each operation gives a new buffer."""
 
     identity: BufferIdentity
-    features: ByteArray
-    labels: IntArray
+    features: ByteArray  # shape (n, *feature_shape)
+    labels: IntArray  # rows of the classifier, shape (n,)
     ranks: NDArray[np.float64]
-    seen: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
+    seen: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))  # samples of each row ever offered
 
     @classmethod
     def empty(cls, identity: BufferIdentity) -> FeatureBuffer:
@@ -101,11 +94,7 @@ class FeatureBuffer:
 
     def tensors(self) -> dict[str, NDArray[np.generic]]:
         """The content of ``buffer.safetensors``."""
-        return {
-            "features": self.features,
-            "labels": self.labels,
-            "ranks": self.ranks,
-            "seen": self.seen,
+        return {name: getattr(self, name) for name in _SAMPLES} | {
             "trunk": np.frombuffer(bytes.fromhex(self.identity.trunk_sha256), np.uint8),
             "scale": np.asarray(self.identity.feature.scale, np.float32),
             "zero_point": np.asarray(self.identity.feature.zero_point, np.int64),
@@ -113,40 +102,29 @@ class FeatureBuffer:
 
     @classmethod
     def from_tensors(cls, tensors: Tensors, identity: BufferIdentity) -> FeatureBuffer:
-        """Read ``buffer.safetensors``.
+        """Read ``buffer.safetensors``; no tensors give an empty buffer.
 
-        Raises:
-            StateError: when it belongs to another trunk or its tensors do not fit each other.
+        Raises StateError when it belongs to another trunk or its tensors do not fit each other.
         """
         if not tensors:
             return cls.empty(identity)
         if set(tensors) != _TENSORS:
             raise StateError(f"buffer.safetensors holds {sorted(tensors)}, expected {sorted(_TENSORS)}")
         _check_identity(tensors, identity)
-        features, labels, ranks, seen = (tensors[name] for name in ("features", "labels", "ranks", "seen"))
+        features, labels, ranks, seen = (tensors[name] for name in _SAMPLES)
         count, shape = labels.size, identity.feature.shape
-        fits = features.dtype == np.uint8 and features.shape == (count, *shape)
-        fits = fits and ranks.shape == labels.shape == (count,) and seen.ndim == 1
-        fits = fits and labels.dtype == seen.dtype == np.int64 and ranks.dtype == np.float64
+        fits = all(tensors[name].dtype == kind for name, kind in _SAMPLES.items())
+        fits = fits and features.shape == (count, *shape) and ranks.shape == labels.shape == (count,) and seen.ndim == 1
         if not fits or (count and not 0 <= int(labels.min()) <= int(labels.max()) < len(seen)):
             raise StateError(
                 f"buffer.safetensors: features {features.dtype} {features.shape}, labels {labels.dtype} "
                 f"{labels.shape}, ranks {ranks.dtype} {ranks.shape}, seen {seen.dtype} {seen.shape} do not fit; "
                 f"expected uint8 (n, *{tuple(shape)}), a label below the length of seen and a rank each"
             )
-        if not (np.isfinite(ranks.astype(np.float64)).all() and _are_counts(seen.astype(np.int64))):
+        buffer = cls(identity, **{name: tensors[name].astype(kind, copy=False) for name, kind in _SAMPLES.items()})
+        if not (np.isfinite(buffer.ranks).all() and ((buffer.seen >= 0) & (buffer.seen < 2**53)).all()):
             raise StateError("buffer.safetensors: ranks or seen hold NaN, infinity or no counts; expected numbers")
-        return cls(
-            identity,
-            features.astype(np.uint8, copy=False),
-            labels.astype(np.int64, copy=False),
-            ranks.astype(np.float64, copy=False),
-            seen.astype(np.int64, copy=False),
-        )
-
-
-def _are_counts(seen: IntArray) -> bool:
-    return bool(((seen >= 0) & (seen < 2**53)).all())
+        return buffer
 
 
 def _check_identity(tensors: Tensors, identity: BufferIdentity) -> None:
@@ -178,13 +156,9 @@ def samples_that_fit(limit_bytes: int, identity: BufferIdentity) -> int:
 
 
 def quotas(counts: IntArray, limit: int) -> IntArray:
-    """How many samples each class may keep: the same for all; what a class can't fill goes to the others.
+    """How many samples each class may keep, shape ``(rows,)``, of those it has (``counts``); at most ``limit`` in all.
 
-    Args:
-        counts: samples that each class has, shape ``(rows,)``.
-
-    Returns:
-        Shape ``(rows,)``, nowhere above ``counts``, their sum at most ``limit``.
+    All classes get the same; what a class can't fill goes to the others.
     """
     level = 0  # the largest equal share that is not too much
     for step in (1 << bit for bit in reversed(range(int(counts.max(initial=0)).bit_length()))):
@@ -199,11 +173,8 @@ def quotas(counts: IntArray, limit: int) -> IntArray:
 def buffer_limit(text: str | None, identity: BufferIdentity) -> int:
     """How many samples the buffer may hold; 0 for no buffer.
 
-    Args:
-        text: a number of samples (``500``), a size (``2MB``), or None for ``DEFAULT_BUFFER_BYTES``.
-
-    Raises:
-        UsageError: when it is neither a number nor a size, or no sample fits.
+    ``text`` is a number of samples (``500``), a size (``2MB``), or None for ``DEFAULT_BUFFER_BYTES``. Raises UsageError
+    when it is neither, or no sample fits.
     """
     if text is None:
         return samples_that_fit(DEFAULT_BUFFER_BYTES, identity)

@@ -32,11 +32,7 @@ class NamedImages:
                 self.faults.append((path, error))
 
     def images(self, info: InputInfo, limit_bytes: int | None, progress: Progress) -> Iterator[ByteImage]:
-        """Read the images one by one at input size; the paths of the readable ones go to ``read``.
-
-        Args:
-            limit_bytes: the most memory this process may take while it decodes; None for what the machine has.
-        """
+        """Read the images one by one at input size; the paths of the readable ones go to ``read``."""
         for path in progress.track(self.paths, "predicting") if len(self.paths) > 1 else self.paths:
             try:
                 image = load_image(path, info, limit_bytes)
@@ -57,8 +53,7 @@ class NamedImages:
     def refuse_none(self) -> None:
         """Refuse to go on without any image.
 
-        Raises:
-            DataError: when no image could be read. A single fault keeps its own kind.
+        Raises DataError when no image could be read. A single fault keeps its own kind.
         """
         if self.read:
             return

@@ -24,11 +24,10 @@ _SELECTION = re.compile(r"^(?P<base>.+)@(?P<first>\d+)(?:-(?P<last>\d+))?/(?P<ta
 
 
 def open_dataset(spec: str) -> Dataset:
-    """Open a data set; its images are read later, one by one.
+    """Open a data set; the images of a folder are read later, one by one.
 
-    Raises:
-        DataError: when there is no such data, or the selection does not fit it.
-        DoesNotFitError: when the arrays of an ``.npz`` file need more memory than is left.
+    Raises DataError when there is no such data or the selection does not fit it, and DoesNotFitError when the arrays of
+    an ``.npz`` file need more memory than is left.
     """
     match = None if Path(spec).exists() else _SELECTION.match(spec)
     if match is None:

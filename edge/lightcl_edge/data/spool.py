@@ -36,8 +36,7 @@ LEARNING, LEARNED, SET_ASIDE, TRIES = ".learning", ".learned", ".set-aside", ".t
 class Spool:
     """A watched folder. A file is whole once it has not changed for ``settle_seconds``.
 
-    Raises:
-        DataError: when there is no such folder.
+    Raises DataError when there is no such folder.
     """
 
     def __init__(self, folder: Path, settle_seconds: float) -> None:
@@ -48,14 +47,7 @@ class Spool:
         self._seen: dict[Path, tuple[tuple[int, int], float]] = {}
 
     def ready(self, now: float | None = None) -> dict[Path, float]:
-        """Whole images that wait.
-
-        Args:
-            now: the time on the monotonic clock; None to ask the clock.
-
-        Returns:
-            Path -> seconds since it was last seen to change, ordered by path.
-        """
+        """Whole images that wait: path -> seconds since it was last seen to change, ordered by path."""
         moment = time.monotonic() if now is None else now
         seen: dict[Path, tuple[tuple[int, int], float]] = {}
         for path in self._waiting():
@@ -121,11 +113,7 @@ class Spool:
         return tries + 1
 
     def set_aside(self, images: list[Path], reason: str, why: str | None = None) -> None:
-        """Take images out of the batch for a person to look at.
-
-        Args:
-            why: a line for the file ``REASON.txt`` beside that folder; None for no line.
-        """
+        """Take images out of the batch for a person to look at; ``why`` is noted in ``REASON.txt``."""
         if why is not None:
             (self.folder / SET_ASIDE).mkdir(exist_ok=True)
             with (self.folder / SET_ASIDE / f"{reason}.txt").open("a", encoding="utf-8", errors="replace") as file:

@@ -22,15 +22,11 @@ from lightcl_edge.planning.trunk import extraction_batch
 
 @dataclass(frozen=True)
 class Extracted:
-    """A task's features.
-
-    Attributes:
-        provider: what computed the trunk, and why; None when an earlier run has left the features.
-    """
+    """A task's features."""
 
     store: FeatureStore
     skipped: list[str]
-    provider: ProviderChoice | None = None
+    provider: ProviderChoice | None = None  # None when an earlier run has left the features
 
 
 def extract(
@@ -45,13 +41,7 @@ def extract(
 ) -> Extracted:
     """Quantised features of all readable images. A complete store of the same images is used again.
 
-    Args:
-        threads: processors to use; None for all.
-        cooler: pauses between batches; None for no pauses.
-        provider: ``tensorrt``, ``cuda`` or ``cpu``; None for what the bundle wants.
-
-    Raises:
-        DataError: when a class has no readable image.
+    Raises DataError when a class has no readable image.
     """
     codec = FeatureCodec(bundle.manifest.feature)
     key = f"{bundle.sha256(TRUNK)}:{identity.fingerprint}"

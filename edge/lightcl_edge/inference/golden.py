@@ -24,16 +24,9 @@ def relative_error(found: FloatArray, expected: FloatArray) -> float:
 
 
 def check_golden(bundle: Bundle, threads: int | None = None, provider: str | None = None) -> dict[str, float]:
-    """Run the bundle's golden images here and compare with what the host got.
+    """Run the bundle's golden images here: ``feature_error`` and ``logit_error`` against the host's results.
 
-    Args:
-        threads: processors to use; None for all.
-
-    Returns:
-        ``feature_error`` and ``logit_error``, as :func:`relative_error` computes them.
-
-    Raises:
-        BundleError: when an error is above the manifest's tolerance.
+    Raises BundleError when an error is above the manifest's tolerance.
     """
     golden, info = bundle.golden(), bundle.manifest
     images = golden["images"]

@@ -12,12 +12,7 @@ class HeadSession:
 
     A bundle's ``forward`` graph takes the weights as inputs, so that memory holds them once. A bundle without
     training-step graphs has weights in ``head.onnx``. They are replaced, and the replaced ones stay in memory too.
-
-    Args:
-        threads: processors to use; None for all.
-
-    Raises:
-        BundleError: when a name or shape is not the head's.
+    Raises BundleError when a name or shape is not the head's.
     """
 
     def __init__(self, bundle: Bundle, parameters: Parameters, threads: int | None) -> None:

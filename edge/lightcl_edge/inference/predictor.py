@@ -25,15 +25,11 @@ from lightcl_edge.state.state import State
 
 @dataclass(frozen=True)
 class Evaluation:
-    """How well the learned classes are told apart.
-
-    Attributes:
-        confusion: counts, shape ``(classes, classes)``: row = true class, column = prediction.
-    """
+    """How well the learned classes are told apart."""
 
     classes: list[str]
-    confusion: NDArray[np.int64]
-    skipped: list[str]
+    confusion: NDArray[np.int64]  # counts, shape (classes, classes): row = true class, column = prediction
+    skipped: list[str]  # the fault of each unreadable image
 
     @property
     def accuracy(self) -> float:
@@ -66,15 +62,8 @@ class Evaluation:
 class Predictor:
     """The current generation of a state, ready to predict.
 
-    Args:
-        threads: processors to use; None for all.
-        provider: of the trunk; None for what the bundle wants (``lightcl_edge.inference.providers``).
-        budget_bytes: refuse to start if more memory is needed; None for what the machine has.
-
-    Raises:
-        StateError: when there is no state, it is damaged, or it has learned no class yet.
-        BundleError: when its bundle is damaged.
-        DoesNotFitError: when there is too little memory.
+    Raises StateError when there is no state, it is damaged, or it has learned no class yet; BundleError when its bundle
+    is damaged; DoesNotFitError when it needs more memory than ``budget_bytes`` or the machine allow.
     """
 
     def __init__(
@@ -100,20 +89,12 @@ class Predictor:
     def use_weights(self, parameters: Parameters) -> None:
         """Predict with these weights of the head from now on.
 
-        Raises:
-            BundleError: when a name or shape is not the head's.
+        Raises BundleError when a name or shape is not the head's.
         """
         self._head = HeadSession(self._bundle, parameters, self._threads)
 
     def probabilities(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Probabilities of the known classes.
-
-        Args:
-            images: RGB at the trunk's input size, shape ``(n, height, width, 3)``.
-
-        Returns:
-            Shape ``(n, classes)``; rows sum to 1.
-        """
+        """Probabilities of the known classes, shape ``(n, classes)``, for RGB images at input size."""
         features = self._trunk.features_of_pixels(images)
         # Through uint8 and back, because the head was trained on such features.
         stored = self.codec.decode(self.codec.encode(features))
@@ -133,8 +114,7 @@ class Predictor:
     def evaluate(self, dataset: Dataset, progress: Progress) -> Evaluation:
         """Predict labelled images and count.
 
-        Raises:
-            DataError: when it holds a class that was never learned, or no readable image.
+        Raises DataError when it holds a class that was never learned, or no readable image.
         """
         unknown = sorted(set(dataset.classes) - set(self.classes))
         if unknown:

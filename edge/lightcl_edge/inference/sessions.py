@@ -20,11 +20,7 @@ EXACT_INTEGERS = "session.x64quantprecision"
 
 
 def import_onnxruntime() -> Any:
-    """The onnxruntime module.
-
-    Raises:
-        NoEngineError: when it is not installed or does not load here.
-    """
+    """The onnxruntime module. Raises NoEngineError when it is not installed or does not load here."""
     try:
         import onnxruntime
     except ImportError as error:
@@ -89,11 +85,7 @@ class InferenceSession:
         self._session, self._values, self.provider = session, values, provider
 
     def run(self, outputs: list[str], inputs: Mapping[str, NDArray[np.generic]]) -> list[NDArray[np.float32]]:
-        """The named outputs for the named inputs.
-
-        Raises:
-            BundleError: when shapes or types do not fit the graph.
-        """
+        """The named outputs for the named inputs. Raises BundleError when shapes or types do not fit the graph."""
         try:
             return list(self._session.run(outputs, dict(inputs)))
         except Exception as error:  # no public base here either

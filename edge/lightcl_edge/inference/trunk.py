@@ -14,14 +14,7 @@ from lightcl_edge.inference.sessions import inference_session
 
 
 def normalise(images: NDArray[np.uint8], info: InputInfo) -> FloatArray:
-    """Pixels as the trunk takes them.
-
-    Args:
-        images: RGB, shape ``(n, height, width, 3)``.
-
-    Returns:
-        ``(pixel / 255 - mean) / std``, shape ``(n, 3, height, width)``.
-    """
+    """``(pixel / 255 - mean) / std``, shape ``(n, 3, height, width)``, of RGB images ``(n, height, width, 3)``."""
     scale = 1.0 / (255.0 * np.asarray(info.std, np.float64))
     shift = np.asarray(info.mean, np.float64) / np.asarray(info.std, np.float64)
     ordered = images[..., ::-1] if info.channel_order == "BGR" else images
@@ -32,14 +25,9 @@ def normalise(images: NDArray[np.uint8], info: InputInfo) -> FloatArray:
 
 
 class Trunk:
-    """The frozen part of a bundle's network.
+    """The frozen part of a bundle's network. ``provider`` is None for what the bundle wants.
 
-    Args:
-        threads: processors to use; None for all.
-        provider: ``tensorrt``, ``cuda`` or ``cpu``; None for what the bundle wants.
-
-    Raises:
-        BundleError: when the graph is damaged.
+    Raises BundleError when the graph is damaged.
     """
 
     def __init__(self, bundle: Bundle, threads: int | None = None, provider: str | None = None) -> None:
@@ -59,16 +47,9 @@ class Trunk:
         return self._session.provider
 
     def features_of_pixels(self, images: NDArray[np.uint8]) -> FloatArray:
-        """Compute the features of images at the trunk's input size.
+        """Features ``(n, *feature_shape)`` of RGB images ``(n, height, width, 3)`` at the trunk's input size.
 
-        Args:
-            images: RGB, shape ``(n, height, width, 3)``.
-
-        Returns:
-            Shape ``(n, *feature_shape)``.
-
-        Raises:
-            MixedBundleError: when the trunk gives another shape than the manifest says.
+        Raises MixedBundleError when the trunk gives another shape than the manifest says.
         """
         features = self._session.run(["features"], {"image": normalise(images, self._input)})[0]
         if features.shape[1:] != self._shape:

@@ -19,7 +19,7 @@ from lightcl_edge.files.tensors import ByteArray, FloatArray, IntArray, Paramete
 from lightcl_edge.learning.checkpoint import Checkpoints, Position
 from lightcl_edge.learning.engines.contract import Engine, PatternTerm
 from lightcl_edge.learning.strategies.class_rows import class_means, nearest_mean_rows, write_rows
-from lightcl_edge.learning.strategies.contract import StepContext, Strategy, Task
+from lightcl_edge.learning.strategies.contract import Strategy, Task
 from lightcl_edge.learning.strategies.forward import FORWARD_BATCH, cross_entropy, penultimate
 from lightcl_edge.machine.cooling import Cooler
 from lightcl_edge.machine.interrupts import DeferredInterrupt
@@ -132,9 +132,9 @@ class TrainingLoop:
                 if self.cooler is not None:
                     self.cooler.between_steps(lambda: interrupt.asked)
                 done = (start.epoch * steps + step) / (self.settings.epochs * steps)
-                context = StepContext(self.settings.learning_rate * self.strategy.rate(done), term)
+                rate = self.settings.learning_rate * self.strategy.rate(done)
                 # without a name, so that a batch is gone before the next one is read
-                loss = self.engine.step(self.strategy.compose(task, pool[step * size : (step + 1) * size], context))
+                loss = self.engine.step(self.strategy.compose(task, pool[step * size : (step + 1) * size], rate, term))
                 position = Position(start.epoch, step + 1, position.loss_sum + loss)
                 if self.checkpoints is not None and (interrupt.asked or self.checkpoints.due()):
                     self.checkpoints.save(position, self.engine.views())

@@ -34,17 +34,9 @@ _HELPS = {
 
 
 def refuse_what_does_not_fit(plan: Plan, budget_bytes: int | None, folder: Path) -> int:
-    """Refuse a training that does not fit, before anything is started.
+    """Refuse a training that does not fit into memory or the disk of ``folder``; gives the most memory it may take.
 
-    Args:
-        budget_bytes: as :func:`allowed_bytes` takes it.
-        folder: where the run writes.
-
-    Returns:
-        The most memory that the run may take.
-
-    Raises:
-        DoesNotFitError: with the plan's figures and what to change.
+    Raises DoesNotFitError with the plan's figures and what to change.
     """
     limit = allowed_bytes(budget_bytes)
     if plan.peak_bytes > limit:
@@ -66,14 +58,7 @@ def refuse_what_does_not_fit(plan: Plan, budget_bytes: int | None, folder: Path)
 
 
 def refuse_prediction(manifest: Manifest, budget_bytes: int | None = None) -> tuple[int, int]:
-    """Refuse a prediction that does not fit, before it starts.
-
-    Returns:
-        Bytes needed and allowed.
-
-    Raises:
-        DoesNotFitError: with both figures.
-    """
+    """Refuse a prediction that does not fit; gives the bytes needed and allowed. Raises DoesNotFitError with both."""
     needed, limit = plan_prediction(manifest), allowed_bytes(budget_bytes)
     if needed > limit:
         allowed, remedy = _limit_and_remedy(limit, budget_bytes)

@@ -59,13 +59,8 @@ def choose_step(
 ) -> StepChoice:
     """Choose the fastest way within ``spare_bytes``, else the one that needs least.
 
-    Args:
-        update: ``in_place`` or ``accumulate`` to insist on one.
-        spare_bytes: memory that costs nothing, because another phase of the run needs as much.
-        patterns: whether samples with patterns will be trained on.
-
-    Raises:
-        BundleError: when the bundle does not offer this kind of update.
+    ``spare_bytes`` cost nothing, because another phase of the run needs as much. ``update`` may insist on one kind.
+    Raises BundleError when the bundle does not offer it.
     """
     ways = [way for way in offered_choices(graphs, parameter_bytes, patterns) if update in ("auto", way.update)]
     if not ways:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 from lightcl_edge.bundle.manifest import Manifest, TrainingDefaults
 from lightcl_edge.console.text import format_bytes
@@ -22,18 +23,14 @@ _NOTHING = Carried()
 
 @dataclass(frozen=True)
 class StrategyChoice:
-    """A strategy's name and the reason it was chosen."""
+    """A strategy and, for a person, why it was chosen."""
 
     name: str
     reason: str
 
 
 def planned_patterns(strategy: str, settings: TrainingDefaults) -> int:
-    """How many samples carry patterns in each step.
-
-    Returns:
-        The number to plan for, at most the samples of one batch; 0 where the strategy holds none.
-    """
+    """How many samples carry patterns in each step, at most one batch."""
     held = min(settings.batch_size, settings.buffer_samples)
     return held if STRATEGIES[strategy].holds_patterns(settings.beta) else 0
 
@@ -59,7 +56,7 @@ def plan_for(
 
 
 def full_state(manifest: Manifest) -> Carried:
-    """What a state holds at most: the long-term memory, held-out samples and statistics of as many classes as fit."""
+    """The most that a state holds: feature buffer, held-out samples and statistics of all classes that fit."""
     samples = HOLDOUT_PER_CLASS * manifest.head.capacity
     held_out = samples * math.prod(manifest.feature.shape)
     statistics = stored_statistics_bytes(manifest) + 8 * manifest.head.capacity * manifest.head.penultimate_size
@@ -76,15 +73,9 @@ def choose_strategy(
 ) -> StrategyChoice:
     """Choose by name, or by what fits.
 
-    ``replay`` is the most accurate of those that do not forget (``docs/results-learning.md``) and needs training steps;
-    ``slda`` comes near it without any, so it is what remains where steps do not fit.
-
-    Args:
-        budget_bytes: what the user allows; None for what the machine has.
-        replay: what ``replay`` would train with; None for its own defaults.
-
-    Raises:
-        UsageError: when there is no strategy of that name.
+    ``replay`` is the most accurate strategy that does not forget (``docs/results-learning.md``), and needs training
+    steps. ``slda`` comes near it without steps, so it is chosen if steps do not fit. ``replay`` as an argument is what
+    that strategy would train with. Raises UsageError when there is no strategy of that name.
     """
     if asked != AUTO:
         if asked not in STRATEGIES:
@@ -102,26 +93,15 @@ def choose_strategy(
     )
 
 
-@dataclass(frozen=True)
-class Recommended:
-    """A strategy's own numbers."""
-
-    epochs: int
-    learning_rate: float
-    beta: float
-
-
-#: The strategies without gradients use none of these.
-RECOMMENDED = {
-    "replay": Recommended(epochs=4, learning_rate=0.003, beta=0.0),
-    "lightcl": Recommended(epochs=3, learning_rate=0.0001, beta=0.00005),
-    "finetune": Recommended(epochs=3, learning_rate=0.0001, beta=0.0),
+#: A strategy's own numbers. The strategies without gradients use none of these.
+RECOMMENDED: dict[str, dict[str, Any]] = {
+    "replay": {"epochs": 4, "learning_rate": 0.003, "beta": 0.0},
+    "lightcl": {"epochs": 3, "learning_rate": 0.0001, "beta": 0.00005},
+    "finetune": {"epochs": 3, "learning_rate": 0.0001, "beta": 0.0},
 }
 
 
 def recommended_for(defaults: TrainingDefaults, strategy: str) -> TrainingDefaults:
-    """A bundle's defaults for a strategy."""
-    own = RECOMMENDED.get(strategy)
-    if own is None or strategy == defaults.strategy:
-        return replace(defaults, strategy=strategy)
-    return replace(defaults, strategy=strategy, epochs=own.epochs, learning_rate=own.learning_rate, beta=own.beta)
+    """What a strategy trains with: the bundle's defaults if they are for this strategy, else its own numbers."""
+    own = {} if strategy == defaults.strategy else RECOMMENDED.get(strategy, {})
+    return replace(defaults, strategy=strategy, **own)

@@ -27,8 +27,7 @@ MAX_ROW_LENGTH = 1000.0
 def assign_rows(known: Sequence[str], task: Sequence[str], capacity: int) -> list[str]:
     """All classes after a task, known ones first; the position is the row.
 
-    Raises:
-        UsageError: when there are more classes than rows.
+    Raises UsageError when there are more classes than rows.
     """
     classes = [*known, *(name for name in task if name not in known)]
     if len(classes) > capacity:
@@ -40,14 +39,9 @@ def assign_rows(known: Sequence[str], task: Sequence[str], capacity: int) -> lis
 
 
 def class_means(values: FloatArray, labels: IntArray, rows: Sequence[int]) -> tuple[FloatArray, float]:
-    """Means of the classes in ``rows``, and the scale that their spread suggests.
+    """Means of classes, shape ``(len(rows), d)``, and the ``s`` that their spread suggests.
 
-    Args:
-        values: penultimate activations, shape ``(n, d)``.
-        labels: rows of the classifier, shape ``(n,)``; each of ``rows`` has a sample.
-
-    Returns:
-        Means of shape ``(len(rows), d)`` and ``s``.
+    From penultimate activations ``(n, d)`` and labels ``(n,)``. Each of ``rows`` has a sample.
     """
     means = np.stack([values[labels == row].mean(axis=0, dtype=np.float64) for row in rows])
     spread = np.mean(
@@ -74,12 +68,7 @@ def classifier_rows(engine: Engine) -> dict[str, FloatArray]:
 
 
 def write_rows(engine: Engine, rows: Sequence[int] | IntArray, weights: FloatArray, biases: FloatArray) -> None:
-    """Replace rows of the classifier; everything else stays.
-
-    Args:
-        weights: shape ``(len(rows), d)``.
-        biases: shape ``(len(rows),)``.
-    """
+    """Replace rows of the classifier: ``weights`` of shape ``(len(rows), d)``, ``biases`` of ``(len(rows),)``."""
     classifier = classifier_rows(engine)
     classifier[WEIGHT][rows], classifier[BIAS][rows] = weights, biases
     engine.load(ChainMap(classifier, dict(engine.views())))

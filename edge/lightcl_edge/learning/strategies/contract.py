@@ -5,14 +5,12 @@ A strategy is driven like this, by the trainer and by the host's benchmark alike
     strategy.restore(tensors)                   # what it left after an earlier task
     term = strategy.begin(task, engine)         # the engine holds the head before the task
     if strategy.trains_head:                    # epochs over strategy.pool(task), a batch at a time
-        engine.step(strategy.compose(task, some_of_the_pool, step))
+        engine.step(strategy.compose(task, some_of_the_pool, learning_rate, term))
     strategy.finish(task, engine)
     tensors = strategy.tensors()                # committed with the head
 
-A strategy without gradients sets ``trains_head`` to False and does its work in ``begin``. A strategy does not keep
-samples of earlier tasks: the device's feature buffer holds them (:mod:`lightcl_edge.data.feature_buffer`). Every
-strategy finds the buffer in ``task.buffer``. It is filled after every task, whatever the strategy, so that a device may
-change its strategy at any time.
+A strategy without gradients does its work in ``begin``. Samples of earlier tasks are in the device's feature buffer,
+``task.buffer``. It is filled after every task, whatever the strategy, so that a device may change its strategy.
 """
 
 from __future__ import annotations
@@ -34,42 +32,25 @@ Arrays = Mapping[str, NDArray[np.generic]]
 
 @dataclass(frozen=True)
 class Settings:
-    """What a user may set.
+    """What a user may set."""
 
-    Attributes:
-        beta: weight of the pattern term.
-        ratio: share of channels that a task marks as important, 0 to 1.
-        pattern_samples: how many samples carry patterns.
-    """
-
-    beta: float
-    ratio: float
-    pattern_samples: int
+    beta: float  # weight of the pattern term
+    ratio: float  # share of channels that a task marks as important, 0 to 1
+    pattern_samples: int  # how many samples carry patterns
 
 
 @dataclass(frozen=True)
 class Task:
-    """The task that is about to be learned.
+    """The task that is about to be learned."""
 
-    Attributes:
-        number: 0 for the state's first task.
-        labels: of its training samples, shape ``(n,)``, rows of the classifier.
-        known_classes: rows in use, the task's new ones included.
-        first_rows: positions of the first batch's samples, in order.
-        read: gives the float features, shape ``(k, *feature_shape)``, at ``k`` positions.
-        rows: positions of the training samples, shape ``(n,)``, as ``read`` takes them.
-        buffer: samples of earlier tasks.
-        exported: the head's parameters as the bundle brought them; empty when they are not known.
-    """
-
-    number: int
-    labels: IntArray
-    known_classes: int
-    first_rows: IntArray
-    read: Callable[[IntArray], FloatArray]
-    rows: IntArray = field(default_factory=lambda: np.empty(0, np.int64))
-    buffer: FeatureBuffer | None = None
-    exported: Parameters = field(default_factory=dict)
+    number: int  # 0 for the state's first task
+    labels: IntArray  # of its training samples, shape (n,), rows of the classifier
+    known_classes: int  # rows in use, the task's new ones included
+    first_rows: IntArray  # positions of the first batch's samples, in order
+    read: Callable[[IntArray], FloatArray]  # gives the float features at k positions, shape (k, *feature_shape)
+    rows: IntArray = field(default_factory=lambda: np.empty(0, np.int64))  # positions of the training samples
+    buffer: FeatureBuffer | None = None  # samples of earlier tasks
+    exported: Parameters = field(default_factory=dict)  # the bundle's own head
 
     @property
     def remembered(self) -> int:
@@ -77,13 +58,9 @@ class Task:
         return 0 if self.buffer is None else len(self.buffer)
 
     def samples(self, places: IntArray) -> tuple[FloatArray, IntArray]:
-        """Features and labels of samples of the pool.
+        """Features ``(k, *feature_shape)`` and labels ``(k,)`` of ``k`` places in the pool, the new samples first.
 
-        Args:
-            places: the position of a new sample, as in ``rows``; ``-1 - i`` for sample ``i`` of the buffer.
-
-        Returns:
-            Shapes ``(k, *feature_shape)`` and ``(k,)``; the new samples first.
+        A place is the position of a new sample, as in ``rows``, or ``-1 - i`` for sample ``i`` of the buffer.
         """
         new, old = places[places >= 0], -1 - places[places < 0]
         order = np.argsort(self.rows, kind="stable")
@@ -126,13 +103,9 @@ class Strategy:
         """Erase one class from what is kept; the rows above it move one down."""
 
     def begin(self, task: Task, engine: Engine) -> PatternTerm | None:
-        """Prepare for a task.
+        """Prepare for a task; gives the pattern term of every step, None for no term.
 
-        Args:
-            engine: holds the head as it was before, with new rows at their class means.
-
-        Returns:
-            The pattern term of every step; None for no term.
+        ``engine`` holds the head as it was before, with new rows at their class means.
         """
         return None
 
@@ -152,12 +125,8 @@ class Strategy:
         """The weight of samples with these labels in the cross entropy, shape ``(k,)``; by default 1."""
         return np.ones(len(labels), np.float32)
 
-    def compose(self, task: Task, places: IntArray, step: StepContext) -> Batch:
-        """One step's batch.
-
-        Args:
-            places: samples of the pool, shape ``(k,)``.
-        """
+    def compose(self, task: Task, places: IntArray, learning_rate: float, patterns: PatternTerm | None) -> Batch:
+        """One step's batch from ``k`` places in the pool."""
         features, labels = task.samples(places)
         mask = self.active_classes(task).astype(np.float32)
         return Batch(
@@ -165,17 +134,9 @@ class Strategy:
             labels=labels,
             logit_mask=np.repeat(mask[None], len(labels), axis=0),
             weights=self.sample_weights(task, labels) / np.float32(len(labels)),
-            learning_rate=step.learning_rate,
-            patterns=step.patterns,
+            learning_rate=learning_rate,
+            patterns=patterns,
         )
 
     def finish(self, task: Task, engine: Engine) -> None:
         """What is left to do after the last step; ``engine`` holds the trained head, which may be replaced."""
-
-
-@dataclass(frozen=True)
-class StepContext:
-    """What a step is given besides the new samples."""
-
-    learning_rate: float
-    patterns: PatternTerm | None

@@ -30,11 +30,7 @@ class LightCL(Strategy):
         self._masks: dict[str, FloatArray] = {}
 
     def restore(self, arrays: Arrays) -> None:
-        """Take up the masks of earlier tasks.
-
-        Raises:
-            StateError: when they name tensors that this head does not have.
-        """
+        """Take up the masks of earlier tasks. Raises StateError when they name tensors that this head does not have."""
         unknown = sorted(set(arrays) - set(self.head.patterns))
         if unknown:
             raise StateError(
@@ -83,14 +79,9 @@ class LightCL(Strategy):
 
 
 def important_channels(values: FloatArray, ratio: float) -> FloatArray:
-    """Mark the channels with the largest sum of absolute activations.
+    """1 for the share ``ratio`` of channels (at least one) with the largest sum of absolute activations, else 0.
 
-    Args:
-        values: activations, shape ``(n, channels, ...)``.
-        ratio: share of channels to mark; at least one is.
-
-    Returns:
-        1 for marked channels, else 0, shape ``(channels,)``; of equal sums the earlier channel wins.
+    Of shape ``(channels,)``, from activations of shape ``(n, channels, ...)``. Of equal sums the earlier channel wins.
     """
     sums = np.abs(values).sum(axis=tuple(axis for axis in range(values.ndim) if axis != 1), dtype=np.float64)
     count = max(1, round(ratio * len(sums)))

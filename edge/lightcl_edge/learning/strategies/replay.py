@@ -84,8 +84,7 @@ class Replay(Slda):
     def restore(self, arrays: Arrays) -> None:
         """Take up statistics, and the pattern masks if there are some.
 
-        Raises:
-            StateError: when they do not fit this head.
+        Raises StateError when they do not fit this head.
         """
         super().restore(arrays)
         self._patterns.restore({k.removeprefix(MASK_PREFIX): v for k, v in arrays.items() if k.startswith(MASK_PREFIX)})

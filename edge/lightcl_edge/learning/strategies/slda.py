@@ -42,11 +42,7 @@ class Slda(Strategy):
         self._tensors: dict[str, NDArray[np.generic]] = {}
 
     def restore(self, arrays: Arrays) -> None:
-        """Take up the statistics of earlier tasks.
-
-        Raises:
-            StateError: when they do not fit this head.
-        """
+        """Take up the statistics of earlier tasks. Raises StateError when they do not fit this head."""
         if read_statistics(arrays, self.head) is not None:
             self._tensors = {name: np.array(arrays[name]) for name in STATISTICS}
 
@@ -107,8 +103,7 @@ class Ncm(Slda):
 def read_statistics(arrays: Arrays, head: HeadInfo) -> ClassStatistics | None:
     """The statistics in :meth:`ClassStatistics.tensors`; None when there are no tensors.
 
-    Raises:
-        StateError: when they do not fit this head.
+    Raises StateError when they do not fit this head.
     """
     if "means" not in arrays:
         return None

@@ -23,24 +23,15 @@ _BLOCK = 128
 class ClassStatistics:
     """Counts, means and the within-class scatter that all classes share.
 
-    Args:
-        rows: how many classes there is room for.
-        size: numbers in one sample.
-        full: keep the whole scatter matrix; if not, only its trace.
-
-    Attributes:
-        counts: samples of each row, shape ``(rows,)``.
-        means: shape ``(rows, size)``; zero where there are no samples.
-        scatter: sum over samples of ``(x - mean of its class)(x - mean of its class)^T``, shape ``(size, size)``, or
-            its trace, shape ``(1, 1)``.
-        scattered: how many samples the scatter is of.
+    The scatter is the sum over samples of ``(x - mean of its class)(x - mean of its class)^T``; unless ``full`` only
+    its trace is kept, shape ``(1, 1)``.
     """
 
     def __init__(self, rows: int, size: int, *, full: bool = True) -> None:
         self.counts: IntArray = np.zeros(rows, np.int64)
-        self.means: DoubleArray = np.zeros((rows, size))
+        self.means: DoubleArray = np.zeros((rows, size))  # zero for classes without samples
         self.scatter: DoubleArray = np.zeros((size, size) if full else (1, 1))
-        self.scattered = 0
+        self.scattered = 0  # samples in the scatter
         self._full = full
 
     def _scatter(self, values: DoubleArray, weight: float = 1.0) -> None:
@@ -53,12 +44,7 @@ class ClassStatistics:
             self.scatter[part] += weight * (values[:, part].T @ values)
 
     def add(self, values: FloatArray, labels: IntArray) -> None:
-        """Take in samples.
-
-        Args:
-            values: shape ``(n, size)``.
-            labels: rows, shape ``(n,)``.
-        """
+        """Take in samples, shape ``(n, size)``, with their rows, shape ``(n,)``."""
         for row in np.unique(labels):
             part = values[labels == row].astype(np.float64)
             mean, new, old = part.mean(axis=0), len(part), int(self.counts[row])
@@ -124,14 +110,7 @@ class ClassStatistics:
         return found if found > 1e-6 * length else max(0.1 * length, 1e-12)
 
     def covariance(self, shrinkage: float = SHRINKAGE) -> DoubleArray:
-        """The shared covariance, drawn towards a multiple of the identity.
-
-        Args:
-            shrinkage: share of the identity, above 0 to 1.
-
-        Returns:
-            ``(1 - shrinkage) S + shrinkage v I`` with the mean variance ``v``, shape ``(size, size)``.
-        """
+        """``(1 - shrinkage) S + shrinkage v I`` with the mean variance ``v``, shape ``(size, size)``."""
         shrunk = self.scatter.copy()
         shrunk *= (1.0 - shrinkage) / max(1, self.scattered)
         shrunk.flat[:: len(shrunk) + 1] += shrinkage * self.variance()
@@ -141,27 +120,18 @@ class ClassStatistics:
 def discriminant_rows(means: DoubleArray, covariance: DoubleArray) -> tuple[FloatArray, FloatArray]:
     """Linear discriminant analysis (Fisher 1936): rows whose logits are the classes' log posteriors, equal priors.
 
-    Args:
-        means: of the classes, shape ``(k, d)``.
-        covariance: shared, positive definite, shape ``(d, d)``; overwritten.
-
-    Returns:
-        ``w_c = S^-1 mu_c``, shape ``(k, d)``, and ``b_c = -mu_c . w_c / 2``, shape ``(k,)``.
+    From means ``(k, d)`` and the shared covariance ``(d, d)``, which is overwritten, follow ``w_c = S^-1 mu_c``, shape
+    ``(k, d)``, and ``b_c = -mu_c . w_c / 2``, shape ``(k,)``.
     """
     weights = np.ascontiguousarray(solve_in_place(covariance, means.T).T, np.float32)
     return weights, (-0.5 * (weights * means).sum(axis=1)).astype(np.float32)
 
 
 def soften(weights: FloatArray, biases: FloatArray, means: DoubleArray) -> tuple[FloatArray, FloatArray]:
-    """Scale rows so that the classes' means lie ``SEPARATION`` apart, never further than they do.
+    """Scale :func:`discriminant_rows` so that the classes' means lie at most ``SEPARATION`` apart.
 
-    With many directions and few samples the analysis is too sure of itself. A cross entropy that is almost zero teaches
+    With many directions and few samples the analysis is too sure of itself, and a cross entropy of almost zero teaches
     nothing. The order of logits stays.
-
-    Args:
-        weights: of :func:`discriminant_rows`, shape ``(k, d)``.
-        biases: likewise, shape ``(k,)``.
-        means: of the classes, shape ``(k, d)``.
     """
     products = means @ weights.T.astype(np.float64)
     own = products.diagonal()
@@ -174,12 +144,7 @@ def soften(weights: FloatArray, biases: FloatArray, means: DoubleArray) -> tuple
 def solve_in_place(matrix: DoubleArray, right: DoubleArray) -> DoubleArray:
     """Solve ``matrix @ x = right`` by a blocked Cholesky factorisation (Golub and Van Loan, 4.2.9).
 
-    Args:
-        matrix: symmetric, positive definite, shape ``(d, d)``; its lower half is overwritten with the factor.
-        right: shape ``(d, k)``.
-
-    Returns:
-        ``x``, shape ``(d, k)``.
+    The matrix ``(d, d)`` is symmetric and positive definite; its lower half is overwritten. ``right`` is ``(d, k)``.
     """
     size, found = len(matrix), np.array(right, np.float64)
     blocks = [slice(at, min(at + _BLOCK, size)) for at in range(0, size, _BLOCK)]

@@ -13,7 +13,7 @@ from lightcl_edge.errors import StateError, UsageError
 from lightcl_edge.files.tensors import read_tensors, write_tensors
 from lightcl_edge.learning.engines.select import choose_engine, make_engine
 from lightcl_edge.learning.strategies import STRATEGIES, make_strategy
-from lightcl_edge.learning.strategies.contract import Settings, StepContext, Task
+from lightcl_edge.learning.strategies.contract import Settings, Task
 from lightcl_edge.learning.strategies.lightcl import important_channels
 from lightcl_edge.learning.strategies.replay import LARGEST_WEIGHT, Replay
 from lightcl_edge.learning.strategies.statistics import SHRINKAGE
@@ -61,7 +61,7 @@ class Learner:
         losses = []
         for step in range(steps if strategy.trains_head else 0):
             places = rng.permutation(strategy.pool(task))[:8]
-            batch = strategy.compose(task, places, StepContext(0.02 * strategy.rate(step / steps), term))
+            batch = strategy.compose(task, places, 0.02 * strategy.rate(step / steps), term)
             assert len(batch.labels) == len(places) and np.isfinite(batch.weights).all()
             losses.append(self.engine.step(batch))
         strategy.finish(task, self.engine)
