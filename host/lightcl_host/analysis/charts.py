@@ -39,7 +39,7 @@ def depth_chart(analysis: Analysis, width: int) -> Markup:
     plot.text(plot.left + 4, plot.y(threshold) + 13, f"threshold {threshold:g}", "phase")
     if analysis.chosen is not None:
         chosen = analysis.cut(analysis.chosen)
-        plot.vertical(chosen.depth, f"boundary c{CHOSEN}")
+        plot.verticals([chosen.depth], f"boundary c{CHOSEN}")
         away, anchor = (-5, "end") if chosen.depth > len(cuts) / 2 else (5, "start")
         plot.text(plot.x(chosen.depth) + away, plot.bottom - 6, f"chosen: {chosen.name}", "phase", anchor)
     for name, title, colour in MEASURES:
@@ -64,7 +64,7 @@ def _name_stages(cuts: Sequence[CutRecord], plot: Plot) -> None:
     for stage, group in groupby(cuts, key=lambda cut: cut.stage):
         depths = [cut.depth for cut in group]
         if depths[0]:
-            plot.vertical(depths[0] - 0.5, "grid")
+            plot.verticals([depths[0] - 0.5], "grid")
         x, y = plot.x((depths[0] + depths[-1]) / 2) + 4, plot.bottom + 14
         if x >= taken + _LABEL_DISTANCE:
             taken = x
@@ -85,7 +85,7 @@ def accuracy_chart(analysis: Analysis, width: int) -> Markup:
     plot.rows("%")
     plot.numbers("predicted peak, MiB")
     if across[0] < usable < across[1]:
-        plot.vertical(usable, "boundary c5")
+        plot.verticals([usable], "boundary c5")
         x, y = plot.x(usable), plot.top + 8
         plot.text(x - 5, y, "device", "phase", "end")
         plot.taken.append(Box(x - 45, y - 11, x, y + 4))

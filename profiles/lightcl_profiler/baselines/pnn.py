@@ -153,7 +153,7 @@ class Pnn(Baseline):
         return add_gradients(masked_cross_entropy(logits, batch.labels, task.classes)), logits.detach()
 
     def logits(self, images: torch.Tensor, task: int | None = None) -> torch.Tensor:
-        """See :meth:`Baseline.logits`; without a task, the newest."""
+        """Logits of the task's column; of the newest when no task is given."""
         number = len(self.columns) - 1 if task is None else task
         self.columns[-1].eval()
         with torch.no_grad():

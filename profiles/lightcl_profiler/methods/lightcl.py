@@ -67,7 +67,7 @@ class StrategyMethod(LightClMethod):
     title: ClassVar[str] = "lightcl-edge train with a strategy of the device"
 
     def options(self, job: Job, data: str) -> TrainOptions:
-        """See :meth:`LightClMethod.options`; rate and patterns are the strategy's own."""
+        """The same with the strategy's own learning rate and number of patterns."""
         buffer = None if job.buffer_bytes is None else f"{job.buffer_bytes}B"
         asked = super().options(job, data)
         return replace(asked, learning_rate=None, pattern_samples=None, buffer_size=buffer)

@@ -21,16 +21,17 @@ WEIGHTED = frozenset({"Conv", "Gemm", "MatMul"})
 class Stage:
     """A part of a network: all nodes that work at one spatial size, up to a tensor that alone goes on."""
 
-    graph: Graph
+    graph: Graph  # one input, one output
     channels: int
-    side: int
-    starts_active: bool
+    side: int  # of its output, 1 for a vector
+    starts_active: bool  # its first node is an activation, so its input is what comes before one
 
 
 class GraphNetwork(torch.nn.Module):
     """A graph with one output as an ordinary network: images in, logits out.
 
     Args:
+        graph: its arrays are dropped once torch has its own copy of them.
         cut: the tensor after which LightCL trains; None when nobody asks.
     """
 
@@ -75,7 +76,7 @@ class GraphNetwork(torch.nn.Module):
 
 
 def cut_places(graph: Graph) -> list[int]:
-    """Nodes after which only their own output is still needed."""
+    """Positions of nodes after which only their own output is still needed; never the last."""
     made = {graph.inputs[0]} | {name for node in graph.nodes for name in node.outputs}
     last_use = {name: at for at, node in enumerate(graph.nodes) for name in node.inputs if name in made}
     live = {graph.inputs[0]}
@@ -91,7 +92,8 @@ def cut_places(graph: Graph) -> list[int]:
 def find_cut(graph: Graph, head_layers: int) -> str:
     """Where a bundle's head begins in its whole network.
 
-    A cut parts all of a network, so the head's layers are the last ones of the whole, whatever they are called.
+    A cut parts all of a network, so the head's layers (those with weights, the classifier included) are the last ones
+    of the whole, whatever they are called.
 
     Returns:
         The last tensor that alone goes on and after which exactly these layers come.
@@ -111,7 +113,7 @@ def find_cut(graph: Graph, head_layers: int) -> str:
 
 
 def split_stages(network: GraphNetwork, images: torch.Tensor) -> list[Stage]:
-    """Part a network where its spatial size changes.
+    """Part a network where its spatial size changes; the stages' arrays share its memory.
 
     Args:
         images: one image, shape ``(1, 3, height, width)``, to see the sizes with.

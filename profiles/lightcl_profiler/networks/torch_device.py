@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from lightcl_edge.errors import UsageError
 
-CHOICES = ("auto", "cpu", "cuda")
-
 
 def torch_device(asked: str, option: str = "--device") -> str:
     """CUDA when it is there, unless the user says otherwise.

@@ -25,7 +25,7 @@ class WholeNetwork:
 
     module: torch.nn.Module
     input: InputInfo
-    origin: str
+    origin: str  # for the report
 
 
 def check_builder(bundle_path: Path) -> None:

@@ -26,12 +26,6 @@ def check_matrix(matrix: AccuracyMatrix) -> None:
             raise UsageError(f"row {row} of the accuracy matrix has {len(accuracies)} numbers, expected {row + 1}")
 
 
-def final_accuracy(matrix: AccuracyMatrix) -> float:
-    """The mean over tasks of the accuracy after the last one."""
-    check_matrix(matrix)
-    return sum(matrix[-1]) / len(matrix)
-
-
 def average_forgetting(matrix: AccuracyMatrix) -> float:
     """What was lost since it was known best (Chaudhry et al. 2018, eq. 3 and 4).
 

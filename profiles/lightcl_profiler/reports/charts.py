@@ -74,8 +74,8 @@ def _memory_plot(curves: Sequence[Curve], width: int, height: int, top: int) -> 
 
 
 def _draw_curve(plot: Plot, curve: Curve, *, phases: bool) -> None:
-    for _, at in curve.phases if phases else ():
-        plot.vertical(at, f"boundary {colour_class(curve.colour)}")
+    if phases:
+        plot.verticals((at for _, at in curve.phases), f"boundary {colour_class(curve.colour)}")
     plot.curve(((at, count / _MIB) for at, count in curve.points), curve.colour)
 
 

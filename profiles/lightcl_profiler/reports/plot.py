@@ -126,9 +126,10 @@ class Plot:
         """A line from left to right."""
         self.add('<path d="M{},{}H{}" class="{}"/>', self.left, self.y(value), self.right, kind)
 
-    def vertical(self, value: float, kind: str) -> None:
-        """A line from top to bottom."""
-        self.add('<path d="M{},{}V{}" class="{}"/>', self.x(value), self.top, self.bottom, kind)
+    def verticals(self, values: Iterable[float], kind: str) -> None:
+        """Lines from top to bottom."""
+        path = "".join(f"M{round(self.x(value), 1):g},{self.top}V{self.bottom}" for value in values)
+        self.add('<path d="{}" class="{}"/>', path, kind)
 
     def curve(self, points: Iterable[tuple[float, float]], colour: int) -> None:
         """A line through values, thinned."""
@@ -165,7 +166,7 @@ class Plot:
 
     def numbers(self, name: str, values: Iterable[float] | None = None) -> None:
         """Numbers below, at round values unless given, and what they are."""
-        shown = _round_values(self.across, max((self.right - self.left) // 80, 3)) if values is None else values
+        shown = _round_values(self.across, max((self.right - self.left) // 80, 4)) if values is None else values
         for value in shown:
             self.text(self.x(value), self.bottom + 16, f"{value:g}", "axis", "middle")
         self.text(self.right, self.bottom + 32, name, "axis", "end")

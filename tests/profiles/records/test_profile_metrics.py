@@ -5,14 +5,10 @@ from __future__ import annotations
 import pytest
 
 from lightcl_edge.errors import UsageError
-from lightcl_profiler.records.metrics import average_forgetting, backward_transfer, final_accuracy, task_accuracies
+from lightcl_profiler.records.metrics import average_forgetting, backward_transfer, task_accuracies
 
 # Task 1: 0.9, 0.95, 0.5. Task 2: 0.8, 0.6. Task 3: 0.7.
 MATRIX = [[0.9], [0.95, 0.8], [0.5, 0.6, 0.7]]
-
-
-def test_final_accuracy_is_the_mean_of_the_last_row() -> None:
-    assert final_accuracy(MATRIX) == pytest.approx((0.5 + 0.6 + 0.7) / 3)
 
 
 def test_forgetting_counts_from_the_best() -> None:
@@ -33,7 +29,7 @@ def test_a_single_task_forgets_nothing() -> None:
     assert backward_transfer([[0.9]]) == 0.0
 
 
-@pytest.mark.parametrize("metric", [final_accuracy, average_forgetting, backward_transfer])
+@pytest.mark.parametrize("metric", [average_forgetting, backward_transfer])
 def test_a_matrix_that_is_not_triangular_is_refused(metric: object) -> None:
     with pytest.raises(UsageError, match="row 1 of the accuracy matrix has 1 numbers, expected 2"):
         metric([[0.9], [0.8]])  # type: ignore[operator]

@@ -142,7 +142,7 @@ def test_timeline_goes_through_its_points() -> None:
     assert [x for x, _ in points] == pytest.approx([48.0, 248.0, 448.0])
     (_, bottom), (_, peak), (_, middle) = points
     assert abs((bottom - middle) - (bottom - peak) / 2) < 0.2
-    assert [path.split(",")[0] for kind, path in paths if kind.startswith("boundary")] == ["M48", "M248"]
+    assert [path for kind, path in paths if kind.startswith("boundary")] == ["M48,26V262M248,26V262"]
 
 
 @given(st.lists(st.integers(0, 9), min_size=101, max_size=1200))
