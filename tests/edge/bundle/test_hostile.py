@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import struct
 import subprocess
 import sys
+import zipfile
 import zlib
 from pathlib import Path
 
@@ -13,7 +15,6 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
-from fuzzing import zip_of
 from lightcl_edge import errors as refusals
 from lightcl_edge.bundle.bundle import Bundle
 from lightcl_edge.bundle.writing import write_bundle
@@ -23,6 +24,15 @@ from lightcl_edge.inference.golden import check_golden
 from small_bundle import make_bundle
 
 ROOT = Path(__file__).parents[3]
+
+
+def zip_of(entries: dict[str, bytes], **more: int) -> bytes:
+    """A zip file's bytes."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", **more) as packed:
+        for name, data in entries.items():
+            packed.writestr(name, data)
+    return out.getvalue()
 
 
 def contents(bundle):
@@ -83,8 +93,6 @@ def test_a_symbolic_link(bundle, tmp_path, name):
 
 
 def test_a_link_in_an_archive(tmp_path):
-    import zipfile
-
     link = zipfile.ZipInfo("trunk.onnx")
     link.external_attr = 0o120777 << 16
     with zipfile.ZipFile(tmp_path / "b.lclb", "w") as packed:
@@ -103,8 +111,6 @@ def test_huge_headers(bundle, tmp_path):
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 def test_names_that_stand_twice(bundle, tmp_path):
-    import zipfile
-
     with zipfile.ZipFile(tmp_path / "b.lclb", "w") as packed:
         packed.writestr("trunk.onnx", "1")
         packed.writestr("trunk.onnx", "2")

@@ -1,0 +1,66 @@
+"""The files of a generation as targets of the fuzzer."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+
+from fuzzed_reader import Target, TensorTarget
+
+
+def generation_targets(folder: Path, bundle_path: Path) -> dict[str, Target]:
+    """The files of a generation; what a reader accepts must then be fit for use."""
+    from lightcl_edge.bundle.bundle import TRUNK, Bundle
+    from lightcl_edge.data.buffer_filling import fill
+    from lightcl_edge.data.feature_buffer import BufferIdentity, FeatureBuffer
+    from lightcl_edge.data.held_out_samples import Holdout
+    from lightcl_edge.files.durable import calls_through
+    from lightcl_edge.learning.forgetting import without_class
+    from lightcl_edge.learning.strategies import STRATEGIES
+    from lightcl_edge.learning.strategies.contract import Settings
+    from lightcl_edge.learning.strategies.slda import read_statistics
+    from lightcl_edge.learning.strategies.statistics import ClassStatistics
+    from lightcl_edge.learning.strategies.strategy_state import part_of
+    from lightcl_edge.state.generation import Generation, Meta
+    from lightcl_edge.state.generation_files import TENSOR_FILES, read_generation, write_generation
+    from power_cut import Unsynced
+
+    bundle, rng = Bundle.open(bundle_path), np.random.default_rng(0)
+    head, shape = bundle.manifest.head, tuple(bundle.manifest.feature.shape)
+    identity = BufferIdentity(bundle.sha256(TRUNK), bundle.manifest.feature)
+    features, labels = rng.integers(0, 256, (8, *shape)).astype(np.uint8), np.arange(8) % 2
+    offered = lambda buffer, kind: fill(  # noqa: E731
+        buffer, features.__getitem__, np.arange(8), labels, 6, np.random.default_rng(1), kind
+    )
+    kept: dict[str, np.ndarray] = {"lightcl:relu": rng.random(head.penultimate_size) > 0.5}
+    for part in ("slda", "ncm"):
+        statistics = ClassStatistics(head.capacity, head.penultimate_size, full=part == "slda")
+        statistics.add(rng.normal(size=(8, head.penultimate_size)).astype(np.float32), labels)
+        kept |= {f"{part}:{name}": tensor for name, tensor in statistics.tensors().items()}
+    memory = offered(FeatureBuffer.empty(identity), "reservoir").tensors()
+    held = {"features": features[:4], "labels": labels[:4]}
+    place = folder / "generation"
+    write_generation(place, Generation(Meta(1, 0.0, "x", ["a", "b"]), bundle.head_parameters(), kept, held, memory))
+    record, good = json.loads((place / "meta.json").read_text()), {n: (place / n).read_bytes() for n in TENSOR_FILES}
+
+    def use(path: Path) -> None:
+        for name, data in {**good, path.name: path.read_bytes()}.items():
+            (place / name).write_bytes(data)
+            record["files"][name] = hashlib.sha256(data).hexdigest()
+        (place / "meta.json").write_text(json.dumps(record))
+        found = read_generation(place, 1, bundle)
+        with calls_through(Unsynced()):
+            for row in ("a", "b"):
+                write_generation(folder / "without", without_class(found, row, bundle)[0])
+        Holdout.from_tensors(found.holdout, shape).extended(features, labels)
+        for kind in ("reservoir", "herding"):
+            offered(FeatureBuffer.from_tensors(found.buffer, identity), kind)
+        for part, kind in {kind.part: kind for kind in STRATEGIES.values()}.items():
+            kind(head, Settings(0.1, 0.1, 4)).restore(part_of(found.strategy_state, part))
+            read_statistics(part_of(found.strategy_state, part), head)
+        assert all(np.isfinite(array).all() for array in found.parameters.values())
+
+    return {f"generation's {name}": TensorTarget(good[name], use, name) for name in TENSOR_FILES}
