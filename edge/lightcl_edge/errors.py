@@ -52,6 +52,10 @@ class UsageError(LightclError):
     exit_code = ExitCode.USAGE
 
 
+class ClassifierFullError(UsageError):
+    """There are more classes than the classifier has rows."""
+
+
 class BundleError(LightclError):
     """The bundle is missing, damaged, of another format, or does not fit what was asked."""
 
@@ -78,6 +82,10 @@ class StateError(LightclError):
 
 class BusyStateError(StateError):
     """Another process is changing the state directory."""
+
+
+class StateChangedError(StateError):
+    """The state is at another generation than the caller has seen."""
 
 
 class RejectedError(LightclError):

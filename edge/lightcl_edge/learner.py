@@ -68,7 +68,8 @@ class Learner:
     def __init__(self, options: TrainOptions) -> None:
         self._options = options
         self._state = State(options.state)
-        self._bundle, _ = bundle_for(self._state, options.bundle, read_public_key(options.key) if options.key else None)
+        key = read_public_key(options.key) if options.key else None
+        self._bundle = bundle_for(self._state, options.bundle, key).bundle
         self._predictor: Predictor | None = None
 
     @classmethod

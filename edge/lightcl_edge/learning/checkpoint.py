@@ -1,4 +1,4 @@
-"""Where a running task stands, so that it goes on after a crash and ends in the same weights."""
+"""How far a running task has come. After a crash it goes on from there and ends in the same weights."""
 
 from __future__ import annotations
 
@@ -17,27 +17,23 @@ from lightcl_edge.files.tensors import Parameters, TensorFile, write_tensors
 
 #: A checkpoint writes the whole head; more often than this wears out SD cards.
 SECONDS_BETWEEN_CHECKPOINTS = 30.0
-#: In a long task they grow rarer: at most this share of the time trained is lost to a power cut.
+#: In a long task they grow rarer: a power cut costs at most this share of the time trained.
 SHARE_AT_RISK = 0.1
-#: A task writes no more than this on its own account, however long it takes and however often it is resumed: with the
-#: spacing above enough for 18 hours. An interrupt by the user writes one more.
+#: A task writes no more than this, however often it is resumed; an interrupt by the user writes one more. With the
+#: spacing above they last for 18 hours.
 MOST_CHECKPOINTS = 64
+#: Names the newest checkpoint; in the state's work folder.
+NOTE = "checkpoint.json"
 _FILE = re.compile(r"checkpoint-\d+-\d+\.safetensors")
 
 
 @dataclass(frozen=True)
 class Position:
-    """A place in a task's training.
+    """A place in a task's training."""
 
-    Attributes:
-        epoch: from 0.
-        step: the next step in the epoch, from 0.
-        loss_sum: of the epoch's steps so far.
-    """
-
-    epoch: int
-    step: int
-    loss_sum: float
+    epoch: int  # from 0
+    step: int  # the next one in the epoch, from 0
+    loss_sum: float  # of the epoch's steps so far
 
 
 class Checkpoints:
@@ -45,7 +41,7 @@ class Checkpoints:
 
     Args:
         folder: the state's work folder.
-        key: what identifies the task and its settings; another key's checkpoint is ignored.
+        key: identifies task and settings; a checkpoint with another key is ignored.
     """
 
     def __init__(self, folder: Path, key: str) -> None:
@@ -60,10 +56,10 @@ class Checkpoints:
             like: the head's present parameters; None to let any names and shapes pass.
 
         Returns:
-            None when there is none, it is torn, or its tensors are not finite ones of those names and shapes.
+            None when there is no checkpoint, it is torn, or its tensors have other names or shapes or are not finite.
         """
         try:
-            note = read_json(self._folder / "checkpoint.json")
+            note = read_json(self._folder / NOTE)
             if note["key"] != self._key or not _FILE.fullmatch(note["file"]):
                 return None
             path = self._folder / note["file"]
@@ -106,7 +102,7 @@ class Checkpoints:
                 "trained_seconds": round(self._trained_seconds, 3),
                 "written": self._written,
             }
-            replace_durably(self._folder / "checkpoint.json", json.dumps(note).encode())
+            replace_durably(self._folder / NOTE, json.dumps(note).encode())
         except OSError:
             with suppress(OSError):  # the disk gets its space back; the one before this still counts
                 self._keep_only(self._pointed_at())
@@ -115,7 +111,7 @@ class Checkpoints:
 
     def _pointed_at(self) -> str:
         with suppress(OSError, ValueError, KeyError, TypeError):
-            return str(read_json(self._folder / "checkpoint.json")["file"])
+            return str(read_json(self._folder / NOTE)["file"])
         return ""
 
     def _keep_only(self, name: str) -> None:

@@ -32,13 +32,6 @@ from lightcl_edge.state.state import State
 def forget(change: Change, name: str) -> Document:
     """Erase a class.
 
-    Args:
-        change: of the state.
-        name: the class.
-
-    Returns:
-        The document of ``forget --json``.
-
     Raises:
         UsageError: when no generation knows the class.
         StateError: when the current generation is damaged. Other damaged ones are dropped: they may hold samples.
@@ -50,7 +43,7 @@ def forget(change: Change, name: str) -> Document:
         state.read(current, bundle)
     known = [number for number in numbers if name in state.meta(number).classes]
     if not known and name not in base_generation(state.folder, bundle).meta.classes:
-        classes = state.read().meta.classes
+        classes = state.read(current, bundle).meta.classes
         raise UsageError(f"no class {name!r} in any generation of {state.folder}; the current one knows {classes}")
     change.end_task()  # features of an interrupted task may be of this class
     renamed, erased = _rewrite(state, bundle, name, numbers if known else [], known)
@@ -72,18 +65,7 @@ def forget(change: Change, name: str) -> Document:
 def _rewrite(
     state: State, bundle: Bundle, name: str, numbers: list[int], known: list[int]
 ) -> tuple[dict[int, int], int]:
-    """Write generations anew, without the class and under new numbers.
-
-    Args:
-        state: the state.
-        bundle: its own.
-        name: the class.
-        numbers: all that are whole.
-        known: those of them that know the class.
-
-    Returns:
-        Old number -> new number, and how many samples were erased.
-    """
+    """Write generations anew, without the class and under new numbers."""
     first, erased = state.next_number() if numbers else 0, 0
     renamed = {number: first + place for place, number in enumerate(numbers)}
     for number in numbers:
@@ -108,11 +90,6 @@ def _renumbered(generation: Generation, renamed: Mapping[int, int]) -> Generatio
 
 def without_class(generation: Generation, name: str, bundle: Bundle) -> tuple[Generation, int]:
     """A generation as if it had never been shown a class, but for the weights below the classifier.
-
-    Args:
-        generation: that knows the class.
-        name: the class.
-        bundle: what its numbers mean.
 
     Returns:
         The generation: the class's row is gone, later rows are one lower, the last is zero and free again. And how many

@@ -1,40 +1,73 @@
-"""Whether a new head may replace the old one, judged on the samples of :mod:`lightcl_edge.learning.judging`."""
+"""Whether a new head may replace the old one."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from lightcl_edge.errors import RejectedError
 from lightcl_edge.files.tensors import FloatArray
-from lightcl_edge.learning.judging import (
-    CONTRADICTION_SAMPLES,
-    CONTRADICTION_SHARE,
-    ENOUGH_HELD_OUT,
-    Judgement,
-)
+from lightcl_edge.learning.engines.contract import Engine
+from lightcl_edge.learning.judging import Judgement, Reference, accuracy, contradictions, judge
 
-#: Largest loss of held-out accuracy on earlier classes, among themselves, that is accepted without being asked for.
+#: Loss of accuracy on earlier classes, among themselves, that is accepted unless the user says otherwise.
 DEFAULT_MAX_FORGETTING = 0.2
 #: What may be lost beyond that when new classes compete too.
 LARGER_CHOICE = 0.3
 #: Training may not lower the accuracy on the task's own classes by more than this.
 HARM_LIMIT = 0.25
-#: No head is refused for this few samples that turned wrong, unless no loss at all is allowed.
+#: No head is refused for so few samples that turned wrong, unless no loss at all is allowed.
 CHANCE_SAMPLES = 2
+#: The labels contradict the old head when more than this share of the samples of known classes do.
+CONTRADICTION_SHARE = 0.5
+#: Fewer samples of known classes than this say nothing about the labels.
+CONTRADICTION_SAMPLES = 5
+#: With so many held-out samples of earlier classes, these decide and not the contradictions.
+ENOUGH_HELD_OUT = 10
+
+
+def judge_new_head(
+    engine: Engine,
+    references: tuple[Reference, Reference],
+    classes: Sequence[str],
+    known_before: int,
+    signs: tuple[FloatArray, float],
+    limit: float,
+) -> tuple[Judgement, float | None]:
+    """Compare the head that the engine holds with the one before training.
+
+    Args:
+        engine: holds the new head.
+        references: samples of earlier classes, and samples of this task.
+        classes: names in row order; the old head knew the first ``known_before`` of them.
+        signs: logits of a few training samples and the last loss, to see whether they still are finite.
+        limit: the largest allowed forgetting, 0 to 1; 1 allows anything.
+
+    Returns:
+        The comparison, and the new head's accuracy on all held-out samples; None when there are none.
+
+    Raises:
+        RejectedError: when the new head must not be used.
+    """
+    known, (earlier, own) = len(classes), references
+    old, new = earlier.samples, own.samples
+    after, learned = (samples.logits(engine, own.logits.shape[1]) for samples in (old, new))
+    judgement = judge(classes, known_before, old.labels, earlier.logits, after)
+    refuse_broken(engine.views(), *signs, judgement)
+    untrained, trained = (accuracy(logits, new.labels, known) for logits in (own.logits, learned))
+    refuse_harm(untrained, trained, len(new.labels), limit, judgement)
+    refuse_forgetting(judgement, limit)
+    refuse_contradiction(contradictions(own.logits, new.labels, known_before), old.held_out, limit, judgement)
+    logits = np.concatenate([after[: old.held_out], learned[: new.held_out]])
+    labels = np.concatenate([old.labels[: old.held_out], new.labels[: new.held_out]])
+    return judgement, accuracy(logits, labels, known)
 
 
 def refuse_broken(
     parameters: Mapping[str, FloatArray], logits: FloatArray, loss: float, judgement: Judgement | None = None
 ) -> None:
-    """Keep the old head when training left numbers that are not numbers.
-
-    Args:
-        parameters: of the new head.
-        logits: of the new head for a few samples.
-        loss: of the last epoch.
-        judgement: class by class, for the message.
+    """Keep the old head when training left numbers that are not finite.
 
     Raises:
         RejectedError: naming what is not finite.
@@ -46,10 +79,8 @@ def refuse_broken(
         raise _rejected(message, judgement)
 
 
-def _fell(before: float | None, after: float | None, samples: int, limit: float) -> bool:
-    """Whether more than ``limit`` was lost, by more samples than chance may turn."""
-    if before is None or after is None:
-        return False
+def _fell(before: float, after: float, samples: int, limit: float) -> bool:
+    """Whether more than ``limit`` was lost, and by more samples than may turn wrong by chance."""
     lost = (before - after) * samples
     return before - after > limit and lost > (CHANCE_SAMPLES + 0.5 if limit > 0 else 0.5)  # of whole samples
 
@@ -57,14 +88,11 @@ def _fell(before: float | None, after: float | None, samples: int, limit: float)
 def refuse_harm(
     before: float | None, after: float | None, samples: int, limit: float, judgement: Judgement | None = None
 ) -> None:
-    """Keep the old head when training made the task's own classes harder to tell than they were without it.
+    """Keep the old head when training made the task's own classes harder to tell apart than class means do.
 
     Args:
-        before: accuracy on the task's own samples with rows at the class means, before the first step.
-        after: the same under the new head.
-        samples: how many there are.
+        before: accuracy on the task's own samples before the first step; None when there are none.
         limit: of forgetting; 1 allows anything.
-        judgement: class by class, for the message.
 
     Raises:
         RejectedError: with the figures.
@@ -80,11 +108,10 @@ def refuse_harm(
 def refuse_forgetting(judgement: Judgement, limit: float) -> None:
     """Keep the old head when earlier classes lost more than allowed.
 
-    Two losses count. Among the earlier classes alone nothing got harder, so that a loss is forgetting: it may be
-    ``limit``. Among all classes a larger choice is a harder one: there ``limit + LARGER_CHOICE`` may be lost.
+    Two losses count. Among the earlier classes alone the choice did not get harder, so a loss is forgetting. It may be
+    ``limit``. Among all classes there are more to choose from: there ``limit + LARGER_CHOICE`` may be lost.
 
     Args:
-        judgement: class by class.
         limit: the largest allowed loss, 0 to 1; 1 allows any.
 
     Raises:
@@ -111,16 +138,15 @@ def refuse_forgetting(judgement: Judgement, limit: float) -> None:
 
 
 def refuse_contradiction(found: tuple[int, int], held_out: int, limit: float, judgement: Judgement) -> None:
-    """Keep the old head when the labels say the opposite of what it learned, and too little is there to weigh it.
+    """Keep the old head when the labels contradict it and too few held-out samples could tell who is right.
 
-    A head that remembers its samples by heart gets them right even where everything else about it is ruined. With
-    enough held-out samples of earlier classes these decide, and a person may correct a head that was surely wrong.
+    A head that remembers its samples by heart gets them right even when everything else about it is ruined. With
+    enough held-out samples of earlier classes these decide: then a person may correct a head that was surely wrong.
 
     Args:
-        found: of :func:`contradictions`.
+        found: the counts of :func:`contradictions`.
         held_out: samples of earlier classes that were never trained on.
         limit: the largest allowed loss; 1 allows anything.
-        judgement: class by class, for the message.
 
     Raises:
         RejectedError: with the figures.
@@ -130,15 +156,15 @@ def refuse_contradiction(found: tuple[int, int], held_out: int, limit: float, ju
         return
     if surely_wrong > CONTRADICTION_SHARE * samples:
         raise _rejected(
-            f"the labels contradict what was learned: {surely_wrong} of {samples} samples of known classes are, to the "
-            f"old head, surely another class, and only {held_out} held-out samples could tell who is right; the old "
+            f"the labels contradict what was learned: the old head is sure that {surely_wrong} of {samples} samples of "
+            f"known classes show another class, and only {held_out} held-out samples could tell who is right; the old "
             "head stays. Check the labels; if they are right, accept them with --max-forgetting 1",
             judgement,
         )
 
 
 def _rejected(message: str, judgement: Judgement | None) -> RejectedError:
-    """The refusal with its per-class table."""
+    """The refusal with its table of classes."""
     if judgement is None:
         return RejectedError(message)
     table_of_classes = f"\n\n{judgement.text()}" if judgement.images.any() else ""

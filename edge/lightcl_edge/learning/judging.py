@@ -1,4 +1,4 @@
-"""Old head against new, class by class."""
+"""Compares the old head with the new one, class by class, and collects the samples for it."""
 
 from __future__ import annotations
 
@@ -16,27 +16,26 @@ from lightcl_edge.learning.engines.contract import Engine
 from lightcl_edge.learning.loop import Samples
 from lightcl_edge.learning.strategies.forward import parts
 
-#: A sample contradicts its label where the old head is this sure of another class that it knows. A task is refused
-#: when more than this share of its samples of known classes do, these are at least so many, and fewer than so many
-#: samples of earlier classes were held out to tell whether it did harm.
-CONTRADICTION_CERTAINTY, CONTRADICTION_SHARE, CONTRADICTION_SAMPLES, ENOUGH_HELD_OUT = 0.9, 0.5, 5, 10
+#: A sample contradicts its label when the old head is at least this sure of another class that it knows.
+CONTRADICTION_CERTAINTY = 0.9
+#: Classes with fewer held-out samples than this are filled up with other samples.
+JUDGED_PER_CLASS = 10
 
 
 def accuracy(logits: FloatArray, labels: IntArray, classes: int) -> float | None:
-    """Share of samples whose largest logit among the first ``classes`` rows is the right one; None for none."""
+    """Share of samples whose largest logit among the first ``classes`` rows is right; None when there are none."""
     return float((logits[:, :classes].argmax(axis=1) == labels).mean()) if len(labels) else None
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """Accuracies of the old and the new head.
+    """Accuracy of each class under the old and the new head; all arrays have the shape ``(classes,)``.
 
     Attributes:
-        classes: names in row order, new ones last.
-        images: samples of each class that it is judged on, shape ``(classes,)``.
-        before: accuracy of each class under the old head, NaN where it did not know the class, shape ``(classes,)``.
+        images: samples that the class is judged on.
+        before: under the old head; NaN when it did not know the class.
         after: under the new head, among all classes.
-        among_earlier: under the new head, among the classes that the old head knew; NaN for new ones.
+        among_earlier: under the new head, among the classes that the old head knew; NaN for new classes.
     """
 
     classes: Sequence[str]
@@ -46,35 +45,24 @@ class Judgement:
     among_earlier: FloatArray
 
     def document(self) -> dict[str, dict[str, float | int | None]]:
-        """The per-class table for ``--json``; None where there is nothing to say."""
+        """The table for ``--json``: None instead of NaN, and no class without samples."""
         return {
-            name: {
+            self.classes[row]: {
                 "images": int(self.images[row]),
                 "before": _number(self.before[row]),
                 "after": _number(self.after[row]),
                 "after_among_earlier_classes": _number(self.among_earlier[row]),
             }
-            for row, name in enumerate(self.classes)
-            if self.images[row]
+            for row in np.flatnonzero(self.images).tolist()
         }
 
     def text(self) -> str:
-        """The same for a person."""
-
-        def share(value: np.float32) -> str:
-            return "" if np.isnan(value) else f"{value:.1%}"
-
-        rows = [
-            [
-                name,
-                str(int(self.images[row])),
-                share(self.before[row]),
-                share(self.after[row]),
-                share(self.among_earlier[row]),
-            ]
-            for row, name in enumerate(self.classes)
-            if self.images[row]
-        ]
+        """The table for a person."""
+        rows = []
+        for row in np.flatnonzero(self.images).tolist():
+            shares = [self.before[row], self.after[row], self.among_earlier[row]]
+            texts = ["" if np.isnan(share) else f"{share:.1%}" for share in shares]
+            rows.append([self.classes[row], str(self.images[row]), *texts])
         return table(rows, ["class", "judged on", "before", "after", "among earlier classes"])
 
 
@@ -88,14 +76,10 @@ def judge(
     """Compare two heads class by class.
 
     Args:
-        classes: names in row order.
-        earlier: how many of them the old head knew.
+        classes: names in row order; the old head knew the first ``earlier`` of them.
         labels: rows of the samples, shape ``(n,)``.
-        before: the old head's logits, shape ``(n, capacity)``; None where it knew nothing.
-        after: the new head's.
-
-    Returns:
-        The comparison.
+        before: the old head's logits, shape ``(n, capacity)``; None when it knew nothing.
+        after: the new head's logits, of the same shape.
     """
     count = len(classes)
     images = np.bincount(labels, minlength=count)[:count]
@@ -118,15 +102,14 @@ def judge(
 
 
 def contradictions(logits: FloatArray, labels: IntArray, known: int) -> tuple[int, int]:
-    """How often the old head surely says something else than the labels.
+    """Count the samples of which the old head surely says something else than their label.
 
     Args:
-        logits: of the old head for the task's samples, shape ``(n, capacity)``.
-        labels: rows of the classifier, shape ``(n,)``.
-        known: rows that the old head knew.
+        logits: of the old head, shape ``(n, capacity)``.
+        labels: rows of the classifier, shape ``(n,)``; the old head knew the first ``known`` rows.
 
     Returns:
-        Samples that contradict their label, of how many that have a known class.
+        How many samples contradict their label, and how many have a known class at all.
     """
     mine = labels < known
     if known == 0 or not mine.any():
@@ -138,16 +121,12 @@ def contradictions(logits: FloatArray, labels: IntArray, known: int) -> tuple[in
     return int(sure.sum()), int(mine.sum())
 
 
-#: Classes with fewer held-out samples than this are filled up.
-WITNESSES_PER_CLASS = 10
-
-
 @dataclass(frozen=True)
-class Witnesses:
-    """Samples in one or more places; they are read a few at a time.
+class JudgingSamples:
+    """Samples that heads are judged on. They lie in one or more places and are read a few at a time.
 
     Attributes:
-        held_out: how many of them, the first ones, were never trained on.
+        held_out: so many samples, the first ones, were never trained on.
         labels: rows of the classifier, shape ``(n,)``.
         places: functions that give float features at positions, and those positions, ``n`` in all.
     """
@@ -157,32 +136,36 @@ class Witnesses:
     places: Sequence[tuple[Callable[[IntArray], FloatArray], IntArray]]
 
     def logits(self, engine: Engine, capacity: int) -> FloatArray:
-        """What the engine's present head says.
-
-        Args:
-            engine: holds the head.
-            capacity: rows of its classifier.
-
-        Returns:
-            Shape ``(n, capacity)``.
-        """
+        """What the engine's present head says of them, shape ``(n, capacity)``."""
         found = [engine.logits(read(part)) for read, rows in self.places for part in parts(rows)]
         return np.concatenate(found) if found else np.empty((0, capacity), np.float32)
 
 
-def earlier_witnesses(holdout: Holdout, memory: FeatureBuffer, codec: FeatureCodec) -> Witnesses:
-    """Of the classes learned before: what was held out, filled up from the long-term memory."""
-    more = _filling(holdout.labels, memory.labels)
-    labels = np.concatenate([holdout.labels, memory.labels[more]])
-    return Witnesses(len(holdout.labels), labels, [_held(holdout, codec), (memory.read, more)])
+@dataclass(frozen=True)
+class Reference:
+    """Samples with the logits that the head before training gave them, shape ``(n, capacity)``."""
+
+    samples: JudgingSamples
+    logits: FloatArray
+
+    @classmethod
+    def of(cls, samples: JudgingSamples, engine: Engine, capacity: int) -> Reference:
+        """With the head that the engine holds now."""
+        return cls(samples, samples.logits(engine, capacity))
 
 
-def own_witnesses(holdout: Holdout, samples: Samples, codec: FeatureCodec) -> Witnesses:
-    """Of the task's own classes: what is held out of it, filled up with samples that are trained on."""
-    trained = samples.labels[samples.rows]
-    more = samples.rows[_filling(holdout.labels, trained)]
+def earlier_samples(holdout: Holdout, buffer: FeatureBuffer, codec: FeatureCodec) -> JudgingSamples:
+    """Of the classes learned before: held-out samples, filled up from the feature buffer."""
+    more = _filling(holdout.labels, buffer.labels)
+    labels = np.concatenate([holdout.labels, buffer.labels[more]])
+    return JudgingSamples(len(holdout.labels), labels, [_held(holdout, codec), (buffer.read, more)])
+
+
+def own_samples(holdout: Holdout, samples: Samples, codec: FeatureCodec) -> JudgingSamples:
+    """Of the task's own classes: held-out samples, filled up with samples that are trained on."""
+    more = samples.rows[_filling(holdout.labels, samples.labels[samples.rows])]
     labels = np.concatenate([holdout.labels, samples.labels[more]])
-    return Witnesses(len(holdout.labels), labels, [_held(holdout, codec), (samples.read, more)])
+    return JudgingSamples(len(holdout.labels), labels, [_held(holdout, codec), (samples.read, more)])
 
 
 def _held(holdout: Holdout, codec: FeatureCodec) -> tuple[Callable[[IntArray], FloatArray], IntArray]:
@@ -190,9 +173,9 @@ def _held(holdout: Holdout, codec: FeatureCodec) -> tuple[Callable[[IntArray], F
 
 
 def _filling(held: IntArray, others: IntArray) -> IntArray:
-    """Positions of others that fill each of their classes up, ascending."""
+    """Positions in ``others`` of the samples that fill up each of their classes, ascending."""
     chosen = [
-        np.flatnonzero(others == row)[: max(0, WITNESSES_PER_CLASS - int((held == row).sum()))]
+        np.flatnonzero(others == row)[: max(0, JUDGED_PER_CLASS - int((held == row).sum()))]
         for row in np.unique(others)
     ]
     return np.sort(np.concatenate(chosen)) if chosen else np.empty(0, np.int64)

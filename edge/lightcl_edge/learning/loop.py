@@ -1,6 +1,6 @@
-"""Epochs over a task's stored features with the head only; checkpoints on the way.
+"""Trains the head in epochs over a task's stored features, with checkpoints on the way.
 
-A strategy without gradients has no epochs: what it computes in closed form happens in its ``finish``.
+A strategy without gradients has no epochs: it computes its rows in ``finish``.
 """
 
 from __future__ import annotations
@@ -37,8 +37,6 @@ class Samples:
     """The part of a task's store that is trained on.
 
     Attributes:
-        store: quantised features.
-        codec: turns them into numbers.
         labels: of every sample in the store, rows of the classifier, shape ``(n,)``.
         rows: positions to train on, shape ``(k,)``.
     """
@@ -59,15 +57,11 @@ class TrainingLoop:
 
     Attributes:
         engine: holds the head, loaded with the parameters to start from.
-        strategy: says what the loss is.
-        settings: epochs, batch size, learning rate.
-        samples: what to train on.
         memory: samples of earlier tasks.
         exported: the head's parameters as the bundle brought them.
-        order: random numbers of an epoch, the same whenever they are asked for.
-        checkpoints: where to go on from, and where to write; None to keep none.
-        progress: shows how far it is.
-        cooler: pauses between steps; None for never.
+        order: gives the random numbers of an epoch, each time the same.
+        checkpoints: None to keep none.
+        cooler: pauses between steps; None to never pause.
     """
 
     engine: Engine

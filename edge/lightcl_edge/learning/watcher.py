@@ -1,4 +1,4 @@
-"""Learns a spool folder as it fills. Each batch is trained in a process of its own, which gives all memory back."""
+"""Learns a spool folder as it fills. Each batch is trained in its own process, which then gives all memory back."""
 
 from __future__ import annotations
 
@@ -16,46 +16,40 @@ from typing import TYPE_CHECKING, Any
 from lightcl_edge.console.progress import Progress
 from lightcl_edge.console.text import Document, count
 from lightcl_edge.data.spool import Spool
-from lightcl_edge.errors import ExitCode, LightclError
+from lightcl_edge.errors import BusyStateError, ClassifierFullError, ExitCode, LightclError, StateChangedError
 from lightcl_edge.state.lock import refuse_unwritable
 
 if TYPE_CHECKING:
     from lightcl_edge.state.state import State
 
-#: After these the batch itself is at fault, and would be again: a person must look at it.
-_REFUSED = (ExitCode.BAD_DATA, ExitCode.REJECTED, ExitCode.USAGE)
+#: The batch itself is at fault and would be again: a person must look at it.
+_REFUSED_CODES = (ExitCode.BAD_DATA, ExitCode.REJECTED)
+#: Somebody else changes the state: the batch is tried again later.
+_WAITING_KINDS = (BusyStateError.__name__, StateChangedError.__name__)
 _LARGEST_BATCH = 2000
-#: Sides to which a JPEG is reduced when it is looked at, and the most the watcher itself may take for that.
-_LOOKED_AT, _WATCHER_BYTES = 64, 160 * 2**20
-#: A batch on which the trainer broke so often, by a signal or with a code that is none of ours, is set aside.
+#: Pixels a side to which a JPEG is reduced when it is only checked.
+_CHECKED_SIDE = 64
+#: The most memory that the watcher takes to check one image.
+_WATCHER_BYTES = 160 * 2**20
+#: A batch is set aside after so many trainings that a signal or an unknown exit code ended.
 MOST_TRIES = 3
 
 
 @dataclass(frozen=True)
 class WatchOptions:
-    """How to watch.
-
-    Attributes:
-        state: the state directory.
-        train_arguments: for ``lightcl-edge train``, besides state and data.
-        minimum_images: how many make a batch.
-        longest_wait_seconds: after which fewer do.
-        interval_seconds: between two looks at the folder.
-        once: learn what is there, then end.
-        delete_learned: keep no copy of learned images.
-    """
+    """How to watch."""
 
     state: Path
-    train_arguments: Sequence[str] = field(default_factory=list)
-    minimum_images: int = 32
-    longest_wait_seconds: float = 300.0
-    interval_seconds: float = 5.0
-    once: bool = False
-    delete_learned: bool = False
+    train_arguments: Sequence[str] = field(default_factory=list)  # besides state and data
+    minimum_images: int = 32  # make a batch
+    longest_wait_seconds: float = 300.0  # then fewer images make one too
+    interval_seconds: float = 5.0  # between two looks at the folder
+    once: bool = False  # learn what is there, then end
+    delete_learned: bool = False  # keep no copy of learned images
 
 
 class ChildError(LightclError):
-    """A training process ended with an error that is not the batch's fault; its own exit code."""
+    """A training process ended with an error that is not the batch's fault. Its exit code is passed on."""
 
     def __init__(self, message: str, code: int) -> None:
         super().__init__(message)
@@ -63,13 +57,7 @@ class ChildError(LightclError):
 
 
 class Watcher:
-    """Looks, takes, learns, files away.
-
-    Args:
-        spool: the folder.
-        options: how.
-        progress: told of every batch.
-    """
+    """Looks at the spool, takes a batch of images, learns it and files it away."""
 
     def __init__(self, spool: Spool, options: WatchOptions, progress: Progress) -> None:
         self._spool, self._options, self._progress = spool, options, progress
@@ -84,7 +72,7 @@ class Watcher:
             What was learned, for ``--json``.
 
         Raises:
-            LightclError: of a training that failed for no fault of its images; they are tried again the next time.
+            LightclError: of a training that failed for another reason than its images, which are tried again later.
         """
         self._tell_what_is_there()
         while True:
@@ -103,7 +91,7 @@ class Watcher:
             )
 
     def _tell_what_is_there(self) -> None:
-        """For who started it: what waits, and what will never be looked at."""
+        """Note for the person who started it what waits, and what is never looked at."""
         options, waiting = self._options, self._spool.waits()
         when = "now" if options.once else f"at {options.minimum_images}, or after {options.longest_wait_seconds:.0f} s"
         self._progress.note(f"watching {self._spool.folder}: {count(waiting, 'image')} there, learned {when}")
@@ -114,7 +102,7 @@ class Watcher:
             )
 
     def _due(self) -> list[Path]:
-        """Images to take now: enough of them, or some that have waited long enough."""
+        """Images to take now: enough for a batch, or fewer when one has waited long enough."""
         ready = self._spool.ready()
         enough = len(ready) >= self._options.minimum_images or max(ready.values(), default=0.0) >= self._patience()
         return list(ready)[:_LARGEST_BATCH] if enough else []
@@ -123,7 +111,7 @@ class Watcher:
         return 0.0 if self._options.once else self._options.longest_wait_seconds
 
     def _learn_batch(self) -> None:
-        """One batch to its end, whether it was taken now or by a process that did not live to learn it."""
+        """One batch to its end. It was taken now, or by a process that was killed before it learned it."""
         self._spool.tidy()
         generation, taught = self._already_learned()
         if taught:
@@ -137,11 +125,12 @@ class Watcher:
         if code == ExitCode.DONE:
             self._filed(int(document["generation"]), images)
             return
-        message = str(document.get("error", {}).get("message", f"training ended with {code}"))
-        if code == ExitCode.BAD_STATE and "changed by another process" in message:
+        error = document.get("error", {})
+        kind, message = error.get("kind"), str(error.get("message", f"training ended with {code}"))
+        if kind in _WAITING_KINDS:
             self._progress.note(f"waiting: {message}")
             time.sleep(self._options.interval_seconds)
-        elif code in _REFUSED and not self._is_misuse(code, message):
+        elif code in _REFUSED_CODES or kind == ClassifierFullError.__name__:
             self._progress.note(f"{count(images, 'image')} set aside: {message}")
             self._aside(self._spool.batch(), "refused", message.partition("\n")[0])
         elif code in set(ExitCode):
@@ -151,7 +140,7 @@ class Watcher:
             self._broke(f"the training {what}" + (f" ({last_words})" if last_words else ""))
 
     def _broke(self, what: str) -> None:
-        """Try again after a while, but not for ever."""
+        """Try the batch again after a while; set it aside after ``MOST_TRIES``."""
         tries, images = self._spool.count_try(), count(len(self._spool.batch()), "image")
         if tries < MOST_TRIES:
             self._progress.note(f"{what}; {images} to be tried again ({tries} of {MOST_TRIES})")
@@ -160,13 +149,8 @@ class Watcher:
         self._progress.note(f"{images} set aside after {tries} tries: {what}")
         self._aside(self._spool.batch(), "failed", f"{what}, {tries} times")
 
-    @staticmethod
-    def _is_misuse(code: int, message: str) -> bool:
-        """Whether the command line is wrong, not the images."""
-        return code == ExitCode.USAGE and "the classifier has" not in message
-
     def _already_learned(self) -> tuple[int, int]:
-        """The generation in use, and the one that was taught this very batch; 0 for none that is known."""
+        """The generation in use, and the one that was taught this same batch; 0 when there is none."""
         from lightcl_edge.data.dataset import FolderDataset, identify
         from lightcl_edge.errors import DataError, StateError
         from lightcl_edge.state.state import State
@@ -182,7 +166,7 @@ class Watcher:
 
     @staticmethod
     def _ancestor(state: State, number: int, tasks: int) -> int:
-        """The generation of so many tasks ago, or the oldest on the way to it that is still kept."""
+        """The generation of so many tasks ago, or the oldest one on the way there that is still kept."""
         from lightcl_edge.errors import StateError
 
         with suppress(StateError):
@@ -191,7 +175,7 @@ class Watcher:
         return number
 
     def _set_aside_what_can_not_be_learned(self) -> None:
-        """Images that can't be read, and those of classes for which the classifier has no row left."""
+        """Set aside images that can't be read, and images of classes that can't be learned."""
         from lightcl_edge.data.class_names import class_name_fault
         from lightcl_edge.data.decoding import UNREADABLE, open_image, refuse_what_memory_can_not_hold
         from lightcl_edge.errors import DataError
@@ -201,7 +185,7 @@ class Watcher:
         for path in self._spool.batch():
             try:
                 with open_image(path) as image:
-                    image.draft(None, (_LOOKED_AT, _LOOKED_AT))  # of a JPEG, the watcher need not see every pixel
+                    image.draft(None, (_CHECKED_SIDE, _CHECKED_SIDE))  # a JPEG need not be decoded pixel by pixel
                     refuse_what_memory_can_not_hold(image, str(path), 0, _WATCHER_BYTES)
                     image.load()
             except faults:
@@ -220,12 +204,14 @@ class Watcher:
             self._aside(homeless, "no-room")
 
     def _without_a_row(self) -> list[Path]:
+        """Images of new classes for which the classifier has no row left."""
         from lightcl_edge.state.state import State
 
         state = State(self._options.state)
         if not state.exists():
             return []
-        known, capacity = state.read().meta.classes, state.bundle().manifest.head.capacity
+        bundle = state.bundle()
+        known, capacity = state.read(bundle=bundle).meta.classes, bundle.manifest.head.capacity
         new = sorted({path.parent.name for path in self._spool.batch()} - set(known))
         return [path for path in self._spool.batch() if path.parent.name in new[max(0, capacity - len(known)) :]]
 
@@ -241,7 +227,7 @@ class Watcher:
         self._progress.note(f"generation {generation}: learned {count(images, 'image')}")
 
     def _filed_again(self, generation: int, images: int) -> None:
-        """A batch that the state knows: its watcher died before it was filed, or somebody dropped it twice."""
+        """File a batch that the state knows: its watcher died too early, or somebody dropped the images twice."""
         self._spool.batch_learned(generation, delete=self._options.delete_learned)
         self.totals["known_images"] += images
         self.totals["generation"] = max(generation, self.totals["generation"])
@@ -250,11 +236,10 @@ class Watcher:
         )
 
     def _train(self, generation: int) -> tuple[int, dict[str, Any], str]:
-        """``lightcl-edge train`` on the batch; an interrupt is passed on and waited for, so that it keeps a checkpoint.
+        """Run ``lightcl-edge train`` on the batch, from the generation that was seen without it.
 
-        Args:
-            generation: that was seen not to have learned the batch; a trainer that outlived its watcher may commit
-                a later one at any moment.
+        A trainer that outlived its watcher may commit a later generation at any moment: then this one ends. An
+        interrupt is passed on and waited for, so that the trainer keeps a checkpoint.
 
         Returns:
             Exit code, document, and the last line on stderr.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from lightcl_edge.bundle.bundle import Bundle
@@ -10,8 +11,17 @@ from lightcl_edge.state.state import State
 from lightcl_edge.state.trust import Trust, check_trust, read_trust
 
 
-def bundle_for(state: State, path: Path | None, key: str | None = None) -> tuple[Bundle, Trust | None]:
-    """The bundle to train with, and what the state is to trust from now on.
+@dataclass(frozen=True)
+class ChosenBundle:
+    """The bundle to train with."""
+
+    bundle: Bundle
+    trust: Trust | None  # what the state trusts from now on; None when nobody asks for signatures
+    signature: bytes | None = None  # of the bundle that the user named, if it has one
+
+
+def bundle_for(state: State, path: Path | None, key: str | None = None) -> ChosenBundle:
+    """Choose the bundle to train with.
 
     It is the state's copy if there is one and ``path`` names no other bundle; else the one at ``path``. Without a
     ``key`` (hexadecimal) the bundle must be signed as the state asks for.
@@ -27,20 +37,21 @@ def bundle_for(state: State, path: Path | None, key: str | None = None) -> tuple
             )
         own = state.bundle()
         trusted = read_trust(state.folder)
-        return own, trusted if trusted and key in (None, trusted.key) else check_trust(state.folder, own, key)
+        is_known = trusted is not None and key in (None, trusted.key)
+        return ChosenBundle(own, trusted if is_known else check_trust(state.folder, own, key))
     named = Bundle.open(path)
     trust = check_trust(state.folder, named, key)
     if not state.exists():
-        return named, trust
+        return ChosenBundle(named, trust, named.signature())
     own = state.own_bundle()
     if own.identity == named.identity:
-        return own, trust
+        return ChosenBundle(own, trust, named.signature())
     if state.numbers():
         raise StateError(
             f"the state at {state.folder} belongs to bundle {_label(own)}, found {_label(named)}; "
             "use another --state for another bundle"
         )
-    return named, trust
+    return ChosenBundle(named, trust, named.signature())
 
 
 def _label(bundle: Bundle) -> str:

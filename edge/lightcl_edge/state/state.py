@@ -13,7 +13,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from lightcl_edge.bundle.bundle import BUFFER, Bundle
+from lightcl_edge.bundle.manifest import MANIFEST
 from lightcl_edge.errors import StateError
+from lightcl_edge.files.plain import sha256_of
 from lightcl_edge.state.exported_classes import base_generation
 from lightcl_edge.state.generation import Generation, Meta
 from lightcl_edge.state.generation_files import HOLDOUT, STRATEGY, read_generation, read_meta
@@ -30,10 +32,11 @@ class State:
         self.folder = folder
         self.work = folder / "work"
         self.generations = folder / "generations"
+        self.bundle_folder = folder / "bundle"
 
     def exists(self) -> bool:
         """Whether there is a state with its own copy of a bundle here."""
-        return (self.folder / "bundle").is_dir()
+        return self.bundle_folder.is_dir()
 
     def bundle(self) -> Bundle:
         """The state's own copy of the bundle.
@@ -56,7 +59,13 @@ class State:
 
     def own_bundle(self) -> Bundle:
         """As :meth:`bundle`, without the check that it was accepted as signed."""
-        return Bundle.open(self.folder / "bundle", may_lack=(BUFFER,))
+        return Bundle.open(self.bundle_folder, may_lack=(BUFFER,))
+
+    def bundle_identity(self) -> str | None:
+        """Which bundle the state's copy is, without opening it; None when there is none yet."""
+        with suppress(OSError):
+            return sha256_of(self.bundle_folder / MANIFEST)
+        return None
 
     def numbers(self) -> list[int]:
         """Numbers of the committed generations on disk, ascending."""

@@ -75,14 +75,13 @@ def check_trust(folder: Path, bundle: Bundle, key: str | None) -> Trust | None:
     return Trust(wanted, release, bundle.identity)
 
 
-def remember_trust(folder: Path, trust: Trust | None, own: Bundle, named: Path | None) -> None:
-    """Write down what a state trusts from now on, and the signature behind it.
+def remember_trust(folder: Path, trust: Trust | None, own: Bundle, signature: bytes | None) -> None:
+    """Write down what a state trusts from now on, and the signature behind it, for the state's ``own`` copy.
 
-    When the user ``named`` a bundle, its signature replaces that of the state's ``own`` copy.
+    None leaves the copy's signature as it is.
     """
     if trust is None:
         return
-    signature = Bundle.open(named).signature() if named is not None else None
     if signature is not None and signature != own.signature():
         replace_durably(own.folder / SIGNATURE, signature)
     if trust != read_trust(folder):

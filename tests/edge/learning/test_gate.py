@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lightcl_edge.data.held_out_samples import HOLDOUT_MINIMUM, HOLDOUT_PER_CLASS, HOLDOUT_SHARE, Holdout, split_holdout
 from lightcl_edge.errors import RejectedError
-from lightcl_edge.learning import gate
+from lightcl_edge.learning import gate, judging
 
 
 def marked(count, seed=0):
@@ -18,19 +19,19 @@ def marked(count, seed=0):
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=300), st.integers(0, 1000))
 def test_the_split_is_a_partition_with_every_class_to_train_on(labels, seed):
     rows = np.array(labels)
-    train, held = gate.split_holdout(rows, marked(len(rows), seed))
+    train, held = split_holdout(rows, marked(len(rows), seed))
     assert sorted([*train, *held]) == list(range(len(rows)))
     assert set(rows[train]) == set(rows)
     counts = np.bincount(rows[held], minlength=5)
-    assert counts.max() <= gate.HOLDOUT_PER_CLASS
+    assert counts.max() <= HOLDOUT_PER_CLASS
     sizes = np.bincount(rows, minlength=5)
-    assert ((counts > 0) == (sizes >= gate.HOLDOUT_MINIMUM)).all()
+    assert ((counts > 0) == (sizes >= HOLDOUT_MINIMUM)).all()
 
 
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=60))
 def test_copies_are_never_on_both_sides(kinds):
     marks, labels = marked(10)[kinds], np.zeros(len(kinds), np.int64)
-    train, held = gate.split_holdout(labels, marks)
+    train, held = split_holdout(labels, marks)
     assert len(train) and not set(marks[train]) & set(marks[held]) and len(set(marks[held])) == len(held)
 
 
@@ -39,20 +40,20 @@ def test_an_image_that_comes_again_stays_on_its_side():
     marks = marked(400)
     order = np.random.default_rng(1).permutation(400)
     few, many = np.sort(order[:200]), order
-    held = [set(marks[rows][gate.split_holdout(np.zeros(len(rows), np.int64), marks[rows])[1]]) for rows in (few, many)]
-    low = set(marks[marks < gate.HOLDOUT_SHARE * 2.0**64])
-    assert len(low) > gate.HOLDOUT_PER_CLASS and held[0] <= low and held[1] <= low
-    assert held[0] == set(sorted(low & set(marks[few]))[: gate.HOLDOUT_PER_CLASS])
+    held = [set(marks[rows][split_holdout(np.zeros(len(rows), np.int64), marks[rows])[1]]) for rows in (few, many)]
+    low = set(marks[marks < HOLDOUT_SHARE * 2.0**64])
+    assert len(low) > HOLDOUT_PER_CLASS and held[0] <= low and held[1] <= low
+    assert held[0] == set(sorted(low & set(marks[few]))[:HOLDOUT_PER_CLASS])
 
 
 def test_a_sample_is_held_once():
-    holdout = gate.Holdout(np.array([[1], [2]], np.uint8), np.array([0, 0]))
+    holdout = Holdout(np.array([[1], [2]], np.uint8), np.array([0, 0]))
     again = holdout.extended(np.array([[1], [3], [1]], np.uint8), np.array([0, 0, 1]))
     assert again.features[:, 0].tolist() == [2, 1, 3, 1] and again.labels.tolist() == [0, 0, 0, 1]
 
 
 def test_a_full_class_keeps_its_newest_samples():
-    holdout = gate.Holdout(np.zeros((0, 1), np.uint8), np.empty(0, np.int64))
+    holdout = Holdout(np.zeros((0, 1), np.uint8), np.empty(0, np.int64))
     for value in range(30):
         holdout = holdout.extended(np.array([[value]], np.uint8), np.array([7]))
     assert holdout.features[:, 0].tolist() == list(range(10, 30))
@@ -73,7 +74,7 @@ def judged(before, after, among_earlier=None, images=20):
     def three(values):
         return np.array([*values, np.nan], np.float32)
 
-    return gate.Judgement(
+    return judging.Judgement(
         ["a", "b", "new"], np.array([images, images, 5]), three(before), three(after), three(among_earlier or after)
     )
 
@@ -95,8 +96,8 @@ def test_limits():
 def test_labels_that_contradict_the_old_head():
     sure, unsure = np.array([[8, 0, 9]], np.float32), np.array([[1, 0, 9]], np.float32)
     logits, labels = np.concatenate([sure] * 5 + [unsure] * 3), np.array([1, 1, 1, 1, 0, 1, 1, 2])
-    assert gate.contradictions(logits, labels, 2) == (4, 7), "unsure ones, right ones and new classes do not count"
-    assert gate.contradictions(logits, labels, 0) == (0, 0)
+    assert judging.contradictions(logits, labels, 2) == (4, 7), "unsure ones, right ones and new classes do not count"
+    assert judging.contradictions(logits, labels, 0) == (0, 0)
     judgement = judged((1.0, 1.0), (1.0, 1.0))
     for allowed in (((4, 8), 4, 0.2), ((5, 8), 10, 0.2), ((4, 4), 0, 0.2), ((8, 8), 0, 1.0)):
         gate.refuse_contradiction(*allowed, judgement)
@@ -118,16 +119,16 @@ def test_judging_class_by_class():
     labels = np.array([0, 0, 1, 1])
     before = np.array([[1, 0, 9], [1, 0, 9], [1, 0, 9], [0, 1, 9]], np.float32)
     after = np.array([[1, 0, 2], [1, 0, 0], [0, 1, 0], [0, 1, 0]], np.float32)
-    found = gate.judge(["a", "b", "c"], 2, labels, before, after)
+    found = judging.judge(["a", "b", "c"], 2, labels, before, after)
     assert found.before.tolist()[:2] == [1.0, 0.5] and np.isnan(found.before[2])
     assert found.after.tolist()[:2] == [0.5, 1.0] and found.among_earlier.tolist()[:2] == [1.0, 1.0]
-    first = gate.judge(["a"], 0, np.empty(0, np.int64), np.empty((0, 3), np.float32), np.empty((0, 3), np.float32))
+    first = judging.judge(["a"], 0, np.empty(0, np.int64), np.empty((0, 3), np.float32), np.empty((0, 3), np.float32))
     gate.refuse_forgetting(first, 0.0)
     assert first.document() == {}
 
 
 def test_accuracy_looks_at_known_rows_only():
     logits = np.array([[1.0, 0.0, 9.0], [0.0, 1.0, 9.0]], np.float32)
-    assert gate.accuracy(logits, np.array([0, 1]), 2) == 1.0
-    assert gate.accuracy(logits, np.array([0, 1]), 3) == 0.0
-    assert gate.accuracy(logits[:0], np.array([], np.int64), 2) is None
+    assert judging.accuracy(logits, np.array([0, 1]), 2) == 1.0
+    assert judging.accuracy(logits, np.array([0, 1]), 3) == 0.0
+    assert judging.accuracy(logits[:0], np.array([], np.int64), 2) is None

@@ -23,7 +23,6 @@ class PatternTerm:
         targets: pattern tensor name -> activations under the old head, shape ``(m, *tensor_shape)``.
         masks: pattern tensor name -> 1 for channels that are held, 0 for free ones, shape ``(channels,)``,
             applied along axis 1 of the tensor.
-        beta: weight of the term in the loss.
     """
 
     features: FloatArray
@@ -41,7 +40,6 @@ class Batch:
         labels: rows of the classifier, shape ``(n,)``.
         logit_mask: 1 where a class takes part in a sample's softmax, else 0, shape ``(n, capacity)``.
         weights: each sample's share of the cross entropy, shape ``(n,)``; ``1/n`` each gives the mean.
-        learning_rate: of this step.
         patterns: the pattern term, or None for cross entropy alone.
     """
 
@@ -74,14 +72,7 @@ class Engine(ABC):
 
     @abstractmethod
     def step(self, batch: Batch) -> float:
-        """One SGD step.
-
-        Args:
-            batch: the samples, masks and rates.
-
-        Returns:
-            The loss before the update.
-        """
+        """One SGD step."""
 
     @abstractmethod
     def logits(self, features: FloatArray) -> FloatArray:

@@ -24,9 +24,6 @@ def mapped_zeros(shapes: Sequence[Sequence[int]]) -> list[FloatArray]:
     The C library would put large arrays into holes of its heap where it finds any, and clear them there: how much
     memory parameters take before they are loaded would then depend on what ran before.
 
-    Args:
-        shapes: of the arrays.
-
     Returns:
         An array a shape, each at a multiple of a cache line.
     """

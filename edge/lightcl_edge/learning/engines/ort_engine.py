@@ -33,12 +33,7 @@ class OrtEngine(Engine):
     Args:
         head: ``head.onnx`` or its bytes; read only where ``steps`` has no ``forward`` graph.
         info: its names and shapes.
-        feature_shape: of one sample.
-        steps: the bundle's step graphs with their files.
         threads: processors to use; None for all that this process may use.
-        update: ``in_place``, ``accumulate``, or ``auto``.
-        spare_bytes: see :func:`lightcl_edge.planning.step_choice.choose_step`.
-        patterns: whether samples with patterns will be trained on.
 
     Raises:
         NoEngineError: when onnxruntime can't be imported.
@@ -215,7 +210,6 @@ def check_names(parameters: Parameters, expected: Mapping[str, tuple[int, ...]])
     """Refuse other names than the head's, without touching the tensors.
 
     Args:
-        parameters: what was given.
         expected: name -> shape.
 
     Raises:
@@ -227,14 +221,7 @@ def check_names(parameters: Parameters, expected: Mapping[str, tuple[int, ...]])
 
 
 class _Forward:
-    """The head's inference graph over the engine's own parameters.
-
-    Args:
-        session: of the graph.
-        weights: pieces of parameters, of which the graph takes those that are its inputs.
-        values: parameters that replaced initialisers, to be kept alive.
-        rows: that the graph takes at once; 0 for any number.
-    """
+    """The head's inference graph over the engine's own parameters."""
 
     def __init__(self, session: Any, weights: Parameters, values: dict[str, Any], rows: int) -> None:
         inputs = {value.name for value in session.get_inputs()}

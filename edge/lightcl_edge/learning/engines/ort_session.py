@@ -18,9 +18,6 @@ def session_options(threads: int | None) -> Any:
 
     Args:
         threads: for one operator; None for all usable cores.
-
-    Returns:
-        ``onnxruntime.SessionOptions``.
     """
     runtime = import_onnxruntime()
     options = runtime.SessionOptions()
@@ -43,11 +40,6 @@ def open_session(model: Path | bytes, options: Any, name: str) -> Any:
 
     Args:
         model: the file or its bytes.
-        options: of the session.
-        name: how a message calls the graph.
-
-    Returns:
-        ``onnxruntime.InferenceSession``.
 
     Raises:
         BundleError: when onnxruntime can't read or run the graph.

@@ -26,11 +26,7 @@ class StepRunner:
     """Runs one step graph.
 
     Args:
-        graph: its geometry.
-        path: its file.
         parameters: the pieces of the head's parameters; in place, a run changes them.
-        accumulators: gradient sums of the same pieces, for a graph that accumulates; a run adds to them.
-        threads: for the session.
 
     Raises:
         BundleError: when the graph can't be opened or does not belong to these parameters.
@@ -64,12 +60,7 @@ class StepRunner:
         """Run the graph over a part of a batch.
 
         Args:
-            batch: the whole batch.
             samples: which new samples; at most as many as the graph takes, weight 0 fills the rest.
-            held: which samples of the batch's pattern term, likewise.
-
-        Returns:
-            This part's share of the loss.
         """
         self._place_features(batch, samples, held)
         self._place("labels", batch.labels[samples])

@@ -20,12 +20,7 @@ GPU_DEVICES = (Path("/dev/nvidia0"), Path("/dev/nvhost-gpu"), Path("/dev/nvgpu")
 
 @dataclass(frozen=True)
 class EngineChoice:
-    """An engine's name and the reason it was chosen.
-
-    Attributes:
-        name: ``ort`` or ``torch``.
-        reason: for a person.
-    """
+    """An engine's name and the reason it was chosen."""
 
     name: str
     reason: str
@@ -33,13 +28,6 @@ class EngineChoice:
 
 def choose_engine(asked: str, bundle: Bundle) -> EngineChoice:
     """Choose without importing anything heavy.
-
-    Args:
-        asked: ``auto``, ``ort`` or ``torch``.
-        bundle: whether it carries training-step graphs decides what ``ort`` can do.
-
-    Returns:
-        The choice.
 
     Raises:
         NoEngineError: when what was asked for can't run here.
@@ -64,9 +52,6 @@ def choose_engine(asked: str, bundle: Bundle) -> EngineChoice:
 def torch_may_use_cuda(devices: Sequence[Path] = GPU_DEVICES) -> bool:
     """Whether there is a GPU of NVIDIA's and the installed torch has kernels for it, found without importing torch.
 
-    Args:
-        devices: files that NVIDIA's drivers make.
-
     Returns:
         True even where the driver is too old for this torch: the engine then falls back to the CPU and says so.
     """
@@ -83,14 +68,7 @@ def make_engine(
     """Import and build the chosen engine.
 
     Args:
-        choice: which one.
-        bundle: the head to train.
         threads: processors to use; None for all.
-        spare_bytes: memory that a step may take freely, because another phase of the run needs as much.
-        patterns: whether samples with patterns will be trained on.
-
-    Returns:
-        The engine, with no parameters loaded yet.
 
     Raises:
         NoEngineError: when it does not load on this machine.

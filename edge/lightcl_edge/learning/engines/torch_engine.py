@@ -28,7 +28,6 @@ class TorchEngine(Engine):
     """Trains a head in PyTorch.
 
     Args:
-        head: ``head.onnx``.
         info: its names and shapes.
         threads: processors to use; None for all.
         device: ``cpu`` or ``cuda`` to insist on one; None for CUDA where it computes, else the CPU.
@@ -116,11 +115,7 @@ class TorchEngine(Engine):
 
 
 def choose_device() -> tuple[str, str]:
-    """CUDA, if a small computation on it comes out right; else the CPU.
-
-    Returns:
-        ``cuda`` or ``cpu``, and the reason.
-    """
+    """CUDA, if a small computation on it comes out right; else the CPU."""
     if not torch.cuda.is_available():
         return "cpu", "this torch sees no CUDA device"
     try:

@@ -36,12 +36,6 @@ class Graph:
 def read_graph(path: Path) -> Graph:
     """Read an ONNX file.
 
-    Args:
-        path: the file.
-
-    Returns:
-        Its main graph.
-
     Raises:
         BundleError: when it is not readable ONNX, or keeps a tensor in another file.
     """
@@ -73,7 +67,6 @@ class GraphModule(torch.nn.Module):
     """A graph whose float initialisers are parameters and whose other initialisers are constants.
 
     Args:
-        graph: what to run.
         trained: names of the initialisers to train; None for all floating-point ones of rank 1 or more,
             BatchNorm's running statistics excepted.
 
@@ -127,11 +120,7 @@ class GraphModule(torch.nn.Module):
         """Run the graph.
 
         Args:
-            value: the graph's one input.
             outputs: names of the tensors to give; None for the graph's own outputs.
-
-        Returns:
-            Name -> tensor.
         """
         wanted = set(outputs if outputs is not None else self.graph.outputs)
         values: dict[str, Any] = {self.graph.inputs[0]: value}

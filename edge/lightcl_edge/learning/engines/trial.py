@@ -27,10 +27,7 @@ class Trial:
     """What became of an engine.
 
     Attributes:
-        works: whether it loaded and computed.
-        reason: its version, or why it does not work.
         import_peak_rss_bytes: peak of a process that only loaded it; None when it did not load.
-        devices: what it can compute on, as far as it says itself.
     """
 
     works: bool
@@ -40,14 +37,7 @@ class Trial:
 
 
 def try_engine(name: str) -> Trial:
-    """Start a trial process and say how it ended.
-
-    Args:
-        name: ``ort`` or ``torch``.
-
-    Returns:
-        The outcome; a crash of the process is an outcome, not an error.
-    """
+    """Start a trial process and say how it ended."""
     command = [sys.executable, "-m", "lightcl_edge.learning.engines.trial", name]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=TRIAL_SECONDS, check=False)

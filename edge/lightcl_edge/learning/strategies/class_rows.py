@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from lightcl_edge.bundle.graph_names import BIAS, WEIGHT
-from lightcl_edge.errors import UsageError
+from lightcl_edge.errors import ClassifierFullError
 from lightcl_edge.files.tensors import DoubleArray, FloatArray, IntArray
 from lightcl_edge.learning.engines.contract import Engine
 
@@ -27,11 +27,11 @@ MAX_ROW_LENGTH = 1000.0
 def assign_rows(known: Sequence[str], task: Sequence[str], capacity: int) -> list[str]:
     """All classes after a task, known ones first; the position is the row.
 
-    Raises UsageError when there are more classes than rows.
+    Raises ClassifierFullError when there are more classes than rows.
     """
     classes = [*known, *(name for name in task if name not in known)]
     if len(classes) > capacity:
-        raise UsageError(
+        raise ClassifierFullError(
             f"the classifier has {capacity} rows, found {len(classes)} classes; "
             f"export a bundle with --max-classes {len(classes)} or more"
         )

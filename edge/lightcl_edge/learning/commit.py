@@ -1,0 +1,46 @@
+"""The third stage of a task: the accepted head becomes the state's new generation."""
+
+from __future__ import annotations
+
+import time
+
+from lightcl_edge.learning.decide import Job
+from lightcl_edge.learning.learn import Candidate
+from lightcl_edge.learning.starting_point import StartingPoint
+from lightcl_edge.learning.strategies.strategy_state import joined
+from lightcl_edge.state.change import Change
+from lightcl_edge.state.generation import REMEMBERED_TASKS, Generation, Meta
+
+
+def commit(job: Job, start: StartingPoint, candidate: Candidate, change: Change) -> Meta:
+    """Write the new generation; the running task is then over.
+
+    Returns:
+        The record as written.
+
+    Raises:
+        OSError: when the disk fails; the old generation then stays.
+    """
+    before, provider = start.generation.meta, candidate.extracted.provider
+    meta = Meta(
+        generation=start.next_number,
+        created=time.time(),
+        parent=before.generation,
+        bundle_identity=start.bundle.identity,
+        classes=start.classes,
+        strategy=candidate.strategy.name,
+        engine=job.engine.name,
+        engine_reason=job.engine.reason,
+        engine_device=candidate.engine.device,
+        trunk_provider=provider.name if provider else None,
+        tasks=before.tasks + 1,
+        images=len(candidate.extracted.store.labels),
+        holdout_accuracy=candidate.holdout_accuracy,
+        row_scale=candidate.trained.row_scale,
+        sources=[*before.sources, start.data.fingerprint][-REMEMBERED_TASKS:],
+    )
+    kept = joined(start.generation.strategy_state, candidate.strategy)
+    tensors = candidate.holdout.tensors(), candidate.buffer.tensors()
+    final = change.commit(Generation(meta, candidate.engine.views(), kept, *tensors))
+    change.end_task()
+    return final

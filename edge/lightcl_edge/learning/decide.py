@@ -1,0 +1,72 @@
+"""The first stage of a task: what is learned, how, and whether it fits this machine. Nothing is written yet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from lightcl_edge.bundle.bundle import TRUNK, Bundle
+from lightcl_edge.bundle.manifest import TrainingDefaults
+from lightcl_edge.console.progress import Progress
+from lightcl_edge.data.class_names import check_class_names
+from lightcl_edge.data.dataset import Dataset
+from lightcl_edge.data.feature_buffer import BufferIdentity, buffer_limit
+from lightcl_edge.data.specification import open_dataset
+from lightcl_edge.learning.engines.select import EngineChoice, choose_engine
+from lightcl_edge.learning.options import TrainOptions
+from lightcl_edge.learning.strategies.choice import StrategyChoice, choose_strategy, plan_for, planned_patterns
+from lightcl_edge.learning.strategies.class_rows import assign_rows
+from lightcl_edge.planning.plan import Carried, Plan
+from lightcl_edge.planning.refusal import refuse_what_does_not_fit
+from lightcl_edge.state.state import State
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a task is to do."""
+
+    options: TrainOptions
+    state: State
+    dataset: Dataset
+    engine: EngineChoice
+    strategy: StrategyChoice
+    settings: TrainingDefaults  # the user's numbers, else the bundle's or the strategy's
+    ignored: list[str]  # options that the strategy does not use
+    pattern_samples: int  # of each step
+    buffer_limit: int  # samples that the feature buffer may hold
+    plan: Plan
+    allowed_bytes: int
+
+
+def decide(options: TrainOptions, state: State, bundle: Bundle, progress: Progress) -> Job:
+    """Choose engine, strategy and settings, and refuse a task that does not fit.
+
+    Raises:
+        LightclError: when an option, the data or the predicted memory is not usable.
+    """
+    manifest, is_new = bundle.manifest, not state.exists()
+    dataset = open_dataset(options.data) if isinstance(options.data, str) else options.data
+    check_class_names(dataset.classes)
+    engine = choose_engine(options.engine, bundle)
+    buffer = BufferIdentity(bundle.sha256(TRUNK), manifest.feature)
+    limit = buffer_limit(options.buffer_size, buffer)
+    kept_bytes = 0 if is_new else state.kept_bytes()
+    buffer_bytes = min(limit * buffer.sample_bytes, kept_bytes + len(dataset) * buffer.sample_bytes)
+    carried = Carried(kept_bytes, buffer_bytes, sum(entry.bytes for entry in manifest.files) if is_new else 0)
+    replay, asked = options.settings(manifest.defaults, "replay"), options.strategy or manifest.defaults.strategy
+    strategy = choose_strategy(asked, manifest, engine.name, options.memory_budget_bytes, carried, replay)
+    settings = options.settings(manifest.defaults, strategy.name)
+    if ignored := options.ignored(strategy.name):
+        progress.note(f"strategy {strategy.name} does not use {', '.join(ignored)}")
+    patterns = planned_patterns(strategy.name, settings)
+    plan = plan_for(strategy.name, manifest, engine.name, settings.batch_size, patterns, len(dataset), carried)
+    allowed_bytes = refuse_what_does_not_fit(plan, options.memory_budget_bytes, _nearest_folder(options.state))
+    dataset.memory_limit_bytes = allowed_bytes
+    if is_new:
+        assign_rows(manifest.classes, dataset.classes, manifest.head.capacity)
+    return Job(options, state, dataset, engine, strategy, settings, ignored, patterns, limit, plan, allowed_bytes)
+
+
+def _nearest_folder(path: Path) -> Path:
+    """The path, or the first folder above it that exists: its disk is where the state will be."""
+    return next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.exists())

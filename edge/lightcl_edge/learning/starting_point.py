@@ -1,0 +1,109 @@
+"""What the device knows before a task. It is read once, when the state is locked."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from lightcl_edge.bundle.bundle import TRUNK, Bundle
+from lightcl_edge.data.dataset import DatasetIdentity, identify
+from lightcl_edge.data.feature_buffer import BufferIdentity, FeatureBuffer
+from lightcl_edge.data.held_out_samples import Holdout
+from lightcl_edge.data.uint8_codec import FeatureCodec
+from lightcl_edge.errors import StateChangedError
+from lightcl_edge.learning.decide import Job
+from lightcl_edge.learning.strategies.class_rows import assign_rows
+from lightcl_edge.machine.freeing import give_back
+from lightcl_edge.machine.memory import PhaseMeter
+from lightcl_edge.state.bundle_choice import ChosenBundle
+from lightcl_edge.state.change import Change
+from lightcl_edge.state.generation import Generation
+from lightcl_edge.state.trust import remember_trust
+
+
+@dataclass(frozen=True)
+class StartingPoint:
+    """What the device knows before a task, and what the task adds to it."""
+
+    bundle: Bundle  # the state's own copy
+    codec: FeatureCodec
+    generation: Generation
+    holdout: Holdout  # of earlier tasks
+    buffer: FeatureBuffer
+    next_number: int  # of the generation that the task makes
+    classes: list[str]  # after the task, in row order
+    data: DatasetIdentity
+
+    @property
+    def known_classes(self) -> int:
+        """How many classes the device knew before the task."""
+        return len(self.generation.meta.classes)
+
+    def random(self, seed: int, *stream: int) -> np.random.Generator:
+        """Random numbers that depend on seed, generation and stream alone, so that a resumed run repeats them."""
+        return np.random.default_rng([seed, self.generation.meta.generation + 1, *stream])
+
+
+def starting_point(job: Job, change: Change, chosen: ChosenBundle, meter: PhaseMeter) -> StartingPoint:
+    """Install the bundle in a new state, and read the current generation.
+
+    Raises:
+        StateChangedError: when the state is not at the generation that the user expects.
+        UsageError: when the classifier has too few rows for the task's classes.
+        LightclError: when the bundle computes other results here, or the state is damaged.
+    """
+    state, dataset = job.state, job.dataset
+    number, expected = state.current_number() if state.exists() else 0, job.options.from_generation
+    if expected is not None and number != expected:
+        raise StateChangedError(
+            f"the state at {state.folder} is at generation {number}, expected {expected}: it was changed by another "
+            "process in the meantime; look at it and start again"
+        )
+    bundle = _own_copy(job, change, chosen.bundle, meter)
+    remember_trust(state.folder, chosen.trust, bundle, chosen.signature)
+    generation = state.read(number, bundle)
+    codec = FeatureCodec(bundle.manifest.feature)
+    identity = BufferIdentity(bundle.sha256(TRUNK), bundle.manifest.feature)
+    return StartingPoint(
+        bundle=bundle,
+        codec=codec,
+        generation=generation,
+        holdout=Holdout.from_tensors(generation.holdout, codec.shape),
+        buffer=FeatureBuffer.from_tensors(generation.buffer, identity),
+        next_number=state.next_number(),
+        classes=assign_rows(generation.meta.classes, dataset.classes, bundle.manifest.head.capacity),
+        data=identify(dataset),
+    )
+
+
+def _own_copy(job: Job, change: Change, bundle: Bundle, meter: PhaseMeter) -> Bundle:
+    """The state's copy of the bundle. Before the first task: check that this machine gets the host's features, copy."""
+    state = job.state
+    if state.bundle_identity() == bundle.identity:
+        return bundle if bundle.folder == state.bundle_folder else state.own_bundle()
+    from lightcl_edge.inference.golden import check_golden
+
+    with meter.phase("install"):
+        check_golden(bundle, job.options.threads, job.options.provider)
+        give_back()
+        bundle.head_parameters()
+        change.install_bundle(bundle)
+        give_back()
+    return state.own_bundle()
+
+
+def checkpoint_key(job: Job, start: StartingPoint) -> str:
+    """Equal for equal tasks from equal states: then a checkpoint of one fits the other."""
+    about = {
+        "bundle": start.bundle.identity,
+        "from": start.generation.meta.generation,
+        "data": start.data.fingerprint,
+        "settings": asdict(job.settings),
+        "seed": job.options.seed,
+        "engine": job.engine.name,
+        "buffer": [job.buffer_limit, job.options.buffer_fill],
+    }
+    return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
