@@ -182,17 +182,36 @@ def check_parameters(
     Raises:
         BundleError: naming the first tensor that differs.
     """
-    if set(tensors) != set(expected):
-        differing = sorted(set(tensors) ^ set(expected))
+    _check_names(tensors, expected, origin)
+    return {name: _checked(name, tensors[name], shape, origin) for name, shape in expected.items()}
+
+
+def copy_parameters(
+    tensors: Mapping[str, NDArray[np.generic]], into: Mapping[str, NDArray[np.float32]], origin: str
+) -> None:
+    """Copy tensors into arrays of the same names and shapes, each checked as by :func:`check_parameters`.
+
+    They are read one by one: a mapping that takes its tensors from a file never holds them all.
+
+    Raises:
+        BundleError: naming the first tensor that differs.
+    """
+    _check_names(tensors, into, origin)
+    for name, array in into.items():
+        np.copyto(array, _checked(name, tensors[name], array.shape, origin))
+
+
+def _check_names(found: Mapping[str, object], expected: Mapping[str, object], origin: str) -> None:
+    differing = sorted(set(found) ^ set(expected))
+    if differing:
         raise BundleError(
             f"{origin}: tensors {differing[:4]} are only in the file or only in the manifest; expected the same names"
         )
-    result: dict[str, NDArray[np.float32]] = {}
-    for name, shape in expected.items():
-        tensor = tensors[name]
-        if tensor.dtype != np.float32 or tensor.shape != shape:
-            raise BundleError(f"{origin}: {name} is {tensor.dtype} {tensor.shape}, expected float32 {shape}")
-        if not np.isfinite(tensor).all():
-            raise NotFiniteError(f"{origin}: {name} holds NaN or infinity, expected finite numbers")
-        result[name] = tensor.astype(np.float32, copy=False)
-    return result
+
+
+def _checked(name: str, tensor: NDArray[np.generic], shape: tuple[int, ...], origin: str) -> NDArray[np.float32]:
+    if tensor.dtype != np.float32 or tensor.shape != shape:
+        raise BundleError(f"{origin}: {name} is {tensor.dtype} {tensor.shape}, expected float32 {shape}")
+    if not np.isfinite(tensor).all():
+        raise NotFiniteError(f"{origin}: {name} holds NaN or infinity, expected finite numbers")
+    return tensor.astype(np.float32, copy=False)

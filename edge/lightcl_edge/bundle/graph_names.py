@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
 #: Inputs and outputs of trunk and head.
@@ -28,6 +30,11 @@ def tap_name(parameter: str, tap: int) -> str:
     return f"{parameter}{TAP_MARK}{tap}"
 
 
-def parameter_of(piece: str) -> str:
-    """The parameter that a piece belongs to."""
-    return piece.rpartition(TAP_MARK)[0] or piece
+def tap_names(parameter: str, taps: int) -> list[str]:
+    """The graph inputs of a kernel with so many taps, in order."""
+    return [tap_name(parameter, tap) for tap in range(taps)]
+
+
+def parameters_of(inputs: Iterable[str]) -> set[str]:
+    """The parameters that some graph inputs are, or are taps of."""
+    return {name.rpartition(TAP_MARK)[0] or name for name in inputs}

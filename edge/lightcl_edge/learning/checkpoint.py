@@ -37,12 +37,7 @@ class Position:
 
 
 class Checkpoints:
-    """The one checkpoint of a running task, replaced as a whole.
-
-    Args:
-        folder: the state's work folder.
-        key: identifies task and settings; a checkpoint with another key is ignored.
-    """
+    """The one checkpoint of a running task, in the state's work folder. One with another ``key`` is ignored."""
 
     def __init__(self, folder: Path, key: str) -> None:
         self._folder, self._key = folder, key
@@ -50,13 +45,10 @@ class Checkpoints:
         self._trained_seconds, self._written = 0.0, 0
 
     def load(self, like: Parameters | None = None) -> tuple[Position, Parameters] | None:
-        """The task's position and parameters.
+        """The task's position and parameters; None when there is no checkpoint or it is torn.
 
-        Args:
-            like: the head's present parameters; None to let any names and shapes pass.
-
-        Returns:
-            None when there is no checkpoint, it is torn, or its tensors have other names or shapes or are not finite.
+        With the head's present parameters in ``like``, tensors of other names or shapes, or that are not finite, are
+        refused too.
         """
         try:
             note = read_json(self._folder / NOTE)

@@ -13,14 +13,7 @@ from lightcl_edge.state.generation import REMEMBERED_TASKS, Generation, Meta
 
 
 def commit(job: Job, start: StartingPoint, candidate: Candidate, change: Change) -> Meta:
-    """Write the new generation; the running task is then over.
-
-    Returns:
-        The record as written.
-
-    Raises:
-        OSError: when the disk fails; the old generation then stays.
-    """
+    """Write the new generation, which ends the running task. When the disk fails, the old generation stays."""
     before, provider = start.generation.meta, candidate.extracted.provider
     meta = Meta(
         generation=start.next_number,

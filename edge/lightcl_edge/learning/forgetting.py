@@ -1,8 +1,8 @@
 """Erase a class from everything a state keeps: its row, its samples, its statistics, its name.
 
-A number always means the same content, so no generation is changed: each is written anew, without the class, under a
-new number. Then ``CURRENT`` moves, and the old ones go. ``STATE/FORGET`` says so; after a power cut the next lock
-brings it to its end, or, where ``CURRENT`` had not moved, clears what was begun.
+A number always means the same content, so no generation is changed. Each is written anew without the class, under a
+new number. Then ``CURRENT`` moves and the old ones are removed. ``STATE/FORGET`` notes it: after a power cut the next
+command that locks the state finishes the erasure, or clears what was begun if ``CURRENT`` had not moved.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def forget(change: Change, name: str) -> Document:
         raise UsageError(f"no class {name!r} in any generation of {state.folder}; the current one knows {classes}")
     change.end_task()  # features of an interrupted task may be of this class
     renamed, erased = _rewrite(state, bundle, name, numbers if known else [], known)
-    # Where only the bundle knows the class, no generation gets another number: the note alone says that it is to go.
+    # If only the bundle knows the class, no generation gets another number: the note alone says what to erase.
     note_forgetting(state, name, min(renamed.values(), default=0))
     if renamed:
         write_pointer(state.folder, Pointer(renamed.get(current, 0), max(renamed.values())))
@@ -89,11 +89,10 @@ def _renumbered(generation: Generation, renamed: Mapping[int, int]) -> Generatio
 
 
 def without_class(generation: Generation, name: str, bundle: Bundle) -> tuple[Generation, int]:
-    """A generation as if it had never been shown a class, but for the weights below the classifier.
+    """A generation as if it had never been shown a class, except for the weights below the classifier.
 
-    Returns:
-        The generation: the class's row is gone, later rows are one lower, the last is zero and free again. And how many
-        samples were erased.
+    The class's row is gone, later rows move one down, and the last row is zero and free again. The second result is
+    how many samples were erased.
     """
     meta, head = generation.meta, bundle.manifest.head
     row = meta.classes.index(name)

@@ -76,15 +76,11 @@ class TrainingLoop:
     cooler: Cooler | None = None
 
     def run(self, task_number: int, known_classes: int) -> tuple[float, bool]:
-        """Train to the end.
-
-        Args:
-            task_number: 0 for the state's first task.
-            known_classes: rows in use, new ones included.
+        """Train to the end. The state's first task has the number 0; ``known_classes`` counts the new ones too.
 
         Returns:
-            The mean loss of the last epoch (of the finished head, where there are no epochs), and whether a
-            checkpoint was taken up.
+            The mean loss of the last epoch, or of the finished head when there are no epochs; and whether training
+            went on from a checkpoint.
         """
         labels = self.samples.labels[self.samples.rows]
         first = self.order(0).permutation(self.samples.rows)[: self.settings.batch_size]
@@ -144,16 +140,10 @@ class TrainingLoop:
 
 
 def start_new_rows(engine: Engine, samples: Samples, new: Sequence[int], row_scale: float | None) -> float | None:
-    """Write rows of classes that were not known before.
+    """Write the classifier's rows of new classes into the engine's head.
 
-    Args:
-        engine: holds the old head; only its classifier is changed.
-        samples: of the task.
-        new: rows of new classes.
-        row_scale: of rows written before; None while there were none.
-
-    Returns:
-        The scale of rows from now on; None while no class was ever added.
+    ``row_scale`` is that of rows written before, and the result is that of rows from now on. It is None while no class
+    was ever added.
     """
     if not new:
         return row_scale

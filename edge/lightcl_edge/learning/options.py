@@ -23,26 +23,16 @@ class TrainOptions:
 
     Attributes:
         bundle: path of the bundle; None once the state has its own copy.
-        state: path of the state directory.
         data: specification of the task's images, or the images themselves.
-        strategy: name.
-        engine: ``auto``, ``ort`` or ``torch``.
-        epochs: passes over the features.
-        batch_size: samples a step.
-        learning_rate: of plain SGD.
-        beta: weight of the pattern term.
-        ratio: share of channels a task marks.
-        pattern_samples: samples that carry patterns.
-        buffer_size: of the long-term memory, as :func:`parse_buffer_size` reads it; None for the default.
+        buffer_size: of the feature buffer: samples (``500``) or bytes (``2MB``).
         buffer_fill: ``reservoir`` or ``herding``.
-        seed: of all random choices.
-        threads: processors; None for all this process may use.
-        memory_budget_bytes: refuse a plan above this or above what the machine has; ``UNCHECKED_BYTES`` for none.
+        threads: None for all processors that this process may use.
+        memory_budget_bytes: None for what the machine has; ``UNCHECKED_BYTES`` to refuse no plan.
         key: PEM file of the public key that the bundle must be signed by; None for what the state asks for.
-        max_forgetting: largest allowed loss of held-out accuracy on earlier classes; 1 allows any.
-        from_generation: learn only if the state is at this generation, 0 for none yet; None for whatever it is at.
-        provider: of the trunk: ``tensorrt``, ``cuda`` or ``cpu``; None for what the bundle wants.
-        cool_at_celsius: pause while the board is this hot or throttled; None for never.
+        max_forgetting: largest allowed loss of held-out accuracy on earlier classes, 0 to 1; 1 allows any.
+        from_generation: learn only if the state is at this generation; 0 when nothing was learned yet.
+        provider: of the trunk: ``tensorrt``, ``cuda`` or ``cpu``.
+        cool_at_celsius: pause while the board is this hot or throttled; None to never pause.
     """
 
     bundle: Path | None
@@ -68,19 +58,12 @@ class TrainOptions:
     provider: str | None = None
 
     def ignored(self, strategy: str) -> list[str]:
-        """What the user set and the strategy does not use, as options of the command line."""
+        """The options of the command line that the user set and the strategy does not use."""
         unused = [name for name in _SETTINGS if name not in STRATEGIES[strategy].uses]
         return [f"--{name.replace('_', '-')}" for name in unused if getattr(self, name) is not None]
 
     def settings(self, defaults: TrainingDefaults, strategy: str) -> TrainingDefaults:
-        """The defaults of bundle and strategy with what the user set.
-
-        Args:
-            defaults: of the bundle.
-            strategy: that was chosen.
-
-        Returns:
-            What the task is trained with.
+        """What a strategy trains with: the user's numbers, else those of bundle and strategy.
 
         Raises:
             UsageError: when a number is out of its range.

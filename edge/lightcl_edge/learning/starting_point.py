@@ -52,8 +52,7 @@ def starting_point(job: Job, change: Change, chosen: ChosenBundle, meter: PhaseM
 
     Raises:
         StateChangedError: when the state is not at the generation that the user expects.
-        UsageError: when the classifier has too few rows for the task's classes.
-        LightclError: when the bundle computes other results here, or the state is damaged.
+        LightclError: when the bundle computes other results here, the state is damaged, or a class has no row.
     """
     state, dataset = job.state, job.dataset
     number, expected = state.current_number() if state.exists() else 0, job.options.from_generation

@@ -66,10 +66,7 @@ class Watcher:
         )
 
     def run(self) -> Document:
-        """Watch until interrupted, or with ``once`` until nothing is left to learn.
-
-        Returns:
-            What was learned, for ``--json``.
+        """Watch until interrupted, or with ``once`` until nothing is left to learn; gives what was learned.
 
         Raises:
             LightclError: of a training that failed for another reason than its images, which are tried again later.

@@ -16,7 +16,7 @@ from lightcl_edge.files.tensors import FloatArray, IntArray, Parameters
 
 @dataclass(frozen=True)
 class PatternTerm:
-    """The samples whose head activations are to stay as they were.
+    """Samples whose activations in the head should stay as they were.
 
     Attributes:
         features: shape ``(m, *feature_shape)``.
@@ -40,7 +40,7 @@ class Batch:
         labels: rows of the classifier, shape ``(n,)``.
         logit_mask: 1 where a class takes part in a sample's softmax, else 0, shape ``(n, capacity)``.
         weights: each sample's share of the cross entropy, shape ``(n,)``; ``1/n`` each gives the mean.
-        patterns: the pattern term, or None for cross entropy alone.
+        patterns: None for cross entropy alone.
     """
 
     features: FloatArray
@@ -63,16 +63,13 @@ class Engine(ABC):
     def load(self, parameters: Parameters) -> None:
         """Take over a copy of all parameters.
 
-        Args:
-            parameters: name -> array, with exactly the names and shapes of the manifest.
-
         Raises:
-            BundleError: when a name or shape differs from the head's.
+            BundleError: when a name or shape differs from the manifest's.
         """
 
     @abstractmethod
     def step(self, batch: Batch) -> float:
-        """One SGD step."""
+        """One SGD step; gives the loss before the update."""
 
     @abstractmethod
     def logits(self, features: FloatArray) -> FloatArray:

@@ -1,7 +1,7 @@
-"""How the ``ort`` engine holds parameters: kernels that its graphs read tap by tap stand taps first.
+"""How the ``ort`` engine holds parameters: kernels that its graphs read tap by tap lie taps first.
 
-A dense convolution is trained as one matrix product a tap (``lightcl_host.autodiff.row_conv``), so its graph has an
-input for each tap, a matrix ``(filters, channels)`` that must lie in one piece.
+A dense convolution is trained as one matrix product for each tap (``lightcl_host.autodiff.row_conv``). So its graph has
+an input for each tap, a matrix ``(filters, channels)`` that must lie in one piece.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
-from lightcl_edge.bundle.graph_names import tap_name
+from lightcl_edge.bundle.graph_names import tap_names
 from lightcl_edge.files.tensors import FloatArray
 
 _CACHE_LINE_FLOATS = 16
@@ -21,11 +21,8 @@ _CACHE_LINE_FLOATS = 16
 def mapped_zeros(shapes: Sequence[Sequence[int]]) -> list[FloatArray]:
     """Arrays of zeros in one mapping of their own, which takes no memory until it is written.
 
-    The C library would put large arrays into holes of its heap where it finds any, and clear them there: how much
-    memory parameters take before they are loaded would then depend on what ran before.
-
-    Returns:
-        An array a shape, each at a multiple of a cache line.
+    The C library would put large arrays into holes of its heap and clear them there. How much memory they take before
+    they are loaded would then depend on what ran before. Each array begins at a multiple of a cache line.
     """
     sizes = [-(-math.prod(shape) // _CACHE_LINE_FLOATS) * _CACHE_LINE_FLOATS for shape in shapes]
     private = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
@@ -46,9 +43,7 @@ def _laid_out(shape: Sequence[int], taps_first: bool) -> Sequence[int]:
 class ParameterMemory:
     """Arrays of the parameters' shapes, zero at first, whose pieces graphs read and write.
 
-    Args:
-        shapes: parameter -> shape; of kernels ``(filters, channels, rows, columns)``.
-        taps_first: the kernels held as ``(rows * columns, filters, channels)``.
+    Kernels ``(filters, channels, rows, columns)`` in ``taps_first`` lie as ``(rows * columns, filters, channels)``.
     """
 
     def __init__(self, shapes: Mapping[str, Sequence[int]], taps_first: Collection[str]) -> None:
@@ -63,7 +58,7 @@ class ParameterMemory:
                 continue
             filters, channels, rows, columns = shape
             self.views[name] = held.reshape(rows, columns, filters, channels).transpose(2, 3, 0, 1)
-            self.pieces |= {tap_name(name, tap): held[tap] for tap in range(len(held))}
+            self.pieces |= zip(tap_names(name, len(held)), held, strict=True)
 
     @property
     def nbytes(self) -> int:

@@ -2,18 +2,18 @@
 
 In place, one run of a graph writes each parameter's update onto the parameter itself: no gradient ever exists.
 Accumulating, a batch goes through a smaller graph in micro-batches that add up gradients: activations are few,
-but each parameter has an accumulator. Which is better depends on the head: see :mod:`.step_choice`.
+but each parameter has an accumulator. ``planning/step_choice.py`` chooses what suits the head.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from lightcl_edge.bundle.bundle import check_parameters
+from lightcl_edge.bundle.bundle import copy_parameters
 from lightcl_edge.bundle.graph_names import ACCUMULATE, EVALUATE, FORWARD, FORWARD_ROWS, IN_PLACE
 from lightcl_edge.bundle.manifest import HeadInfo, StepGraph
 from lightcl_edge.errors import BundleError
@@ -31,9 +31,12 @@ class OrtEngine(Engine):
     """Trains a head in onnxruntime.
 
     Args:
-        head: ``head.onnx`` or its bytes; read only where ``steps`` has no ``forward`` graph.
-        info: its names and shapes.
-        threads: processors to use; None for all that this process may use.
+        head: ``head.onnx`` or its bytes; read only when ``steps`` has no ``forward`` graph.
+        steps: the bundle's step graphs with their files.
+        threads: None for all processors that this process may use.
+        update: ``in_place``, ``accumulate`` or ``auto``.
+        spare_bytes: memory that a step may take freely because another phase needs as much.
+        patterns: whether samples with patterns will be trained on.
 
     Raises:
         NoEngineError: when onnxruntime can't be imported.
@@ -58,25 +61,22 @@ class OrtEngine(Engine):
         self._head, self._threads = head, threads
         self._feature_shape = tuple(feature_shape)
         self._shapes = {parameter.name: tuple(parameter.shape) for parameter in info.parameters}
-        self._files = dict(steps)
+        self._graphs = [graph for graph, _ in steps]
+        self._paths = {graph.path: path for graph, path in steps}
         self._taps_first = info.taps_first
         self._parameters = ParameterMemory(self._shapes, self._taps_first)
         self._accumulators: ParameterMemory | None = None
-        self._runners: dict[StepGraph, StepRunner] = {}
+        self._runners: dict[str, StepRunner] = {}
         self._forward: _Forward | None = None
         self._patterns = patterns
         self.choice = choose_step(
-            list(self._files), self._parameters.nbytes, update=update, spare_bytes=spare_bytes, patterns=patterns
+            self._graphs, self._parameters.nbytes, update=update, spare_bytes=spare_bytes, patterns=patterns
         )
 
     def load(self, parameters: Parameters) -> None:
         """Take over a copy of all parameters; see :meth:`Engine.load`."""
-        check_names(parameters, self._shapes)
         self.rest()
-        for name, shape in self._shapes.items():
-            # one by one, so that a mapping that reads its tensors from a file never holds them all
-            array = check_parameters({name: parameters[name]}, {name: shape}, "parameters")[name]
-            np.copyto(self._parameters.views[name], array)
+        copy_parameters(parameters, self._parameters.views, "parameters")
         give_back()  # what they were read into
 
     def rest(self) -> None:
@@ -101,7 +101,7 @@ class OrtEngine(Engine):
         """The smallest in-place graph that takes the whole batch at once."""
         graphs = [
             graph
-            for graph in self._files
+            for graph in self._graphs
             if graph.update == IN_PLACE and graph.samples >= samples and graph.buffered_samples >= held
         ]
         return min(graphs, key=lambda graph: (graph.samples, graph.buffered_samples), default=None)
@@ -109,7 +109,7 @@ class OrtEngine(Engine):
     def _accumulate(self, batch: Batch, samples: int, held: int) -> float:
         """The same step in micro-batches: sum up gradients, then update once."""
         graph = self._micro_batch(samples, held)
-        self._runners = {known: runner for known, runner in self._runners.items() if known.update == graph.update}
+        self._runners = {path: known for path, known in self._runners.items() if known.graph.update == graph.update}
         if self._accumulators is None:
             self._accumulators = ParameterMemory(self._shapes, self._taps_first)
         runner, loss = self._runner(graph), 0.0
@@ -127,16 +127,16 @@ class OrtEngine(Engine):
     def _micro_batch(self, samples: int, held: int) -> StepGraph:
         """The accumulating graph that wastes the fewest rows."""
         choice = self.choice
-        if choice.update != ACCUMULATE and any(graph.update == ACCUMULATE for graph in self._files):
-            choice = choose_step(list(self._files), self._parameters.nbytes, update=ACCUMULATE, patterns=self._patterns)
+        if choice.update != ACCUMULATE and any(graph.update == ACCUMULATE for graph in self._graphs):
+            choice = choose_step(self._graphs, self._parameters.nbytes, update=ACCUMULATE, patterns=self._patterns)
         rows = choice.samples
         graphs = [
             graph
-            for graph in self._files
+            for graph in self._graphs
             if graph.update == ACCUMULATE and graph.samples == rows and bool(graph.buffered_samples) >= bool(held)
         ]
         if not graphs:
-            limit = max((graph.samples for graph in self._files if graph.update == IN_PLACE), default=0)
+            limit = max((graph.samples for graph in self._graphs if graph.update == IN_PLACE), default=0)
             raise BundleError(
                 f"a step of {samples} samples and {held} buffered ones fits no training_step graph, expected "
                 f"at most {limit} samples; lower --batch-size or export the bundle for this batch size"
@@ -151,11 +151,11 @@ class OrtEngine(Engine):
         return min(graphs, key=padded_rows)
 
     def _runner(self, graph: StepGraph) -> StepRunner:
-        if graph not in self._runners:
+        if graph.path not in self._runners:
             sums = self._accumulators.pieces if self._accumulators and graph.update == ACCUMULATE else {}
-            path = self._files[graph]
-            self._runners[graph] = StepRunner(graph, path, self._parameters.pieces, sums, self._threads)
-        return self._runners[graph]
+            path = self._paths[graph.path]
+            self._runners[graph.path] = StepRunner(graph, path, self._parameters.pieces, sums, self._threads)
+        return self._runners[graph.path]
 
     def _check_batch(self, batch: Batch) -> None:
         parts = [batch.features, *([batch.patterns.features] if batch.patterns else [])]
@@ -179,12 +179,12 @@ class OrtEngine(Engine):
 
     def _open_forward(self) -> _Forward:
         """The graph that reads the parameters as they are held, else the one for whole parameters, else the head."""
-        offered = {graph.update: (graph, path) for graph, path in self._files.items()}
+        wanted = EVALUATE if self._taps_first else FORWARD
         options = session_options(self._threads)
-        graph, path = offered.get(EVALUATE if self._taps_first else FORWARD, (None, None))
-        if graph and path:
-            session = open_session(path, options, path.name)
-            return _Forward(session, self._parameters.pieces, {}, graph.samples)
+        for graph in self._graphs:
+            if graph.update == wanted:
+                session = open_session(self._paths[graph.path], options, graph.path)
+                return _Forward(session, self._parameters.pieces, {}, graph.samples)
         runtime = import_onnxruntime()
         arrays = {name: np.ascontiguousarray(array) for name, array in self._parameters.views.items()}
         values = {name: runtime.OrtValue.ortvalue_from_numpy(array) for name, array in arrays.items()}
@@ -206,22 +206,12 @@ class OrtEngine(Engine):
         give_back()
 
 
-def check_names(parameters: Parameters, expected: Mapping[str, tuple[int, ...]]) -> None:
-    """Refuse other names than the head's, without touching the tensors.
-
-    Args:
-        expected: name -> shape.
-
-    Raises:
-        BundleError: naming those that are only on one side.
-    """
-    differing = sorted(set(parameters) ^ set(expected))
-    if differing:
-        raise BundleError(f"parameters {differing[:4]} are only given or only in the head; expected the same names")
-
-
 class _Forward:
-    """The head's inference graph over the engine's own parameters."""
+    """The head's inference graph over the engine's own parameters.
+
+    The session takes those ``weights`` that are its inputs. ``values`` are parameters that replaced initialisers: they
+    must live as long as the session. The graph takes ``rows`` at once; 0 means any number.
+    """
 
     def __init__(self, session: Any, weights: Parameters, values: dict[str, Any], rows: int) -> None:
         inputs = {value.name for value in session.get_inputs()}

@@ -12,12 +12,9 @@ from lightcl_edge.machine.freeing import give_back
 
 
 def session_options(threads: int | None) -> Any:
-    """Options under which nodes run exactly as they stand and each tensor is freed after its last use.
+    """Options for which nodes run in the order of the graph and each tensor is freed after its last use.
 
-    The order holds only if graph optimisation is off as well.
-
-    Args:
-        threads: for one operator; None for all usable cores.
+    The order holds only if graph optimisation is off as well. Without ``threads`` an operator uses all usable cores.
     """
     runtime = import_onnxruntime()
     options = runtime.SessionOptions()
@@ -36,10 +33,7 @@ def session_options(threads: int | None) -> Any:
 
 
 def open_session(model: Path | bytes, options: Any, name: str) -> Any:
-    """Open a graph on the CPU.
-
-    Args:
-        model: the file or its bytes.
+    """Open a graph, a file or its bytes, on the CPU; ``name`` is for messages.
 
     Raises:
         BundleError: when onnxruntime can't read or run the graph.

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from lightcl_edge.bundle.graph_names import parameter_of
+from lightcl_edge.bundle.graph_names import parameters_of
 from lightcl_edge.bundle.manifest import StepGraph
 from lightcl_edge.errors import BundleError
 from lightcl_edge.files.tensors import FloatArray
@@ -23,10 +23,9 @@ _ACCUMULATOR = "accumulator."
 
 
 class StepRunner:
-    """Runs one step graph.
+    """Runs one step graph over the pieces of the head's parameters.
 
-    Args:
-        parameters: the pieces of the head's parameters; in place, a run changes them.
+    In place, a run changes ``parameters``. Else it adds gradients to ``accumulators``, which hold the same pieces.
 
     Raises:
         BundleError: when the graph can't be opened or does not belong to these parameters.
@@ -57,10 +56,10 @@ class StepRunner:
         self._check_fields()
 
     def run(self, batch: Batch, samples: slice, held: slice) -> float:
-        """Run the graph over a part of a batch.
+        """Run the graph over a part of a batch and give that part's share of the loss.
 
-        Args:
-            samples: which new samples; at most as many as the graph takes, weight 0 fills the rest.
+        ``samples`` and ``held`` choose new samples and samples with patterns: at most as many as the graph takes. Rows
+        of weight 0 fill the rest.
         """
         self._place_features(batch, samples, held)
         self._place("labels", batch.labels[samples])
@@ -147,7 +146,7 @@ class StepRunner:
 
         # a tap that only ever meets padding has no input and no update
         missing = {name for name in targets if name in self._shapes} - updated
-        missing |= set(map(parameter_of, targets)) - set(map(parameter_of, updated))
+        missing |= parameters_of(targets) - parameters_of(updated)
         if missing:
             raise BundleError(f"{self.graph.path}: no output updates {min(missing)!r}, expected one a parameter")
 

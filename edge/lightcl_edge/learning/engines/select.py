@@ -27,7 +27,7 @@ class EngineChoice:
 
 
 def choose_engine(asked: str, bundle: Bundle) -> EngineChoice:
-    """Choose without importing anything heavy.
+    """Choose an engine without importing anything heavy.
 
     Raises:
         NoEngineError: when what was asked for can't run here.
@@ -50,10 +50,9 @@ def choose_engine(asked: str, bundle: Bundle) -> EngineChoice:
 
 
 def torch_may_use_cuda(devices: Sequence[Path] = GPU_DEVICES) -> bool:
-    """Whether there is a GPU of NVIDIA's and the installed torch has kernels for it, found without importing torch.
+    """Whether there is a GPU of NVIDIA and the installed torch has kernels for it, found without importing torch.
 
-    Returns:
-        True even where the driver is too old for this torch: the engine then falls back to the CPU and says so.
+    It is True even when the driver is too old for this torch: the engine then uses the CPU and says so.
     """
     found = importlib.util.find_spec("torch")
     folders = [] if found is None else found.submodule_search_locations or []
@@ -65,10 +64,7 @@ def torch_may_use_cuda(devices: Sequence[Path] = GPU_DEVICES) -> bool:
 def make_engine(
     choice: EngineChoice, bundle: Bundle, threads: int | None, spare_bytes: int = 0, patterns: bool = True
 ) -> Engine:
-    """Import and build the chosen engine.
-
-    Args:
-        threads: processors to use; None for all.
+    """Import and build the chosen engine; see ``OrtEngine`` for the arguments.
 
     Raises:
         NoEngineError: when it does not load on this machine.

@@ -1,7 +1,7 @@
-"""The ``torch`` engine: the head as a torch module, SGD inside the backward pass, on CUDA where that works.
+"""The ``torch`` engine: the head as a torch module, SGD inside the backward pass, on CUDA if that works.
 
-A hook that runs after a parameter's gradient is accumulated updates the parameter and frees the gradient, so
-that gradients never all exist at once.
+As soon as a parameter's gradient is complete, a hook updates the parameter and frees the gradient. So all gradients
+never exist at once.
 """
 
 from __future__ import annotations
@@ -28,9 +28,8 @@ class TorchEngine(Engine):
     """Trains a head in PyTorch.
 
     Args:
-        info: its names and shapes.
-        threads: processors to use; None for all.
-        device: ``cpu`` or ``cuda`` to insist on one; None for CUDA where it computes, else the CPU.
+        threads: None for all processors that this process may use.
+        device: ``cpu`` or ``cuda``; None for CUDA if it computes here, else the CPU.
 
     Raises:
         BundleError: when the graph holds an operator outside the list.

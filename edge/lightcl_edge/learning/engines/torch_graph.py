@@ -64,11 +64,9 @@ def _node(node: onnx.NodeProto) -> Node:
 
 
 class GraphModule(torch.nn.Module):
-    """A graph whose float initialisers are parameters and whose other initialisers are constants.
+    """A graph whose ``trained`` initialisers are parameters and whose other initialisers are constants.
 
-    Args:
-        trained: names of the initialisers to train; None for all floating-point ones of rank 1 or more,
-            BatchNorm's running statistics excepted.
+    None trains all floating-point ones of rank 1 or more, except BatchNorm's running statistics.
 
     Raises:
         BundleError: when an operator is not in ``TORCH_OPERATORS``.
@@ -117,11 +115,7 @@ class GraphModule(torch.nn.Module):
         return Graph(self.graph.nodes, arrays, self.graph.inputs, self.graph.outputs)
 
     def forward(self, value: Tensor, outputs: Sequence[str] | None = None) -> dict[str, Tensor]:
-        """Run the graph.
-
-        Args:
-            outputs: names of the tensors to give; None for the graph's own outputs.
-        """
+        """Run the graph on its one input; gives the tensors named in ``outputs``, or the graph's own outputs."""
         wanted = set(outputs if outputs is not None else self.graph.outputs)
         values: dict[str, Any] = {self.graph.inputs[0]: value}
         for at, node in enumerate(self.graph.nodes):

@@ -1,7 +1,7 @@
 """Try an engine in a process of its own: ``python -m lightcl_edge.learning.engines.trial ort|torch``.
 
-A wheel built for another processor dies of an illegal instruction; then the trial dies, not the caller. The
-process prints one JSON document: what importing cost at its peak, and that a small computation came out right.
+A wheel that was built for another processor dies of an illegal instruction. Then the trial dies, not the caller. It
+prints one JSON document: whether a small computation came out right, and the peak memory of importing the engine.
 """
 
 from __future__ import annotations
@@ -24,16 +24,12 @@ _RELU_MODEL = bytes.fromhex(
 
 @dataclass(frozen=True)
 class Trial:
-    """What became of an engine.
+    """Whether an engine works here."""
 
-    Attributes:
-        import_peak_rss_bytes: peak of a process that only loaded it; None when it did not load.
-    """
-
-    works: bool
-    reason: str
-    import_peak_rss_bytes: int | None
-    devices: list[str] = field(default_factory=list)
+    works: bool  # loaded and computed
+    reason: str  # its version, or why it does not work
+    import_peak_rss_bytes: int | None  # of a process that only loaded it; None when it did not load
+    devices: list[str] = field(default_factory=list)  # what it says it can compute on
 
 
 def try_engine(name: str) -> Trial:

@@ -187,7 +187,9 @@ def test_read_only_and_strided_inputs(head: Head) -> None:
 def test_wrong_parameters(head: Head) -> None:
     engine, given = head.engine(), head.parameters()
     missing = {name: value for name, value in given.items() if name != "classifier.bias"}
-    with pytest.raises(BundleError, match=r"parameters \['classifier\.bias'\] are only given or only in the head"):
+    with pytest.raises(
+        BundleError, match=r"parameters: tensors \['classifier\.bias'\] are only in the file or only in the manifest"
+    ):
         engine.load(missing)
     given["classifier.bias"] = np.zeros(3, np.float32)
     with pytest.raises(BundleError, match=r"classifier\.bias is float32 \(3,\), expected float32 \(6,\)"):
