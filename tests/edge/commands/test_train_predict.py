@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -142,7 +143,8 @@ def test_the_text_of_train_is_short_and_begins_with_the_result(edge, bundle, tmp
     document = json.loads(edge(*words, "--state", tmp_path / "t", "--json")[0])
     text = edge(*words, "--state", tmp_path / "u", "--verbose")[0]
     for reason in ("strategy_reason", "engine_reason", "engine_device_reason"):
-        assert document[reason] in text and document[reason] not in "\n".join(lines)
+        parts = re.split(r"[\d.]+ MiB", document[reason])  # what the process takes differs a little from run to run
+        assert all(part in text for part in parts) and document[reason] not in "\n".join(lines)
     assert all(phase["name"] in text for phase in document["phases"]) and "torn8.png" in text
 
 
