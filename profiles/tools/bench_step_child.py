@@ -81,11 +81,10 @@ def _ort_stepper(bundle: Bundle, job: StepJob) -> Stepper:
     from lightcl_edge.planning.ort import spare_step_bytes
 
     info = bundle.manifest.head
-    steps = [(graph, bundle.path(graph.path)) for graph in bundle.manifest.training_step]
     update = job.method.removeprefix("ort_")
     spare = spare_step_bytes(bundle.manifest, job.samples, job.buffered_samples)
     shape, patterns = bundle.manifest.feature.shape, job.buffered_samples > 0
-    engine = OrtEngine(bundle.path(HEAD), info, shape, steps, job.threads, update, spare, patterns)
+    engine = OrtEngine(bundle.path(HEAD), info, shape, bundle.step_graphs(), job.threads, update, spare, patterns)
     engine.load(TensorFile(bundle.path(HEAD_PARAMETERS), BundleError))
     return engine.step
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightcl_edge.bundle.listing import listing_problems, unpack
-from lightcl_edge.bundle.manifest import MANIFEST, MAX_MANIFEST_BYTES, FileInfo, Manifest, parse_manifest
+from lightcl_edge.bundle.manifest import MANIFEST, MAX_MANIFEST_BYTES, FileInfo, Manifest, StepGraph, parse_manifest
 from lightcl_edge.bundle.signature import MAX_SIGNATURE_BYTES, SIGNATURE, check_signature
 from lightcl_edge.errors import BundleError, HugeHeaderError, LinkError, NotFiniteError
 from lightcl_edge.files.external_data import refuse_external_data
@@ -148,6 +148,10 @@ class Bundle:
                 refuse_external_data(path)
             self._checked.add(name)
         return path
+
+    def step_graphs(self) -> list[tuple[StepGraph, Path]]:
+        """The training-step graphs with their files, each checked as by :meth:`path`."""
+        return [(graph, self.path(graph.path)) for graph in self.manifest.training_step]
 
     def _entry(self, name: str) -> FileInfo:
         if name not in self._files:

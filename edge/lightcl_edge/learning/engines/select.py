@@ -74,9 +74,8 @@ def make_engine(
     if choice.name == "ort":
         from lightcl_edge.learning.engines.ort_engine import OrtEngine
 
-        steps = [(graph, bundle.path(graph.path)) for graph in bundle.manifest.training_step]
         shape = bundle.manifest.feature.shape
-        return OrtEngine(head, info, shape, steps, threads, spare_bytes=spare_bytes, patterns=patterns)
+        return OrtEngine(head, info, shape, bundle.step_graphs(), threads, spare_bytes=spare_bytes, patterns=patterns)
     try:
         from lightcl_edge.learning.engines.torch_engine import TorchEngine
     except (ImportError, OSError) as error:
