@@ -17,6 +17,7 @@ if there is one.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import shutil
@@ -87,7 +88,7 @@ class Spool:
         for path in images:
             with suppress(FileNotFoundError):  # whoever dropped it took it back
                 _move(path, self.learning / path.parent.name)
-        self._drop_empty_classes()
+        self.tidy()
         _sync_all(self.learning)
         for folder in {path.parent for path in images if path.parent.is_dir()}:
             _sync(folder)
@@ -95,8 +96,9 @@ class Spool:
 
     def tidy(self) -> None:
         """Drop empty class folders, which a crash before the first rename leaves. A data set with one is refused."""
-        if self.learning.is_dir():
-            self._drop_empty_classes()
+        for folder in visible_folders(self.learning) if self.learning.is_dir() else []:
+            if not folder.is_symlink() and not any(folder.iterdir()):
+                folder.rmdir()
 
     def batch(self) -> list[Path]:
         """The images of the batch."""
@@ -120,39 +122,30 @@ class Spool:
                 file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {len(images)} images: {why}\n")
         for path in images:
             _move(path, self.folder / SET_ASIDE / reason / path.parent.name)
-        self._drop_empty_classes()
+        self.tidy()
         _sync_all(self.folder / SET_ASIDE)
-        with suppress(FileNotFoundError):
-            os.unlink(self.folder / TRIES)
+        (self.folder / TRIES).unlink(missing_ok=True)
 
     def batch_learned(self, generation: int, *, delete: bool) -> None:
         """Move the batch to the folder of the generation that learned it, or delete it."""
-        place = self.folder / LEARNED / f"{generation:06d}"
-        extra = 1
-        while place.exists():
-            place, extra = self.folder / LEARNED / f"{generation:06d}-{extra}", extra + 1
+        place = _free_name(self.folder / LEARNED / f"{generation:06d}")
         place.parent.mkdir(exist_ok=True)
         os.rename(self.learning, place)  # all of it at once: half a batch would have another fingerprint
         _sync(place.parent)
         _sync(self.folder)
         if delete:
             shutil.rmtree(place)
-        with suppress(FileNotFoundError):
-            os.unlink(self.folder / TRIES)
-
-    def _drop_empty_classes(self) -> None:
-        for folder in list(self.learning.iterdir()):
-            if folder.is_dir() and not folder.is_symlink() and not any(folder.iterdir()):
-                folder.rmdir()
+        (self.folder / TRIES).unlink(missing_ok=True)
 
 
 def _move(path: Path, folder: Path) -> None:
-    """Move a file into a folder, under a name that is free there."""
     folder.mkdir(parents=True, exist_ok=True)
-    target, extra = folder / path.name, 1
-    while target.exists():
-        target, extra = folder / f"{path.stem}-{extra}{path.suffix}", extra + 1
-    os.rename(path, target)
+    os.rename(path, _free_name(folder / path.name))
+
+
+def _free_name(path: Path) -> Path:
+    names = (path.with_name(f"{path.stem}-{number}{path.suffix}") for number in itertools.count(1))
+    return next(each for each in itertools.chain([path], names) if not each.exists())
 
 
 def _sync(path: Path) -> None:

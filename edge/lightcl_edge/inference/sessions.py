@@ -90,7 +90,3 @@ class InferenceSession:
             return list(self._session.run(outputs, dict(inputs)))
         except Exception as error:  # no public base here either
             raise BundleError(f"onnxruntime can't run the graph: {error}") from error
-
-    def output_names(self) -> list[str]:
-        """The graph's outputs."""
-        return [output.name for output in self._session.get_outputs()]

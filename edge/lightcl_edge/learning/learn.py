@@ -23,7 +23,7 @@ from lightcl_edge.learning.gate import judge_new_head
 from lightcl_edge.learning.judging import Judgement, Reference, earlier_samples, own_samples
 from lightcl_edge.learning.loop import Samples, TrainingLoop, start_new_rows
 from lightcl_edge.learning.starting_point import StartingPoint, checkpoint_key
-from lightcl_edge.learning.strategies import make_strategy
+from lightcl_edge.learning.strategies import STRATEGIES
 from lightcl_edge.learning.strategies.contract import Settings, Strategy
 from lightcl_edge.learning.strategies.forward import FORWARD_BATCH
 from lightcl_edge.learning.strategies.strategy_state import part_of
@@ -122,7 +122,7 @@ def _strategy(job: Job, start: StartingPoint) -> Strategy:
     """The strategy, with what it kept of earlier tasks."""
     settings = job.settings
     own = Settings(settings.beta, settings.ratio, settings.buffer_samples)
-    strategy = make_strategy(settings.strategy, start.bundle.manifest.head, own)
+    strategy = STRATEGIES[settings.strategy](start.bundle.manifest.head, own)
     strategy.restore(part_of(start.generation.strategy_state, strategy.part))
     return strategy
 

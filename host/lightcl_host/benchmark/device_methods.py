@@ -22,7 +22,7 @@ from lightcl_edge.files.tensors import FloatArray, IntArray, TensorFile
 from lightcl_edge.learning.engines.contract import Engine
 from lightcl_edge.learning.engines.select import choose_engine, make_engine
 from lightcl_edge.learning.loop import Samples, TrainingLoop, start_new_rows
-from lightcl_edge.learning.strategies import make_strategy
+from lightcl_edge.learning.strategies import STRATEGIES
 from lightcl_edge.learning.strategies.choice import choose_strategy, recommended_for
 from lightcl_edge.learning.strategies.contract import Arrays, Settings
 from lightcl_edge.learning.strategies.replay import Replay
@@ -68,7 +68,7 @@ class DeviceMethod(Method):
         """Learn one task as the device would."""
         setting, settings = self._setting, self._settings
         own = Settings(settings.beta, settings.ratio, settings.buffer_samples)
-        strategy = make_strategy(settings.strategy, setting.bundle.manifest.head, own)
+        strategy = STRATEGIES[settings.strategy](setting.bundle.manifest.head, own)
         if self.all_at_once and isinstance(strategy, Replay):
             strategy.trust = 1.0  # with all images there is nothing to learn by heart: the bound is not held back
         strategy.restore(self._kept)
@@ -114,7 +114,7 @@ class DeviceMethod(Method):
             "buffer_bytes": self._buffer.bytes,
             "statistics_bytes": statistics,
         }
-        if make_strategy(self._settings.strategy, self._setting.bundle.manifest.head, Settings(0, 0, 0)).trains_head:
+        if STRATEGIES[self._settings.strategy].trains_head:
             about |= {"epochs": self._settings.epochs, "learning_rate": self._settings.learning_rate}
         return Facts(self._buffer.bytes + statistics, about)
 

@@ -12,7 +12,8 @@ from lightcl_edge.data.uint8_codec import FeatureCodec
 from lightcl_edge.errors import StateError, UsageError
 from lightcl_edge.files.tensors import read_tensors, write_tensors
 from lightcl_edge.learning.engines.select import choose_engine, make_engine
-from lightcl_edge.learning.strategies import STRATEGIES, make_strategy
+from lightcl_edge.learning.strategies import STRATEGIES
+from lightcl_edge.learning.strategies.choice import choose_strategy
 from lightcl_edge.learning.strategies.contract import Settings, Task
 from lightcl_edge.learning.strategies.lightcl import important_channels
 from lightcl_edge.learning.strategies.replay import LARGEST_WEIGHT, Replay
@@ -55,7 +56,7 @@ class Learner:
         self.known = max(self.known, int(labels.max()) + 1)
         read = lambda positions: CODEC.decode(stored[positions])  # noqa: E731
         task = Task(self.tasks, labels, self.known, rows[:8], read, rows, self.buffer, self.exported)
-        strategy = make_strategy(self.name, self.head, self.settings)
+        strategy = STRATEGIES[self.name](self.head, self.settings)
         strategy.restore(part_of(self.kept, strategy.part))
         term = strategy.begin(task, self.engine)
         losses = []
@@ -223,7 +224,7 @@ def test_forgetting_a_class(bundle, strategy):
 def test_replay_weighs_classes_alike_and_bounds_a_single_image(bundle):
     learner = Learner(bundle, "replay", "torch")
     learner.learn([0] * 12 + [1] * 12)
-    strategy = make_strategy("replay", learner.head, SETTINGS)
+    strategy = STRATEGIES["replay"](learner.head, SETTINGS)
     task = Task(1, np.array([2]), 3, np.arange(1), lambda rows: rows, np.arange(1), learner.buffer)
     weights = strategy.sample_weights(task, np.array([0, 1, 2]))
     assert weights[0] == pytest.approx(25 / 3 / 12) and weights[2] == LARGEST_WEIGHT
@@ -265,7 +266,7 @@ def test_the_pattern_term_as_published(bundle):
     learner = Learner(bundle, "lightcl", "torch")
     features = np.abs(np.random.default_rng(0).normal(size=(6, CHANNELS, 4, 4))).astype(np.float32)
     labels = np.array([2, 3] * 3)
-    strategy = make_strategy("lightcl", learner.head, SETTINGS)
+    strategy = STRATEGIES["lightcl"](learner.head, SETTINGS)
     assert strategy.begin(Task(0, labels, 2, np.arange(6), features.__getitem__), learner.engine) is None
     earlier = np.zeros(learner.head.penultimate_size, bool)
     earlier[:3] = True
@@ -283,7 +284,7 @@ def test_active_classes(bundle):
     two = Task(1, np.array([2, 3]), 4, np.arange(2), lambda rows: rows)
     one = Task(1, np.array([3, 3]), 4, np.arange(2), lambda rows: rows)
     head = Bundle.open(bundle).manifest.head
-    active = {name: make_strategy(name, head, SETTINGS).active_classes for name in STRATEGIES}
+    active = {name: STRATEGIES[name](head, SETTINGS).active_classes for name in STRATEGIES}
     assert np.flatnonzero(active["lightcl"](two)).tolist() == [2, 3]
     assert np.flatnonzero(active["lightcl"](one)).tolist() == [0, 1, 2, 3]
     for name in ("finetune", "replay", "slda", "ncm"):
@@ -293,8 +294,8 @@ def test_active_classes(bundle):
 def test_strangers_are_refused(bundle):
     head = Bundle.open(bundle).manifest.head
     with pytest.raises(StateError, match="another bundle"):
-        make_strategy("lightcl", head, SETTINGS).restore({"elsewhere": np.ones(3)})
+        STRATEGIES["lightcl"](head, SETTINGS).restore({"elsewhere": np.ones(3)})
     with pytest.raises(StateError, match="another bundle"):
-        make_strategy("slda", head, SETTINGS).restore({"means": np.ones((3, 5))})
-    with pytest.raises(UsageError, match="expected one of finetune, lightcl"):
-        make_strategy("magic", head, SETTINGS)
+        STRATEGIES["slda"](head, SETTINGS).restore({"means": np.ones((3, 5))})
+    with pytest.raises(UsageError, match="expected one of auto, finetune, lightcl"):
+        choose_strategy("magic", Bundle.open(bundle).manifest, "ort", None)
