@@ -7,6 +7,7 @@ import json
 import math
 from pathlib import Path
 
+from lightcl_edge.console.completion import add_completer, names_of
 from lightcl_edge.console.program import Command
 from lightcl_edge.console.progress import Progress
 from lightcl_edge.console.text import Document, parse_memory
@@ -44,7 +45,8 @@ class ProfileCommand(Command):
         parser.add_argument("--data", required=True, help="images: a folder of class folders, .npz, or a named source")
         parser.add_argument("--out", required=True, type=Path, help="folder for report.json and report.html")
         methods = f"comma-separated, of: {', '.join(METHODS)}; or all (default: {DEFAULT_METHODS})"
-        parser.add_argument("--methods", default=DEFAULT_METHODS, help=methods)
+        chosen = parser.add_argument("--methods", default=DEFAULT_METHODS, help=methods)
+        add_completer(chosen, names_of(lambda: METHODS))
         runs = f"processes for each method, taking turns (default: {DEFAULT_RUNS})"
         parser.add_argument("--runs", type=_positive, default=DEFAULT_RUNS, help=runs)
         epochs = f"passes over each task (default: {DEFAULT_EPOCHS}; peaks do not grow with more)"

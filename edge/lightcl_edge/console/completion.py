@@ -15,6 +15,16 @@ def add_completer(action: argparse.Action, completer: Completer) -> None:
     action.completer = completer  # type: ignore[attr-defined]
 
 
+def names_of(list_names: Callable[[], Iterable[str]]) -> Completer:
+    """Completes one name, or the last of several that commas part; they are listed only while a shell completes."""
+
+    def completed(prefix: str, **_context: object) -> Iterable[str]:
+        before = prefix[: prefix.rfind(",") + 1]
+        return [before + name for name in list_names()]
+
+    return completed
+
+
 def complete(parser: argparse.ArgumentParser) -> None:
     """Tell the shell what its line may go on with, and end the process."""
     from argcomplete import autocomplete

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lightcl_edge.console.completion import add_completer, names_of
 from lightcl_edge.errors import UsageError
 from lightcl_host.export.cut_choice import AUTOMATIC
 from lightcl_host.export.options import DEFAULT_CAPACITY, ExportOptions
@@ -41,13 +42,14 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_analysis_arguments(parser: argparse.ArgumentParser, device: str | None = "this-machine") -> None:
     """How the layers are judged, and for which device (``device`` when the user names none)."""
-    parser.add_argument(
+    board = parser.add_argument(
         "--device",
         default=device,
         metavar="P",
         help="rpi-zero-2w, rpi3, rpi4-2gb, rpi5-4gb, jetson-nano, jetson-orin-nano, this-machine (measured), "
         f"or a TOML file like those in profiles/devices (default {device or 'none: no analysis'})",
     )
+    add_completer(board, names_of(_device_names))
     parser.add_argument("--tasks", type=int, default=3, metavar="N", help="divide the classes into N tasks (default 3)")
     parser.add_argument("--images", type=int, default=600, metavar="N", help="images to use in all (default 600)")
     parser.add_argument(
@@ -243,3 +245,9 @@ def analyze_options(args: argparse.Namespace, out: Path, command: str) -> Analyz
         trunk_dtype=planned_dtype(args.trunk_dtype),
         command=command,
     )
+
+
+def _device_names() -> list[str]:
+    from lightcl_profiler.devices.profile import profile_names
+
+    return profile_names()

@@ -7,6 +7,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from lightcl_edge.console.completion import add_completer, names_of
 from lightcl_edge.console.program import Command
 from lightcl_edge.console.text import Document, parse_bytes
 from lightcl_edge.errors import UsageError
@@ -44,7 +45,10 @@ class BenchmarkCommand(Command):
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """See :class:`Command`."""
         add_model_arguments(parser)
-        parser.add_argument("--methods", default="joint,auto", metavar="A,B", help="which (default: joint,auto)")
+        methods = parser.add_argument(
+            "--methods", default="joint,auto", metavar="A,B", help="which (default: joint,auto)"
+        )
+        add_completer(methods, names_of(_method_names))
         parser.add_argument("--data", required=True, metavar="D", help="training images: a data specification")
         parser.add_argument("--test-data", metavar="D", help="test images (default: see above)")
         parser.add_argument(
@@ -179,3 +183,9 @@ def _seeds(text: str) -> list[int]:
     if not parts or not all(part.isdecimal() for part in parts):
         raise UsageError(f"--seeds {text}; expected whole numbers such as 0,1,2")
     return list(dict.fromkeys(int(part) for part in parts))
+
+
+def _method_names() -> list[str]:
+    from lightcl_host.benchmark.methods import METHODS
+
+    return list(METHODS)

@@ -31,7 +31,7 @@ def test_every_option_has_help_and_every_command_an_example(program):
         assert choice.help, command.name
         for action in group.choices[command.name]._actions:
             assert action.help, f"{command.name} {action.option_strings}"
-        assert f"{program} {command.name}" in group.choices[command.name].format_help().split("example:")[1]
+        assert f"{program} {command.name}" in group.choices[command.name].format_help().split("\nexample:\n")[-1]
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +95,7 @@ def test_bash_completes_commands_options_values_and_files(bash, tmp_path):
     assert bash("train --strategy=s") == ["slda"]
     assert bash("train --data ph") == ["photos/"]
     assert bash("train --epochs ") == []
+    assert bash("profile --methods lightcl,ew") == ["lightcl,ewc"]
     assert bash("train --json ph") == []
     assert bash("predict --state photos ph") == ["photos/"]
 
@@ -125,6 +126,8 @@ def test_bash_completes_what_a_state_holds(edge, bundle, bash, tmp_path):
 def test_bash_completes_the_host_program(bash):
     assert "--trunk-dtype" in bash("export --tr", "lightcl-host")
     assert bash("exp", "lightcl-host") == ["export"]
+    assert bash("benchmark --methods joint,sl", "lightcl-host") == ["joint,slda"]
+    assert bash("analyze --device rpi4", "lightcl-host") == ["rpi4-2gb"]
 
 
 @pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not installed")
