@@ -48,7 +48,6 @@ def fill(
 
 
 def _smallest_ranks(labels: IntArray, ranks: DoubleArray, rows: int, limit: int) -> IntArray:
-    """Positions of the samples that stay, ordered by class and rank."""
     granted = quotas(np.bincount(labels, minlength=rows), limit)
     order = np.lexsort((ranks, labels))
     place = np.arange(len(order)) - np.searchsorted(labels[order], labels[order])

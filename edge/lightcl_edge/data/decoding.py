@@ -102,15 +102,8 @@ def _is_other_photo(path: Path) -> bool:
 def decode(image: Image.Image, name: str, info: InputInfo | None, limit_bytes: int | None = None) -> ByteImage:
     """Decode an image, turn it upright, convert it to RGB, resize it, and close it.
 
-    Args:
-        info: the trunk's input; None for the image's own size.
-        limit_bytes: the most memory this process may take meanwhile; None for what the machine has.
-
-    Returns:
-        Shape ``(height, width, 3)``.
-
-    Raises:
-        DataError: when it is not a whole image, or too large for the memory that is left.
+    Without ``info``, the trunk's input, it keeps its size. ``limit_bytes`` is the most memory this process may take
+    meanwhile; None for what the machine has. Raises DataError when the image is damaged or needs more memory.
     """
     try:
         if info is not None:

@@ -20,15 +20,10 @@ HOLDOUT_MINIMUM = 5
 
 @dataclass(frozen=True)
 class Holdout:
-    """Held-out features of all classes so far.
+    """Held-out features of all classes so far."""
 
-    Attributes:
-        features: uint8, shape ``(n, *feature_shape)``.
-        labels: rows of the classifier, shape ``(n,)``.
-    """
-
-    features: NDArray[np.uint8]
-    labels: IntArray
+    features: NDArray[np.uint8]  # shape (n, *feature_shape)
+    labels: IntArray  # rows of the classifier, shape (n,)
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, NDArray[np.generic]], shape: tuple[int, ...]) -> Holdout:
@@ -58,17 +53,10 @@ class Holdout:
 
 
 def split_holdout(labels: IntArray, marks: NDArray[np.uint64]) -> tuple[IntArray, IntArray]:
-    """Choose the samples to hold out.
+    """Positions to train on and to hold out, each ascending; copies of a held-out image are in neither.
 
-    An image may be taught again. It must not be trained on if it was held out before, nor be held out if it was
-    trained on. So an image's own mark decides: the images with the lowest marks are held out.
-
-    Args:
-        labels: class of each sample, shape ``(n,)``.
-        marks: of each sample, as :class:`lightcl_edge.data.dataset.DatasetIdentity` has them, shape ``(n,)``.
-
-    Returns:
-        Positions to train on and positions to hold out, each ascending. Copies of a held-out image are in neither.
+    An image may be taught again: it must not be trained on if it was held out before, nor the other way round. So the
+    images with the lowest ``marks`` (of :class:`lightcl_edge.data.dataset.DatasetIdentity`) are held out.
     """
     trained, held = [], [np.empty(0, np.int64)]
     for row in np.unique(labels):

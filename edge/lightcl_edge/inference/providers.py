@@ -36,8 +36,7 @@ class ProviderChoice:
 def wanted(asked: str | None, manifest: Manifest) -> tuple[list[str], str]:
     """Providers in the order in which they are tried, the processor last, and who wants them.
 
-    Args:
-        asked: by the command line; None for what the bundle wants.
+    ``asked`` is what the command line wants; None for what the bundle wants.
     """
     if asked is not None:
         return list(dict.fromkeys([asked, CPU])), "asked for"

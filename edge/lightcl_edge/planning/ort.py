@@ -77,5 +77,4 @@ def _held_bytes(manifest: Manifest, batch_size: int, pattern_samples: int) -> in
 
 
 def _feature_bytes(manifest: Manifest) -> int:
-    """Of one sample, in float32."""
     return 4 * math.prod(manifest.feature.shape)

@@ -1,11 +1,10 @@
 """Streaming linear discriminant analysis (Hayes and Kanan 2020): no gradient, exact running statistics.
 
 The head stays as exported below its classifier. Each class has the mean of its penultimate activations, all classes
-share one covariance, and the classifier's rows follow in closed form. The order of samples and tasks has no influence,
-so nothing is forgotten: ten classes learned in five tasks give the same classifier as ten classes learned at once.
+share one covariance, and the classifier's rows follow in closed form. The order of samples and tasks has no influence.
 
-Two things differ from the paper. The covariance is the exact within-class one of all samples; theirs uses the means as
-they were when a sample came. It is shrunk by a share of its own mean variance instead of by an absolute 1e-4.
+Unlike in the paper, the covariance is the exact within-class one of all samples (theirs uses the means as they were
+when a sample came), and it is shrunk by a share of its own mean variance instead of by an absolute 1e-4.
 """
 
 from __future__ import annotations
