@@ -1,4 +1,4 @@
-"""Whether a new head may replace the old one."""
+"""Whether a new head may replace the old one. Every refusal is a RejectedError with the figures in its message."""
 
 from __future__ import annotations
 
@@ -46,9 +46,6 @@ def judge_new_head(
 
     Returns:
         The comparison, and the new head's accuracy on all held-out samples; None when there are none.
-
-    Raises:
-        RejectedError: when the new head must not be used.
     """
     known, (earlier, own) = len(classes), references
     old, new = earlier.samples, own.samples
@@ -67,11 +64,7 @@ def judge_new_head(
 def refuse_broken(
     parameters: Mapping[str, FloatArray], logits: FloatArray, loss: float, judgement: Judgement | None = None
 ) -> None:
-    """Keep the old head when training left numbers that are not finite.
-
-    Raises:
-        RejectedError: naming what is not finite.
-    """
+    """Keep the old head when training left numbers that are not finite."""
     broken = sorted(name for name, array in parameters.items() if not np.isfinite(array).all())
     if broken or not np.isfinite(loss) or not np.isfinite(logits).all():
         what = f"parameter {broken[0]}" if broken else f"the loss ({loss}) or logits"
@@ -93,9 +86,6 @@ def refuse_harm(
     Args:
         before: accuracy on the task's own samples before the first step; None when there are none.
         limit: of forgetting; 1 allows anything.
-
-    Raises:
-        RejectedError: with the figures.
     """
     if limit < 1 and before is not None and after is not None and _fell(before, after, samples, HARM_LIMIT):
         raise _rejected(
@@ -113,9 +103,6 @@ def refuse_forgetting(judgement: Judgement, limit: float) -> None:
 
     Args:
         limit: the largest allowed loss, 0 to 1; 1 allows any.
-
-    Raises:
-        RejectedError: with the figures and the table.
     """
     known = ~np.isnan(judgement.before)
     if limit >= 1 or not known.any():
@@ -147,9 +134,6 @@ def refuse_contradiction(found: tuple[int, int], held_out: int, limit: float, ju
         found: the counts of :func:`contradictions`.
         held_out: samples of earlier classes that were never trained on.
         limit: the largest allowed loss; 1 allows anything.
-
-    Raises:
-        RejectedError: with the figures.
     """
     surely_wrong, samples = found
     if limit >= 1 or held_out >= ENOUGH_HELD_OUT or samples < CONTRADICTION_SAMPLES:

@@ -113,7 +113,6 @@ class TrainingLoop:
         return loss, resumed
 
     def _epoch(self, task: Task, start: Position, term: PatternTerm | None) -> float:
-        """The rest of one epoch; its mean loss."""
         size, pool = self.settings.batch_size, self.order(start.epoch).permutation(self.strategy.pool(task))
         steps = -(-len(pool) // size)
         position = start

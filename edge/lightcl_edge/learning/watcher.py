@@ -88,7 +88,6 @@ class Watcher:
             )
 
     def _tell_what_is_there(self) -> None:
-        """Note for the person who started it what waits, and what is never looked at."""
         options, waiting = self._options, self._spool.waits()
         when = "now" if options.once else f"at {options.minimum_images}, or after {options.longest_wait_seconds:.0f} s"
         self._progress.note(f"watching {self._spool.folder}: {count(waiting, 'image')} there, learned {when}")
@@ -137,7 +136,6 @@ class Watcher:
             self._broke(f"the training {what}" + (f" ({last_words})" if last_words else ""))
 
     def _broke(self, what: str) -> None:
-        """Try the batch again after a while; set it aside after ``MOST_TRIES``."""
         tries, images = self._spool.count_try(), count(len(self._spool.batch()), "image")
         if tries < MOST_TRIES:
             self._progress.note(f"{what}; {images} to be tried again ({tries} of {MOST_TRIES})")
@@ -201,7 +199,6 @@ class Watcher:
             self._aside(homeless, "no-room")
 
     def _without_a_row(self) -> list[Path]:
-        """Images of new classes for which the classifier has no row left."""
         from lightcl_edge.state.state import State
 
         state = State(self._options.state)

@@ -207,3 +207,20 @@ def test_tries_are_counted_across_restarts(tmp_path):
     assert [Spool(spool.folder, 0).count_try() for _ in range(3)] == [1, 2, 3]
     make_folder(spool.learning, ["blue"], count=1)
     assert spool.count_try() == 1
+
+
+def test_the_kind_of_an_error_decides_and_not_its_words(edge, bundle, tmp_path, monkeypatch):
+    from lightcl_edge.learning.watcher import Watcher
+
+    spool, state = make_folder(tmp_path / "spool", ["red", "green"], count=3), tmp_path / "s"
+    answers = [(6, "BusyStateError"), (6, "StateChangedError"), (2, "ClassifierFullError")]
+    left = iter(answers)
+
+    def answer(*_):
+        code, kind = next(left)
+        return code, {"error": {"kind": kind, "message": "in other words"}}, ""
+
+    monkeypatch.setattr(Watcher, "_train", answer)
+    told = watch(edge, spool, state, "--bundle", bundle)[1]
+    assert told.count("waiting: in other words") == 2 and "6 images set aside: in other words" in told
+    assert len(names(spool / ".set-aside" / "refused")) == 6

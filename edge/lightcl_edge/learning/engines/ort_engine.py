@@ -74,7 +74,7 @@ class OrtEngine(Engine):
         )
 
     def load(self, parameters: Parameters) -> None:
-        """Take over a copy of all parameters; see :meth:`Engine.load`."""
+        """Take over a copy of all parameters."""
         self.rest()
         copy_parameters(parameters, self._parameters.views, "parameters")
         give_back()  # what they were read into
@@ -86,7 +86,7 @@ class OrtEngine(Engine):
             give_back()
 
     def step(self, batch: Batch) -> float:
-        """One SGD step; see :meth:`Engine.step`."""
+        """One SGD step."""
         self._check_batch(batch)
         if self._forward is not None:
             self._forward = None
@@ -98,7 +98,6 @@ class OrtEngine(Engine):
         return self._accumulate(batch, samples, held)
 
     def _fitting(self, samples: int, held: int) -> StepGraph | None:
-        """The smallest in-place graph that takes the whole batch at once."""
         graphs = [
             graph
             for graph in self._graphs
@@ -167,11 +166,11 @@ class OrtEngine(Engine):
                 )
 
     def logits(self, features: FloatArray) -> FloatArray:
-        """Unmasked logits; see :meth:`Engine.logits`."""
+        """Unmasked logits."""
         return self.activations(features, ["logits"])["logits"]
 
     def activations(self, features: FloatArray, names: Sequence[str]) -> dict[str, FloatArray]:
-        """Named tensors of the head; see :meth:`Engine.activations`."""
+        """Named tensors of the head."""
         if self._forward is None:
             self.rest()
             self._forward = self._open_forward()
@@ -193,11 +192,11 @@ class OrtEngine(Engine):
         return _Forward(open_session(self._head, options, "head.onnx"), {}, values, 0)
 
     def parameters(self) -> dict[str, FloatArray]:
-        """A copy of all parameters; see :meth:`Engine.parameters`."""
+        """A copy of all parameters."""
         return {name: np.array(array, order="C") for name, array in self._parameters.views.items()}
 
     def views(self) -> Parameters:
-        """The parameters' own memory; see :meth:`Engine.views`."""
+        """The parameters' own memory."""
         return dict(self._parameters.views)
 
     def close(self) -> None:

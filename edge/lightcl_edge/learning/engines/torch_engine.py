@@ -51,14 +51,13 @@ class TorchEngine(Engine):
             tensor.register_post_accumulate_grad_hook(self._update)  # type: ignore[no-untyped-call]
 
     def _update(self, tensor: torch.Tensor) -> None:
-        """SGD for one parameter as soon as its gradient is complete."""
         if tensor.grad is not None:
             with torch.no_grad():
                 tensor.add_(tensor.grad, alpha=-self._learning_rate)
             tensor.grad = None
 
     def load(self, parameters: Parameters) -> None:
-        """Take over a copy of all parameters; see :meth:`Engine.load`."""
+        """Take over a copy of all parameters."""
         load_parameters(self._module, check_parameters(parameters, self._shapes, "parameters"))
 
     def rest(self) -> None:
@@ -66,7 +65,7 @@ class TorchEngine(Engine):
         give_back()
 
     def step(self, batch: Batch) -> float:
-        """One SGD step; see :meth:`Engine.step`."""
+        """One SGD step."""
         self._learning_rate = batch.learning_rate
         count = len(batch.features)
         rows, outputs = batch.features, ["logits"]
@@ -83,17 +82,17 @@ class TorchEngine(Engine):
         return float(loss.detach())
 
     def logits(self, features: FloatArray) -> FloatArray:
-        """Unmasked logits; see :meth:`Engine.logits`."""
+        """Unmasked logits."""
         return self.activations(features, ["logits"])["logits"]
 
     def activations(self, features: FloatArray, names: Sequence[str]) -> dict[str, FloatArray]:
-        """Named tensors of the head; see :meth:`Engine.activations`."""
+        """Named tensors of the head."""
         with torch.no_grad():
             values = self._module(self._tensor(features), list(names))
         return {name: np.array(values[name].cpu().numpy()) for name in names}
 
     def views(self) -> Parameters:
-        """The parameters' own memory, on CUDA a copy of it; see :meth:`Engine.views`."""
+        """The parameters' own memory, on CUDA a copy of it."""
         return {name: tensor.detach().cpu().numpy() for name, tensor in self._module.named_tensors().items()}
 
     def parameters(self) -> dict[str, FloatArray]:
