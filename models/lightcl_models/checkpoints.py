@@ -1,4 +1,4 @@
-"""Weights from files: ``.safetensors`` or ``.pth``, never by unpickling code."""
+"""Weights from ``.safetensors`` and ``.pth`` files; no code in them is ever run."""
 
 from __future__ import annotations
 
@@ -21,16 +21,10 @@ _REFERENCE_NAMES = ((".shortcut.", ".downsample."),)
 
 
 def read_checkpoint(path: Path) -> StateDict:
-    """The tensors of a weights file, floating-point ones as float32.
+    """The tensors of a weights file by key, floating-point ones as float32.
 
-    Args:
-        path: a ``.safetensors``, ``.pth`` or ``.pt`` file; the latter may wrap the tensors in ``state_dict``.
-
-    Returns:
-        Key -> tensor.
-
-    Raises:
-        UsageError: when the file is missing, of another kind, or holds anything but tensors.
+    ``.pth`` and ``.pt`` files may wrap them in ``state_dict``. Raises UsageError when the file is missing, of another
+    kind, or holds anything but tensors.
     """
     if not path.is_file():
         raise UsageError(f"no weights at {path}; expected a .safetensors or .pth file (or --weights none)")
@@ -56,7 +50,7 @@ def _read_safetensors(path: Path) -> StateDict:
 def _read_torch(path: Path) -> StateDict:
     import torch
 
-    # A refused pickle raises a class of its own; caught by its name, since nothing here imports that module.
+    # A refused pickle raises an error class that only pickle has; it is found by name, so that pickle is not imported.
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
@@ -74,10 +68,10 @@ def _read_torch(path: Path) -> StateDict:
 
 
 def as_torchvision_resnet(state: StateDict) -> StateDict:
-    """Keys of a ResNet checkpoint as torchvision spells them.
+    """A ResNet checkpoint with torchvision's keys.
 
-    Accepts torchvision's own names, ``linear`` for ``fc``, ``shortcut`` for ``downsample``, and blocks that are
-    called ``layer4_1``, ``layer4_2`` (numbered from 1) instead of ``layer4.0``, ``layer4.1``.
+    Other names are ``linear`` for ``fc``, ``shortcut`` for ``downsample``, and ``layer4_1``, ``layer4_2`` (counted from
+    1) for the blocks ``layer4.0``, ``layer4.1``.
     """
     return {_torchvision_key(key): tensor for key, tensor in state.items()}
 
@@ -90,17 +84,9 @@ def _torchvision_key(key: str) -> str:
 
 
 def load_into(module: torch.nn.Module, state: StateDict, origin: str) -> None:
-    """Put the tensors into the module, all of them and nothing else.
+    """Put all tensors of a file into the module; a last linear layer of another number of classes is replaced.
 
-    A last linear layer of another number of classes is replaced by one of the tensors' own number.
-
-    Args:
-        module: receives them.
-        state: key -> tensor.
-        origin: the file's name for messages.
-
-    Raises:
-        UsageError: naming keys and shapes that do not fit.
+    ``origin`` is the file's name. Raises UsageError, which names keys and shapes that do not fit.
     """
     _fit_classifier(module, state)
     own = module.state_dict()
@@ -119,15 +105,7 @@ def load_into(module: torch.nn.Module, state: StateDict, origin: str) -> None:
 
 
 def replace_classifier(module: torch.nn.Module, classes: int) -> None:
-    """Put a new linear layer in the place of the network's last one.
-
-    Args:
-        module: changed in place.
-        classes: rows of the new layer.
-
-    Raises:
-        UsageError: when the network has no linear layer.
-    """
+    """Put a new linear layer in the place of the network's last one; UsageError when it has none."""
     import torch
 
     name, last = _last_linear(module)

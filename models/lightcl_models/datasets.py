@@ -1,7 +1,7 @@
-"""Named image sources: the embedded digits, and the benchmarks CIFAR-10 and TinyImageNet.
+"""Named data sets: the digits of scikit-learn, and the benchmarks CIFAR-10 and TinyImageNet.
 
-Each function is reached by name through the entry-point group ``lightcl_edge.datasets``, so that the
-device's own package needs none of what they import.
+The device's package finds each function by name, through the entry-point group ``lightcl_edge.datasets``. So it needs
+nothing of what they import.
 """
 
 from __future__ import annotations
@@ -20,21 +20,14 @@ _TEST_EVERY = 5
 
 
 def digits(split: str = "train", folder: Path | None = None) -> Dataset:
-    """The 1,797 real 8x8 handwritten digits that scikit-learn carries (Alpaydin and Kaynak, 1998).
+    """The 1,797 real handwritten digits of scikit-learn (Alpaydin and Kaynak, 1998): 8 x 8 grey pixels, ten classes.
 
-    Args:
-        split: ``train`` (four of five) or ``test`` (every fifth).
-        folder: must be None; there is nothing on disk.
-
-    Returns:
-        Grey images of 8 x 8 pixels in ten classes.
-
-    Raises:
-        DataError: when scikit-learn is missing, or a folder was named.
+    Every fifth is in the split ``test``, the others are in ``train``. ``folder`` must be None. Raises DataError when
+    scikit-learn is missing or a folder was named.
     """
     if folder is not None:
         raise DataError(f"digits:{folder}: digits are embedded and take no path; expected digits or digits:test")
-    # Only scikit-learn's file is read: importing it would cost a training on the device 100 MB.
+    # Only scikit-learn's file is read: importing scikit-learn would take 100 MB of a device's RAM.
     found = importlib.util.find_spec("sklearn")
     places = list(found.submodule_search_locations or []) if found else []
     files = [path for place in places if (path := Path(place) / "datasets" / "data" / "digits.csv.gz").is_file()]
@@ -50,7 +43,7 @@ def digits(split: str = "train", folder: Path | None = None) -> Dataset:
 
 
 def _folders(name: str, split: str, folder: Path, names: dict[str, str]) -> Dataset:
-    """Class folders under ``folder/<split>``; ``names`` maps our split to the data set's word."""
+    """Class folders under ``folder/<split>``; ``names`` maps ``train`` and ``test`` to the data set's words."""
     inside = folder / names[split]
     if not inside.is_dir():
         raise DataError(f"{name}:{folder}: found no folder {inside}, expected one sub-folder a class in it")
@@ -58,17 +51,10 @@ def _folders(name: str, split: str, folder: Path, names: dict[str, str]) -> Data
 
 
 def cifar10(split: str = "train", folder: Path | None = None) -> Dataset:
-    """CIFAR-10 (Krizhevsky 2009): from ``FOLDER/{train,test}/CLASS/*``, or downloaded by torchvision.
+    """CIFAR-10 (Krizhevsky 2009): 32 x 32 colour pixels, ten classes.
 
-    Args:
-        split: ``train`` or ``test``.
-        folder: where the class folders are; None to download into the user's cache.
-
-    Returns:
-        Colour images of 32 x 32 pixels in ten classes.
-
-    Raises:
-        DataError: when the folder does not hold it, or it can't be downloaded.
+    It is read from ``FOLDER/{train,test}/CLASS/*``, or downloaded by torchvision into the user's cache where no folder
+    is named. Raises DataError when neither works.
     """
     if folder is not None:
         return _folders("cifar10", split, folder, {"train": "train", "test": "test"})
@@ -85,17 +71,9 @@ def cifar10(split: str = "train", folder: Path | None = None) -> Dataset:
 
 
 def tinyimagenet(split: str = "train", folder: Path | None = None) -> Dataset:
-    """TinyImageNet from ``FOLDER/{train,val}/WNID/*.JPEG``.
+    """TinyImageNet from ``FOLDER/{train,val}/WNID/*.JPEG``: 64 x 64 colour pixels, up to 200 classes.
 
-    Args:
-        split: ``train`` or ``test`` (its folder ``val``).
-        folder: where it is.
-
-    Returns:
-        Colour images of 64 x 64 pixels in up to 200 classes.
-
-    Raises:
-        DataError: when no folder is named or it does not hold it.
+    The split ``test`` is its folder ``val``. Raises DataError when no folder is named or it does not hold the images.
     """
     if folder is None:
         raise DataError("tinyimagenet is not downloaded; give its folder: tinyimagenet:PATH, with train and val in it")

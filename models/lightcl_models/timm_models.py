@@ -6,11 +6,12 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lightcl_edge.bundle.manifest import InputInfo
 from lightcl_edge.errors import UsageError
 from lightcl_models.checkpoints import count_classes, load_into, read_checkpoint
+from lightcl_models.loaded_model import LoadedModel, rgb_input
 from lightcl_models.names import unknown_name
 from lightcl_models.reachability import can_reach
-from lightcl_models.recipe import LoadedModel, Recipe
 from lightcl_models.torchvision_import import import_torchvision
 
 if TYPE_CHECKING:
@@ -21,14 +22,14 @@ _INTERPOLATIONS = ("bilinear", "bicubic", "nearest")
 
 
 def _import_timm() -> Any:
-    import_torchvision()  # timm imports it, and it needs help beside a CPU-only torch
+    import_torchvision()  # timm imports it, and with a CPU-only torch that needs help
     import timm
 
     return timm
 
 
 def create(name: str, classes: int | None = None) -> Any:
-    """The bare network with random weights, ``classes`` wide where given."""
+    """A network with random weights, and with ``classes`` outputs unless that is None."""
     options = {} if classes is None else {"num_classes": classes}
     return _import_timm().create_model(name, pretrained=False, **options)
 
@@ -54,7 +55,7 @@ def load(name: str, weights: str) -> LoadedModel:
         load_into(module, read_checkpoint(Path(weights)), Path(weights).name)
     config = module.pretrained_cfg
     classes = count_classes(module, int(module.num_classes))
-    return LoadedModel(module.eval(), _recipe(config), classes, random_weights=weights == "none")
+    return LoadedModel(module.eval(), _input_info(config), classes, random_weights=weights == "none")
 
 
 def _pretrained(timm: Any, name: str) -> torch.nn.Module:
@@ -72,17 +73,19 @@ def _pretrained(timm: Any, name: str) -> torch.nn.Module:
 
 
 def _stay_offline() -> None:
-    """Look into the cache only: a download would be retried for half a minute before it fails."""
+    """Look only into the cache, because a download is retried for half a minute before it fails."""
     os.environ["HF_HUB_OFFLINE"] = "1"
     from huggingface_hub import constants
 
     constants.HF_HUB_OFFLINE = True
 
 
-def _recipe(config: dict[str, Any]) -> Recipe:
+def _input_info(config: dict[str, Any]) -> InputInfo:
     """The input that timm's default weights were made for."""
     _, height, width = config["input_size"]
     interpolation = config["interpolation"] if config["interpolation"] in _INTERPOLATIONS else "bicubic"
     resize = "stretch" if config.get("crop_mode") == "squash" else "crop"
-    mean, std = tuple(config["mean"]), tuple(config["std"])
-    return Recipe(height, width, mean, std, resize, interpolation, float(config["crop_pct"]))
+    crop_ratio = float(config["crop_pct"])
+    return rgb_input(
+        height, width, config["mean"], config["std"], resize=resize, interpolation=interpolation, crop_ratio=crop_ratio
+    )

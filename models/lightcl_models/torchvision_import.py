@@ -1,8 +1,8 @@
 """Import torchvision, also where its C++ library does not fit the installed torch.
 
-The torchvision wheel on PyPI for x86-64 is built for CUDA. Beside a CPU-only torch its library does not load,
-and ``import torchvision`` stops because two operators that it only wants to describe are unknown. Networks need
-neither of them, so their schemas are enough.
+The torchvision wheel on PyPI for x86-64 is built for CUDA. With a CPU-only torch its library does not load, and the
+import stops because two operators are unknown that torchvision only describes. Networks need neither of them, so their
+schemas are enough.
 """
 
 from __future__ import annotations
@@ -21,14 +21,7 @@ _kept_libraries: list[Any] = []
 
 
 def import_torchvision() -> ModuleType:
-    """The ``torchvision`` module.
-
-    Returns:
-        The imported module.
-
-    Raises:
-        RuntimeError: when torchvision fails to import for another reason than its missing operators.
-    """
+    """The module; RuntimeError when it can't be imported for another reason than the missing operators."""
     try:
         return importlib.import_module("torchvision")
     except RuntimeError as error:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lightcl_edge.bundle.manifest import InputInfo
 from lightcl_edge.errors import UsageError
 from lightcl_models.checkpoints import count_classes, load_into, read_checkpoint
+from lightcl_models.loaded_model import LoadedModel, rgb_input
 from lightcl_models.names import unknown_name
 from lightcl_models.reachability import can_reach
-from lightcl_models.recipe import LoadedModel, Recipe
 from lightcl_models.torchvision_import import import_torchvision
 
 if TYPE_CHECKING:
@@ -38,13 +39,13 @@ def load(name: str, weights: str) -> LoadedModel:
     published = _published_weights(models, name)
     if weights == "default":
         return LoadedModel(
-            _pretrained(models, name, published).eval(), _recipe(published), _CLASSES, random_weights=False
+            _pretrained(models, name, published).eval(), _input_info(published), _CLASSES, random_weights=False
         )
     module = models.get_model(name, weights=None)
     if weights != "none":
         load_into(module, read_checkpoint(Path(weights)), Path(weights).name)
     classes = count_classes(module, _CLASSES)
-    return LoadedModel(module.eval(), _recipe(published), classes, random_weights=weights == "none")
+    return LoadedModel(module.eval(), _input_info(published), classes, random_weights=weights == "none")
 
 
 def _published_weights(models: Any, name: str) -> Any:
@@ -67,12 +68,12 @@ def _pretrained(models: Any, name: str, published: Any) -> torch.nn.Module:
     return module
 
 
-def _recipe(published: Any) -> Recipe:
+def _input_info(published: Any) -> InputInfo:
     """The input that the published weights were made for."""
     if published is None:
-        return Recipe(224, 224)
+        return rgb_input(224, 224)
     preset = published.transforms()
     size, shorter_side = preset.crop_size[0], preset.resize_size[0]
     interpolation = str(preset.interpolation.value)
-    mean, std = tuple(preset.mean), tuple(preset.std)
-    return Recipe(size, size, mean, std, resize="crop", interpolation=interpolation, crop_ratio=size / shorter_side)
+    ratio = size / shorter_side
+    return rgb_input(size, size, preset.mean, preset.std, interpolation=interpolation, crop_ratio=ratio)

@@ -7,7 +7,6 @@ import pytest
 import torch
 from sklearn.datasets import load_sample_images
 
-from lightcl_edge.bundle.manifest import InputInfo
 from lightcl_edge.data.decoding import resize
 from lightcl_edge.inference.trunk import normalise
 from lightcl_models.registry import load_model
@@ -19,12 +18,7 @@ PALACE, DAISY = 698, 985
 @pytest.mark.slow
 def test_real_weights_name_the_sample_photographs() -> None:
     loaded = load_model("efficientnet_lite0", "default")
-    recipe = loaded.recipe
-    info = InputInfo(
-        recipe.height, recipe.width, recipe.resize, recipe.crop_ratio, recipe.interpolation,
-        list(recipe.mean), list(recipe.std), "RGB",
-    )  # fmt: skip
-    pixels = np.stack([resize(photograph, info) for photograph in load_sample_images().images])
+    pixels = np.stack([resize(photograph, loaded.input_info) for photograph in load_sample_images().images])
     with torch.no_grad():
-        best = loaded.module(torch.from_numpy(normalise(pixels, info))).argmax(dim=1)
+        best = loaded.module(torch.from_numpy(normalise(pixels, loaded.input_info))).argmax(dim=1)
     assert best.tolist() == [PALACE, DAISY]

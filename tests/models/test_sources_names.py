@@ -48,14 +48,14 @@ def test_unreachable_default_weights_fail_fast(monkeypatch: pytest.MonkeyPatch, 
     assert time.monotonic() - started < 5
 
 
-def test_recipes_come_from_the_libraries() -> None:
-    vision = load_model("torchvision:mobilenet_v3_small", "none").recipe
+def test_inputs_come_from_the_libraries() -> None:
+    vision = load_model("torchvision:mobilenet_v3_small", "none").input_info
     assert (vision.height, vision.interpolation, vision.crop_ratio) == (224, "bilinear", 0.875)
     timm = load_model("timm:mobilenetv2_035", "none")
-    assert (timm.recipe.interpolation, timm.classes, timm.random_weights) == ("bicubic", 1000, True)
+    assert (timm.input_info.interpolation, timm.classes, timm.random_weights) == ("bicubic", 1000, True)
 
 
 def test_lite0_input_is_minus_127_over_128() -> None:
-    recipe = load_model("efficientnet_lite0", "none").recipe
+    info = load_model("efficientnet_lite0", "none").input_info
     for pixel in (0, 127, 255):
-        assert (pixel / 255 - recipe.mean[0]) / recipe.std[0] == pytest.approx((pixel - 127) / 128)
+        assert (pixel / 255 - info.mean[0]) / info.std[0] == pytest.approx((pixel - 127) / 128)

@@ -22,7 +22,6 @@ from lightcl_host.cutting.split import split_graph
 from lightcl_host.graphs.counts import count_cost
 from lightcl_host.graphs.graph import MINIMUM_ONNXRUNTIME, OPSET
 from lightcl_host.graphs.tensor_bytes import tensors_to_bytes
-from lightcl_host.trunks.calibration import Calibration
 from lightcl_host.trunks.choice import trunk_features
 from lightcl_host.trunks.feature_storage import feature_info
 from lightcl_host.trunks.golden import golden_info, golden_values
@@ -92,16 +91,16 @@ def _write_bundle(source: Source, cut: Cut, sequence: Sequence, out: Path, seed:
     split = split_graph(source.graph, cut, max(2, len(sequence.classes)), False, seed)
     pixels = np.concatenate([task.train for task in sequence.tasks])
     pixels = pixels[np.random.default_rng([seed, 3]).permutation(len(pixels))[:SCALE_IMAGES]]
-    calibration = Calibration("training images", pixels, normalise(pixels, source.input_info))
-    golden = golden_values(split.trunk, split.head, calibration)
     info = source.input_info
+    features = trunk_features(split.trunk, normalise(pixels, info))
+    golden = golden_values(pixels, features, split.head)
     same_size = InputInfo(
         info.height, info.width, "stretch", 1.0, info.interpolation, info.mean, info.std, info.channel_order
     )
     manifest = Manifest(
         model=ModelInfo(source.name, source.weights, cut.name, "fp32", OPSET, MINIMUM_ONNXRUNTIME),
         input=same_size,  # the images are saved at the network's size
-        feature=feature_info(trunk_features(split.trunk, calibration.images)),
+        feature=feature_info(features),
         head=split.head_info,
         golden=golden_info(len(golden["images"]), "fp32"),
         cost=count_cost(split.trunk, split.trunk, split.head, split.head_info.patterns),

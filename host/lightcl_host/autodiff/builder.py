@@ -4,22 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 import onnx
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 from onnx import helper, numpy_helper, shape_inference
 
+from lightcl_edge.bundle.graph_names import FEATURES
 from lightcl_edge.errors import BundleError
-
-if TYPE_CHECKING:
-    from lightcl_host.autodiff.plane_conv import PlaneConvolution
-    from lightcl_host.autodiff.row_conv import RowConvolution
+from lightcl_host.autodiff.gradients import Gradient, ParameterGradient
 
 Shape = tuple[int, ...]
-#: The head's input; in a step with buffered samples it is put together from two inputs.
-FEATURES = "features"
+#: The head's input is put together from these two in a step with buffered samples.
 NEW_FEATURES, BUFFERED_FEATURES = "features.new", "features.buffered"
 
 
@@ -42,7 +39,7 @@ class ForwardNode:
 
     @property
     def inputs(self) -> list[str]:
-        """Names of the inputs; an empty one is an optional input left out."""
+        """Names of the inputs; an optional input that is left out has an empty name."""
         return list(self.proto.input)
 
     @property
@@ -55,23 +52,22 @@ class ForwardNode:
         return [int(value) for value in self.attributes.get(name, default)]
 
     def describe(self) -> str:
-        """How a message names the node."""
+        """The node's name in messages."""
         return f"operator {self.kind} (output {self.outputs[0]!r})"
 
 
-def fix_rows(head: onnx.ModelProto, rows: int) -> onnx.ModelProto:
-    """A copy of the head whose first axis is ``rows``, with the shapes of all its tensors.
+class Convolution(Protocol):
+    """Emits a convolution and its gradients in place of a Conv node."""
 
-    Args:
-        head: a graph with the input ``features`` of shape ``(N, ...)``.
-        rows: the static batch size.
+    def emit_forward(self) -> None:
+        """Emit the convolution; its result has the name and shape that the node gives it."""
 
-    Returns:
-        The copy, shapes inferred.
+    def gradients(self, gradient: str, wanted: Sequence[bool]) -> list[Gradient]:
+        """Emit the wanted gradients of image, kernel and bias, from the gradient of the result."""
 
-    Raises:
-        BundleError: when the shapes of the graph contradict each other.
-    """
+
+def _fix_rows(head: onnx.ModelProto, rows: int) -> onnx.ModelProto:
+    """A copy of the head with a static batch size and the shapes of all its tensors."""
     model = onnx.ModelProto()
     model.CopyFrom(head)
     model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = rows
@@ -108,16 +104,16 @@ class GraphBuilder:
         nodes: everything emitted so far, in execution order.
         shapes: tensor name -> shape, for the head's tensors and for the gradients of them.
         values: constant initialisers by name.
-        gates: result of a gating operator -> boolean tensor, where one stands in for the result.
-        rows: image -> the image as rows of pixels, where one was made.
-        padded: images to whose rows one of zeros is added.
-        taps: kernel held taps first -> its taps that have an effect.
+        gates: result of a gating operator -> the boolean tensor that replaces it on the way back.
+        rows: image -> the same image as rows of pixels, where these were made.
+        padded: images whose rows need a row of zeros at the end.
+        taps: kernel held one tap at a time -> its taps that have an effect.
         feature_parts: the graph inputs that together are the head's input.
-        convolutions: result -> what makes it in place of a Conv node.
+        convolutions: result -> what emits it in place of a Conv node.
     """
 
     def __init__(self, head: onnx.ModelProto, rows: int, trained: Collection[str]) -> None:
-        model = fix_rows(head, rows)
+        model = _fix_rows(head, rows)
         arrays = {value.name: numpy_helper.to_array(value) for value in model.graph.initializer}
         self.shapes: dict[str, Shape] = _static_shapes(model)
         self.shapes |= {name: array.shape for name, array in arrays.items()}
@@ -135,12 +131,12 @@ class GraphBuilder:
         self.padded: set[str] = set()
         self.feature_parts = [FEATURES]
         self.taps: dict[str, list[int]] = {}
-        self.convolutions: dict[str, RowConvolution | PlaneConvolution] = {}
+        self.convolutions: dict[str, Convolution] = {}
         self._constants: dict[tuple[str, Shape, bytes], str] = {}
         self._count = 0
 
     def divide_features(self) -> None:
-        """Take new and buffered features as two inputs, so that nobody has to copy them together beforehand."""
+        """Take new and buffered features as two inputs, so that the device need not copy them together."""
         self.feature_parts = [NEW_FEATURES, BUFFERED_FEATURES]
         self.op("Concat", *self.feature_parts, output=FEATURES, axis=0)
 
@@ -154,17 +150,7 @@ class GraphBuilder:
         self.forward = kept[::-1]
 
     def shape(self, name: str) -> Shape:
-        """The static shape of a tensor of the head or of a gradient.
-
-        Args:
-            name: the tensor.
-
-        Returns:
-            Its shape.
-
-        Raises:
-            BundleError: when shape inference could not find it.
-        """
+        """The static shape of a tensor; BundleError when shape inference could not find it."""
         if name not in self.shapes:
             raise BundleError(
                 f"head.onnx: the shape of tensor {name!r} depends on data, expected a static one; "
@@ -173,41 +159,20 @@ class GraphBuilder:
         return self.shapes[name]
 
     def value(self, name: str, node: ForwardNode) -> NDArray[Any]:
-        """The value of a constant input of a node.
-
-        Args:
-            name: the input.
-            node: who reads it, for the message.
-
-        Returns:
-            The constant.
-
-        Raises:
-            BundleError: when the input is computed or trained.
-        """
+        """The value of a constant input of a node; BundleError when it is computed or trained."""
         if name not in self.values:
             raise BundleError(f"head.onnx: {node.describe()} computes its input {name!r}, expected a constant")
         return self.values[name]
 
     def op(self, kind: str, *inputs: str, output: str | None = None, **attributes: Any) -> str:
-        """Emit a node of one output.
-
-        Args:
-            kind: operator type.
-            *inputs: tensor names.
-            output: name of the output; a fresh one by default.
-            **attributes: of the node; None leaves one out.
-
-        Returns:
-            The output's name.
-        """
+        """Emit a node of one output, and return the output's name (a new one unless ``output`` gives it)."""
         self._count += 1
         name = output or f"step/{self._count}/{kind}"
         self.nodes.append(helper.make_node(kind, list(inputs), [name], **attributes))
         return name
 
     def constant(self, value: ArrayLike, dtype: DTypeLike = np.float32) -> str:
-        """A constant of the graph; equal ones are stored once."""
+        """The name of a constant; equal ones are stored once."""
         array = np.asarray(value, dtype)
         key = (array.dtype.str, array.shape, array.tobytes())
         if key not in self._constants:
@@ -216,7 +181,7 @@ class GraphBuilder:
         return self._constants[key]
 
     def ints(self, values: Sequence[int]) -> str:
-        """A constant list of int64, as shapes, axes and bounds are given."""
+        """A constant list of int64, for shapes, axes and bounds."""
         return self.constant(list(values), np.int64)
 
     def reshape(self, tensor: str, shape: Sequence[int]) -> str:
@@ -237,6 +202,23 @@ class GraphBuilder:
     def sum(self, tensor: str, axes: Sequence[int], *, keep: bool = False) -> str:
         """Emit a ReduceSum."""
         return self.op("ReduceSum", tensor, self.ints(axes), keepdims=int(keep))
+
+    def joined(self, parts: Sequence[str], axis: int) -> str:
+        """Emit a Concat where there are several parts."""
+        return self.op("Concat", *parts, axis=axis) if len(parts) > 1 else parts[0]
+
+    def scaled(self, tensor: str, scale: str | None) -> str:
+        """``tensor * scale``; the tensor itself where there is no scale."""
+        return self.op("Mul", tensor, scale) if scale else tensor
+
+    def adder(self, gradient: str) -> ParameterGradient:
+        """What adds a gradient that exists as a tensor."""
+
+        def add(base: str | None, scale: str | None) -> str:
+            step = self.scaled(gradient, scale)
+            return self.op("Add", base, step) if base else step
+
+        return add
 
     def mask(self, condition: str) -> str:
         """A boolean tensor as 0 and 1 in float32 (a Where is many times slower than this and a Mul)."""

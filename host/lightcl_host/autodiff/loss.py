@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lightcl_edge.bundle.graph_names import MASKED_LOGIT
+from lightcl_edge.bundle.graph_names import LOGITS, MASKED_LOGIT
 from lightcl_host.autodiff.builder import GraphBuilder
 
 
@@ -18,7 +18,7 @@ def cross_entropy(graph: GraphBuilder, samples: int, buffered: int, capacity: in
     """Emit the masked, weighted cross entropy of the new samples.
 
     Args:
-        graph: holds ``logits``; reads the inputs ``labels``, ``logit_mask`` and ``weights``.
+        graph: holds ``logits``; the inputs ``labels``, ``logit_mask`` and ``weights`` are read.
         samples: new samples in the batch.
         buffered: buffered samples behind them.
         capacity: columns of the logits.
@@ -26,7 +26,7 @@ def cross_entropy(graph: GraphBuilder, samples: int, buffered: int, capacity: in
     Returns:
         The loss (a scalar) and its gradient at ``logits``, shape ``(samples + buffered, capacity)``.
     """
-    logits = graph.slice("logits", [0], [samples], [0]) if buffered else "logits"
+    logits = graph.slice(LOGITS, [0], [samples], [0]) if buffered else LOGITS
     absent = graph.op("Sub", graph.constant(1), "logit_mask")
     masked = graph.op("Add", logits, graph.op("Mul", absent, graph.constant(MASKED_LOGIT)))
     log_probability = graph.op("LogSoftmax", masked, axis=1)
@@ -67,20 +67,12 @@ class PatternTerms:
         return name in self._pending
 
     def observe(self, name: str) -> None:
-        """Emit ``activation - target`` now, so that the whole activation need not live on."""
+        """Emit ``activation - target`` now, so that the whole activation can be freed."""
         rows = self._graph.slice(name, [self._samples], [self._samples + self._buffered], [0])
         self._differences[name] = self._graph.op("Sub", rows, f"target.{name}")
 
     def add_gradient(self, name: str, gradient: str | None) -> str:
-        """Emit the term of one tensor and add its gradient to what came from later layers.
-
-        Args:
-            name: the pattern tensor.
-            gradient: of the full batch, or None.
-
-        Returns:
-            The sum, of the tensor's shape.
-        """
+        """Emit the term of a tensor; add its gradient to that of later layers (of the whole batch), if there is one."""
         graph, shape = self._graph, self._graph.shape(name)
         if name not in self._differences:
             self.observe(name)

@@ -6,17 +6,20 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 
+from lightcl_edge.bundle.graph_names import FEATURES
 from lightcl_edge.errors import BundleError
-from lightcl_host.autodiff.builder import FEATURES, ForwardNode, GraphBuilder
+from lightcl_host.autodiff.builder import ForwardNode, GraphBuilder
+from lightcl_host.autodiff.convolution.planes import PlaneConvolution, is_plane_convolution
+from lightcl_host.autodiff.convolution.rows import RowConvolution, is_dense_convolution
+from lightcl_host.autodiff.gradients import ParameterGradient, TapGradients
 from lightcl_host.autodiff.loss import PatternTerms
-from lightcl_host.autodiff.plane_conv import PlaneConvolution, is_plane_convolution
-from lightcl_host.autodiff.registry import RULES, Gradient, TapGradients
-from lightcl_host.autodiff.row_conv import RowConvolution, is_dense_convolution
-from lightcl_host.autodiff.rules_activation import GATING_OPERATORS, gate_of
+from lightcl_host.autodiff.rules import RULES
+from lightcl_host.autodiff.rules.activation import GATING_OPERATORS, gate_of
+from lightcl_host.autodiff.rules.registry import BackwardNode
 from lightcl_host.autodiff.updates import Updater, ancestors_of
 
 
-def depending_on(graph: GraphBuilder, parameters: Collection[str]) -> set[str]:
+def _depending_on(graph: GraphBuilder, parameters: Collection[str]) -> set[str]:
     """All tensors that change when a parameter does."""
     moved = set(parameters)
     for node in graph.forward:
@@ -26,16 +29,11 @@ def depending_on(graph: GraphBuilder, parameters: Collection[str]) -> set[str]:
 
 
 def check_trainable(graph: GraphBuilder, parameters: Collection[str]) -> None:
-    """Refuse what the sweep can't differentiate.
+    """Refuse a head that the sweep can't differentiate.
 
-    Args:
-        graph: the head.
-        parameters: names of the trained tensors.
-
-    Raises:
-        BundleError: naming an operator without a rule, a parameter read twice, or one that has no effect.
+    Raises BundleError, which names an operator without a rule, or a parameter that is read twice or has no effect.
     """
-    moved = depending_on(graph, parameters)
+    moved = _depending_on(graph, parameters)
     for node in graph.forward:
         if moved.intersection(node.inputs) and node.kind not in RULES:
             raise BundleError(
@@ -49,12 +47,12 @@ def check_trainable(graph: GraphBuilder, parameters: Collection[str]) -> None:
 
 
 def emit_forward(graph: GraphBuilder, parameters: Collection[str], patterns: PatternTerms) -> None:
-    """Emit the forward nodes, and beside them what spares whole activations from living until the sweep.
+    """Emit the forward nodes, and nodes that let activations go before the sweep.
 
-    An activation that no rule reads again is replaced by its gate (a quarter of the size) and, where it has
-    a pattern, by the difference of the buffered rows.
+    An activation that no rule reads again is replaced by its gate, which is a quarter of the size. Where it has a
+    pattern, the difference of the buffered rows is kept too.
     """
-    moved = depending_on(graph, parameters)
+    moved = _depending_on(graph, parameters)
     saved = set[str]()
     for node in graph.forward:
         wanted = [name in moved for name in node.inputs]
@@ -76,17 +74,14 @@ def emit_forward(graph: GraphBuilder, parameters: Collection[str], patterns: Pat
         for name in node.outputs:
             if patterns.holds(name) and name not in saved:
                 patterns.observe(name)
-    graph.rows.pop(FEATURES, None)  # the features stay in memory: better make their rows again than keep both
+    graph.rows.pop(FEATURES, None)  # the features stay in memory: their rows are made again rather than kept too
 
 
 class Sweep:
     """Carries gradients from the outputs to the parameters.
 
-    Args:
-        graph: the head with its forward nodes emitted.
-        parameters: names of the trained tensors.
-        patterns: the terms that enter at inner activations.
-        updater: takes the parameters' gradients.
+    The head's forward nodes must be in the graph. ``patterns`` adds its terms at inner activations, ``updater`` takes
+    the parameters' gradients.
     """
 
     def __init__(
@@ -94,16 +89,11 @@ class Sweep:
     ) -> None:
         self._graph, self._parameters = graph, set(parameters)
         self._patterns, self._updater = patterns, updater
-        self._moved = depending_on(graph, parameters)
+        self._moved = _depending_on(graph, parameters)
         self._gradients: dict[str, list[str]] = {}
 
     def run(self, output: str, gradient: str) -> None:
-        """Sweep back from one output.
-
-        Args:
-            output: the tensor the loss was computed from.
-            gradient: of the loss at that tensor.
-        """
+        """Sweep back from the tensor that the loss was computed from, given the loss's gradient there."""
         self._gradients[output] = [gradient]
         for node in reversed(self._graph.forward):
             wanted = [name in self._moved for name in node.inputs]
@@ -114,42 +104,42 @@ class Sweep:
         upstream = [self._collect(name) for name in node.outputs]
         if not any(upstream):
             return
-        found = RULES[node.kind]
-        if not found.spreads:
+        rule = RULES[node.kind]
+        if not rule.spreads:
             pairs = zip(upstream, node.outputs, strict=True)
             upstream = [name and self._graph.full(name, self._graph.shape(output)) for name, output in pairs]
         start = len(self._graph.nodes)
-        results = found.function(self._graph, node, upstream, wanted)
+        results = rule.function(self._graph, BackwardNode(node, upstream, wanted))
         others = [result for result in results if isinstance(result, str)]
         after = [*others, *filter(None, upstream)]
-        for name, result in zip(node.inputs, results, strict=True):
-            if result is not None and name not in self._parameters:
+        found = [(name, result) for name, result in zip(node.inputs, results, strict=False) if result is not None]
+        for name, result in found:
+            if name not in self._parameters:
                 self._hand_on(name, result)
-        for name, result in zip(node.inputs, results, strict=True):
-            if result is not None and name in self._parameters:
+        for name, result in found:
+            if name in self._parameters:
                 self._updater.apply(name, result, after)
         self._updates_first(start)
 
     def _updates_first(self, start: int) -> None:
-        """Move the nodes since ``start`` that updates need before the others, so that ``dX`` is made last.
+        """Among the nodes since ``start``, put those that updates need first, so that ``dX`` is made last.
 
-        An update in place waits for ``dX``, which stays before it then.
+        Where an update in place waits for ``dX``, ``dX`` still comes before it.
         """
         emitted = self._graph.nodes[start:]
         needed = ancestors_of(emitted, self._updater.outputs)
         first = [node for node in emitted if needed.intersection(node.output)]
         self._graph.nodes[start:] = first + [node for node in emitted if not needed.intersection(node.output)]
 
-    def _hand_on(self, name: str, result: Gradient) -> None:
+    def _hand_on(self, name: str, result: str | ParameterGradient | TapGradients) -> None:
         """Keep a gradient until the node that made the tensor is reached."""
         shape = self._graph.shape(name)
         if isinstance(result, TapGradients):
             raise TypeError(f"a kernel in taps is a parameter, {name!r} is none")
         if callable(result):  # an adder for a tensor that is no parameter: add it to nothing
-            result = self._graph.reshape(result(None, None)[-1], shape)
-        if result is not None:
-            self._graph.shapes.setdefault(result, shape)
-            self._gradients.setdefault(name, []).append(result)
+            result = self._graph.reshape(result(None, None), shape)
+        self._graph.shapes.setdefault(result, shape)
+        self._gradients.setdefault(name, []).append(result)
 
     def _collect(self, name: str) -> str | None:
         """The sum of all gradients that reached a tensor."""

@@ -1,14 +1,14 @@
 """The training step of a head as one ONNX graph of standard inference operators.
 
-A step graph computes the loss of a batch, differentiates it (reverse mode, ``lightcl_host.autodiff``) and
-writes the update of every parameter. Stock onnxruntime runs it; no training package is needed. The weights
-are inputs, so a graph is small. All shapes are static: ``n`` new samples and ``m`` buffered ones.
+A step graph computes the loss of a batch, differentiates it in reverse mode and writes the update of every parameter.
+Stock onnxruntime runs it; no training package is needed. The weights are inputs, so a graph is small. All shapes are
+static: ``n`` new samples and ``m`` buffered ones.
 
 Inputs (float32 unless said):
 
 | name | shape | meaning |
 |---|---|---|
-| ``features`` | ``(n, *feature_shape)`` | new samples, where ``m`` is 0 |
+| ``features`` | ``(n, *feature_shape)`` | new samples; only where ``m`` is 0 |
 | ``features.new``, ``features.buffered`` | ``(n, ...)``, ``(m, ...)`` | new and buffered samples, where it is not |
 | ``labels`` | ``(n,)`` int64 | rows of the classifier |
 | ``logit_mask`` | ``(n, capacity)`` | 1 where a class takes part in the softmax, else 0 |
@@ -19,18 +19,17 @@ Inputs (float32 unless said):
 | ``beta`` | ``(1,)`` | weight of the pattern term |
 | ``neg_lr`` | ``(1,)`` | minus the learning rate (``in_place`` only) |
 | ``zero`` | ``(1,)`` | always 0; carries the order of in-place updates (``in_place`` only) |
-| ``<parameter>`` | its shape | each trained parameter, but for kernels taken tap by tap |
+| ``<parameter>`` | its shape | each trained parameter, except kernels taken tap by tap |
 | ``<kernel>@<t>`` | ``(filters, channels)`` | tap ``t`` of a dense kernel of several taps, counted row by row |
 | ``accumulator.<input>`` | its shape | gradient sums so far, of each of the above (``accumulate`` only) |
 
-The pattern inputs are left out where ``m`` is 0, as is a tap that only ever meets padding. Outputs: ``loss`` (scalar)
-and ``update.<k>.<parameter or tap>`` with ``k = 0, 1, ...``, each to be bound onto the memory of the parameter
-(``in_place``) or of its accumulator (``accumulate``): the last is the result, each earlier one is read by the next
-alone. An update may have the parameter's values in two dimensions.
+The pattern inputs are missing where ``m`` is 0, and so is a tap that only ever meets padding. Outputs: ``loss``
+(scalar) and ``update.0.<parameter or tap>``, to be bound onto the memory of the parameter (``in_place``) or of its
+accumulator (``accumulate``). An update may have the parameter's values in two dimensions.
 
-``forward`` graphs compute ``logits``, ``penultimate`` and the patterns of any number of rows from
-``features`` and the parameters, so that a device evaluates its head without a second copy of the weights. Where kernels
-are taken tap by tap there is an ``evaluate`` graph as well, which does the same with those and a stated number of rows.
+A ``forward`` graph computes ``logits``, ``penultimate`` and the patterns of any number of rows from ``features`` and
+the parameters, so that a device evaluates its head without a second copy of the weights. Where kernels are taken tap
+by tap, an ``evaluate`` graph does the same with the taps and a stated number of rows.
 """
 
 from __future__ import annotations
@@ -41,18 +40,28 @@ from dataclasses import dataclass, replace
 import onnx
 from onnx import TensorProto, helper, shape_inference
 
-from lightcl_edge.bundle.graph_names import ACCUMULATE, EVALUATE, FORWARD, FORWARD_ROWS, IN_PLACE, tap_name
+from lightcl_edge.bundle.graph_names import (
+    ACCUMULATE,
+    EVALUATE,
+    FEATURES,
+    FORWARD,
+    FORWARD_ROWS,
+    IN_PLACE,
+    LOGITS,
+    PENULTIMATE,
+    tap_name,
+)
 from lightcl_edge.bundle.manifest import HeadInfo, StepGraph
 from lightcl_edge.errors import BundleError
-from lightcl_host.autodiff.builder import FEATURES, GraphBuilder
-from lightcl_host.autodiff.liveness import peak_of
+from lightcl_host.autodiff.builder import GraphBuilder
+from lightcl_host.autodiff.liveness import peak_bytes
 from lightcl_host.autodiff.loss import PatternTerms, cross_entropy
 from lightcl_host.autodiff.sweep import Sweep, check_trainable, emit_forward
 from lightcl_host.autodiff.updates import ACCUMULATOR_PREFIX, Updater, ancestors_of, update_hazards
 
-#: A batch is divided into this many micro-batches where gradients are accumulated: few parts take less time, many less
-#: memory. On EfficientNet-Lite0's last blocks 4 parts take 0.20 s a step with 16 MiB of activations, 16 parts 0.30 s
-#: with 4 MiB.
+#: Where gradients are accumulated, a batch is divided into this many micro-batches. Few parts take less time, many take
+#: less memory. On EfficientNet-Lite0's last blocks, 4 parts take 0.20 s a step and 16 MiB of activations; 16 parts take
+#: 0.30 s and 4 MiB.
 MICRO_BATCHES = (4, 16)
 
 
@@ -69,7 +78,7 @@ def build_step(
         in_place: True to update parameters, False to accumulate gradients.
 
     Returns:
-        The step graph.
+        The step graph, as this module describes it.
 
     Raises:
         BundleError: when the head holds an operator that can't be trained through.
@@ -77,11 +86,11 @@ def build_step(
     names = [parameter.name for parameter in info.parameters]
     patterns = list(info.patterns) if buffered_samples else []
     graph = GraphBuilder(head, samples + buffered_samples, names)
-    graph.keep_only(["logits", *patterns])
-    if graph.shape("logits") != (samples + buffered_samples, info.capacity):
+    graph.keep_only([LOGITS, *patterns])
+    if graph.shape(LOGITS) != (samples + buffered_samples, info.capacity):
         raise BundleError(
             f"head.onnx: {samples + buffered_samples} rows of features give logits of shape "
-            f"{graph.shape('logits')}, expected a row for each and {info.capacity} columns"
+            f"{graph.shape(LOGITS)}, expected a row for each and {info.capacity} columns"
         )
     check_trainable(graph, names)
     if buffered_samples:
@@ -90,7 +99,7 @@ def build_step(
     updater = Updater(graph, in_place=in_place)
     emit_forward(graph, names, terms)
     loss, gradient = cross_entropy(graph, samples, buffered_samples, info.capacity)
-    Sweep(graph, names, terms, updater).run("logits", gradient)
+    Sweep(graph, names, terms, updater).run(LOGITS, gradient)
     for term in terms.terms:
         loss = graph.op("Add", loss, term)
     graph.op("Identity", loss, output="loss")
@@ -144,7 +153,7 @@ def _pieces(graph: GraphBuilder, info: HeadInfo) -> dict[str, Sequence[int]]:
 def _finish(
     graph: GraphBuilder, inputs: list[onnx.ValueInfoProto], outputs: Sequence[str], head: onnx.ModelProto
 ) -> onnx.ModelProto:
-    """Put the pieces together, check them, and note the peak."""
+    """The checked model of the nodes that the outputs need."""
     needed = ancestors_of(graph.nodes, outputs)
     graph.nodes = [node for node in graph.nodes if needed.intersection(node.output)]
     used = {name for node in graph.nodes for name in node.input}
@@ -166,15 +175,7 @@ def _finish(
 
 
 def build_forward(head: onnx.ModelProto, info: HeadInfo) -> onnx.ModelProto:
-    """The head with its parameters as inputs.
-
-    Args:
-        head: the inference graph.
-        info: its parameters.
-
-    Returns:
-        The same graph without weights; the number of rows stays free.
-    """
+    """The head with its parameters as inputs instead of weights; the number of rows stays free."""
     model = onnx.ModelProto()
     model.CopyFrom(head)
     shapes = {parameter.name: parameter.shape for parameter in info.parameters}
@@ -196,23 +197,14 @@ def build_forward(head: onnx.ModelProto, info: HeadInfo) -> onnx.ModelProto:
     return model
 
 
-def build_evaluation(head: onnx.ModelProto, info: HeadInfo, rows: int) -> tuple[onnx.ModelProto, list[str]]:
-    """The head over parameters as step graphs take them, tap by tap.
-
-    Args:
-        head: the inference graph.
-        info: its parameters and patterns.
-        rows: of features.
-
-    Returns:
-        The graph, and the kernels that it takes tap by tap.
-    """
+def _build_evaluation(head: onnx.ModelProto, info: HeadInfo, rows: int) -> tuple[onnx.ModelProto, list[str]]:
+    """The head with its parameters as step graphs take them, and the kernels that it takes tap by tap."""
     names = [parameter.name for parameter in info.parameters]
-    outputs = ["logits", *(name for name in ("penultimate", *info.patterns) if name != "logits")]
+    outputs = list(dict.fromkeys([LOGITS, PENULTIMATE, *info.patterns]))
     graph = GraphBuilder(head, rows, names)
     graph.keep_only(outputs)
     emit_forward(graph, names, PatternTerms(graph, [], rows, 0))
-    shapes = {"features": graph.shape("features"), **_pieces(graph, info)}
+    shapes = {FEATURES: graph.shape(FEATURES), **_pieces(graph, info)}
     inputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in shapes.items()]
     return _finish(graph, inputs, outputs, head), sorted(graph.taps)
 
@@ -221,7 +213,7 @@ def _check_head(head: onnx.ModelProto, info: HeadInfo, feature_shape: Sequence[i
     """Refuse a head that does not fit its description."""
     given = head.graph.input[0]
     sides = [side.dim_value for side in given.type.tensor_type.shape.dim][1:]
-    if given.name != "features" or sides != list(feature_shape):
+    if given.name != FEATURES or sides != list(feature_shape):
         raise BundleError(
             f"head.onnx: the first input is {given.name!r} of shape {sides}, "
             f"expected 'features' of shape {list(feature_shape)} behind the batch axis"
@@ -232,21 +224,21 @@ def _check_head(head: onnx.ModelProto, info: HeadInfo, feature_shape: Sequence[i
             found = shapes.get(parameter.name, "no such initialiser")
             raise BundleError(f"head.onnx: {parameter.name!r} is {found}, expected shape {parameter.shape}")
     made = {name for node in head.graph.node for name in node.output}
-    for name in ("logits", *info.patterns):
+    for name in (LOGITS, *info.patterns):
         if name not in made:
             raise BundleError(f"head.onnx: no node computes {name!r}, expected it among the head's outputs")
 
 
 @dataclass(frozen=True)
 class StepGraphs:
-    """What a bundle offers to the ``ort`` engine: records and bytes of graphs, and the head with ``taps_first``."""
+    """What a bundle offers to the ``ort`` engine: graphs with their records, and the head with ``taps_first``."""
 
     head: HeadInfo
     graphs: list[tuple[StepGraph, bytes]]
 
     @property
     def records(self) -> list[StepGraph]:
-        """For ``training_step`` of the manifest."""
+        """The manifest's ``training_step``."""
         return [record for record, _ in self.graphs]
 
     @property
@@ -264,9 +256,9 @@ def step_graphs(
 ) -> StepGraphs:
     """All graphs that a bundle offers to the ``ort`` engine.
 
-    For each batch size: one step in place and some that accumulate over ``MICRO_BATCHES`` parts, each
-    with and without buffered samples. Besides one ``forward`` graph, whose number of rows is free (0 stands
-    in its record), and an ``evaluate`` graph where kernels are taken tap by tap.
+    For each batch size, one step in place and some that accumulate over ``MICRO_BATCHES`` parts, each with and without
+    buffered samples. Then one ``forward`` graph; its record says 0 rows, because their number is free. Last an
+    ``evaluate`` graph, where kernels are taken tap by tap.
 
     Args:
         head: the inference graph.
@@ -292,12 +284,12 @@ def step_graphs(
     graphs = []
     for step, in_place in geometries.items():
         model = build_step(head, head_info, step.samples, step.buffered_samples, in_place=in_place)
-        known = replace(step, peak_bytes=peak_of(model).bytes)
+        known = replace(step, peak_bytes=peak_bytes(model))
         graphs.append((known, model.SerializeToString(deterministic=True)))
     forward = StepGraph("training_step/forward.onnx", FORWARD, 0, 0, 0)
     graphs.append((forward, build_forward(head, head_info).SerializeToString(deterministic=True)))
-    evaluation, taps_first = build_evaluation(head, head_info, FORWARD_ROWS)
+    evaluation, taps_first = _build_evaluation(head, head_info, FORWARD_ROWS)
     if taps_first:
-        record = StepGraph("training_step/evaluate.onnx", EVALUATE, FORWARD_ROWS, 0, peak_of(evaluation).bytes)
+        record = StepGraph("training_step/evaluate.onnx", EVALUATE, FORWARD_ROWS, 0, peak_bytes(evaluation))
         graphs.append((record, evaluation.SerializeToString(deterministic=True)))
     return StepGraphs(replace(head_info, taps_first=taps_first), graphs)

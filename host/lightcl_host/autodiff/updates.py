@@ -13,33 +13,15 @@ from collections.abc import Iterable, Sequence
 import onnx
 
 from lightcl_host.autodiff.builder import GraphBuilder
-from lightcl_host.autodiff.registry import ParameterGradient, TapGradients
-from lightcl_host.autodiff.rules_linear import plain
+from lightcl_host.autodiff.gradients import ParameterGradient, TapGradients
+from lightcl_host.graphs.operators import VIEW_OPERATORS
 
-#: Operators whose output may share the memory of their first input in onnxruntime.
-ALIASING_OPERATORS = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Dropout"})
 UPDATE_PREFIX = "update."
 ACCUMULATOR_PREFIX = "accumulator."
 
 
-def update_name(parameter: str, position: int) -> str:
-    """The graph output that is written onto a parameter's buffer as the ``position``-th."""
-    return f"{UPDATE_PREFIX}{position}.{parameter}"
-
-
-def readers_of(nodes: Iterable[onnx.NodeProto], tensor: str) -> list[onnx.NodeProto]:
-    """The nodes that read a tensor's memory, directly or through an alias; in execution order."""
-    names, readers = {tensor}, []
-    for node in nodes:
-        if names.intersection(node.input):
-            readers.append(node)
-            if node.op_type in ALIASING_OPERATORS and node.input[0] in names:
-                names.update(node.output)
-    return readers
-
-
 def ancestors_of(nodes: Sequence[onnx.NodeProto], tensors: Iterable[str]) -> set[str]:
-    """All tensors that must exist before the given ones do, and these themselves."""
+    """The given tensors and all that must exist before them."""
     needed = set(tensors)
     for node in reversed(nodes):
         if needed.intersection(node.output):
@@ -48,10 +30,9 @@ def ancestors_of(nodes: Sequence[onnx.NodeProto], tensors: Iterable[str]) -> set
 
 
 def update_hazards(model: onnx.ModelProto) -> list[str]:
-    """Find in-place updates that may run before another reader of the same memory.
+    """In a training step, the in-place updates that may run before another reader of the same memory.
 
-    Returns:
-        A sentence for each hazard; empty if the data dependencies alone make every order safe.
+    Returns a sentence for each. There are none if the data dependencies alone make every order safe.
     """
     nodes, hazards = list(model.graph.node), []
     inputs = {value.name for value in model.graph.input}
@@ -67,7 +48,7 @@ def update_hazards(model: onnx.ModelProto) -> list[str]:
 
 
 def _nodes_before(nodes: Sequence[onnx.NodeProto]) -> dict[str, int]:
-    """For each tensor a set of bits: the positions of the nodes that have run once it exists."""
+    """For each tensor, the positions of the nodes that have run once it exists, as bits of a number."""
     before: dict[str, int] = {}
     for position, node in enumerate(nodes):
         done = 1 << position
@@ -78,13 +59,13 @@ def _nodes_before(nodes: Sequence[onnx.NodeProto]) -> dict[str, int]:
 
 
 def _all_readers(nodes: Sequence[onnx.NodeProto]) -> defaultdict[str, list[int]]:
-    """As ``readers_of``, for every tensor at once: the positions of the nodes that read its memory."""
+    """For each tensor, the positions of the nodes that read its memory, directly or through a view."""
     readers: defaultdict[str, list[int]] = defaultdict(list)
     owner: dict[str, str] = {}
     for position, node in enumerate(nodes):
         for memory in {owner.get(name, name) for name in node.input}:
             readers[memory].append(position)
-        if node.op_type in ALIASING_OPERATORS:
+        if node.op_type in VIEW_OPERATORS:
             owner |= dict.fromkeys(node.output, owner.get(node.input[0], node.input[0]))
     return readers
 
@@ -113,22 +94,18 @@ class Updater:
         Args:
             parameter: its name.
             gradient: the tensor, or what adds it.
-            after: tensors that exist by then anyway, the cheapest to wait for: the node's other gradients
-                and its upstream ones.
+            after: tensors that exist by then anyway and cost least to wait for: the node's other gradients and its
+                upstream ones.
         """
         graph = self._graph
         if isinstance(gradient, str):
-            gradient = plain(graph, graph.full(gradient, graph.shape(parameter)))
+            gradient = graph.adder(graph.full(gradient, graph.shape(parameter)))
         pieces = gradient.names if isinstance(gradient, TapGradients) else [parameter]
         bases = [piece if self._in_place else ACCUMULATOR_PREFIX + piece for piece in pieces]
         scale = self._ordered_scale(pieces, after) if self._in_place else None
         start = len(graph.nodes)
-        if isinstance(gradient, TapGradients):
-            made = zip(pieces, gradient.add(bases, scale), strict=True)
-            renamed = {name: update_name(piece, 0) for piece, name in made}
-        else:
-            names = gradient(bases[0], scale)
-            renamed = {name: update_name(parameter, position) for position, name in enumerate(names)}
+        made = gradient.add(bases, scale) if isinstance(gradient, TapGradients) else [gradient(bases[0], scale)]
+        renamed = {name: f"{UPDATE_PREFIX}0.{piece}" for piece, name in zip(pieces, made, strict=True)}
         for node in graph.nodes[start:]:
             node.input[:] = [renamed.get(name, name) for name in node.input]
             node.output[:] = [renamed.get(name, name) for name in node.output]
@@ -138,7 +115,8 @@ class Updater:
     def _ordered_scale(self, pieces: Sequence[str], after: Sequence[str]) -> str:
         """``neg_lr`` in a form that exists only once every reader of the parameter's pieces has run."""
         graph = self._graph
-        waiting = [node.output[0] for piece in pieces for node in readers_of(graph.nodes, piece)]
+        readers = _all_readers(graph.nodes)
+        waiting = [graph.nodes[position].output[0] for piece in pieces for position in readers[piece]]
         scale = "neg_lr"
         for tensor in (*after, *waiting):
             before = ancestors_of(graph.nodes, [tensor])

@@ -17,7 +17,7 @@ from lightcl_edge.bundle.manifest import (
     StepGraph,
     TrainingDefaults,
 )
-from lightcl_host.autodiff.liveness import peak_of
+from lightcl_host.autodiff.liveness import peak_bytes
 from lightcl_host.autodiff.training_step import MICRO_BATCHES, build_step
 from lightcl_host.cutting.split import Split, split_graph
 from lightcl_host.graphs.counts import count_cost
@@ -103,10 +103,10 @@ def _step_graphs(split: Split, defaults: TrainingDefaults) -> list[StepGraph]:
     for update, parts in ((IN_PLACE, 1), *((ACCUMULATE, parts) for parts in MICRO_BATCHES)):
         new, with_patterns = (math.ceil(count / parts) for count in sizes)
         for old in (with_patterns, 0):
-            peak_bytes = max(0, int(small + slope * (new + old - rows - held)))
-            graphs.append(StepGraph(f"training_step/{update}_{new}_{old}.onnx", update, new, old, peak_bytes))
+            peak = max(0, int(small + slope * (new + old - rows - held)))
+            graphs.append(StepGraph(f"training_step/{update}_{new}_{old}.onnx", update, new, old, peak))
     return graphs
 
 
 def _step_peak(split: Split, samples: int, buffered_samples: int) -> int:
-    return peak_of(build_step(split.head, split.head_info, samples, buffered_samples, in_place=False)).bytes
+    return peak_bytes(build_step(split.head, split.head_info, samples, buffered_samples, in_place=False))

@@ -1,4 +1,4 @@
-"""The head's last layer: the network's own classes out, rows for the device's classes in."""
+"""The head's last layer: rows for the device's classes replace the network's own."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import onnx
 
 
-#: Of rows that no class has yet. The device masks them, and starts a new class from its features' mean.
+#: Deviation of rows that no class has yet. The device masks them and starts a new class from its features' mean.
 UNUSED_ROW_DEVIATION = 0.01
 
 
@@ -46,7 +46,7 @@ class Classifier:
 
 
 def install_classifier(head: onnx.ModelProto, capacity: int, keep_classes: bool, seed: int) -> Classifier:
-    """Replace the head's classifier by one with a fixed number of rows, and give its input its name.
+    """Replace the head's classifier by one with a fixed number of rows, whose input is named ``penultimate``.
 
     Args:
         head: ends in a ``Gemm`` with constant weights; changed in place.
@@ -60,18 +60,21 @@ def install_classifier(head: onnx.ModelProto, capacity: int, keep_classes: bool,
     Raises:
         UsageError: when the rows to keep are more than the capacity.
     """
+    import onnx
+
     graph = head.graph
     original = _read(graph)
     weight, bias = _shipped(original, capacity, keep_classes, seed)
     node = graph.node[-1]
-    _move_aside(graph)
-    del node.attribute[:]
-    replace_all(node.attribute, [_transposed()])
+    # free the names of the format where the network uses them itself
+    rename_tensors(graph, {name: f"inner_{name}" for name in (WEIGHT, BIAS, PENULTIMATE)})
+    replace_all(node.attribute, [onnx.helper.make_attribute("transB", 1)])
     source = node.input[0]
     replace_all(node.input, [PENULTIMATE, WEIGHT, BIAS])
     graph.initializer.extend([to_tensor(weight, WEIGHT), to_tensor(bias, BIAS)])
-    if source == FEATURES:
-        _insert_identity(graph)
+    if source == FEATURES:  # the classifier works on the features themselves, which need a second name as an output
+        identity = onnx.helper.make_node("Identity", [FEATURES], [PENULTIMATE])
+        replace_all(graph.node, [identity, *graph.node])
     else:
         rename_tensors(graph, {source: PENULTIMATE})
     drop_unused(graph)
@@ -108,22 +111,3 @@ def _shipped(original: Classifier, capacity: int, keep: bool, seed: int) -> tupl
             )
         weight[:classes], bias[:classes] = original.weight, original.bias
     return weight, bias
-
-
-def _move_aside(graph: onnx.GraphProto) -> None:
-    """Free the names of the format where the network uses them itself."""
-    rename_tensors(graph, {name: f"inner_{name}" for name in (WEIGHT, BIAS, PENULTIMATE)})
-
-
-def _insert_identity(graph: onnx.GraphProto) -> None:
-    """The classifier works on the features themselves, which need a second name as an output."""
-    import onnx
-
-    identity = onnx.helper.make_node("Identity", [FEATURES], [PENULTIMATE])
-    replace_all(graph.node, [identity, *graph.node])
-
-
-def _transposed() -> onnx.AttributeProto:
-    import onnx
-
-    return onnx.helper.make_attribute("transB", 1)

@@ -1,4 +1,4 @@
-"""Find the cuts of a graph: tensors that alone carry all information from before them to after them."""
+"""Find the cuts of a graph: single tensors that carry everything that the rest of the graph needs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lightcl_host.graphs.operators import ACTIVATION_OPERATORS
 if TYPE_CHECKING:
     import onnx
 
-#: Features with more axes (grouped channels in the middle of a shuffle) are no features a device could mirror.
+#: Features with more axes, such as grouped channels in the middle of a shuffle, can't be used on a device.
 _MAX_FEATURE_RANK = 3
 
 
@@ -27,13 +27,13 @@ class Cut:
 
     Attributes:
         name: the outermost module that ends here, else the tensor's name.
-        aliases: other names for the same place.
-        tensor: in the normal form.
+        tensor: its name in the normal form.
         shape: of one image's feature.
         trunk_parameters: weights before it.
-        head_parameters: weights after it, the classifier included.
+        head_parameters: weights after it, with the classifier's.
         classifier_parameters: weights of the classifier alone.
-        reason: why the head can't be trained, ``""`` when it can.
+        reason: why the head can't be trained; ``""`` when it can.
+        aliases: other names for the same place.
     """
 
     name: str
@@ -57,14 +57,7 @@ class Cut:
 
 
 def find_cuts(model: onnx.ModelProto) -> list[Cut]:
-    """All cuts in the order of the graph.
-
-    Args:
-        model: in normal form.
-
-    Returns:
-        Cuts from the image to the logits; neither of these two is one.
-    """
+    """All cuts of a graph in normal form, in its order; image and logits are none."""
     view = GraphView(model)
     places = _drop_before_activations(view, _single_live_tensors(view))
     names = _names_by_tensor(view)
@@ -154,23 +147,12 @@ def _size(tensor: onnx.TensorProto) -> int:
 
 
 def spatial(shape: tuple[int, ...]) -> bool:
-    """Whether a feature still is a map: at least 2 x 2 positions."""
+    """Whether a feature is a map of at least 2 x 2 positions."""
     return len(shape) == _MAX_FEATURE_RANK and min(shape[1:]) >= 2
 
 
 def choose_by_name(cuts: list[Cut], name: str) -> Cut:
-    """The cut of that name.
-
-    Args:
-        cuts: of the model.
-        name: a cut's name or alias.
-
-    Returns:
-        A cut whose head can be trained.
-
-    Raises:
-        UsageError: when there is none of that name, or its head holds an operator that can't be trained.
-    """
+    """The cut of that name or alias; UsageError when there is none, or its head can't be trained."""
     found = next((cut for cut in cuts if cut.name == name), None)
     found = found or next((cut for cut in cuts if name in cut.aliases), None)
     if found is None:

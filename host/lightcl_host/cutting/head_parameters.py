@@ -1,4 +1,4 @@
-"""The trained tensors of a head: every layer has a bias, every tensor a name after its module."""
+"""The trained tensors of a head: each layer gets a bias, and each tensor is named after its module."""
 
 from __future__ import annotations
 
@@ -18,8 +18,7 @@ if TYPE_CHECKING:
 def complete_biases(head: onnx.ModelProto) -> None:
     """Give every convolution and linear layer a bias of its own.
 
-    A folded batch norm leaves one behind, and exporters drop it where it happens to be zero (untrained
-    networks); the device trains it either way.
+    Exporters drop a bias that is zero, as those of untrained networks are. The device trains it all the same.
     """
     graph = head.graph
     weights = {tensor.name: tensor for tensor in graph.initializer}
@@ -36,14 +35,7 @@ def complete_biases(head: onnx.ModelProto) -> None:
 
 
 def name_parameters(head: onnx.ModelProto) -> dict[str, tuple[int, ...]]:
-    """Name all trained tensors ``MODULE.weight`` and ``MODULE.bias``.
-
-    Args:
-        head: with its classifier installed; changed in place.
-
-    Returns:
-        Name -> shape, in graph order.
-    """
+    """Name all trained tensors ``MODULE.weight`` and ``MODULE.bias``, in place; returns the shape of each."""
     graph = head.graph
     weights = {tensor.name: tensor for tensor in graph.initializer}
     names: dict[str, str] = {}
@@ -72,7 +64,7 @@ def _trained_inputs(
 
 
 def _fresh(node: onnx.NodeProto, index: int, role: str, names: dict[str, str]) -> str:
-    """A name nothing else has: from the weight's own name, else from the node's module."""
+    """A unique name, made from the weight's own name or else from the node's module."""
     own = next((name for name in node.input[1:2] if name.endswith(".weight") and "::" not in name), "")
     base = own.removesuffix(".weight") or module_path(node) or f"layer_{index}"
     taken = {*names.values(), WEIGHT, BIAS}

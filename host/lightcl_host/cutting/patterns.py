@@ -1,4 +1,4 @@
-"""Which activations of a head LightCL holds ("feature patterns")."""
+"""The activations of a head that LightCL keeps as "feature patterns"."""
 
 from __future__ import annotations
 
@@ -12,14 +12,7 @@ if TYPE_CHECKING:
 
 
 def pattern_tensors(head: onnx.ModelProto) -> list[str]:
-    """Outputs of the head's activations in graph order, without those of squeeze-and-excite paths.
-
-    Args:
-        head: shape-inferred, with a free batch axis.
-
-    Returns:
-        Tensor names.
-    """
+    """Outputs of the activations of a shape-inferred head, in its order, without squeeze-and-excite paths."""
     view = GraphView(head)
     return [
         node.output[0]
@@ -29,14 +22,10 @@ def pattern_tensors(head: onnx.ModelProto) -> list[str]:
 
 
 def _is_activation(view: GraphView, node: onnx.NodeProto) -> bool:
-    if node.op_type in PATTERN_OPERATORS:
-        return True
-    return node.op_type == "Mul" and any(_gates_itself(view, *pair) for pair in _pairs(node))
-
-
-def _pairs(node: onnx.NodeProto) -> tuple[tuple[str, str], tuple[str, str]]:
+    if node.op_type != "Mul":
+        return node.op_type in PATTERN_OPERATORS
     first, second = node.input
-    return (first, second), (second, first)
+    return _gates_itself(view, first, second) or _gates_itself(view, second, first)
 
 
 def _gates_itself(view: GraphView, tensor: str, gate: str) -> bool:
@@ -46,7 +35,7 @@ def _gates_itself(view: GraphView, tensor: str, gate: str) -> bool:
 
 
 def _positions(view: GraphView, tensor: str) -> int:
-    """Spatial positions of an activation; vectors have one."""
+    """Spatial positions of an activation; 1 for a vector."""
     height_and_width = view.shapes.get(tensor, ())[1:]
     return height_and_width[0] * height_and_width[1] if len(height_and_width) == 2 else 1
 

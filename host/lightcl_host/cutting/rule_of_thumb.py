@@ -1,12 +1,12 @@
-"""Where ``--cut auto`` parts a network when nothing has been measured."""
+"""Where ``--cut auto`` cuts a network when nothing has been measured."""
 
 from __future__ import annotations
 
 from lightcl_edge.errors import UsageError
 from lightcl_host.cutting.cuts import Cut, spatial
 
-#: The head must keep at least this share of the network's weights (classifiers left out on both sides): below
-#: it, hardly anything would be left to learn with.
+#: The head must keep at least this share of the network's weights, without the classifier's. With fewer it can hardly
+#: learn anything.
 MINIMUM_HEAD_SHARE = 0.2
 
 RULE = (
@@ -16,20 +16,11 @@ RULE = (
 
 
 def choose_automatically(cuts: list[Cut]) -> Cut:
-    """The cut by :data:`RULE`.
+    """The cut by :data:`RULE`, from all cuts in order.
 
-    Features that are larger than at some earlier cut would cost more memory and train less: such cuts (inside
-    the blocks of a MobileNet, where channels are expanded) never win. Where no cut has a feature map, vectors
-    are taken.
-
-    Args:
-        cuts: of the model, in order.
-
-    Returns:
-        The chosen cut.
-
-    Raises:
-        UsageError: when no cut can be trained, naming what is in the way.
+    Features that are larger than at some earlier cut cost more memory and leave less to train. So such cuts, inside the
+    blocks of a MobileNet where channels are expanded, are never chosen. Where no cut has a feature map, a vector is
+    taken. Raises UsageError, which names the obstacle, when no cut can be trained.
     """
     trainable = [cut for cut in cuts if cut.trainable]
     if not trainable:

@@ -1,4 +1,4 @@
-"""Part a graph at a cut: the trunk that only infers, and the head that the device trains."""
+"""Cut a graph into the trunk, which only infers, and the head, which the device trains."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class Split:
 
     Attributes:
         trunk: ``image`` -> ``features``, float32.
-        head: ``features`` -> ``logits``, ``penultimate`` and the pattern tensors; its classifier is the shipped one.
-        head_info: its description for the manifest.
+        head: ``features`` -> ``logits``, ``penultimate`` and the pattern tensors, with the device's classifier.
+        head_info: the head's description for the manifest.
         original: the network's own classifier.
     """
 
@@ -44,12 +44,12 @@ class Split:
 
 
 def split_graph(model: onnx.ModelProto, cut: Cut, capacity: int, keep_classes: bool, seed: int) -> Split:
-    """Part a graph in normal form.
+    """Cut a graph.
 
     Args:
         model: in normal form; not changed.
-        cut: a trainable one of its cuts.
-        capacity: rows of the shipped classifier.
+        cut: one of its trainable cuts.
+        capacity: rows of the device's classifier.
         keep_classes: start with the network's own classes instead of with none.
         seed: of the rows that no class has yet.
 

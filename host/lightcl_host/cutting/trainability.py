@@ -12,16 +12,9 @@ if TYPE_CHECKING:
 
 
 def reasons_against(view: GraphView) -> list[str]:
-    """For each node, why a head that starts after it can't be trained; ``""`` when it can.
-
-    Args:
-        view: of a graph in normal form.
-
-    Returns:
-        One text a node, naming the first operator in the way.
-    """
+    """For each node, the first operator that keeps a head after it from being trained; ``""`` for none."""
     reasons = [""] * len(view.graph.node)
-    reason = "" if is_linear_classifier(view.graph.node[-1], view.weights) else _no_classifier(view)
+    reason = _no_classifier(view)
     for index in range(len(view.graph.node) - 1, -1, -1):
         reasons[index] = reason
         if view.active_inputs(index):
@@ -30,29 +23,22 @@ def reasons_against(view: GraphView) -> list[str]:
 
 
 def obstacle_from_image(view: GraphView) -> str:
-    """Why the whole network can't be trained, naming an operator; ``""`` when it can."""
-    nodes = range(len(view.graph.node))
-    found = next((text for index in nodes if (text := _obstacle_at(view, index))), "")
-    return found or ("" if is_linear_classifier(view.graph.node[-1], view.weights) else _no_classifier(view))
-
-
-def _obstacle_at(view: GraphView, index: int) -> str:
-    return _obstacle(view, view.graph.node[index]) if view.active_inputs(index) else ""
-
-
-def is_linear_classifier(node: onnx.NodeProto, weights: dict[str, onnx.TensorProto]) -> bool:
-    """Whether the node is a plain linear layer with constant weights."""
-    constant = all(name in weights for name in list(node.input)[1:] if name)
-    return node.op_type == "Gemm" and integer_attribute(node, "transA", 0) == 0 and constant
+    """The operator that keeps the whole network from being trained; ``""`` for none."""
+    active = (node for index, node in enumerate(view.graph.node) if view.active_inputs(index))
+    return next(filter(None, (_obstacle(view, node) for node in active)), _no_classifier(view))
 
 
 def _no_classifier(view: GraphView) -> str:
+    """Why the last node is no linear layer with constant weights; ``""`` when it is."""
     last = view.graph.node[-1]
+    constant = all(name in view.weights for name in list(last.input)[1:] if name)
+    if last.op_type == "Gemm" and integer_attribute(last, "transA", 0) == 0 and constant:
+        return ""
     return f"it ends in operator {last.op_type} ({last.output[0]}), expected a linear classifier (Gemm)"
 
 
 def _obstacle(view: GraphView, node: onnx.NodeProto) -> str:
-    """What keeps this one node from being trained through."""
+    """Why this node can't be trained through; ``""`` when it can."""
     where = f"operator {node.op_type} ({node.output[0]})"
     if node.op_type not in TRAINABLE_OPERATORS:
         return f"{where} is outside the trainable list"

@@ -9,30 +9,15 @@ from lightcl_edge.errors import DataError, UsageError
 
 
 def check_capacity(capacity: int) -> None:
-    """Refuse a classifier that the bundle's format does not allow.
-
-    Args:
-        capacity: its rows.
-
-    Raises:
-        UsageError: naming the limits.
-    """
+    """Refuse a number of classifier rows that the bundle's format does not allow."""
     if not 1 <= capacity <= MAX_CLASSES:
         raise UsageError(f"--max-classes {capacity}; expected 1 to {MAX_CLASSES}")
 
 
 def read_class_names(path: Path | None, count: int) -> list[str]:
-    """The names in a text file, one a line.
+    """The names in a text file, one a line; none without a file.
 
-    Args:
-        path: the file, or None for a bundle that starts without classes.
-        count: how many classes the network has.
-
-    Returns:
-        The names, none without a file.
-
-    Raises:
-        DataError: when the file can't be read or does not name every class once.
+    Raises DataError when the file can't be read, or does not name each of the network's ``count`` classes once.
     """
     if path is None:
         return []

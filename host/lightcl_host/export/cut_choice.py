@@ -1,4 +1,4 @@
-"""Where a bundle is cut: by name, by an analysis for a device, or by a rule of thumb."""
+"""Choose the cut of a bundle: by name, by an analysis for a device, or by a rule of thumb."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
     from lightcl_profiler.devices.profile import DeviceProfile
 
 AUTOMATIC = "auto"
-#: Images of the task that a plan without an analysis is made for.
+#: Images of the task that memory is predicted for where there is no analysis.
 _PLANNED_IMAGES = 1000
 
 
 @dataclass(frozen=True)
 class CutChoice:
-    """A cut and why it is this one.
+    """A cut and the reason for it.
 
     Attributes:
         cut: the cut.
-        chosen_by: for a person.
-        figures: what the choice was made from, for the manifest; empty where nothing was measured or predicted.
+        chosen_by: the reason, for a person.
+        figures: that the choice was made from, for the manifest; empty where nothing was measured or predicted.
     """
 
     cut: Cut
@@ -44,15 +44,7 @@ class CutChoice:
 
 
 def check_cut(wanted: str, analysis: Path | None) -> None:
-    """Refuse two answers to one question.
-
-    Args:
-        wanted: a cut's name, or ``auto``.
-        analysis: folder of ``lightcl-host analyze``, or None.
-
-    Raises:
-        UsageError: when both name a cut.
-    """
+    """Refuse a cut's name together with the folder of an analysis, which names a cut too."""
     if wanted != AUTOMATIC and analysis is not None:
         raise UsageError(f"--cut {wanted} with --analysis: give one of both, or --cut auto")
 
@@ -69,17 +61,17 @@ def pick_cut(
 
     Args:
         source: the network.
-        cuts: of it, in order.
+        cuts: all its cuts, in order.
         wanted: a cut's name, or ``auto``.
         analysis: folder of ``lightcl-host analyze``, or None.
-        device: name of a device profile, or None; with an analysis None takes the one it was made for.
-        trunk_dtype: that memory is predicted for where there is no analysis; ``fp32`` is the most.
+        device: name of a device profile. None means no device, or with an analysis the device of the analysis.
+        trunk_dtype: type that memory is predicted for where there is no analysis; ``fp32`` needs most.
 
     Returns:
         The choice.
 
     Raises:
-        UsageError: when the options do not go together or the analysis is of another network.
+        UsageError: when the options do not go together, or the analysis is of another network.
         DoesNotFitError: when no cut fits the device.
     """
     check_cut(wanted, analysis)
@@ -138,7 +130,7 @@ def _check_network(source: Source, analysis: Analysis, folder: Path) -> None:
 
 
 def _named_for(source: Source, cut: Cut, device: str, trunk_dtype: str) -> dict[str, Any]:
-    """Figures of a cut that a person named for a device; refused where it does not fit."""
+    """Figures of a cut that a person named for a device; DoesNotFitError where it does not fit."""
     from lightcl_profiler.devices.profile import load_profile
 
     profile = load_profile(device)
@@ -152,12 +144,12 @@ def _named_for(source: Source, cut: Cut, device: str, trunk_dtype: str) -> dict[
 
 
 def _by_plan(source: Source, cuts: list[Cut], device: str, trunk_dtype: str) -> CutChoice:
-    """Nothing was measured: the rule of thumb, among the cuts that are predicted to fit."""
+    """The rule of thumb among the cuts that are predicted to fit, where nothing was measured."""
     from lightcl_profiler.devices.profile import load_profile
 
     profile = load_profile(device)
     usable = profile.usable_memory.bytes
-    choose_automatically(cuts)  # names what is in the way where no cut can be trained
+    choose_automatically(cuts)  # raises with the obstacle where no cut can be trained
     left, least = list(cuts), None
     while any(cut.trainable for cut in left):
         cut = choose_automatically(left)
@@ -182,14 +174,7 @@ def _planned_peak(source: Source, cut: Cut, profile: DeviceProfile, trunk_dtype:
 
 
 def providers_of(device: str | None) -> list[str]:
-    """What is to compute the trunk on a device, for the bundle's manifest.
-
-    Args:
-        device: a device profile's name or path; None for no device.
-
-    Returns:
-        Names in order; empty where no device is known, or for a profile that names none.
-    """
+    """The execution providers, in order, that a device profile names for its trunk; none without a device."""
     from lightcl_profiler.devices.profile import THIS_MACHINE, load_profile, profile_names
 
     if device is None or device == THIS_MACHINE or not (device in profile_names() or device.endswith(".toml")):

@@ -1,21 +1,14 @@
-"""Options."""
+"""What an export can be asked for."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from lightcl_host.export.cut_choice import AUTOMATIC
 from lightcl_host.pruning.pruning import RECOVERY_EPOCHS
 from lightcl_host.sources.source import SourceOptions
-from lightcl_host.trunks.choice import (
-    AUTO,
-    MINIMUM_AGREEMENT,
-)
-
-if TYPE_CHECKING:
-    pass
+from lightcl_host.trunks.choice import AUTO, MINIMUM_AGREEMENT
 
 DEFAULT_CAPACITY = 64
 
@@ -32,17 +25,17 @@ class ExportOptions:
         calibration: a data specification, or None for scikit-learn's photographs.
         minimum_agreement: share of equal first classes asked of a trunk of fewer bits.
         capacity: rows of the classifier.
-        keep_classes: a file that names the network's own classes, which are then kept; or None.
+        keep_classes: a file that names the network's own classes to keep, or None.
         with_baselines: also write the whole network.
         sparsity: share of the channels to remove from the head and the trunk's tail.
-        recovery_epochs: passes over the calibration data after that.
+        recovery_epochs: passes over the calibration data after pruning.
         seed: of everything random; equal seeds give equal bundles.
-        seed_buffer: a data specification: images of base classes whose features go into the bundle; or None.
-        seed_buffer_size: samples or bytes of them; None for the device's default.
+        seed_buffer: specification of images of base classes whose features go into the bundle, or None.
+        seed_buffer_size: of that feature buffer, in samples or bytes; None for the device's default.
         analysis: folder of ``lightcl-host analyze`` that decides on the cut, or None.
         device: name of the device profile that the cut is to fit, or None.
         sign: PEM file of the private key to sign the bundle with, or None.
-        release: number of a signed bundle, which devices let only grow; None for the seconds since 1970.
+        release: number of a signed bundle, which must grow; None for the seconds since 1970.
     """
 
     source: SourceOptions

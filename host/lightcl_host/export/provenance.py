@@ -1,4 +1,4 @@
-"""Who made a bundle from what: the manifest's free keys, without anything that changes from run to run."""
+"""Who made a bundle, and from what; nothing here changes from run to run."""
 
 from __future__ import annotations
 
@@ -6,42 +6,24 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from lightcl_edge import __version__
+from lightcl_host.export.parts import Parts
 from lightcl_host.pruning.pruning import PruningRecord
-from lightcl_host.trunks.calibration import Calibration
-from lightcl_host.trunks.choice import FP32, TrunkChoice
+from lightcl_host.sources.source import Source
+from lightcl_host.trunks.choice import FP32
 
 _PACKAGES = ("torch", "onnx", "onnxscript", "onnxruntime")
 
 
-def provenance(
-    seed: int,
-    calibration: Calibration,
-    trunk: TrunkChoice,
-    difference: float,
-    *,
-    random_weights: bool,
-    pruning: PruningRecord | None = None,
-) -> dict[str, Any]:
-    """The keys that stand in ``manifest.json`` under ``provenance``.
-
-    Args:
-        seed: of the export.
-        calibration: the images that were used.
-        trunk: the exported one.
-        difference: largest relative difference between the parts and the original.
-        random_weights: whether the network was never trained.
-        pruning: what was removed, or None.
-
-    Returns:
-        Key -> text or number.
-    """
+def provenance(seed: int, source: Source, parts: Parts, pruning: PruningRecord | None) -> dict[str, Any]:
+    """The manifest's ``provenance``: texts and numbers."""
+    trunk = parts.trunk
     found: dict[str, Any] = {
         "tool": f"lightcl-host {__version__}",
         "seed": seed,
-        "calibration": calibration.origin,
-        "calibration_images": len(calibration.images),
-        "float_max_relative_difference": difference,
-        "random_weights": int(random_weights),
+        "calibration": parts.samples.all.origin,
+        "calibration_images": len(parts.samples.calibration_images),
+        "float_max_relative_difference": parts.difference,
+        "random_weights": int(source.random_weights),
     }
     if trunk.agreement is not None:
         found["int8_top1_agreement"] = trunk.agreement

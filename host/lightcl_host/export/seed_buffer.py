@@ -1,4 +1,4 @@
-"""Memory of base classes for a bundle: the device starts with their features, without their images."""
+"""A feature buffer of base classes for a bundle: the device starts with their features, without their images."""
 
 from __future__ import annotations
 
@@ -28,40 +28,26 @@ if TYPE_CHECKING:
     import onnx
 
     from lightcl_host.cutting.split import Split
+    from lightcl_host.export.options import ExportOptions
 
 _BATCH = 16
 
 
 @dataclass(frozen=True)
 class SeedBuffer:
-    """What a bundle with base classes gets.
+    """Base classes of a bundle.
 
     Attributes:
         classes: names of the classifier's first rows.
-        buffer: features of them.
+        buffer: features of these classes.
     """
 
     classes: list[str]
     buffer: FeatureBuffer
 
 
-@dataclass(frozen=True)
-class SeedOptions:
-    """What the memory is made of.
-
-    Attributes:
-        data: a data specification: the base classes' images.
-        size: as ``lightcl-edge train --buffer-size`` takes it; None for its default.
-        seed: of the choice of images.
-    """
-
-    data: str
-    size: str | None
-    seed: int
-
-
 def seed_buffer(
-    options: SeedOptions,
+    options: ExportOptions,
     info: InputInfo,
     trunk: onnx.ModelProto,
     trunk_bytes: bytes,
@@ -70,30 +56,30 @@ def seed_buffer(
     classes: list[str],
     progress: Progress,
 ) -> SeedBuffer:
-    """Run the exported trunk over as many images as the memory holds, every class alike.
+    """Run the exported trunk over as many images as the buffer holds, equally many of each class.
 
     Where the bundle knows no classes yet, those of the data become its first rows, in closed form (linear discriminant
-    analysis), so that the device recognises them before it has learned anything. The network's own classes
-    (``--keep-classes``) keep their rows.
+    analysis). So the device recognises them before it has learned anything. Classes of ``--keep-classes`` keep their
+    rows.
 
     Args:
-        options: which images, how many.
+        options: which images, how many, and the seed of their choice.
         info: of the input.
-        trunk: as it goes into the bundle.
-        trunk_bytes: its file's content.
-        split: its head's classifier is changed where the bundle knows no classes.
+        trunk: the exported trunk.
+        trunk_bytes: content of its file.
+        split: the classifier of its head is changed where the bundle knows no classes.
         feature: the uint8 form.
         classes: names that the bundle knows already.
         progress: shows how far it is.
 
     Returns:
-        The memory and the names of all classes.
+        The buffer and the names of all classes.
 
     Raises:
         DataError: when a class has no image that could be read and kept.
         UsageError: when the data have classes that a network with its own classes lacks, or too many.
     """
-    dataset = open_dataset(options.data)
+    dataset = open_dataset(str(options.seed_buffer))
     names = classes or dataset.classes
     unknown = sorted(set(dataset.classes) - set(names))
     if unknown or len(names) > split.head_info.capacity:
@@ -103,7 +89,7 @@ def seed_buffer(
         )
     codec = FeatureCodec(feature)
     identity = BufferIdentity(hashlib.sha256(trunk_bytes).hexdigest(), feature)
-    limit = buffer_limit(options.size, identity)
+    limit = buffer_limit(options.seed_buffer_size, identity)
     labels = np.array([names.index(name) for name in dataset.classes])[dataset.labels]
     rows = _drawn(labels, len(names), limit, options.seed)
     stored, rows = _features(dataset, rows, info, GraphRunner(trunk), codec, progress)
@@ -121,7 +107,7 @@ def seed_buffer(
 
 
 def _drawn(labels: IntArray, classes: int, limit: int, seed: int) -> IntArray:
-    """A uniform choice of images, every class alike."""
+    """Images chosen at random, equally many of each class as far as there are enough."""
     granted = quotas(np.bincount(labels, minlength=classes), limit)
     shuffled = np.random.default_rng([seed, 0]).permutation(len(labels))
     kept = [shuffled[labels[shuffled] == row][: granted[row]] for row in range(classes)]
@@ -129,7 +115,7 @@ def _drawn(labels: IntArray, classes: int, limit: int, seed: int) -> IntArray:
 
 
 def _ranks(buffer: FeatureBuffer, seen: IntArray) -> NDArray[np.float64]:
-    """Ranks as if all images had been offered: the smallest of as many random numbers (a share of what was seen)."""
+    """Ranks as if all images had been offered: the smallest of as many random numbers."""
     held = np.bincount(buffer.labels, minlength=len(seen))
     share = held / np.maximum(1, seen)
     return np.asarray(buffer.ranks * share[buffer.labels])
@@ -138,7 +124,7 @@ def _ranks(buffer: FeatureBuffer, seen: IntArray) -> NDArray[np.float64]:
 def _features(
     dataset: Dataset, rows: IntArray, info: InputInfo, trunk: GraphRunner, codec: FeatureCodec, progress: Progress
 ) -> tuple[NDArray[np.uint8], IntArray]:
-    """uint8 features of the chosen images, and which of them could be read."""
+    """The uint8 features of the chosen images, and the rows of those that could be read."""
     parts, read = [], []
     progress.stage(f"seeding the buffer: features of {len(rows)} images")
     for at in progress.track(range(0, len(rows), _BATCH), "seeding the buffer"):
@@ -157,7 +143,7 @@ def _features(
 
 
 def _write_rows(split: Split, buffer: FeatureBuffer) -> None:
-    """The classifier's first rows, from the memory alone."""
+    """Write the classifier's first rows, from the feature buffer alone."""
     size, classes = split.head_info.penultimate_size, len(buffer.seen)
     statistics, head = ClassStatistics(classes, size), GraphRunner(split.head)
     for at in range(0, len(buffer), _BATCH):

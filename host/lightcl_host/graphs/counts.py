@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import onnx
 
 _QUANTIZE, _DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"
-#: onnxruntime runs these on bytes where all neighbours are pairs of quantise and dequantise.
+#: onnxruntime runs these on bytes where all neighbours quantise or dequantise.
 _INTEGER_OPERATORS = frozenset(
     {
         "Add",
@@ -36,16 +36,16 @@ _INTEGER_OPERATORS = frozenset(
 def count_cost(
     trunk: onnx.ModelProto, exported_trunk: onnx.ModelProto, head: onnx.ModelProto, patterns: Sequence[str]
 ) -> CostInfo:
-    """Figures for the device's plan.
+    """Bytes and multiply-adds from which a device predicts its memory.
 
     Args:
-        trunk: float32, shape-inferred; its multiply-adds are those of the exported one.
-        exported_trunk: what the bundle carries, shape-inferred.
+        trunk: float32, shape-inferred; the exported trunk has the same multiply-adds.
+        exported_trunk: the trunk in the bundle, shape-inferred.
         head: shape-inferred.
         patterns: the head's pattern tensors.
 
     Returns:
-        Bytes and multiply-adds.
+        The figures for the manifest.
     """
     head_view = GraphView(head)
     sizes = [
@@ -56,10 +56,10 @@ def count_cost(
         if name in head_view.shapes
     ]
     return CostInfo(
-        trunk_parameter_bytes=parameter_bytes(exported_trunk),
+        trunk_parameter_bytes=_parameter_bytes(exported_trunk),
         trunk_peak_activation_bytes=peak_activation_bytes(exported_trunk),
         trunk_multiply_adds=multiply_adds(trunk),
-        head_parameter_bytes=parameter_bytes(head),
+        head_parameter_bytes=_parameter_bytes(head),
         head_activation_bytes=sum(sizes),
         head_largest_activation_bytes=max(sizes),
         head_multiply_adds=multiply_adds(head),
@@ -67,7 +67,7 @@ def count_cost(
     )
 
 
-def parameter_bytes(model: onnx.ModelProto) -> int:
+def _parameter_bytes(model: onnx.ModelProto) -> int:
     """Bytes of all initialisers."""
     import onnx
 
@@ -79,7 +79,7 @@ def parameter_bytes(model: onnx.ModelProto) -> int:
 
 
 def multiply_adds(model: onnx.ModelProto) -> int:
-    """Multiply-adds of convolutions and matrix products for one sample; all else is small beside them."""
+    """Multiply-adds of convolutions and matrix products for one sample; the rest is small beside them."""
     view = GraphView(model)
     return sum(_node_multiply_adds(view, node) for node in view.graph.node)
 
@@ -99,10 +99,10 @@ def _node_multiply_adds(view: GraphView, node: onnx.NodeProto) -> int:
 
 
 def peak_activation_bytes(model: onnx.ModelProto) -> int:
-    """Largest sum of activations that are needed at one time, for one sample, nodes run in their order.
+    """Most bytes of activations alive at one time, for one sample, when the nodes run in their order.
 
-    In a quantised graph a pair of quantise and dequantise is a byte a value: the float tensors between them exist
-    only inside onnxruntime's integer kernels. Working memory of single kernels is not counted.
+    In a quantised graph a value between quantise and dequantise is one byte. The float tensors around it exist only
+    inside onnxruntime's integer kernels. The working memory of single kernels is not counted.
     """
     view = GraphView(model)
     sizes = {name: _stored_bytes(view, name) for name in view.activations if name in view.shapes}
@@ -118,7 +118,7 @@ def peak_activation_bytes(model: onnx.ModelProto) -> int:
 
 
 def _stored_bytes(view: GraphView, tensor: str) -> int:
-    """Bytes an activation takes; 0 for one that is never written to memory."""
+    """Bytes of an activation; 0 for one that is never written to memory."""
     maker = view.source(tensor)
     users = [view.graph.node[index] for index in view.consumers.get(tensor, [])]
     if maker is not None and maker.op_type == _QUANTIZE:

@@ -1,4 +1,4 @@
-"""Looking at an ONNX graph: who makes, who uses, which shape, what depends on the image."""
+"""Which node of an ONNX graph makes a tensor, which nodes use it, its shape, and whether it depends on the image."""
 
 from __future__ import annotations
 
@@ -20,10 +20,7 @@ BATCH = "batch"
 
 
 class GraphView:
-    """Look-ups in a graph that stays as it is.
-
-    Args:
-        model: shape-inferred; its first input is the one that activations depend on.
+    """Look-ups in a shape-inferred graph that does not change; its first input is the image or the features.
 
     Attributes:
         graph: the model's graph.
@@ -87,17 +84,6 @@ def integer_attribute(node: onnx.NodeProto, name: str, default: int) -> int:
     """The value of a node's integer attribute."""
     value = attribute(node, name, default)
     return value if isinstance(value, int) else default
-
-
-def set_attribute(node: onnx.NodeProto, name: str, value: object) -> None:
-    """Set or replace a node's attribute."""
-    import onnx
-
-    for index, entry in enumerate(node.attribute):
-        if entry.name == name:
-            del node.attribute[index]
-            break
-    node.attribute.append(onnx.helper.make_attribute(name, value))
 
 
 def to_array(tensor: onnx.TensorProto) -> NDArray[np.generic]:

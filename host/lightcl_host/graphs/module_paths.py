@@ -1,4 +1,4 @@
-"""Where in the original network a node comes from, by the traces that exporters leave.
+"""The module of the original network that a node comes from, as exporters record it.
 
 The dynamo exporter writes the path of every enclosing module into the node's metadata; the older one puts it
 into node names: ``/layer3/layer3.1/relu/Relu`` is in ``layer3``, ``layer3.1`` and ``layer3.1.relu``.
@@ -33,12 +33,12 @@ def copy_module_path(path: str, node: onnx.NodeProto) -> None:
 
 
 def module_path(node: onnx.NodeProto) -> str:
-    """The innermost module the node belongs to, ``""`` for the network itself or when nothing is known."""
+    """The innermost module of the node; ``""`` for the network itself or when it is unknown."""
     return next((entry.value for entry in node.metadata_props if entry.key == _OWN_KEY), "")
 
 
 def enclosing_paths(path: str) -> list[str]:
-    """The path and all around it, outermost first: ``a.b.c`` gives ``a``, ``a.b``, ``a.b.c``."""
+    """The path and all paths that enclose it: ``a.b.c`` gives ``a``, ``a.b``, ``a.b.c``."""
     parts = path.split(".") if path else []
     return [".".join(parts[: count + 1]) for count in range(len(parts))]
 
@@ -56,7 +56,7 @@ def _from_dynamo(node: onnx.NodeProto) -> str:
 
 
 def _from_name(node: onnx.NodeProto) -> str:
-    """Fused nodes lose their names but keep an output's, which the older exporter derives from the name."""
+    """Fused nodes lose their names but keep an output's name, which the older exporter makes from the node's."""
     candidates = [node.name, *(output.removesuffix(_OUTPUT_SUFFIX) for output in node.output)]
     text = next((candidate for candidate in candidates if candidate.startswith("/")), "")
     path = ""

@@ -1,8 +1,8 @@
-"""Which ONNX operators a head may hold, and which nodes count as what."""
+"""Sets of ONNX operators: those a head may hold, activations, views and others."""
 
 from __future__ import annotations
 
-#: Operators that the device's engines can differentiate. A head with any other is refused at export.
+#: Operators that can be differentiated. A head with any other is refused at export.
 TRAINABLE_OPERATORS = frozenset(
     {
         "Add",

@@ -46,18 +46,7 @@ class GraphRunner:
             raise RuntimeError(str(error)) from error
 
     def __call__(self, inputs: Mapping[str, FloatArray], outputs: Sequence[str]) -> dict[str, FloatArray]:
-        """Run once.
-
-        Args:
-            inputs: name -> array.
-            outputs: names of wanted outputs.
-
-        Returns:
-            Output name -> array.
-
-        Raises:
-            RuntimeError: when an operator fails.
-        """
+        """Run once; returns the wanted outputs by name. Raises RuntimeError when an operator fails."""
         try:
             results = self._session.run(list(outputs), dict(inputs))
         except Exception as error:  # as above
@@ -65,15 +54,8 @@ class GraphRunner:
         return dict(zip(outputs, results, strict=True))
 
 
-def run_model(
-    model: onnx.ModelProto, inputs: Mapping[str, FloatArray], outputs: Sequence[str]
-) -> dict[str, FloatArray]:
-    """Run a graph once; see :class:`GraphRunner`."""
-    return GraphRunner(model)(inputs, outputs)
-
-
 def relative_difference(found: FloatArray, reference: FloatArray) -> float:
-    """Largest absolute difference over the largest absolute reference value; infinite for NaN or other shapes."""
+    """Largest absolute difference over the largest absolute reference value; infinite for NaN or unequal shapes."""
     if found.shape != reference.shape or not np.isfinite(found).all() or not np.isfinite(reference).all():
         return float("inf")
     largest = float(np.abs(reference).max(initial=0.0))
@@ -82,6 +64,11 @@ def relative_difference(found: FloatArray, reference: FloatArray) -> float:
 
 
 def in_batches(images: FloatArray) -> Iterator[FloatArray]:
-    """Slices of at most a few images, so that large networks stay small in memory."""
+    """Slices of at most :data:`BATCH` images, so that large networks need little memory."""
     for start in range(0, len(images), BATCH):
         yield images[start : start + BATCH]
+
+
+def run_in_batches(runner: GraphRunner, images: FloatArray, source: str, output: str) -> FloatArray:
+    """One output of a graph for the images (or features) that are its input ``source``."""
+    return np.concatenate([runner({source: batch}, [output])[output] for batch in in_batches(images)])

@@ -1,29 +1,28 @@
-"""Remove channels from the head and the trunk's tail, with Torch-Pruning: layers become smaller, nothing is masked.
+"""Remove channels from the head and the trunk's tail with Torch-Pruning; layers become smaller, nothing is masked.
 
-Channels that must go together (residual sums, squeeze-and-excite gates, depthwise convolutions) form a group; of each
-group those with the smallest norm go (Fang et al. 2023, "DepGraph: Towards Any Structural Pruning"). A group that
-reaches into the part that stays as it is keeps all its channels. So does the classifier.
+Channels that must go together (residual sums, squeeze-and-excite gates, depthwise convolutions) form a group. In each
+group, those with the smallest norm go (Fang et al. 2023, "DepGraph: Towards Any Structural Pruning"). A group that
+reaches in front of the tail keeps all its channels. So does the classifier.
 """
 
 from __future__ import annotations
 
 import copy
-import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lightcl_edge.errors import UsageError
 from lightcl_host.cutting.cuts import Cut
+from lightcl_host.graphs.quiet import quiet
 
 if TYPE_CHECKING:
     import torch
 
-#: The trunk's tail: its last layers that together hold this share of the trunk's weights. What comes before
-#: generalises best and is what all later layers lean on; it is not touched.
+#: The trunk's tail: its last layers that together hold this share of the trunk's weights. The layers before it
+#: generalise best, and all later layers need them; they are not touched.
 TAIL_SHARE = 0.5
-#: Channels that are left are a multiple of this, which is what kernels are fast with.
+#: The number of channels that are left is a multiple of this, because kernels are fast with such numbers.
 CHANNEL_MULTIPLE = 8
-#: More can't be asked: below it hardly a network is left.
 LARGEST_SPARSITY = 0.95
 
 
@@ -34,8 +33,8 @@ class Removal:
     Attributes:
         module: the smaller network.
         parameters_before: weights of the whole network.
-        parameters_after: likewise.
-        layers: convolutions and linear layers that lost output channels.
+        parameters_after: weights of the smaller network.
+        layers: how many convolutions and linear layers lost output channels.
     """
 
     module: torch.nn.Module
@@ -83,13 +82,12 @@ def remove_channels(module: torch.nn.Module, cut: Cut, sparsity: float, height: 
 
 
 def _prune(module: torch.nn.Module, example: torch.Tensor, sparsity: float, prunable: set[torch.nn.Module]) -> None:
-    """Remove channels of the prunable layers in place, and see that the network still runs."""
+    """Remove channels of the prunable layers in place, and check that the network still runs."""
     import torch
 
     pruning = _import_torch_pruning()
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with quiet():
             pruning.pruner.MetaPruner(
                 module,
                 example,
@@ -134,7 +132,7 @@ def _has_channels(layer: torch.nn.Module) -> bool:
 def _layers_around(
     module: torch.nn.Module, cut: Cut, example: torch.Tensor
 ) -> tuple[list[torch.nn.Module], list[torch.nn.Module]]:
-    """Layers that run before the module named by the cut has ended, and after it."""
+    """Layers that run before the cut's module has ended, and layers that run after it."""
     import torch
 
     modules = dict(module.named_modules())

@@ -1,15 +1,15 @@
-"""``--sparsity``: prune, recover where there are images, and say what it cost."""
+"""``--sparsity``: prune, distil where there are images, and measure what was lost."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from lightcl_edge.console.progress import Progress
 from lightcl_edge.errors import UsageError
 from lightcl_host.cutting.cuts import Cut
 from lightcl_host.pruning.channels import remove_channels
-from lightcl_host.pruning.recovery import labelled_images, probe_accuracy, recover, top1_agreement
+from lightcl_host.pruning.distillation import distil, labelled_images, probe_accuracy, top1_agreement
 from lightcl_host.sources.source import Source, source_of_module
 
 RECOVERY_EPOCHS = 3
@@ -20,9 +20,9 @@ class PruningOptions:
     """What the command line says.
 
     Attributes:
-        sparsity: share of the channels to remove; 0 for none.
+        sparsity: share of the channels to remove.
         recovery_epochs: passes over the images afterwards.
-        data: a data specification with classes, or None.
+        data: specification of images with classes, or None.
         seed: of the choice and order of images.
     """
 
@@ -38,16 +38,16 @@ class PruningRecord:
 
     Attributes:
         sparsity: as asked.
-        layers: that lost channels.
+        layers: how many lost channels.
         parameters_before: weights of the whole network.
-        parameters_after: likewise.
+        parameters_after: weights of the pruned network.
         recovery_epochs: passes over the images.
         recovery_images: how many trained.
         test_images: how many tested.
         accuracy_before: of a ridge classifier on the original's penultimate features.
         accuracy_pruned: the same right after pruning.
-        accuracy_after: the same after recovery.
-        top1_agreement: share of test images for which both networks name the same class first, after recovery.
+        accuracy_after: the same after distillation.
+        top1_agreement: share of test images for which both networks name the same class first at the end.
     """
 
     sparsity: float
@@ -74,20 +74,9 @@ class PruningRecord:
 
 
 def prune_source(source: Source, cut: Cut, options: PruningOptions, progress: Progress) -> tuple[Source, PruningRecord]:
-    """Prune a network for a cut.
+    """Prune a network for a cut; returns the smaller network and what it lost.
 
-    Args:
-        source: of a torch network.
-        cut: where it will be parted.
-        options: how much, and the images to recover with.
-        progress: told what is going on.
-
-    Returns:
-        The smaller network, and what it lost.
-
-    Raises:
-        UsageError: when it came as ONNX, or can't be pruned.
-        DataError: when the images can't be used.
+    Raises UsageError when the network is an ONNX file or can't be pruned, DataError when the images can't be used.
     """
     if source.module is None:
         raise UsageError(
@@ -96,19 +85,16 @@ def prune_source(source: Source, cut: Cut, options: PruningOptions, progress: Pr
             "export it to ONNX"
         )
     progress.note(f"pruning {options.sparsity:.0%} of the channels of the head and the trunk's tail")
-    recipe = source.recipe
-    removal = remove_channels(source.module, cut, options.sparsity, recipe.height, recipe.width)
+    info = source.input_info
+    removal = remove_channels(source.module, cut, options.sparsity, info.height, info.width)
     record = PruningRecord(options.sparsity, removal.layers, removal.parameters_before, removal.parameters_after)
     if options.data is not None and not source.random_weights:
-        data = labelled_images(options.data, source.input_info, options.seed)
+        data = labelled_images(options.data, info, options.seed)
         before = probe_accuracy(source.module, data)
         pruned = probe_accuracy(removal.module, data)
-        recover(removal.module, source.module, data, options.recovery_epochs, options.seed, progress)
-        record = PruningRecord(
-            options.sparsity,
-            removal.layers,
-            removal.parameters_before,
-            removal.parameters_after,
+        distil(removal.module, source.module, data, options.recovery_epochs, options.seed, progress)
+        record = replace(
+            record,
             recovery_epochs=options.recovery_epochs,
             recovery_images=int((~data.tests).sum()),
             test_images=int(data.tests.sum()),

@@ -1,4 +1,4 @@
-"""Fold what depends on no image, and leave every layer as it is."""
+"""Compute what depends on no image, and leave every layer as it is."""
 
 from __future__ import annotations
 
@@ -9,14 +9,7 @@ if TYPE_CHECKING:
 
 
 def fold_constants(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Compute constant parts of the graph; unlike the library's whole optimiser, batch normalisation stays.
-
-    Args:
-        model: of static shapes.
-
-    Returns:
-        The same network with fewer nodes.
-    """
+    """The same network with fewer nodes; unlike the library's whole optimiser, this keeps batch normalisation."""
     import onnx
     from onnxscript import ir, optimizer
 

@@ -8,8 +8,8 @@ import numpy as np
 
 from lightcl_edge.bundle.graph_names import IMAGE, LOGITS
 from lightcl_edge.errors import UsageError
-from lightcl_host.graphs.graph import BATCH, infer_shapes, to_array, to_tensor
-from lightcl_host.graphs.runner import relative_difference, run_model
+from lightcl_host.graphs.graph import BATCH, infer_shapes, replace_all, to_array, to_tensor
+from lightcl_host.graphs.runner import GraphRunner, relative_difference
 from lightcl_host.sources.failure_reason import failure_reason
 
 if TYPE_CHECKING:
@@ -21,16 +21,10 @@ _TRIED_BATCH = 3
 
 
 def free_batch(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Turn the fixed batch axis into a free one and check that images do not influence each other.
+    """Turn the fixed batch axis into the free axis ``batch``, and check that images do not influence each other.
 
-    Args:
-        model: input ``image`` of batch 1, output ``logits``; changed in place.
-
-    Returns:
-        The model with the free axis ``batch`` and inferred shapes.
-
-    Raises:
-        UsageError: when the graph does not run with several images or gives other results then.
+    The model is changed in place. Raises UsageError when it does not run with several images, or gives other results
+    for them together.
     """
     graph = model.graph
     _free_reshapes(graph)
@@ -53,12 +47,9 @@ def _free_reshapes(graph: onnx.GraphProto) -> None:
             name = f"reshape_target_{index}"
             graph.initializer.append(to_tensor(target, name))
             node.input[1] = name
-            allow_zero = [entry for entry in node.attribute if entry.name == "allowzero"]
-            for entry in allow_zero:
-                node.attribute.remove(entry)
+            replace_all(node.attribute, [entry for entry in node.attribute if entry.name != "allowzero"])
     used = {name for node in graph.node for name in node.input}
-    for tensor in [tensor for tensor in graph.initializer if tensor.name not in used]:
-        graph.initializer.remove(tensor)
+    replace_all(graph.initializer, [tensor for tensor in graph.initializer if tensor.name in used])
 
 
 def _check(model: onnx.ModelProto) -> None:
@@ -66,13 +57,14 @@ def _check(model: onnx.ModelProto) -> None:
     images = np.random.default_rng(0).normal(size=(_TRIED_BATCH, *(dim.dim_value for dim in dims[1:])))
     batch = {IMAGE: images.astype(np.float32)}
     try:
-        together = run_model(model, batch, [LOGITS])[LOGITS]
+        runner = GraphRunner(model)
+        together = runner(batch, [LOGITS])[LOGITS]
     except RuntimeError as error:
         raise UsageError(
             f"the graph is tied to one image at a time: a batch of {_TRIED_BATCH} stops with: {failure_reason(error)}; "
             "expected a network that takes several: choose another, or give an .onnx file with a free batch axis"
         ) from error
-    alone = [run_model(model, {IMAGE: batch[IMAGE][i : i + 1]}, [LOGITS])[LOGITS] for i in range(_TRIED_BATCH)]
+    alone = [runner({IMAGE: batch[IMAGE][i : i + 1]}, [LOGITS])[LOGITS] for i in range(_TRIED_BATCH)]
     difference = relative_difference(together, np.concatenate(alone))
     if not difference <= BATCH_TOLERANCE:
         raise UsageError(

@@ -19,7 +19,7 @@ _TRANSPARENT = frozenset({"Identity", "Dropout"})
 
 
 def to_normal_form(model: onnx.ModelProto, *, fold_batch_norm: bool = True) -> onnx.ModelProto:
-    """Bring an exported graph of static batch 1 into the form all other modules work on.
+    """Bring an exported graph into the form that all other modules work on.
 
     Args:
         model: opset 20, one image input of shape ``(1, 3, height, width)``; changed in place.
@@ -46,7 +46,7 @@ def to_normal_form(model: onnx.ModelProto, *, fold_batch_norm: bool = True) -> o
 
 
 def _clean_header(model: onnx.ModelProto) -> None:
-    """Fixed versions, and none of the exporter's notes (they hold paths of the exporting machine)."""
+    """Set fixed versions, and delete the exporter's notes, which hold paths of the exporting machine."""
     import onnx
 
     model.ir_version = IR_VERSION
@@ -60,13 +60,8 @@ def _clean_header(model: onnx.ModelProto) -> None:
 
 
 def _lift_constants(graph: onnx.GraphProto) -> None:
-    kept = []
-    for node in graph.node:
-        if node.op_type != "Constant":
-            kept.append(node)
-            continue
-        graph.initializer.append(_constant(node))
-    replace_all(graph.node, kept)
+    graph.initializer.extend(_constant(node) for node in graph.node if node.op_type == "Constant")
+    replace_all(graph.node, [node for node in graph.node if node.op_type != "Constant"])
 
 
 def _constant(node: onnx.NodeProto) -> onnx.TensorProto:
@@ -98,7 +93,7 @@ def _drop_transparent(graph: onnx.GraphProto) -> None:
 
 
 def _replace_batch_norm(graph: onnx.GraphProto) -> None:
-    """Batch normalisation that no convolution could absorb, in inference, is ``x * scale + shift``."""
+    """Write batch normalisation that no convolution absorbed as ``x * scale + shift``."""
     import onnx
 
     weights = {tensor.name: tensor for tensor in graph.initializer}

@@ -1,4 +1,4 @@
-"""ONNX files by any exporter: one image at a time, the current opset, constants folded, batch norm folded."""
+"""ONNX files of any exporter, brought to the opset of all bundles."""
 
 from __future__ import annotations
 
@@ -22,18 +22,10 @@ _PROBABILITIES = frozenset({"Softmax", "LogSoftmax"})
 
 
 class ForeignGraph:
-    """A vision classifier from an ``.onnx`` file.
+    """A vision classifier from an ``.onnx`` file; ``image_size`` is its side in pixels where the file leaves it open.
 
-    Args:
-        path: the file.
-        image_size: side in pixels, for a file that leaves it open.
-
-    Attributes:
-        height: of the input, in pixels.
-        width: of the input, in pixels.
-
-    Raises:
-        UsageError: when it is not a graph with one image input of three channels and one output.
+    Attributes ``height`` and ``width`` are those of the input in pixels. Raises UsageError when the file is not a graph
+    with one image input of three channels and one output.
     """
 
     def __init__(self, path: Path, image_size: int | None) -> None:
@@ -45,17 +37,7 @@ class ForeignGraph:
         self._runner: GraphRunner | None = None
 
     def run(self, images: FloatArray) -> FloatArray:
-        """Run the file's own graph, one image at a time.
-
-        Args:
-            images: shape ``(n, 3, h, w)``.
-
-        Returns:
-            Logits, shape ``(n, classes)``.
-
-        Raises:
-            UsageError: when onnxruntime can't run the file.
-        """
+        """Logits ``(n, classes)`` of images ``(n, 3, h, w)``, by the file's own graph, one image at a time."""
         graph = self._model.graph
         name, output = graph.input[0].name, graph.output[0].name
         try:
@@ -66,17 +48,7 @@ class ForeignGraph:
             raise UsageError(f"{self._path} does not run in onnxruntime: {reason}; export it again") from error
 
     def normal_form(self, *, keep_batch_norm: bool = False) -> onnx.ModelProto:
-        """The graph in normal form.
-
-        Args:
-            keep_batch_norm: keep ``BatchNormalization`` nodes instead of folding them.
-
-        Returns:
-            See :func:`lightcl_host.sources.normal_form.to_normal_form`.
-
-        Raises:
-            UsageError: when it can't be converted or run in batches.
-        """
+        """The graph in normal form; UsageError when it can't be converted or run in batches."""
         from onnxscript import optimizer, rewriter
 
         converted = _at_opset(self._model, self._path)

@@ -1,8 +1,8 @@
-"""Train a whole network from its start weights on labelled images, for a benchmark's or a bundle's beginning.
+"""Train a whole network on labelled images, before a benchmark or for a bundle.
 
-SGD with Nesterov momentum, a learning rate that rises for a twentieth of the steps and then falls along a cosine,
-label smoothing, random shifts and mirror images: the plain recipe of small image classifiers (He et al. 2016;
-Loshchilov and Hutter 2017 for the schedule; Szegedy et al. 2016 for the smoothing).
+This is the plain recipe of small image classifiers: SGD with Nesterov momentum, random shifts and mirror images (He et
+al. 2016), label smoothing (Szegedy et al. 2016), and a learning rate that rises for a twentieth of the steps and then
+falls along a cosine (Loshchilov and Hutter 2017).
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ from lightcl_edge.data.dataset import Dataset
 from lightcl_edge.data.specification import open_dataset
 from lightcl_edge.errors import UsageError
 from lightcl_edge.files.durable import replace_durably
+from lightcl_edge.files.tensors import IntArray
 from lightcl_edge.inference.trunk import normalise
-from lightcl_host.sources.source import SourceOptions, input_info_of
+from lightcl_host.sources.source import SourceOptions, adjusted_input
 
 if TYPE_CHECKING:
     import torch
@@ -41,10 +42,10 @@ class PretrainOptions:
     Attributes:
         source: the network and its start weights.
         data: specification of the training images.
-        test_data: of images to test on after each epoch, or None.
+        test_data: specification of the images to test on after each epoch, or None.
         epochs: passes over the data.
         batch_size: images a step.
-        learning_rate: at its highest.
+        learning_rate: the highest.
         out: a ``.safetensors`` file.
         threads: of torch; None for its own choice.
     """
@@ -60,18 +61,7 @@ class PretrainOptions:
 
 
 def pretrain(options: PretrainOptions, progress: Progress) -> Document:
-    """Train and write the weights, after every epoch anew.
-
-    Args:
-        options: what to train.
-        progress: shows how far it is.
-
-    Returns:
-        What was trained, how well, and where it is.
-
-    Raises:
-        UsageError: when the model is an ONNX file, or can't be loaded.
-    """
+    """Train, and write the weights after every epoch; returns what ``pretrain --json`` prints."""
     import torch
 
     from lightcl_models.checkpoints import replace_classifier
@@ -90,7 +80,8 @@ def pretrain(options: PretrainOptions, progress: Progress) -> Document:
     torch.manual_seed(source.seed)
     replace_classifier(loaded.module, len(data.classes))
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    run = _Pretraining(options, loaded.module.to(device), input_info_of(loaded.recipe, source), data, test, device)
+    info = adjusted_input(loaded.input_info, source)
+    run = _Pretraining(options, loaded.module.to(device), info, data, test, device)
     epochs = [run.epoch(number, progress) for number in range(options.epochs)]
     return {
         "out": str(options.out),
@@ -127,28 +118,37 @@ class _Pretraining:
             weight_decay=_WEIGHT_DECAY,
             nesterov=True,
         )
-        self._steps_an_epoch = max(math.ceil(len(data) / options.batch_size), 1)
+        steps = options.epochs * max(math.ceil(len(data) / options.batch_size), 1)
+        rising = max(round(_WARM_UP * steps), 1)
+        schedules = torch.optim.lr_scheduler
+        self._schedule = schedules.SequentialLR(
+            self._optimiser,
+            [
+                schedules.LinearLR(self._optimiser, start_factor=1 / rising, total_iters=max(rising - 1, 1)),
+                schedules.CosineAnnealingLR(self._optimiser, T_max=max(steps - rising, 1)),
+            ],
+            milestones=[rising],
+        )
 
     def epoch(self, number: int, progress: Progress) -> Document:
-        """One pass over the data, then the weights to disk."""
+        """Pass once over the data, then write the weights."""
         import torch
 
         self._module.train()
         order = self._random.permutation(len(self._data))
         size, total, count = self._options.batch_size, 0.0, 0
         starts = range(0, len(order), size)
-        for step, start in enumerate(progress.track(starts, f"epoch {number + 1} of {self._options.epochs}")):
+        for start in progress.track(starts, f"epoch {number + 1} of {self._options.epochs}"):
             rows = order[start : start + size]
             if len(rows) == 1 and len(order) > 1:
                 continue  # BatchNorm has no statistics of one value
-            for group in self._optimiser.param_groups:
-                group["lr"] = self._rate(number * self._steps_an_epoch + step)
             self._optimiser.zero_grad()
             labels = torch.from_numpy(self._data.labels[rows]).to(self._device)
-            logits = self._module(_augment(self._images(self._data, rows), self._random))
+            logits = self._module(augment(self._images(self._data, rows), self._random))
             loss = torch.nn.functional.cross_entropy(logits, labels, label_smoothing=_SMOOTHING)
             loss.backward()  # type: ignore[no-untyped-call]
             self._optimiser.step()
+            self._schedule.step()
             total, count = total + float(loss.detach()) * len(rows), count + len(rows)
         self._save()
         found = {"epoch": number + 1, "loss": total / max(count, 1), "accuracy": self._accuracy()}
@@ -156,21 +156,14 @@ class _Pretraining:
         progress.note(f"epoch {number + 1} of {self._options.epochs}: loss {found['loss']:.3f}{tested}")
         return found
 
-    def _rate(self, step: int) -> float:
-        steps = self._steps_an_epoch * self._options.epochs
-        rising = max(_WARM_UP * steps, 1.0)
-        if step < rising:
-            return self._options.learning_rate * (step + 1) / rising
-        return self._options.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - rising) / max(steps - rising, 1)))
-
-    def _images(self, data: Dataset, rows: np.ndarray[tuple[int], np.dtype[np.int64]]) -> torch.Tensor:
+    def _images(self, data: Dataset, rows: IntArray) -> torch.Tensor:
         import torch
 
         pixels = np.stack([data.load(int(row), self._info) for row in rows])
         return torch.from_numpy(normalise(pixels, self._info)).to(self._device)
 
     def _accuracy(self) -> float | None:
-        """The share of test images that are right; None without test images."""
+        """The share of test images that the network names correctly; None without test images."""
         import torch
 
         if self._test is None:
@@ -191,16 +184,8 @@ class _Pretraining:
         replace_durably(self._options.out, save(tensors))
 
 
-def _augment(images: torch.Tensor, random: np.random.Generator) -> torch.Tensor:
-    """Each image mirrored or not and shifted, what moves in is the mean colour.
-
-    Args:
-        images: normalised, shape ``(n, 3, h, w)``.
-        random: of the choices.
-
-    Returns:
-        The same shape.
-    """
+def augment(images: torch.Tensor, random: np.random.Generator) -> torch.Tensor:
+    """Shift normalised images ``(n, 3, h, w)`` and mirror half of them; what moves in has the mean colour."""
     import torch
 
     height, width = images.shape[2:]

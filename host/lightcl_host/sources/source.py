@@ -1,4 +1,4 @@
-"""From a model specification to one ONNX graph in normal form, its input recipe, and the original to compare with."""
+"""A model as one ONNX graph in normal form, with the input it takes and the original network to compare with."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lightcl_edge.bundle.manifest import InputInfo
 from lightcl_edge.errors import UsageError
 from lightcl_edge.files.tensors import FloatArray
 from lightcl_host.sources.torch_source import export_module, run_module
-from lightcl_models.recipe import Recipe
+from lightcl_models.loaded_model import rgb_input
 from lightcl_models.registry import load_model
 
 if TYPE_CHECKING:
@@ -25,10 +25,10 @@ class SourceOptions:
 
     Attributes:
         model: the specification.
-        weights: ``default``, ``none`` or a file; an ``.onnx`` file brings its own.
-        image_size: side in pixels instead of the recipe's, or None.
-        mean: instead of the recipe's, for pixels in 0..1, or None.
-        std: likewise.
+        weights: ``default``, ``none`` or a file; an ``.onnx`` file has its own.
+        image_size: side in pixels; None for the model's own.
+        mean: for pixels in 0..1; None for the model's own.
+        std: for pixels in 0..1; None for the model's own.
         seed: of random weights.
     """
 
@@ -48,106 +48,65 @@ class Source:
         name: for the manifest.
         weights: ``default``, ``none`` or a file's name.
         graph: in normal form, batch normalisation folded.
-        recipe: of the input.
+        input_info: how an image becomes the input.
         random_weights: whether the weights were drawn at random.
         reference: the original network: images ``(n, 3, h, w)`` -> logits ``(n, classes)``.
         with_batch_norm: makes the whole graph again with batch normalisation kept.
-        module: the torch network, or None for one that came as ONNX.
+        module: the torch network; None where the model is an ONNX file.
     """
 
     name: str
     weights: str
     graph: onnx.ModelProto
-    recipe: Recipe
+    input_info: InputInfo
     random_weights: bool
     reference: Callable[[FloatArray], FloatArray]
     with_batch_norm: Callable[[], onnx.ModelProto]
     module: torch.nn.Module | None = None
 
-    @property
-    def input_info(self) -> InputInfo:
-        """The recipe as the manifest has it."""
-        return _input_info(self.recipe)
-
-
-def _input_info(recipe: Recipe) -> InputInfo:
-    return InputInfo(
-        recipe.height,
-        recipe.width,
-        recipe.resize,
-        recipe.crop_ratio,
-        recipe.interpolation,
-        list(recipe.mean),
-        list(recipe.std),
-        "RGB",
-    )
-
-
-def input_info_of(recipe: Recipe, options: SourceOptions) -> InputInfo:
-    """How images are prepared for a model that is not exported.
-
-    Args:
-        recipe: of the model.
-        options: what the command line overrides.
-
-    Returns:
-        As the manifest has it.
-    """
-    return _input_info(_adjusted(recipe, options))
-
 
 def open_source(options: SourceOptions) -> Source:
-    """Load a model and export it.
-
-    Args:
-        options: what the command line says.
-
-    Returns:
-        The graph, its recipe and the original.
-
-    Raises:
-        UsageError: when the model can't be found, loaded or exported.
-    """
+    """Load a model and export it to ONNX; UsageError when it can't be found, loaded or exported."""
     if options.model.endswith(".onnx"):
         return _from_onnx(options)
     loaded = load_model(options.model, options.weights, options.seed)
-    recipe = _adjusted(loaded.recipe, options)
-    module = loaded.module
-    return Source(
+    return _from_module(
+        loaded.module,
+        adjusted_input(loaded.input_info, options),
         name=options.model,
         weights=options.weights if options.weights in ("default", "none") else Path(options.weights).name,
-        graph=export_module(module, recipe.height, recipe.width),
-        recipe=recipe,
         random_weights=loaded.random_weights,
-        reference=lambda images: run_module(module, images),
-        with_batch_norm=lambda: export_module(module, recipe.height, recipe.width, keep_batch_norm=True),
-        module=module,
     )
 
 
 def source_of_module(source: Source, module: torch.nn.Module) -> Source:
     """The same source with another network in place of its own (a pruned one)."""
-    recipe = source.recipe
-    return replace(
-        source,
-        graph=export_module(module, recipe.height, recipe.width),
+    return _from_module(
+        module, source.input_info, name=source.name, weights=source.weights, random_weights=source.random_weights
+    )
+
+
+def _from_module(module: torch.nn.Module, info: InputInfo, *, name: str, weights: str, random_weights: bool) -> Source:
+    return Source(
+        name=name,
+        weights=weights,
+        graph=export_module(module, info.height, info.width),
+        input_info=info,
+        random_weights=random_weights,
         reference=lambda images: run_module(module, images),
-        with_batch_norm=lambda: export_module(module, recipe.height, recipe.width, keep_batch_norm=True),
+        with_batch_norm=lambda: export_module(module, info.height, info.width, keep_batch_norm=True),
         module=module,
     )
 
 
-def _adjusted(recipe: Recipe, options: SourceOptions) -> Recipe:
-    """The recipe with what the command line overrides."""
-    size = options.image_size
-    return Recipe(
-        size or recipe.height,
-        size or recipe.width,
-        options.mean or recipe.mean,
-        options.std or recipe.std,
-        recipe.resize,
-        recipe.interpolation,
-        recipe.crop_ratio,
+def adjusted_input(info: InputInfo, options: SourceOptions) -> InputInfo:
+    """The model's input with what the command line sets instead."""
+    return replace(
+        info,
+        height=options.image_size or info.height,
+        width=options.image_size or info.width,
+        mean=list(options.mean or info.mean),
+        std=list(options.std or info.std),
     )
 
 
@@ -157,20 +116,12 @@ def _from_onnx(options: SourceOptions) -> Source:
     if options.weights != "default":
         raise UsageError(f"--weights {options.weights} with {options.model}: an .onnx file brings its own weights")
     foreign = ForeignGraph(Path(options.model), options.image_size)
-    recipe = _adjusted(Recipe(foreign.height, foreign.width), options)
+    info = rgb_input(foreign.height, foreign.width)
     return Source(
         name=Path(options.model).name,
         weights=Path(options.model).name,
         graph=foreign.normal_form(),
-        recipe=Recipe(
-            foreign.height,
-            foreign.width,
-            recipe.mean,
-            recipe.std,
-            recipe.resize,
-            recipe.interpolation,
-            recipe.crop_ratio,
-        ),
+        input_info=replace(info, mean=list(options.mean or info.mean), std=list(options.std or info.std)),
         random_weights=False,
         reference=foreign.run,
         with_batch_norm=lambda: foreign.normal_form(keep_batch_norm=True),

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +10,7 @@ from lightcl_edge.bundle.graph_names import IMAGE, LOGITS
 from lightcl_edge.errors import UsageError
 from lightcl_edge.files.tensors import FloatArray
 from lightcl_host.graphs.graph import OPSET
+from lightcl_host.graphs.quiet import quiet
 from lightcl_host.sources.constant_folding import fold_constants
 from lightcl_host.sources.failure_reason import failure_reason
 from lightcl_host.sources.normal_form import to_normal_form
@@ -32,10 +29,10 @@ def export_module(
         module: in evaluation mode; takes ``(n, 3, height, width)``.
         height: of the input, in pixels.
         width: of the input, in pixels.
-        keep_batch_norm: keep ``BatchNormalization`` nodes (for whole-network training) instead of folding them.
+        keep_batch_norm: keep ``BatchNormalization`` nodes, for training the whole network, instead of folding them.
 
     Returns:
-        See :func:`lightcl_host.sources.normal_form.to_normal_form`.
+        The graph, ``image`` -> ``logits``.
 
     Raises:
         UsageError: when PyTorch can't export the module at this size.
@@ -44,7 +41,7 @@ def export_module(
 
     example = torch.zeros(1, 3, height, width)
     try:
-        with _quiet():
+        with quiet():  # its warnings are about its own future, not about the network
             program = torch.onnx.export(
                 module,
                 (example,),
@@ -72,16 +69,3 @@ def run_module(module: torch.nn.Module, images: FloatArray) -> FloatArray:
 
     with torch.no_grad():
         return np.asarray(module(torch.from_numpy(images)).numpy(), np.float32)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """The exporter's warnings are about its own future, not about the user's network."""
-    previous = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(previous)

@@ -1,4 +1,4 @@
-"""The whole network with batch normalisation kept, for measuring what training all of it would cost."""
+"""The whole network with batch normalisation kept, to measure what training all of it costs."""
 
 from __future__ import annotations
 
@@ -17,17 +17,7 @@ _ALLOWED = TRAINABLE_OPERATORS | {"BatchNormalization"}
 
 
 def whole_network(source: Source) -> onnx.ModelProto:
-    """The graph of the whole network, trainable everywhere.
-
-    Args:
-        source: the network.
-
-    Returns:
-        ``image`` -> ``logits`` with ``BatchNormalization`` nodes.
-
-    Raises:
-        UsageError: naming an operator that can't be trained.
-    """
+    """The whole graph, ``image`` -> ``logits``; UsageError names an operator that can't be trained."""
     model = source.with_batch_norm()
     for node in model.graph.node:
         if node.op_type not in _ALLOWED:

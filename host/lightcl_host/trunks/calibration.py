@@ -1,4 +1,4 @@
-"""Real images to calibrate and check with: the user's own, or crops of scikit-learn's two photographs."""
+"""Real images to calibrate and check a trunk with: the user's, or crops of scikit-learn's two photographs."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from lightcl_edge.data.specification import open_dataset
 from lightcl_edge.errors import DataError
 from lightcl_edge.inference.trunk import normalise
 
-#: Enough for stable activation ranges; more only takes longer.
+#: Enough for stable ranges of activations; more images only take longer.
 CALIBRATION_IMAGES = 128
-#: Fewer are not divided: both halves would be too few.
+#: Fewer images are not divided, because half of them would be too few.
 FEW_IMAGES = 64
 #: Crops of the photographs have a shorter side of at least this share of the photograph's.
 _SMALLEST_CROP = 0.5
@@ -39,19 +39,10 @@ class Calibration:
 
 
 def calibration_images(spec: str | None, info: InputInfo, seed: int, count: int = CALIBRATION_IMAGES) -> Calibration:
-    """Images for calibration.
+    """At most ``count`` images, chosen at random.
 
-    Args:
-        spec: a data specification, or None for crops of the two photographs that scikit-learn carries.
-        info: size and normalisation of the network's input.
-        seed: of the choice of images or crops.
-        count: how many at most.
-
-    Returns:
-        The images.
-
-    Raises:
-        DataError: when the specification names no readable images.
+    They come from a data specification, or are crops of scikit-learn's photographs where that is None. Raises
+    DataError when none can be read.
     """
     if spec is None:
         pixels = _photograph_crops(info, seed, count)
@@ -70,22 +61,11 @@ def calibration_images(spec: str | None, info: InputInfo, seed: int, count: int 
     return Calibration(spec, pixels, normalise(pixels, info), skipped=len(chosen) - len(loaded))
 
 
-def divide(calibration: Calibration) -> tuple[Calibration, Calibration]:
-    """Every second image to calibrate with, the others to check with; few images serve for both.
-
-    Args:
-        calibration: all that were loaded.
-
-    Returns:
-        To calibrate with, and to check with.
-    """
-    if len(calibration.pixels) < FEW_IMAGES:
-        return calibration, calibration
-    parts = [
-        Calibration(calibration.origin, calibration.pixels[start::2], calibration.images[start::2], calibration.skipped)
-        for start in (0, 1)
-    ]
-    return parts[0], parts[1]
+def divide(count: int) -> tuple[slice, slice]:
+    """Every second of ``count`` images to calibrate with, the others to check with; few images serve for both."""
+    if count < FEW_IMAGES:
+        return slice(None), slice(None)
+    return slice(0, None, 2), slice(1, None, 2)
 
 
 def _photograph_crops(info: InputInfo, seed: int, count: int) -> NDArray[np.uint8]:

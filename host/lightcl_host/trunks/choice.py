@@ -1,4 +1,4 @@
-"""Choose the exported trunk: 8-bit integers where they keep the network's answers, else float32; half on request."""
+"""Choose the exported trunk: 8-bit where that keeps the network's answers, else float32; half precision on request."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import numpy as np
 
 from lightcl_edge.bundle.graph_names import FEATURES, IMAGE
 from lightcl_edge.errors import BundleError
-from lightcl_edge.files.tensors import FloatArray
+from lightcl_edge.files.tensors import FloatArray, IntArray
 from lightcl_host.graphs.graph import infer_shapes
-from lightcl_host.graphs.runner import GraphRunner, in_batches
+from lightcl_host.graphs.runner import GraphRunner, in_batches, run_in_batches
 from lightcl_host.trunks.fp16 import halve_trunk
 from lightcl_host.trunks.int8 import quantize_trunk
 from lightcl_host.trunks.verification import Agreement, agreement_in_fresh_process
@@ -27,14 +27,14 @@ AUTO, INT8, FP32, FP16 = "auto", "int8", "fp32", "fp16"
 DTYPES = (AUTO, INT8, FP32, FP16)
 #: Share of images on which a trunk of fewer bits must name the same first class as the original network.
 MINIMUM_AGREEMENT = 0.95
-#: Signal to noise that nine of ten feature channels must reach: a tenth of the power may be noise.
+#: Signal to noise that nine of ten feature channels must reach: at most a tenth of the power is noise.
 MINIMUM_CHANNEL_DB = 10.0
-#: How many convolutions at the start stay float32 in an 8-bit trunk: the first try that is good enough is taken.
+#: How many convolutions at the start stay float32 in an 8-bit trunk. The first try that is good enough is taken.
 FLOAT_CONVOLUTIONS = (0, 3, 8)
 
 
 def planned_dtype(wanted: str) -> str:
-    """What memory is predicted for before the trunk is there: ``auto`` may end as float32, which takes the most."""
+    """The type that memory is predicted for: ``auto`` may end as float32, which takes the most."""
     return FP32 if wanted == AUTO else wanted
 
 
@@ -45,11 +45,11 @@ class TrunkChoice:
     Attributes:
         model: shape-inferred.
         dtype: ``int8``, ``fp16`` or ``fp32``.
-        quality: of the 8-bit or half-precision trunk that was tried (the best of several); None for none.
-        agreement_known: whether its agreement means anything; not for random weights.
-        float_convolutions: how many at its start stay float32.
-        note: why it is not what a person may expect, ``""`` for nothing to say.
-        tries: how many convolutions were kept in float32, and how good that was, in the order they were tried.
+        quality: of the best trunk of fewer bits that was tried; None where none was.
+        agreement_known: whether its agreement means anything; it does not for random weights.
+        float_convolutions: how many convolutions at its start stay float32.
+        note: why the trunk is not what a person may expect; ``""`` where it is.
+        tries: for each try in order, how many convolutions stayed float32 and how good the trunk was.
     """
 
     model: onnx.ModelProto
@@ -73,8 +73,12 @@ class TrunkChoice:
 
 def trunk_features(trunk: onnx.ModelProto, images: FloatArray) -> FloatArray:
     """Features of normalised images, shape ``(n, *feature_shape)``."""
-    runner = GraphRunner(trunk)
-    return np.concatenate([runner({IMAGE: batch}, [FEATURES])[FEATURES] for batch in in_batches(images)])
+    return run_in_batches(GraphRunner(trunk), images, IMAGE, FEATURES)
+
+
+def first_classes(network: Callable[[FloatArray], FloatArray], images: FloatArray) -> IntArray:
+    """The class of the largest logit for each image."""
+    return np.concatenate([network(batch).argmax(axis=1) for batch in in_batches(images)]).astype(np.int64)
 
 
 @dataclass(frozen=True)
@@ -84,43 +88,40 @@ class Comparison:
     Attributes:
         images: normalised, shape ``(n, 3, height, width)``.
         features: of the float trunk for them.
-        reference: the original network, or None where its weights are random and agreement means nothing.
+        classes: that the original network names first; None for random weights, for which they mean nothing.
     """
 
     images: FloatArray
     features: FloatArray
-    reference: Callable[[FloatArray], FloatArray] | None
+    classes: IntArray | None
 
     def quality(self, trunk: onnx.ModelProto, split: Split) -> Agreement:
-        """How well a trunk does."""
-        classes = np.zeros(len(self.images), np.int64)
-        if self.reference is not None:
-            named = [self.reference(batch).argmax(axis=1) for batch in in_batches(self.images)]
-            classes = np.concatenate(named).astype(np.int64)
+        """How well a trunk stands in for the float one."""
+        classes = np.zeros(len(self.images), np.int64) if self.classes is None else self.classes
         return agreement_in_fresh_process(trunk, split, self.images, self.features, classes)
 
 
 def choose_trunk(
     split: Split, wanted: str, minimum_agreement: float, calibration: FloatArray, comparison: Comparison
 ) -> TrunkChoice:
-    """Use fewer bits where asked or worth it.
+    """Choose the trunk; ``auto`` takes an 8-bit one where it is good enough, and always for random weights.
 
     Args:
         split: the network's parts.
         wanted: ``auto``, ``int8``, ``fp16`` or ``fp32``.
-        minimum_agreement: the share of equal first classes a trunk of fewer bits must reach.
+        minimum_agreement: the share of equal first classes that a trunk of fewer bits must reach.
         calibration: images for the ranges, normalised.
         comparison: images and results to compare with.
 
     Returns:
-        The trunk; with ``auto`` the 8-bit one where it is good enough (always for random weights).
+        The trunk and how good it is.
 
     Raises:
         BundleError: when ``int8`` or ``fp16`` was asked for and is not good enough.
     """
     if wanted == FP32:
         return TrunkChoice(split.trunk, FP32)
-    known = comparison.reference is not None
+    known = comparison.classes is not None
     best: TrunkChoice | None = None
     tries: list[tuple[int, Agreement]] = []
     for choice in _candidates(split, wanted, calibration):
@@ -159,7 +160,7 @@ def _kind(choice: TrunkChoice) -> str:
 
 
 def _shortfall(choice: TrunkChoice, quality: Agreement, images: int, minimum_agreement: float) -> str:
-    """What a trunk of fewer bits lacks, for a message."""
+    """A message: what a trunk of fewer bits lacks."""
     name = _kind(choice)
     kept = f" with {choice.float_convolutions} convolutions in float32" if choice.float_convolutions else ""
     if quality.agreement < minimum_agreement:

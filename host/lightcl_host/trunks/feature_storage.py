@@ -1,4 +1,4 @@
-"""How features are stored in a byte a value: scale and zero point for every channel, from real images."""
+"""The uint8 form of features: a scale and a zero point for each channel, from real images."""
 
 from __future__ import annotations
 
@@ -10,23 +10,19 @@ from numpy.typing import NDArray
 from lightcl_edge.bundle.manifest import FeatureInfo
 from lightcl_edge.files.tensors import FloatArray
 
-#: Every channel's range is widened by this share at either end: the device meets other images.
+#: Every channel's range is widened by this share at both ends, because the device meets other images.
 RANGE_MARGIN = 0.1
 #: A channel that stayed silent during calibration still gets this share of the widest channel's range.
 SMALLEST_RANGE = 0.05
 
-#: Shown for a channel without any noise; float32 itself carries about 150 dB.
+#: The figure of a channel without any noise; float32 itself has about 150 dB.
 NO_NOISE_DB = 150.0
 
 
 def feature_info(features: FloatArray) -> FeatureInfo:
-    """Choose the uint8 form of features; zero is always exact (it is what ReLU gives most).
+    """Choose the uint8 form from features ``(n, channels, ...)`` of the float trunk.
 
-    Args:
-        features: of the calibration images, from the float trunk, shape ``(n, channels, ...)``.
-
-    Returns:
-        Shape, scales and zero points, one a channel.
+    Zero is always exact, because ReLU gives it most often.
     """
     axes = (0, *range(2, features.ndim))
     low = np.minimum(features.min(axis=axes), 0.0).astype(np.float64) * (1 + RANGE_MARGIN)
@@ -48,15 +44,7 @@ def signal_to_noise_db(signal: FloatArray, found: FloatArray) -> float | None:
 
 
 def channel_signal_to_noise_db(signal: FloatArray, found: FloatArray) -> NDArray[np.float64]:
-    """The same for every channel alone.
-
-    Args:
-        signal: shape ``(n, channels, ...)``.
-        found: likewise.
-
-    Returns:
-        dB, one a channel that has any signal; without noise :data:`NO_NOISE_DB`.
-    """
+    """The same for each channel of ``(n, channels, ...)`` that has any signal; :data:`NO_NOISE_DB` without noise."""
     axes = (0, *range(2, signal.ndim))
     power = np.square(signal, dtype=np.float64).sum(axis=axes)
     noise = np.square(signal.astype(np.float64) - found).sum(axis=axes)

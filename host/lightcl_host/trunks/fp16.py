@@ -1,8 +1,8 @@
 """The trunk with half-precision weights and activations, for boards whose GPU computes in it.
 
-onnxruntime has hardly any half-precision kernels for processors: there it puts conversions around the operators and
-computes in float32, so such a trunk runs everywhere, but only its file is smaller; it is no faster on a CPU and needs
-the memory of a float32 one.
+onnxruntime has hardly any half-precision kernels for CPUs. There it puts conversions around the operators and computes
+in float32. So such a trunk runs everywhere, but on a CPU only its file is smaller: it is as slow as a float32 trunk and
+needs as much memory.
 """
 
 from __future__ import annotations
@@ -17,17 +17,7 @@ if TYPE_CHECKING:
 
 
 def halve_trunk(trunk: onnx.ModelProto) -> onnx.ModelProto:
-    """Convert by onnxruntime's own tool; input and output stay float32.
-
-    Args:
-        trunk: float32, ``image`` -> ``features``; not changed.
-
-    Returns:
-        The converted trunk, shape-inferred.
-
-    Raises:
-        BundleError: when the tool leaves a graph that can't be run in order.
-    """
+    """A shape-inferred copy, converted by onnxruntime's own tool; input and output stay float32."""
     import onnx
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
@@ -39,7 +29,7 @@ def halve_trunk(trunk: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _sort(graph: onnx.GraphProto) -> None:
-    """Nodes after what they read: the tool appends its conversions at the end."""
+    """Put nodes after what they read, because the tool appends its conversions at the end."""
     known = {info.name for info in [*graph.input, *graph.initializer]} | {""}
     waiting, ordered = list(graph.node), []
     while waiting:

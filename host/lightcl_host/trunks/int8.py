@@ -1,25 +1,23 @@
 """The trunk with 8-bit weights and activations, by onnxruntime's own static quantiser.
 
-Weights are signed and quantised a channel, activations unsigned. Weights keep all 8 bits: with one bit less
-(``reduce_range``) EfficientNet-Lite0's features lose 6 dB of signal to noise. x86 processors without VNNI would
-saturate then; host and device ask onnxruntime for kernels that do not (``EXACT_INTEGERS``).
+Weights are signed with a scale for each channel, activations unsigned. Weights keep all 8 bits: with one bit less
+(``reduce_range``) EfficientNet-Lite0's features lose 6 dB of signal to noise. With 8 bits, x86 processors without VNNI
+would saturate; host and device ask onnxruntime for kernels that do not (``EXACT_INTEGERS``).
 
-The first convolutions carry the most noise (docs/quantization.md has the figures), and hardly any of the weights:
-keeping a few of them in float32 costs next to no size.
+The first convolutions make most of the noise (docs/quantization.md has the figures) and hold hardly any weights. So a
+few of them stay in float32 at hardly any cost in size.
 """
 
 from __future__ import annotations
 
-import logging
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightcl_edge.bundle.graph_names import IMAGE
 from lightcl_edge.files.tensors import FloatArray
 from lightcl_host.graphs.graph import IR_VERSION
+from lightcl_host.graphs.quiet import quiet
 
 if TYPE_CHECKING:
     import onnx
@@ -34,15 +32,15 @@ def quantize_trunk(trunk: onnx.ModelProto, images: FloatArray, float_convolution
         float_convolutions: how many convolutions at the start stay float32.
 
     Returns:
-        The trunk with ``QuantizeLinear`` and ``DequantizeLinear`` pairs, which onnxruntime runs in integers.
+        The trunk with pairs of ``QuantizeLinear`` and ``DequantizeLinear``, which onnxruntime runs in integers.
     """
     import onnx
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
-    with tempfile.TemporaryDirectory() as folder, _quiet():
+    with tempfile.TemporaryDirectory() as folder, quiet():
         prepared, quantised = Path(folder) / "prepared.onnx", Path(folder) / "quantised.onnx"
-        original = Path(folder) / "float.onnx"  # given as a file: the tool moves the weights out of a model object
+        original = Path(folder) / "float.onnx"  # a file, because the tool moves the weights out of a model object
         original.write_bytes(trunk.SerializeToString())
         quant_pre_process(str(original), str(prepared), skip_symbolic_shape=True)
         names = [node.name for node in onnx.load(prepared).graph.node if node.op_type == "Conv"]
@@ -63,38 +61,25 @@ def quantize_trunk(trunk: onnx.ModelProto, images: FloatArray, float_convolution
 
 
 def _reader(images: FloatArray) -> Any:
-    """The images one at a time, as the quantiser asks for them."""
+    """The images one at a time, in the form that the quantiser asks for."""
     from onnxruntime.quantization import CalibrationDataReader
 
     class Reader(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime ships no types
         def __init__(self) -> None:
-            self._next = 0
+            self._images = iter(images)
 
         def get_next(self) -> dict[str, FloatArray] | None:
-            if self._next == len(images):
-                return None
-            self._next += 1
-            return {IMAGE: images[self._next - 1 : self._next]}
+            image = next(self._images, None)
+            return None if image is None else {IMAGE: image[None]}
 
     return Reader()
 
 
 def _clean(model: onnx.ModelProto, trunk: onnx.ModelProto) -> None:
-    """The header of all bundle graphs, and only the opset that is used."""
+    """Write the header of all bundle graphs, with only the opset that is used."""
     del model.opset_import[:], model.metadata_props[:]
     model.opset_import.extend(trunk.opset_import)
     model.ir_version = IR_VERSION
     model.producer_name, model.producer_version = trunk.producer_name, ""
     for node in model.graph.node:
         del node.metadata_props[:]
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """The quantiser's advice is for people who call it by hand."""
-    previous = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        yield
-    finally:
-        logging.disable(previous)

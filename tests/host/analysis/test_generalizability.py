@@ -98,14 +98,14 @@ def test_the_network_gives_the_features_of_the_graph(
 ) -> None:
     from lightcl_edge.inference.trunk import normalise
     from lightcl_host.cutting.split import split_graph
-    from lightcl_host.graphs.runner import run_model
+    from lightcl_host.graphs.runner import GraphRunner
 
     pixels = sequence.tasks[0].held[:3]
     seen: dict[str, np.ndarray] = {}
     network.look(pixels, lambda name, features: seen.update({name: features.numpy()}))
     for cut in cuts:
         trunk = split_graph(source.graph, cut, 6, False, 0).trunk
-        features = run_model(trunk, {"image": normalise(pixels, source.input_info)}, ["features"])["features"]
+        features = GraphRunner(trunk)({"image": normalise(pixels, source.input_info)}, ["features"])["features"]
         np.testing.assert_allclose(seen[cut.name], features, atol=1e-4)
 
 

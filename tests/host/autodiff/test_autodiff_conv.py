@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from autodiff_check import check_rule, node, normal
-from lightcl_host.autodiff import rules_conv
+from lightcl_host.autodiff.rules import conv
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def test_conv_many(geometry: Geometry) -> None:
 @given(geometries(), st.integers(1, 4000))
 def test_conv_in_chunks(monkeypatch: pytest.MonkeyPatch, geometry: Geometry, chunk_bytes: int) -> None:
     """Groups rearranged in chunks of any size give the same gradient."""
-    monkeypatch.setattr(rules_conv, "CHUNK_BYTES", chunk_bytes)
+    monkeypatch.setattr(conv, "CHUNK_BYTES", chunk_bytes)
     check(geometry)
 
 

@@ -14,7 +14,7 @@ from lightcl_edge.errors import UsageError
 from lightcl_edge.learning.engines.torch_graph import load_module
 from lightcl_host.cutting.cuts import choose_by_name, find_cuts
 from lightcl_host.cutting.split import Split, split_graph
-from lightcl_host.graphs.runner import relative_difference, run_model
+from lightcl_host.graphs.runner import GraphRunner, relative_difference
 from lightcl_host.sources.torch_source import export_module
 from small_networks import Gated, Residual
 
@@ -32,8 +32,8 @@ def test_parts_give_the_network_at_any_batch(residual: onnx.ModelProto, cut: str
     parts = split(residual, cut, keep=True)
     for model in (parts.trunk, parts.head):
         onnx.checker.check_model(model, full_check=True)
-    features = run_model(parts.trunk, {"image": images()}, ["features"])
-    found = run_model(parts.head, features, ["logits", "penultimate"])
+    features = GraphRunner(parts.trunk)({"image": images()}, ["features"])
+    found = GraphRunner(parts.head)(features, ["logits", "penultimate"])
     with torch.no_grad():
         expected = Residual()(torch.from_numpy(images())).numpy()
     assert relative_difference(found["logits"][:, :5], expected) < 1e-5
@@ -99,7 +99,7 @@ def test_exported_graphs_carry_no_notes(residual: onnx.ModelProto) -> None:
 def test_gradients_of_the_head_are_those_of_the_original(residual: onnx.ModelProto, tmp_path: Path) -> None:
     """The exported head's gradient by its features against autograd of the original, batch norm and all."""
     network, parts = Residual(), split(residual, "stage2.0", capacity=5, keep=True)
-    features = run_model(parts.trunk, {"image": images()}, ["features"])["features"]
+    features = GraphRunner(parts.trunk)({"image": images()}, ["features"])["features"]
     value = torch.from_numpy(features).requires_grad_()
     labels = torch.tensor([0, 3, 1])
     nn.functional.cross_entropy(network.fc(network.stage2[1](value).mean(dim=(2, 3))), labels).backward()

@@ -23,7 +23,7 @@ def never_opened(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise AssertionError("the network was opened")
 
-    for module in ("export", "analysis.run", "sources"):
+    for module in ("export.export", "analysis.run", "sources.source"):
         monkeypatch.setattr(f"lightcl_host.{module}.open_source", refuse)
 
 

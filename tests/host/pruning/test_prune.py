@@ -16,7 +16,7 @@ from lightcl_edge.errors import UsageError
 from lightcl_host.cli import main
 from lightcl_host.cutting.cuts import choose_by_name, find_cuts
 from lightcl_host.pruning.channels import remove_channels
-from lightcl_host.pruning.recovery import LabelledImages, probe_accuracy, recover, top1_agreement
+from lightcl_host.pruning.distillation import LabelledImages, distil, probe_accuracy, top1_agreement
 from lightcl_host.sources.torch_source import export_module
 from lightcl_models.registry import load_model
 from small_networks import SqueezeExcite, randomise_batch_norm
@@ -132,7 +132,7 @@ def _toy_data(count=64):
     return LabelledImages(images, labels.astype(np.int64), np.arange(count) // 2 % 4 == 0)
 
 
-def test_recovery_brings_the_answers_back():
+def test_distillation_brings_the_answers_back():
     module, data = Gate(), _toy_data()
     smaller = remove_channels(module, _cut(module, 16, "stem"), 0.5, 16, 16).module
     with torch.no_grad():
@@ -145,7 +145,7 @@ def test_recovery_brings_the_answers_back():
             return float((module(images).softmax(1) - smaller(images).softmax(1)).abs().mean())
 
     before = distance()
-    recover(smaller, module, data, 40, 0, Progress(quiet=True))
+    distil(smaller, module, data, 40, 0, Progress(quiet=True))
     assert distance() < 0.5 * before
     assert not smaller.training
     assert top1_agreement(module, module, data) == 1.0

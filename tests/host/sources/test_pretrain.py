@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from lightcl_host.cli import main
-from lightcl_host.sources.pretrain import _augment
+from lightcl_host.sources.pretrain import augment
 from lightcl_models.registry import load_model
 
 
@@ -66,7 +66,7 @@ def test_wrong_use(arguments: list[str], message: str, capsys: pytest.CaptureFix
 
 def test_an_augmented_image_is_a_shifted_or_mirrored_one() -> None:
     images = torch.rand(40, 3, 8, 8) + 1
-    found = _augment(images, np.random.default_rng(0))
+    found = augment(images, np.random.default_rng(0))
     assert found.shape == images.shape
     padded = torch.nn.functional.pad(images, [1] * 4)
     for original, image in zip(padded, found, strict=True):

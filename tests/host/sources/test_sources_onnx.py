@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from lightcl_edge.errors import UsageError
 from lightcl_host.cutting.cuts import find_cuts
-from lightcl_host.graphs.runner import relative_difference, run_model
+from lightcl_host.graphs.runner import GraphRunner, relative_difference
 from lightcl_host.sources.onnx_source import ForeignGraph
 from lightcl_host.sources.source import SourceOptions, open_source
 from small_networks import Residual
@@ -60,7 +60,7 @@ def test_legacy_export_is_folded_and_named(legacy: Path) -> None:
         "stage2",
     ]
     images = np.random.default_rng(0).normal(size=(3, 3, 16, 16)).astype(np.float32)
-    found = run_model(source.graph, {"image": images}, ["logits"])["logits"]
+    found = GraphRunner(source.graph)({"image": images}, ["logits"])["logits"]
     with torch.no_grad():
         assert relative_difference(found, Residual()(torch.from_numpy(images)).numpy()) < 1e-5
     assert relative_difference(found, source.reference(images)) < 1e-5
@@ -88,7 +88,7 @@ def test_batch_norm_before_a_convolution_becomes_scale_and_shift(tmp_path: Path)
     assert [node.op_type for node in source.graph.graph.node][:3] == ["Mul", "Add", "Relu"]
     assert source.graph.graph.node[-1].op_type == "Gemm"  # the softmax is gone, MatMul is a linear layer
     images = generator.normal(size=(2, 3, 8, 8)).astype(np.float32)
-    found = run_model(source.graph, {"image": images}, ["logits"])["logits"]
+    found = GraphRunner(source.graph)({"image": images}, ["logits"])["logits"]
     assert relative_difference(found, source.reference(images)) < 1e-5
 
 

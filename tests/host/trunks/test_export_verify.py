@@ -13,7 +13,7 @@ from lightcl_host.cutting.cuts import choose_by_name, find_cuts
 from lightcl_host.cutting.split import Split, split_graph
 from lightcl_host.graphs.counts import count_cost, multiply_adds, peak_activation_bytes
 from lightcl_host.graphs.graph import to_array, to_tensor
-from lightcl_host.graphs.runner import relative_difference, run_model
+from lightcl_host.graphs.runner import GraphRunner, relative_difference
 from lightcl_host.trunks.verification import TOLERANCE, verify_in_fresh_process
 
 
@@ -27,7 +27,7 @@ def images() -> np.ndarray:
 
 
 def logits(model: onnx.ModelProto) -> np.ndarray:
-    return run_model(model, {"image": images()}, ["logits"])["logits"]
+    return GraphRunner(model)({"image": images()}, ["logits"])["logits"]
 
 
 def scaled(model: onnx.ModelProto, name: str, factor: float) -> onnx.ModelProto:

@@ -14,8 +14,8 @@ from lightcl_host.cli import main
 from lightcl_host.cutting.cuts import choose_by_name, find_cuts
 from lightcl_host.cutting.split import split_graph
 from lightcl_host.graphs.runner import GraphRunner
-from lightcl_host.trunks.calibration import Calibration, divide
-from lightcl_host.trunks.choice import Comparison, choose_trunk, trunk_features
+from lightcl_host.trunks.calibration import divide
+from lightcl_host.trunks.choice import Comparison, choose_trunk, first_classes, trunk_features
 from lightcl_host.trunks.feature_storage import NO_NOISE_DB, channel_signal_to_noise_db
 from lightcl_host.trunks.fp16 import halve_trunk
 from lightcl_host.trunks.int8 import quantize_trunk
@@ -30,7 +30,8 @@ def split(residual):
 
 
 def _comparison(split, reference):
-    return Comparison(IMAGES[48:], trunk_features(split.trunk, IMAGES[48:]), reference)
+    classes = None if reference is None else first_classes(reference, IMAGES[48:])
+    return Comparison(IMAGES[48:], trunk_features(split.trunk, IMAGES[48:]), classes)
 
 
 def _reference(images):
@@ -108,13 +109,10 @@ def test_half_precision_runs_on_a_processor_in_float32(split):
 
 
 def test_images_are_divided_unless_they_are_few():
-    pixels = np.zeros((64, 2, 2, 3), np.uint8)
-    images = np.arange(64, dtype=np.float32).reshape(64, 1, 1, 1)
-    first, second = divide(Calibration("x", pixels, images))
-    assert not set(first.images.ravel()) & set(second.images.ravel())
-    assert len(first.images) == len(second.images) == 32
-    few = Calibration("x", pixels[:20], images[:20])
-    assert divide(few) == (few, few)
+    first, second = (set(range(64)[part]) for part in divide(64))
+    assert not first & second
+    assert len(first) == len(second) == 32
+    assert [len(range(20)[part]) for part in divide(20)] == [20, 20]
 
 
 def test_an_fp16_bundle_trains_on_this_processor(tmp_path, capsys, edge):

@@ -1,7 +1,7 @@
 """How the ``ort`` engine holds parameters: kernels that its graphs read tap by tap lie taps first.
 
-A dense convolution is trained as one matrix product for each tap (``lightcl_host.autodiff.row_conv``). So its graph has
-an input for each tap, a matrix ``(filters, channels)`` that must lie in one piece.
+A dense convolution is trained as one matrix product for each tap (``lightcl_host.autodiff.convolution.rows``). So its
+graph has an input for each tap, a matrix ``(filters, channels)`` that must lie in one piece.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Teach a pruned network to answer as it did before, and measure what is lost.
 
 The images' own classes are rarely the network's, so the pruned network learns the original's logits (Hinton et al.
-2015, "Distilling the Knowledge in a Neural Network"). What matters for continual learning is how well classes can be
-told apart from its features: a ridge classifier on the penultimate features, fitted on the images that recovery
-sees and tested on others, is the accuracy that is reported.
+2015, "Distilling the Knowledge in a Neural Network"). For continual learning, what counts is how well classes can be
+told apart from the network's features. So the accuracy that is reported is that of a ridge classifier on the
+penultimate features. It is fitted on the images that distillation sees, and tested on others.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     import torch
 
 
-#: Most images to recover with, and every how many-th one only tests.
-RECOVERY_IMAGES, _TEST_EVERY = 640, 4
+#: At most this many images are loaded, and every fourth of them only tests.
+_IMAGES, _TEST_EVERY = 640, 4
 _BATCH, _LEARNING_RATE, _TEMPERATURE = 32, 5e-4, 2.0
 #: Of the ridge classifier, on standardised features, times the number of samples.
 _RIDGE = 0.1
@@ -34,12 +34,12 @@ _RIDGE = 0.1
 
 @dataclass(frozen=True)
 class LabelledImages:
-    """Images of the device's world, divided.
+    """Images of the classes that the device will see.
 
     Attributes:
         images: normalised, shape ``(n, 3, height, width)``.
         labels: class of each, shape ``(n,)``.
-        tests: which only test, booleans of shape ``(n,)``.
+        tests: True for images that only test, shape ``(n,)``.
     """
 
     images: FloatArray
@@ -47,24 +47,11 @@ class LabelledImages:
     tests: NDArray[np.bool_]
 
 
-def labelled_images(spec: str, info: InputInfo, seed: int, count: int = RECOVERY_IMAGES) -> LabelledImages:
-    """Images to recover and test with.
-
-    Args:
-        spec: a data specification.
-        info: of the network's input.
-        seed: of the choice.
-        count: how many at most.
-
-    Returns:
-        The readable ones of those chosen, every fourth for testing.
-
-    Raises:
-        DataError: when too few can be read.
-    """
+def labelled_images(spec: str, info: InputInfo, seed: int) -> LabelledImages:
+    """Images chosen at random from a data specification; DataError when too few can be read."""
     dataset = open_dataset(spec)
     pixels, labels = [], []
-    for index in np.random.default_rng([seed, 1]).permutation(len(dataset))[:count]:
+    for index in np.random.default_rng([seed, 1]).permutation(len(dataset))[:_IMAGES]:
         try:
             pixels.append(dataset.load(int(index), info))
         except DataError:
@@ -72,24 +59,19 @@ def labelled_images(spec: str, info: InputInfo, seed: int, count: int = RECOVERY
         labels.append(int(dataset.labels[index]))
     if len(pixels) < 2 * _TEST_EVERY:
         raise DataError(
-            f"{spec}: found {len(pixels)} readable images to recover with, expected {2 * _TEST_EVERY} or more"
+            f"{spec}: found {len(pixels)} readable images to distil with, expected {2 * _TEST_EVERY} or more"
         )
     tests = np.arange(len(pixels)) % _TEST_EVERY == 0
     return LabelledImages(normalise(np.stack(pixels), info), np.asarray(labels, np.int64), tests)
 
 
-def recover(
+def distil(
     module: torch.nn.Module, original: torch.nn.Module, data: LabelledImages, epochs: int, seed: int, progress: Progress
 ) -> None:
-    """Train the pruned network to give the original's logits; batch normalisation learns new statistics.
+    """Train a pruned network, in place, to give the original's logits; batch normalisation learns new statistics.
 
-    Args:
-        module: pruned; trained in place.
-        original: in evaluation mode.
-        data: its test images are not used.
-        epochs: passes over the images, each mirrored at random.
-        seed: of the order and the mirroring.
-        progress: shows how far it is.
+    Each of the ``epochs`` passes once over the images that do not test, mirrored at random. The seed sets order and
+    mirroring.
     """
     import torch
 
@@ -100,8 +82,8 @@ def recover(
     steps = [
         order for _ in range(epochs) for order in torch.split(torch.randperm(len(images), generator=generator), _BATCH)
     ]
-    progress.stage(f"recovering from pruning: {len(steps)} steps")
-    for order in progress.track(steps, "recovering from pruning"):
+    progress.stage(f"learning the original's answers: {len(steps)} steps")
+    for order in progress.track(steps, "learning the original's answers"):
         batch = images[order]
         if torch.rand(1, generator=generator).item() < 0.5:
             batch = batch.flip(-1)
@@ -118,7 +100,7 @@ def recover(
 
 
 def _train_batch_norm(module: torch.nn.Module) -> None:
-    """Statistics move, dropout stays off."""
+    """Let the statistics of batch normalisation change; dropout stays off."""
     from torch import nn
 
     module.eval()
@@ -128,31 +110,22 @@ def _train_batch_norm(module: torch.nn.Module) -> None:
 
 
 def probe_accuracy(module: torch.nn.Module, data: LabelledImages) -> float:
-    """Accuracy on the test images of a ridge classifier on the penultimate features.
+    """Share of the test images that a ridge classifier on the penultimate features names correctly.
 
-    Args:
-        module: in evaluation mode, ends in a linear layer.
-        data: the images.
-
-    Returns:
-        A share, 0 to 1.
+    The module must end in a linear layer.
     """
-    features = penultimate(module, data.images).astype(np.float64)
-    fitted = features[~data.tests]
-    mean, deviation = fitted.mean(axis=0), fitted.std(axis=0) + 1e-6
-    features = (features - mean) / deviation
-    fitted = features[~data.tests]
-    classes = np.unique(data.labels)
-    targets = (data.labels[~data.tests, None] == classes).astype(np.float64)
-    offset = targets.mean(axis=0)
-    gram = fitted.T @ fitted + _RIDGE * len(fitted) * np.eye(fitted.shape[1])
-    weights = np.linalg.solve(gram, fitted.T @ (targets - offset))
-    found = classes[(features[data.tests] @ weights + offset).argmax(axis=1)]
-    return float((found == data.labels[data.tests]).mean())
+    from sklearn.linear_model import RidgeClassifier
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    features, fitted = _penultimate(module, data.images).astype(np.float64), ~data.tests
+    probe = make_pipeline(StandardScaler(), RidgeClassifier(alpha=_RIDGE * fitted.sum()))
+    probe.fit(features[fitted], data.labels[fitted])
+    return float(probe.score(features[data.tests], data.labels[data.tests]))
 
 
 def top1_agreement(module: torch.nn.Module, original: torch.nn.Module, data: LabelledImages) -> float:
-    """Share of the test images for which both networks name the same of their own classes first."""
+    """Share of the test images for which both networks give the same of their classes the largest logit."""
     import torch
 
     equal = []
@@ -162,7 +135,7 @@ def top1_agreement(module: torch.nn.Module, original: torch.nn.Module, data: Lab
     return float(np.mean(equal))
 
 
-def penultimate(module: torch.nn.Module, images: FloatArray) -> FloatArray:
+def _penultimate(module: torch.nn.Module, images: FloatArray) -> FloatArray:
     """Inputs of the last linear layer, shape ``(n, width)``."""
     import torch
 

@@ -1,7 +1,7 @@
 """The gradient of Conv: dense, grouped and depthwise, with any stride, dilation and padding.
 
-Dense convolutions are :mod:`lightcl_host.autodiff.row_conv`'s, depthwise ones of small images
-:mod:`lightcl_host.autodiff.plane_conv`'s; the others are differentiated as convolutions.
+Dense convolutions and depthwise ones of small images bring gradients of their own
+(:mod:`lightcl_host.autodiff.convolution`). The others are differentiated here, as convolutions.
 """
 
 from __future__ import annotations
@@ -9,24 +9,24 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from lightcl_host.autodiff.builder import ForwardNode, GraphBuilder
-from lightcl_host.autodiff.conv_geometry import Window, window_of
-from lightcl_host.autodiff.conv_input import input_gradient
-from lightcl_host.autodiff.registry import Gradient, rule, saves_inputs, upstream_of
-from lightcl_host.autodiff.rules_linear import plain
+from lightcl_host.autodiff.builder import GraphBuilder
+from lightcl_host.autodiff.convolution.input_gradient import input_gradient
+from lightcl_host.autodiff.convolution.window import Window, window_of
+from lightcl_host.autodiff.gradients import Gradient
+from lightcl_host.autodiff.rules.registry import BackwardNode, rule, saves_inputs
 
 #: Largest copy made to rearrange groups.
 CHUNK_BYTES = 2 * 2**20
-FLOAT_BYTES = 4
+_FLOAT_BYTES = 4
 
 
-def grouped_kernel_gradient(
+def _kernel_gradient(
     graph: GraphBuilder, image: str, gradient: str, window: Window, shape: Sequence[int], groups: int
 ) -> str:
-    """``dW`` of a grouped convolution, for a bounded number of groups at a time: each is copied to be rearranged."""
+    """``dW``, for a bounded number of groups at a time, because each is copied to be rearranged."""
     filters, per_group = shape[0] // groups, shape[1]
     pixels = per_group * math.prod(window.image) + filters * math.prod(window.out)
-    size = max(1, CHUNK_BYTES // (FLOAT_BYTES * window.samples * pixels))
+    size = max(1, CHUNK_BYTES // (_FLOAT_BYTES * window.samples * pixels))
     size = -(-groups // -(-groups // size))
     parts = []
     for first in range(0, groups, size):
@@ -37,7 +37,7 @@ def grouped_kernel_gradient(
             some_gradient = graph.slice(gradient, [first * filters], [last * filters], [1])
         part = [(last - first) * filters, *shape[1:]]
         parts.append(_kernel_gradient_of_groups(graph, some_image, some_gradient, window, part, last - first))
-    return graph.op("Concat", *parts, axis=0) if len(parts) > 1 else parts[0]
+    return graph.joined(parts, 0)
 
 
 def _kernel_gradient_of_groups(
@@ -65,20 +65,19 @@ def _kernel_gradient_of_groups(
 
 
 @rule("Conv", saves=saves_inputs)
-def conv(
-    graph: GraphBuilder, node: ForwardNode, upstream: Sequence[str | None], wanted: Sequence[bool]
-) -> list[Gradient]:
+def conv(graph: GraphBuilder, back: BackwardNode) -> Sequence[Gradient]:
     """Gradients of image, kernel and bias."""
-    gradient, (image, kernel) = upstream_of(upstream), node.inputs[:2]
+    node, gradient = back.node, back.gradient
     if node.outputs[0] in graph.convolutions:
-        return graph.convolutions[node.outputs[0]].gradients(gradient, wanted)
+        return graph.convolutions[node.outputs[0]].gradients(gradient, back.wanted)
+    image, kernel = node.inputs[:2]
     shape, groups = graph.shape(kernel), int(node.attributes.get("group", 1))
     window = window_of(graph, node, shape[2:])
-    gradients = list[Gradient]([None] * len(wanted))
-    if wanted[0]:
+    gradients = list[Gradient]([None] * len(back.wanted))
+    if back.wanted[0]:
         gradients[0] = input_gradient(graph, gradient, kernel, window, shape, groups)
-    if wanted[1]:
-        gradients[1] = plain(graph, grouped_kernel_gradient(graph, image, gradient, window, shape, groups))
-    if len(wanted) > 2 and wanted[2]:
+    if back.wanted[1]:
+        gradients[1] = graph.adder(_kernel_gradient(graph, image, gradient, window, shape, groups))
+    if any(back.wanted[2:]):
         gradients[2] = graph.sum(gradient, [0, 2, 3])
     return gradients

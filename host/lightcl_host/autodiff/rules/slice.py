@@ -6,34 +6,32 @@ from collections.abc import Sequence
 
 from lightcl_edge.errors import BundleError
 from lightcl_host.autodiff.builder import ForwardNode, GraphBuilder, Shape
-from lightcl_host.autodiff.registry import Gradient, rule, upstream_of
+from lightcl_host.autodiff.gradients import Gradient
+from lightcl_host.autodiff.rules.registry import BackwardNode, rule
 
 
 @rule("Concat")
-def concat(
-    graph: GraphBuilder, node: ForwardNode, upstream: Sequence[str | None], wanted: Sequence[bool]
-) -> list[Gradient]:
+def concat(graph: GraphBuilder, back: BackwardNode) -> Sequence[Gradient]:
     """Each input gets its stretch of the gradient."""
+    node = back.node
     axis = node.attributes["axis"] % len(graph.shape(node.outputs[0]))
     gradients, start = list[Gradient](), 0
-    for name, needs in zip(node.inputs, wanted, strict=True):
+    for name, needs in zip(node.inputs, back.wanted, strict=True):
         end = start + graph.shape(name)[axis]
-        gradients.append(graph.slice(upstream_of(upstream), [start], [end], [axis]) if needs else None)
+        gradients.append(graph.slice(back.gradient, [start], [end], [axis]) if needs else None)
         start = end
     return gradients
 
 
 @rule("Split")
-def split(
-    graph: GraphBuilder, node: ForwardNode, upstream: Sequence[str | None], wanted: Sequence[bool]
-) -> list[Gradient]:
+def split(graph: GraphBuilder, back: BackwardNode) -> Sequence[Gradient]:
     """The parts' gradients side by side; zeros for a part that nothing used."""
+    node = back.node
     axis = node.attributes.get("axis", 0) % len(graph.shape(node.inputs[0]))
     parts = []
-    for name, gradient in zip(node.outputs, upstream, strict=True):
-        zeros = gradient or graph.op("Expand", graph.constant(0), graph.ints(graph.shape(name)))
-        parts.append(zeros)
-    return [graph.op("Concat", *parts, axis=axis), *[None] * (len(wanted) - 1)]
+    for name, gradient in zip(node.outputs, back.upstream, strict=True):
+        parts.append(gradient or graph.op("Expand", graph.constant(0), graph.ints(graph.shape(name))))
+    return [graph.op("Concat", *parts, axis=axis)]
 
 
 def _slice_bounds(graph: GraphBuilder, node: ForwardNode, shape: Shape) -> list[tuple[int, range]]:
@@ -70,22 +68,19 @@ def _scatter_axis(graph: GraphBuilder, tensor: str, shape: list[int], axis: int,
 
 
 @rule("Slice")
-def cut(
-    graph: GraphBuilder, node: ForwardNode, upstream: Sequence[str | None], wanted: Sequence[bool]
-) -> list[Gradient]:
+def cut(graph: GraphBuilder, back: BackwardNode) -> Sequence[Gradient]:
     """The gradient where the slice came from, zeros elsewhere."""
-    source = graph.shape(node.inputs[0])
-    tensor, shape = upstream_of(upstream), list(graph.shape(node.outputs[0]))
-    for axis, taken in _slice_bounds(graph, node, source):
+    source = graph.shape(back.node.inputs[0])
+    tensor, shape = back.gradient, list(graph.shape(back.node.outputs[0]))
+    for axis, taken in _slice_bounds(graph, back.node, source):
         tensor = _scatter_axis(graph, tensor, shape, axis, taken, source[axis])
-    return [tensor, *[None] * (len(wanted) - 1)]
+    return [tensor]
 
 
 @rule("Pad")
-def pad(
-    graph: GraphBuilder, node: ForwardNode, upstream: Sequence[str | None], wanted: Sequence[bool]
-) -> list[Gradient]:
+def pad(graph: GraphBuilder, back: BackwardNode) -> Sequence[Gradient]:
     """Cut off what was added (and give zeros for what a negative pad cut off)."""
+    node = back.node
     mode = node.attributes.get("mode", b"constant")
     if mode != b"constant":
         raise BundleError(f"head.onnx: {node.describe()} has mode {mode.decode()!r}, expected 'constant' to train it")
@@ -96,4 +91,4 @@ def pad(
     undo = [0] * (2 * rank)
     for position, axis in enumerate(axes):
         undo[axis], undo[rank + axis] = -amounts[position], -amounts[len(axes) + position]
-    return [graph.op("Pad", upstream_of(upstream), graph.ints(undo)), *[None] * (len(wanted) - 1)]
+    return [graph.op("Pad", back.gradient, graph.ints(undo))]

@@ -17,9 +17,9 @@ class Window:
     Attributes:
         samples: batch size.
         channels: of the input.
-        image: the input's sides.
-        out: the output's sides.
-        kernel: the kernel's sides.
+        image: sides of the input.
+        out: sides of the output.
+        kernel: sides of the kernel.
         strides: steps between windows.
         dilations: steps between taps.
         before: pads at the start.
@@ -64,32 +64,17 @@ class Window:
         """Taps of the kernel."""
         return self.kernel[0] * self.kernel[1]
 
-    @property
-    def is_pointwise(self) -> bool:
-        """True if each output value reads one pixel and every pixel is read in order."""
-        return self.taps == 1 and self.strides == (1, 1) and not any(self.pads)
-
 
 def _automatic_pads(kind: bytes, shape: Shape, out: Shape, kernel: Pair, strides: Pair, dilations: Pair) -> list[int]:
-    """The pads that ``auto_pad`` means for SAME_UPPER and SAME_LOWER."""
     totals = [max((out[2 + i] - 1) * strides[i] + dilations[i] * (kernel[i] - 1) + 1 - shape[2 + i], 0) for i in (0, 1)]
     small, large = [total // 2 for total in totals], [total - total // 2 for total in totals]
     return [*small, *large] if kind == b"SAME_UPPER" else [*large, *small]
 
 
 def window_of(graph: GraphBuilder, node: ForwardNode, kernel: tuple[int, ...]) -> Window:
-    """Read a node's window.
+    """The window of a Conv or pooling node, with explicit pads.
 
-    Args:
-        graph: the graph, which knows the shapes.
-        node: a Conv or pooling node; its first input is the image.
-        kernel: sides of the kernel.
-
-    Returns:
-        The geometry, with explicit pads.
-
-    Raises:
-        BundleError: when the operator has not two dimensions, or a window lies outside the image.
+    Raises BundleError when the operator has not two dimensions, or a window lies outside the image.
     """
     shape, out = graph.shape(node.inputs[0]), graph.shape(node.outputs[0])
     if len(shape) != 4 or len(kernel) != 2:

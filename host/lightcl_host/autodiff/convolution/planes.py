@@ -1,10 +1,12 @@
 """Depthwise convolutions of small images as products of planes: a plane is all pixels of one channel.
 
-A depthwise convolution is a linear map of each channel's plane, ``y_c = x_c T_c``, where the matrix ``T_c`` holds the
-channel's few weights at many places: ``T = W S`` with a constant ``S`` of zeros and ones that says which tap leads from
-which pixel to which. Likewise ``dx_c = dy_c T_c'``, and ``dW = G S'`` from ``G_c = x_c' dy_c``. Up to some hundred
-pixels these products are several times faster than onnxruntime's depthwise convolution: for 1,152 channels of 7 x 7
-pixels, 12 samples, 2 threads (x86-64, AVX2) forward 3 ms instead of 6, and the kernel's gradient 3 ms instead of 12.
+A depthwise convolution is a linear map of each channel's plane, ``y_c = x_c T_c``. The matrix ``T_c`` holds the
+channel's few weights at many places: ``T = W S``, where the constant ``S`` holds 1 where a tap leads from a pixel to
+another, else 0. Likewise ``dx_c = dy_c T_c'``, and ``dW = G S'`` from ``G_c = x_c' dy_c``.
+
+Up to some hundred pixels these products are several times faster than onnxruntime's depthwise convolution. For 1,152
+channels of 7 x 7 pixels, 12 samples and 2 threads (x86-64, AVX2), forward takes 3 ms instead of 6, and the kernel's
+gradient 3 ms instead of 12.
 """
 
 from __future__ import annotations
@@ -16,16 +18,15 @@ import numpy as np
 import onnx
 
 from lightcl_host.autodiff.builder import ForwardNode, GraphBuilder
-from lightcl_host.autodiff.conv_geometry import window_of
-from lightcl_host.autodiff.registry import Gradient
-from lightcl_host.autodiff.row_indices import OUTSIDE, read_by
-from lightcl_host.autodiff.rules_linear import plain
+from lightcl_host.autodiff.convolution.pixel_indices import OUTSIDE, read_by
+from lightcl_host.autodiff.convolution.window import window_of
+from lightcl_host.autodiff.gradients import Gradient
 
-#: Above this many pairs of pixels a matrix a channel costs more than it saves.
+#: Above this many pairs of pixels, a matrix for each channel costs more time than it saves.
 LARGEST_MATRIX = 100 * 100
-#: Matrices are made for as many channels at a time as fit into this.
+#: The matrices made at one time take at most this.
 CHUNK_BYTES = 2 * 2**20
-FLOAT_BYTES = 4
+_FLOAT_BYTES = 4
 
 
 def is_plane_convolution(graph: GraphBuilder, node: ForwardNode) -> bool:
@@ -38,15 +39,7 @@ def is_plane_convolution(graph: GraphBuilder, node: ForwardNode) -> bool:
 
 
 class PlaneConvolution:
-    """Emits a depthwise convolution and its gradients.
-
-    Args:
-        graph: where to emit.
-        node: a node that :func:`is_plane_convolution` accepts.
-
-    Raises:
-        BundleError: when a window lies wholly outside the image.
-    """
+    """Emits a depthwise convolution that :func:`is_plane_convolution` accepts, and its gradients."""
 
     def __init__(self, graph: GraphBuilder, node: ForwardNode) -> None:
         self._graph, self._node = graph, node
@@ -56,7 +49,7 @@ class PlaneConvolution:
         self._places, self._planes = "", ""
 
     def emit_forward(self) -> None:
-        """Emit the convolution; its result has the name and shape that the node gives it."""
+        """Emit the convolution."""
         graph, window = self._graph, self._window
         self._planes = self._planes_of(self._image, self._before)
         self._places = graph.op("Cast", graph.constant(self._selection(), np.uint8), to=onnx.TensorProto.FLOAT)
@@ -71,7 +64,7 @@ class PlaneConvolution:
             graph.op("Add", result, bias, output=self._node.outputs[0])
 
     def gradients(self, gradient: str, wanted: Sequence[bool]) -> list[Gradient]:
-        """Gradients of image, kernel and bias, as the rule of Conv returns them."""
+        """Emit the wanted gradients of image, kernel and bias."""
         graph, found = self._graph, list[Gradient]([None] * len(wanted))
         planes = self._planes_of(gradient, self._after)
         if wanted[0]:
@@ -81,13 +74,12 @@ class PlaneConvolution:
                 parts.append(graph.op("MatMul", self._channels(planes, first, last), matrices))
             found[0] = self._to_image(parts, self._window.image, None)
         if wanted[1]:
-            found[1] = plain(graph, self._kernel_gradient(planes))
-        if len(wanted) > 2 and wanted[2]:
+            found[1] = graph.adder(self._kernel_gradient(planes))
+        if any(wanted[2:]):
             found[2] = graph.sum(planes, [1, 2])
         return found
 
     def _kernel_gradient(self, planes: str) -> str:
-        """``dW`` from the planes of the output's gradient."""
         graph, parts = self._graph, []
         places = graph.reshape(self._places, [self._window.taps, self._before * self._after])
         for first, last in self._chunks():
@@ -95,8 +87,7 @@ class PlaneConvolution:
             pairs = graph.op("MatMul", image, self._channels(planes, first, last))
             flat = graph.reshape(pairs, [last - first, self._before * self._after])
             parts.append(graph.op("Gemm", flat, places, transB=1))
-        whole = graph.op("Concat", *parts, axis=0) if len(parts) > 1 else parts[0]
-        return graph.reshape(whole, graph.shape(self._kernel))
+        return graph.reshape(graph.joined(parts, 0), graph.shape(self._kernel))
 
     def _selection(self) -> np.ndarray[tuple[int, int, int], np.dtype[np.uint8]]:
         """1 where a tap leads from an input pixel to an output pixel, shape ``(taps, before, after)``."""
@@ -120,13 +111,13 @@ class PlaneConvolution:
     def _chunks(self) -> Iterator[tuple[int, int]]:
         """Channels in runs of nearly equal size."""
         channels = self._window.channels
-        fitting = max(1, CHUNK_BYTES // (FLOAT_BYTES * self._before * self._after))
+        fitting = max(1, CHUNK_BYTES // (_FLOAT_BYTES * self._before * self._after))
         size = -(-channels // -(-channels // fitting))
         for first in range(0, channels, size):
             yield first, min(first + size, channels)
 
     def _channels(self, tensor: str, first: int, last: int) -> str:
-        """Some channels of a tensor whose first axis they are."""
+        """Some channels of a tensor; its first axis are the channels."""
         if last - first == self._window.channels:
             return tensor
         return self._graph.slice(tensor, [first], [last], [0])
@@ -139,6 +130,5 @@ class PlaneConvolution:
     def _to_image(self, parts: Sequence[str], sides: tuple[int, int], output: str | None) -> str:
         """Planes of all channels as an image, samples first."""
         graph, window = self._graph, self._window
-        planes = graph.op("Concat", *parts, axis=0) if len(parts) > 1 else parts[0]
-        turned = graph.transpose(planes, [1, 0, 2])
+        turned = graph.transpose(graph.joined(parts, 0), [1, 0, 2])
         return graph.op("Reshape", turned, graph.ints([window.samples, window.channels, *sides]), output=output)

@@ -6,61 +6,42 @@ from collections.abc import Sequence
 from typing import Any
 
 from lightcl_edge.errors import BundleError
-from lightcl_host.autodiff.builder import ForwardNode, GraphBuilder
-from lightcl_host.autodiff.registry import Gradient, ParameterGradient, rule, saves_inputs, upstream_of
-
-
-def scaled(graph: GraphBuilder, tensor: str, scale: str | None) -> str:
-    """``tensor * scale``; the tensor itself where there is no scale."""
-    return graph.op("Mul", tensor, scale) if scale else tensor
-
-
-def plain(graph: GraphBuilder, gradient: str) -> ParameterGradient:
-    """The adder for a gradient that exists as a tensor."""
-
-    def add(base: str | None, scale: str | None) -> list[str]:
-        step = scaled(graph, gradient, scale)
-        return [graph.op("Add", base, step) if base else step]
-
-    return add
+from lightcl_host.autodiff.builder import GraphBuilder
+from lightcl_host.autodiff.gradients import Gradient, ParameterGradient
+from lightcl_host.autodiff.rules.registry import BackwardNode, rule, saves_inputs
 
 
 def _gemm_adder(graph: GraphBuilder, first: str, second: str, **attributes: Any) -> ParameterGradient:
     """The adder ``base + scale * alpha * first' @ second'``; ``first`` is made small enough to scale."""
 
-    def add(base: str | None, scale: str | None) -> list[str]:
-        return [graph.op("Gemm", scaled(graph, first, scale), second, *filter(None, [base]), **attributes)]
+    def add(base: str | None, scale: str | None) -> str:
+        return graph.op("Gemm", graph.scaled(first, scale), second, *filter(None, [base]), **attributes)
 
     return add
 
 
 @rule("Gemm", saves=saves_inputs)
-def gemm(
-    graph: GraphBuilder, node: ForwardNode, upstream: Sequence[str | None], wanted: Sequence[bool]
-) -> list[Gradient]:
+def gemm(graph: GraphBuilder, back: BackwardNode) -> Sequence[Gradient]:
     """``y = alpha A' B' + beta C``, where the dash is an optional transposition."""
-    gradient, (a, b) = upstream_of(upstream), node.inputs[:2]
+    node, gradient, (a, b) = back.node, back.gradient, back.node.inputs[:2]
     alpha = float(node.attributes.get("alpha", 1.0))
     trans_a, trans_b = int(node.attributes.get("transA", 0)), int(node.attributes.get("transB", 0))
-    gradients = list[Gradient]([None] * len(wanted))
-    if wanted[0]:
+    gradients = list[Gradient]([None] * len(back.wanted))
+    if back.wanted[0]:
         pair = (b, gradient) if trans_a else (gradient, b)
         flags = (trans_b, 1) if trans_a else (0, 1 - trans_b)
         gradients[0] = graph.op("Gemm", *pair, transA=flags[0], transB=flags[1], alpha=alpha)
-    if wanted[1]:
+    if back.wanted[1]:
         if trans_b:
             gradients[1] = _gemm_adder(graph, gradient, a, transA=1, transB=trans_a, alpha=alpha)
         else:
             gradients[1] = _gemm_adder(graph, a, gradient, transA=1 - trans_a, transB=0, alpha=alpha)
-    if len(wanted) > 2 and wanted[2]:
+    if any(back.wanted[2:]):
         shape, target = graph.shape(node.outputs[0]), graph.shape(node.inputs[2])
         bias = graph.reduce_to(gradient, shape, target)
-        gradients[2] = scaled(graph, bias, _factor(graph, float(node.attributes.get("beta", 1.0))))
+        beta = float(node.attributes.get("beta", 1.0))
+        gradients[2] = bias if beta == 1 else graph.op("Mul", bias, graph.constant(beta))
     return gradients
-
-
-def _factor(graph: GraphBuilder, value: float) -> str | None:
-    return None if value == 1 else graph.constant(value)
 
 
 def _swap_last(graph: GraphBuilder, tensor: str, rank: int) -> str:
@@ -68,24 +49,22 @@ def _swap_last(graph: GraphBuilder, tensor: str, rank: int) -> str:
 
 
 @rule("MatMul", saves=saves_inputs)
-def matmul(
-    graph: GraphBuilder, node: ForwardNode, upstream: Sequence[str | None], wanted: Sequence[bool]
-) -> list[Gradient]:
+def matmul(graph: GraphBuilder, back: BackwardNode) -> Sequence[Gradient]:
     """``dA = dY B^T`` and ``dB = A^T dY`` over the last two axes, broadcast undone over the others."""
-    gradient, (a, b) = upstream_of(upstream), node.inputs
+    node, gradient, (a, b) = back.node, back.gradient, back.node.inputs
     shape_a, shape_b, shape = graph.shape(a), graph.shape(b), graph.shape(node.outputs[0])
     if min(len(shape_a), len(shape_b)) < 2:
         raise BundleError(f"head.onnx: {node.describe()} multiplies a vector, expected two or more axes to train it")
     gradients = list[Gradient]([None, None])
-    if wanted[0]:
+    if back.wanted[0]:
         product = graph.op("MatMul", gradient, _swap_last(graph, b, len(shape_b)))
         batch = (*shape[:-2], shape_a[-2], shape_a[-1])
         gradients[0] = graph.reduce_to(product, batch, shape_a)
-    if wanted[1] and len(shape_b) == 2:
+    if back.wanted[1] and len(shape_b) == 2:
         flat_a = graph.reshape(a, [-1, shape_a[-1]])
         flat = graph.reshape(gradient, [-1, shape[-1]])
         gradients[1] = _gemm_adder(graph, flat_a, flat, transA=1)
-    elif wanted[1]:
+    elif back.wanted[1]:
         product = graph.op("MatMul", _swap_last(graph, a, len(shape_a)), gradient)
         batch = (*shape[:-2], shape_b[-2], shape_b[-1])
         gradients[1] = graph.reduce_to(product, batch, shape_b)

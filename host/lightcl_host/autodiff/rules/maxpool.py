@@ -8,12 +8,12 @@ import numpy as np
 
 from lightcl_edge.errors import BundleError
 from lightcl_host.autodiff.builder import ForwardNode, GraphBuilder
-from lightcl_host.autodiff.conv_geometry import Window, window_of
-from lightcl_host.autodiff.registry import Gradient, rule, upstream_of
+from lightcl_host.autodiff.convolution.window import Window, window_of
+from lightcl_host.autodiff.gradients import Gradient
+from lightcl_host.autodiff.rules.registry import BackwardNode, rule
 
 
-def _saves(node: ForwardNode, wanted: Sequence[bool]) -> Sequence[str]:
-    del wanted
+def _saves(node: ForwardNode, _wanted: Sequence[bool]) -> Sequence[str]:
     return [node.inputs[0], node.outputs[0]]
 
 
@@ -25,18 +25,16 @@ def _tap(graph: GraphBuilder, padded: str, window: Window, row: int, column: int
 
 
 @rule("MaxPool", saves=_saves)
-def max_pool(
-    graph: GraphBuilder, node: ForwardNode, upstream: Sequence[str | None], wanted: Sequence[bool]
-) -> list[Gradient]:
+def max_pool(graph: GraphBuilder, back: BackwardNode) -> Sequence[Gradient]:
     """The gradient of a window goes to the first of its taps, row by row, that equals the maximum.
 
     Ties are common (zeros after a Relu) and that is where PyTorch sends them.
     """
-    del wanted
-    if len(upstream) > 1 and upstream[1] is not None:
+    node = back.node
+    if len(back.upstream) > 1 and back.upstream[1] is not None:
         raise BundleError(f"head.onnx: {node.describe()} is used for its indices, expected its values alone")
     window = window_of(graph, node, tuple(node.ints("kernel_shape", [])))
-    gradient, padded = upstream_of(upstream), node.inputs[0]
+    padded = node.inputs[0]
     if any(window.pads):
         pads = graph.ints([0, 0, *window.before, 0, 0, *window.after])
         padded = graph.op("Pad", padded, pads, graph.constant(-np.inf))
@@ -45,14 +43,13 @@ def max_pool(
         equal = graph.op("Equal", _tap(graph, padded, window, row, column), node.outputs[0])
         first = graph.op("And", equal, graph.op("Not", taken)) if taken else equal
         taken = graph.op("Or", taken, equal) if taken else equal
-        part = graph.op("Mul", graph.mask(first), gradient)
+        part = graph.op("Mul", graph.mask(first), back.gradient)
         parts.append(graph.reshape(part, [window.samples, window.channels, 1, window.out[0] * window.out[1]]))
-    columns = graph.op("Concat", *parts, axis=2) if len(parts) > 1 else parts[0]
     flat = [window.samples, window.channels * window.taps, window.out[0] * window.out[1]]
     return [
         graph.op(
             "Col2Im",
-            graph.reshape(columns, flat),
+            graph.reshape(graph.joined(parts, 2), flat),
             graph.ints(window.image),
             graph.ints(window.kernel),
             strides=list(window.strides),

@@ -1,9 +1,9 @@
 """Dense convolutions as products of rows: a row is a pixel with all its channels.
 
 Tap by tap, ``y += shift(x) W_t'``, ``dx += shift(dy) W_t`` and ``dW_t += dy' shift(x)``, where shifting is a Gather of
-whole rows. Each is one matrix product that needs no unfolded image (im2col), which would be ``taps`` times as large as
-the image, and passes over the kernel once a step. Kernels of more than one tap are held taps first, ``(taps, filters,
-channels)``, each tap an input of the graph of its own: see :func:`lightcl_edge.bundle.graph_names.tap_name`.
+whole rows. Each is one matrix product without an unfolded image (im2col), which would be ``taps`` times as large as the
+image. Kernels of more than one tap are held taps first, ``(taps, filters, channels)``. Each tap is an input of the
+graph, named by :func:`lightcl_edge.bundle.graph_names.tap_name`.
 """
 
 from __future__ import annotations
@@ -12,12 +12,11 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 
-from lightcl_edge.bundle.graph_names import tap_name
-from lightcl_host.autodiff.builder import FEATURES, ForwardNode, GraphBuilder
-from lightcl_host.autodiff.conv_geometry import Window, window_of
-from lightcl_host.autodiff.registry import Gradient, TapGradients
-from lightcl_host.autodiff.row_indices import OUTSIDE, Positions, reached_from, read_by
-from lightcl_host.autodiff.rules_linear import scaled
+from lightcl_edge.bundle.graph_names import FEATURES, tap_name
+from lightcl_host.autodiff.builder import ForwardNode, GraphBuilder
+from lightcl_host.autodiff.convolution.pixel_indices import OUTSIDE, Positions, Reached, reached_from, read_by
+from lightcl_host.autodiff.convolution.window import Window, window_of
+from lightcl_host.autodiff.gradients import Gradient, TapGradients
 
 
 def is_dense_convolution(graph: GraphBuilder, node: ForwardNode) -> bool:
@@ -26,15 +25,9 @@ def is_dense_convolution(graph: GraphBuilder, node: ForwardNode) -> bool:
 
 
 class RowConvolution:
-    """Emits a dense convolution and its gradients.
+    """Emits a dense convolution that :func:`is_dense_convolution` accepts, and its gradients.
 
-    Args:
-        graph: where to emit.
-        node: a node that :func:`is_dense_convolution` accepts.
-        parameters: names of the trained tensors; a kernel that is none of them is taken apart in the graph.
-
-    Raises:
-        BundleError: when a window lies wholly outside the image.
+    A kernel that is none of the trained ``parameters`` is taken apart in the graph.
     """
 
     def __init__(self, graph: GraphBuilder, node: ForwardNode, parameters: Collection[str]) -> None:
@@ -52,7 +45,7 @@ class RowConvolution:
             graph.taps[self._kernel] = sorted(self._reads)
 
     def emit_forward(self) -> None:
-        """Emit the convolution; its result has the name and shape that the node gives it."""
+        """Emit the convolution."""
         graph, window = self._graph, self._window
         total = self._node.inputs[2] if len(self._node.inputs) > 2 and self._node.inputs[2] else None
         for tap in self._reads:
@@ -63,16 +56,9 @@ class RowConvolution:
             total = graph.op("Add", zero, total) if total else zero
         self._to_image(str(total), self._filters, window.out, self._node.outputs[0])
 
-    def image_gradient(self, gradient: str) -> str:
-        """Emit ``dX``.
-
-        Args:
-            gradient: of the output, shape ``(samples, filters, *out)``.
-
-        Returns:
-            A tensor of shape ``(samples, channels, *image)``.
-        """
-        graph, window, groups = self._graph, self._window, reached_from(self._window)
+    def _image_gradient(self, gradient: str, groups: Sequence[Reached]) -> str:
+        """``dX``, shape ``(samples, channels, *image)``."""
+        graph, window = self._graph, self._window
         reached = [group for group in groups if group.taps]
         if not reached:
             return graph.constant(np.zeros((window.samples, self._channels, *window.image)))
@@ -88,9 +74,9 @@ class RowConvolution:
         return self._to_image(self._in_order(parts, pixels), self._channels, window.image)
 
     def _in_order(self, parts: Sequence[str], pixels: Positions) -> str:
-        """All rows of the image from those of the groups; pixels that none has are zero."""
+        """All rows of the image, from those of the groups; pixels in no group are zero."""
         graph, count = self._graph, self._window.image[0] * self._window.image[1]
-        rows = graph.op("Concat", *parts, axis=1) if len(parts) > 1 else parts[0]
+        rows = graph.joined(parts, 1)
         if np.array_equal(pixels, np.arange(count)):
             return rows
         if len(pixels) < count:
@@ -99,22 +85,15 @@ class RowConvolution:
         where[pixels] = np.arange(len(pixels))
         return graph.op("Gather", rows, graph.constant(where, np.int64), axis=1)
 
-    def kernel_gradient(self, gradient: str) -> TapGradients:
-        """The adders of ``dW``, a tap each.
-
-        Args:
-            gradient: of the output, shape ``(samples, filters, *out)``.
-
-        Returns:
-            What adds to each tap; of a kernel of one tap, to the kernel itself.
-        """
+    def _kernel_gradient(self, gradient: str) -> TapGradients:
+        """What adds ``dW`` to each tap; for a kernel of one tap, to the kernel itself."""
         graph = self._graph
         if not self._reads and self._window.taps == 1:  # the one tap only ever meets padding: nothing to add
             none = graph.constant(np.zeros((self._filters, self._channels, 1, 1)))
             return TapGradients(self._names(), lambda bases, _: [graph.op("Identity", bases[0] or none)])
 
         def add(bases: Sequence[str | None], scale: str | None) -> list[str]:
-            first = scaled(graph, self._pixels(rows_of(graph, gradient), self._window.out, self._filters), scale)
+            first = graph.scaled(self._pixels(rows_of(graph, gradient), self._window.out, self._filters), scale)
             added = []
             for tap, base in zip(self._reads, bases, strict=True):
                 total = graph.reshape(base, [self._filters, self._channels]) if base else None
@@ -128,14 +107,12 @@ class RowConvolution:
         graph, (rows, columns) = self._graph, self._window.kernel
         shape = [1, self._filters, self._channels]
         none = graph.constant(np.zeros(shape))
-        added = dict(zip(self._reads, self.kernel_gradient(gradient).add([None] * len(self._reads), None), strict=True))
+        added = dict(
+            zip(self._reads, self._kernel_gradient(gradient).add([None] * len(self._reads), None), strict=True)
+        )
         taps = [graph.reshape(added[tap], shape) if tap in added else none for tap in range(self._window.taps)]
         stacked = graph.op("Concat", *taps, axis=0)
         return graph.transpose(graph.reshape(stacked, [rows, columns, *shape[1:]]), [2, 3, 0, 1])
-
-    def bias_gradient(self, gradient: str) -> str:
-        """Emit the sum of the output's gradient over all pixels."""
-        return self._graph.sum(rows_of(self._graph, gradient), [0, 1])
 
     def _names(self) -> list[str]:
         if self._window.taps == 1:
@@ -154,11 +131,11 @@ class RowConvolution:
         return graph.op("Gather", self._apart, graph.constant(tap, np.int64), axis=0)
 
     def _shifted_image(self, tap: int) -> str:
-        """The pixels that the output's pixels read through a tap, a row each."""
+        """One row for each output pixel: the input pixel that it reads through the tap."""
         return self._shifted(rows_of(self._graph, self._image), self._reads[tap], self._window.image, self._channels)
 
     def _shifted(self, rows: str, positions: Positions, sides: tuple[int, int], width: int) -> str:
-        """Rows in another order, as a matrix; outside ones are the row of zeros at the end."""
+        """Rows in another order, as a matrix; for those outside the image, the row of zeros at the end."""
         graph, count = self._graph, sides[0] * sides[1]
         if np.array_equal(positions, np.arange(count)):
             return self._pixels(rows, sides, width)
@@ -181,37 +158,32 @@ class RowConvolution:
         return graph.op("Reshape", rows, shape, output=output)
 
     def gradients(self, gradient: str, wanted: Sequence[bool]) -> list[Gradient]:
-        """Gradients of image, kernel and bias, as the rule of Conv returns them."""
+        """Emit the wanted gradients of image, kernel and bias."""
         window, found = self._window, list[Gradient]([None] * len(wanted))
         self._graph.shapes.setdefault(gradient, (window.samples, self._filters, *window.out))
         groups = reached_from(window) if wanted[0] else []
         if any((out == OUTSIDE).any() for group in groups for out in group.taps.values()):
             self._graph.padded.add(gradient)
         if wanted[0]:
-            found[0] = self.image_gradient(gradient)
+            found[0] = self._image_gradient(gradient, groups)
         if wanted[1]:
-            found[1] = self.kernel_gradient(gradient) if self._trained else self._whole_kernel_gradient(gradient)
-        if len(wanted) > 2 and wanted[2]:
-            found[2] = self.bias_gradient(gradient)
+            found[1] = self._kernel_gradient(gradient) if self._trained else self._whole_kernel_gradient(gradient)
+        if any(wanted[2:]):
+            found[2] = self._graph.sum(rows_of(self._graph, gradient), [0, 1])
         return found
 
 
 def rows_of(graph: GraphBuilder, image: str) -> str:
-    """An image as rows; made once for all that read them, with a row of zeros once any of them needs one.
+    """An image as rows, shape ``(samples, pixels, channels)``, made once for all that read them.
 
-    Args:
-        graph: where to emit; its ``padded`` lists the images that need the row of zeros.
-        image: shape ``(samples, channels, rows, columns)``.
-
-    Returns:
-        A tensor of shape ``(samples, pixels, channels)``, or one row more.
+    A row of zeros follows where ``graph.padded`` holds the image.
     """
     samples, channels, height, width = graph.shape(image)
     pixels = height * width
     if image not in graph.rows:
         parts = graph.feature_parts if image == FEATURES else [image]
         made = [graph.transpose(graph.reshape(part, [-1, channels, pixels]), [0, 2, 1]) for part in parts]
-        rows = graph.op("Concat", *made, axis=0) if len(made) > 1 else made[0]
+        rows = graph.joined(made, 0)
         graph.shapes[rows] = (samples, pixels, channels)
         graph.rows[image] = rows
     if image in graph.padded and graph.shape(graph.rows[image])[1] == pixels:

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lightcl_host.autodiff.builder import ForwardNode, GraphBuilder, Shape
-from lightcl_host.autodiff.conv_geometry import Window, window_of
-from lightcl_host.autodiff.registry import Gradient, rule, upstream_of
+from lightcl_host.autodiff.builder import GraphBuilder, Shape
+from lightcl_host.autodiff.convolution.window import Window, window_of
+from lightcl_host.autodiff.gradients import Gradient
+from lightcl_host.autodiff.rules.registry import BackwardNode, rule
 
 
 def _mean_gradient(graph: GraphBuilder, gradient: str, source: Shape, axes: Sequence[int]) -> str:
@@ -21,28 +22,23 @@ def _mean_gradient(graph: GraphBuilder, gradient: str, source: Shape, axes: Sequ
 
 
 @rule("GlobalAveragePool")
-def global_average_pool(
-    graph: GraphBuilder, node: ForwardNode, upstream: Sequence[str | None], wanted: Sequence[bool]
-) -> list[Gradient]:
+def global_average_pool(graph: GraphBuilder, back: BackwardNode) -> Sequence[Gradient]:
     """An equal share for each pixel."""
-    del wanted
-    source = graph.shape(node.inputs[0])
-    return [_mean_gradient(graph, upstream_of(upstream), source, range(2, len(source)))]
+    source = graph.shape(back.node.inputs[0])
+    return [_mean_gradient(graph, back.gradient, source, range(2, len(source)))]
 
 
 @rule("ReduceMean")
-def reduce_mean(
-    graph: GraphBuilder, node: ForwardNode, upstream: Sequence[str | None], wanted: Sequence[bool]
-) -> list[Gradient]:
+def reduce_mean(graph: GraphBuilder, back: BackwardNode) -> Sequence[Gradient]:
     """An equal share for each averaged value."""
-    source = graph.shape(node.inputs[0])
+    node, source = back.node, graph.shape(back.node.inputs[0])
     given = node.ints("axes", [])  # an attribute before opset 18, an input since
     if len(node.inputs) > 1 and node.inputs[1]:
         given = graph.value(node.inputs[1], node).tolist()
     if not given and node.attributes.get("noop_with_empty_axes", 0):
-        return [upstream_of(upstream), *[None] * (len(wanted) - 1)]
+        return [back.gradient]
     axes = sorted(axis % len(source) for axis in given) or list(range(len(source)))
-    return [_mean_gradient(graph, upstream_of(upstream), source, axes), *[None] * (len(wanted) - 1)]
+    return [_mean_gradient(graph, back.gradient, source, axes)]
 
 
 def _window_counts(
@@ -64,20 +60,18 @@ def _window_counts(
 
 
 @rule("AveragePool")
-def average_pool(
-    graph: GraphBuilder, node: ForwardNode, upstream: Sequence[str | None], wanted: Sequence[bool]
-) -> list[Gradient]:
+def average_pool(graph: GraphBuilder, back: BackwardNode) -> Sequence[Gradient]:
     """Each window's gradient, divided by its count, added to the pixels it covers.
 
     That is a transposed convolution by a kernel of ones, the channels standing in the batch axis.
     """
-    del wanted
+    node = back.node
     window = window_of(graph, node, tuple(node.ints("kernel_shape", [])))
     pads_count = bool(node.attributes.get("count_include_pad", 0))
     automatic = node.attributes.get("auto_pad", b"NOTSET") != b"NOTSET"
     declared = window.pads if automatic else node.ints("pads", [0] * 4)
     counts = _window_counts(window, pads_count=pads_count, declared=declared)
-    shares = graph.op("Mul", upstream_of(upstream), graph.constant(1 / counts))
+    shares = graph.op("Mul", back.gradient, graph.constant(1 / counts))
     maps = window.samples * window.channels
     spread = graph.op(
         "ConvTranspose",

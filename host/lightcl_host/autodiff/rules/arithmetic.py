@@ -1,24 +1,23 @@
-"""Gradients of Add, Sub and Mul, with the broadcast undone."""
+"""Gradients of Add, Sub and Mul; where an input was broadcast, its gradient is summed back to its shape."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lightcl_host.autodiff.builder import ForwardNode, GraphBuilder
-from lightcl_host.autodiff.registry import Gradient, rule, saves_inputs, upstream_of
+from lightcl_host.autodiff.builder import GraphBuilder
+from lightcl_host.autodiff.gradients import Gradient
+from lightcl_host.autodiff.rules.registry import BackwardNode, rule, saves_inputs
 
 
 @rule("Add", "Sub", spreads=True)
-def add(
-    graph: GraphBuilder, node: ForwardNode, upstream: Sequence[str | None], wanted: Sequence[bool]
-) -> list[Gradient]:
+def add(graph: GraphBuilder, back: BackwardNode) -> Sequence[Gradient]:
     """The gradient itself for each summand, negated for a subtrahend."""
-    shape, gradients = graph.shape(node.outputs[0]), list[Gradient]()
+    node, shape, gradients = back.node, graph.shape(back.node.outputs[0]), list[Gradient]()
     for position, name in enumerate(node.inputs):
-        if not wanted[position]:
+        if not back.wanted[position]:
             gradients.append(None)
             continue
-        gradient, target = upstream_of(upstream), graph.shape(name)
+        gradient, target = back.gradient, graph.shape(name)
         if target != shape:
             gradient = graph.reduce_to(graph.full(gradient, shape), shape, target)
         if node.kind == "Sub" and position == 1:
@@ -31,15 +30,13 @@ def add(
 
 
 @rule("Mul", saves=saves_inputs)
-def multiply(
-    graph: GraphBuilder, node: ForwardNode, upstream: Sequence[str | None], wanted: Sequence[bool]
-) -> list[Gradient]:
+def multiply(graph: GraphBuilder, back: BackwardNode) -> Sequence[Gradient]:
     """The gradient times the other factor."""
-    shape, gradients = graph.shape(node.outputs[0]), list[Gradient]()
+    node, shape, gradients = back.node, graph.shape(back.node.outputs[0]), list[Gradient]()
     for position, name in enumerate(node.inputs):
-        if not wanted[position]:
+        if not back.wanted[position]:
             gradients.append(None)
             continue
-        product = graph.op("Mul", upstream_of(upstream), node.inputs[1 - position])
+        product = graph.op("Mul", back.gradient, node.inputs[1 - position])
         gradients.append(graph.reduce_to(product, shape, graph.shape(name)))
     return gradients

@@ -1,6 +1,6 @@
-"""Which pixel meets which under a tap of a kernel: the index lists of convolutions over rows.
+"""Which input pixel an output pixel reads through each tap of a kernel.
 
-A row is a pixel with all its channels. Position -1 stands for a pixel outside the image, which is zero.
+A pixel is counted row by row. Position -1 stands for a pixel outside the image, which is zero.
 """
 
 from __future__ import annotations
@@ -10,10 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lightcl_host.autodiff.conv_geometry import Pair, Window
+from lightcl_host.autodiff.convolution.window import Pair, Window
 
 Positions = NDArray[np.int64]
-#: A pixel that does not exist.
 OUTSIDE = -1
 
 
@@ -34,14 +33,7 @@ def _flat(rows: Positions, columns: Positions, sides: Pair) -> Positions:
 
 
 def read_by(window: Window) -> list[Positions]:
-    """For each tap, the input pixel that each output pixel reads.
-
-    Args:
-        window: the geometry.
-
-    Returns:
-        A list a tap, each of shape ``(out rows * out columns,)``.
-    """
+    """For each tap, the input pixel that each output pixel reads: arrays of shape ``(out rows * out columns,)``."""
     rows, columns = _grid(window.out)
     top, left = window.before
     return [
@@ -56,7 +48,7 @@ class Reached:
 
     Attributes:
         pixels: positions in the input.
-        taps: tap -> for each of the pixels, the output pixel that reads it through this tap.
+        taps: tap -> for each of these pixels, the output pixel that reads it through this tap.
     """
 
     pixels: Positions
@@ -66,11 +58,7 @@ class Reached:
 def reached_from(window: Window) -> list[Reached]:
     """Which output pixels read each input pixel, and through which tap.
 
-    Args:
-        window: the geometry.
-
-    Returns:
-        Every input pixel once; taps that reach none of a group's pixels are left out.
+    Every input pixel is in one group. Taps that reach none of a group's pixels are left out.
     """
     rows, columns = _grid(window.image)
     rows, columns = rows + window.before[0], columns + window.before[1]

@@ -1,0 +1,141 @@
+"""The parts of a bundle, made and checked one after the other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lightcl_edge.bundle.manifest import FeatureInfo, TrainingDefaults
+from lightcl_edge.console.progress import Progress
+from lightcl_edge.data.uint8_codec import FeatureCodec
+from lightcl_edge.files.tensors import FloatArray
+from lightcl_host.autodiff.training_step import StepGraphs, step_graphs
+from lightcl_host.cutting.split import Split, split_graph
+from lightcl_host.export.class_names import read_class_names
+from lightcl_host.export.seed_buffer import SeedBuffer, seed_buffer
+from lightcl_host.trunks.calibration import CALIBRATION_IMAGES, Calibration, calibration_images, divide
+from lightcl_host.trunks.choice import FP32, Comparison, TrunkChoice, choose_trunk, first_classes, trunk_features
+from lightcl_host.trunks.feature_storage import feature_info, signal_to_noise_db
+from lightcl_host.trunks.golden import GOLDEN_IMAGES, golden_values
+from lightcl_host.trunks.verification import verify_in_fresh_process
+
+if TYPE_CHECKING:
+    import onnx
+
+    from lightcl_host.cutting.cuts import Cut
+    from lightcl_host.export.options import ExportOptions
+    from lightcl_host.sources.source import Source
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Everything that is made and checked before a byte is written.
+
+    Attributes:
+        split: trunk and head.
+        difference: largest relative difference between the split and the original network.
+        samples: the images to calibrate and check with, and the float trunk's features of them.
+        feature: the uint8 form of features.
+        trunk: the exported trunk.
+        trunk_bytes: content of its file.
+        seeded: the feature buffer in the bundle and its classes, or None.
+        golden: tensors that a device must reproduce.
+        steps: graphs of the training step.
+        classes: names that the bundle knows.
+    """
+
+    split: Split
+    difference: float
+    samples: Samples
+    feature: FeatureInfo
+    trunk: TrunkChoice
+    trunk_bytes: bytes
+    seeded: SeedBuffer | None
+    golden: dict[str, NDArray[np.generic]]
+    steps: StepGraphs
+    classes: list[str]
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Images with the float trunk's features, divided: some calibrate, the others check.
+
+    Attributes:
+        all: the images.
+        features: of all images, from the float trunk, shape ``(n, *feature_shape)``.
+        calibrating: which of them calibrate.
+        checking: which of them check; the same where there are few.
+    """
+
+    all: Calibration
+    features: FloatArray
+    calibrating: slice
+    checking: slice
+
+    @property
+    def calibration_images(self) -> FloatArray:
+        """Normalised, shape ``(n, 3, height, width)``."""
+        return self.all.images[self.calibrating]
+
+    @property
+    def calibration_features(self) -> FloatArray:
+        """Of the images that calibrate."""
+        return self.features[self.calibrating]
+
+    def storage_noise_db(self, feature: FeatureInfo) -> float | None:
+        """Signal to noise of storing the features in their uint8 form."""
+        codec = FeatureCodec(feature)
+        return signal_to_noise_db(self.calibration_features, codec.decode(codec.encode(self.calibration_features)))
+
+
+def make_parts(options: ExportOptions, source: Source, cut: Cut, progress: Progress) -> Parts:
+    """Cut a network and make everything that goes into its bundle; LightclError when a check fails."""
+    split = split_graph(source.graph, cut, options.capacity, options.keep_classes is not None, options.seed)
+    classes = read_class_names(options.keep_classes, len(split.original.bias))
+    loaded = calibration_images(options.calibration, source.input_info, options.seed, 2 * CALIBRATION_IMAGES)
+    calibrating, checking = divide(len(loaded.images))
+    progress.note(f"checking the cut at {cut.name} in a fresh process")
+    few = loaded.images[calibrating][:GOLDEN_IMAGES]
+    difference = verify_in_fresh_process(source.graph, split, few, source.reference(few))
+    samples = Samples(loaded, trunk_features(split.trunk, loaded.images), calibrating, checking)
+    feature = feature_info(samples.calibration_features)
+    count = len(samples.calibration_images)
+    progress.note(f"preparing the trunk with {count} images ({loaded.origin})")
+    trunk = _choose_trunk(options, source, split, samples)
+    trunk_bytes = checked_bytes(trunk.model)
+    seeded = None
+    if options.seed_buffer is not None:
+        seeded = seed_buffer(options, source.input_info, trunk.model, trunk_bytes, split, feature, classes, progress)
+    golden = _golden(samples, trunk, split)
+    progress.stage("making the graphs of the training step")
+    defaults = TrainingDefaults()
+    steps = step_graphs(split.head, split.head_info, feature.shape, [defaults.batch_size], defaults.buffer_samples)
+    known = classes if seeded is None else seeded.classes
+    return Parts(split, difference, samples, feature, trunk, trunk_bytes, seeded, golden, steps, known)
+
+
+def _choose_trunk(options: ExportOptions, source: Source, split: Split, samples: Samples) -> TrunkChoice:
+    images = samples.all.images[samples.checking]
+    wanted = options.trunk_dtype
+    named = None if source.random_weights or wanted == FP32 else first_classes(source.reference, images)
+    comparison = Comparison(images, samples.features[samples.checking], named)
+    return choose_trunk(split, wanted, options.minimum_agreement, samples.calibration_images, comparison)
+
+
+def _golden(samples: Samples, trunk: TrunkChoice, split: Split) -> dict[str, NDArray[np.generic]]:
+    """The float trunk's features are known already; those of another trunk are computed."""
+    features = samples.calibration_features[:GOLDEN_IMAGES]
+    if trunk.dtype != FP32:
+        features = trunk_features(trunk.model, samples.calibration_images[:GOLDEN_IMAGES])
+    return golden_values(samples.all.pixels[samples.calibrating], features, split.head)
+
+
+def checked_bytes(model: onnx.ModelProto) -> bytes:
+    """The content of the model's file, after the onnx library's own full check."""
+    import onnx
+
+    onnx.checker.check_model(model, full_check=True)
+    return bytes(model.SerializeToString(deterministic=True))
