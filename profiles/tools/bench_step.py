@@ -1,7 +1,7 @@
 """Compares training steps of a bundle's head: ``python profiles/tools/bench_step.py BUNDLE``.
 
-Each method runs in fresh processes on the same random batch with the same threads: the ``ort`` engine, in place
-and accumulating, against plain SGD in bare PyTorch. A peak is that of the whole process, imports included.
+Each method runs in fresh processes on the same random batch with the same threads. The ``ort`` engine, in place and
+accumulating, is compared with plain SGD in bare PyTorch. A peak is that of the whole process, imports included.
 """
 
 from __future__ import annotations

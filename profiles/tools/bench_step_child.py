@@ -30,8 +30,8 @@ class StepJob:
 
     bundle: str
     method: str
-    samples: int
-    buffered_samples: int
+    samples: int  # new ones in each step
+    buffered_samples: int  # with patterns, in each step
     steps: int
     threads: int
 
@@ -41,9 +41,9 @@ class StepRecord:
     """What one process measured."""
 
     peak_rss_bytes: int
-    import_rss_bytes: int
-    load_rss_bytes: int
-    seconds_per_step: float
+    import_rss_bytes: int  # peak once everything was imported
+    load_rss_bytes: int  # peak once head and batch were in memory
+    seconds_per_step: float  # median, without the first step
     loss: float
 
 

@@ -1,9 +1,9 @@
 """Our baselines' memory beside Avalanche's: ``python profiles/tools/compare_avalanche.py BUNDLE --data D``.
 
-Each method is one of ours and the same of Avalanche (extra ``compare``), every one in a fresh process: same network,
-images, batch, buffer, threads, two tasks. Peaks are whole processes (``VmHWM``), libraries included. Ours runs once
-more in a process that has imported Avalanche as well: imports leave freed memory behind that training then takes, so
-that only processes with equal imports say what training itself needs.
+Each method runs as ours and as Avalanche's (extra ``compare``), in fresh processes with the same network, images,
+batch, buffer, threads and two tasks. A peak is that of the whole process (``VmHWM``), libraries included. Ours runs
+once more in a process that has imported Avalanche too. Imports leave freed memory behind, which training then uses, so
+only processes with equal imports show what training itself needs.
 """
 
 from __future__ import annotations
@@ -47,10 +47,12 @@ class CompareCommand(Command):
         parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="exported --with-baselines")
         parser.add_argument("--data", required=True, help="images: a data specification")
         parser.add_argument("--max-images", type=int, default=128, help="spread evenly over the classes (default 128)")
-        parser.add_argument("--threads", type=int, default=2, help="of each library (default 2)")
-        parser.add_argument("--buffer-size", type=int, default=15, help="remembered images (default 15)")
-        parser.add_argument("--batch-size", type=int, default=32, help="images a step (default 32)")
-        parser.add_argument("--runs", type=int, default=1, help="processes of each, medians are told (default 1)")
+        parser.add_argument("--threads", type=int, default=2, help="threads of each library (default 2)")
+        parser.add_argument("--buffer-size", type=int, default=15, help="images in the buffer (default 15)")
+        parser.add_argument("--batch-size", type=int, default=32, help="images in each step (default 32)")
+        parser.add_argument(
+            "--runs", type=int, default=1, help="processes of each method; the medians are shown (default 1)"
+        )
 
     def run(self, args: argparse.Namespace) -> Document:
         """Run all of them."""

@@ -1,7 +1,7 @@
 """``python profiles/tools/limits.py BUNDLE...``: training and predicting under limits that the kernel enforces.
 
-For every bundle, engine and limit: what the plan says fits must complete, what does not must be refused before it
-starts with exit code 5, and nothing may be killed. ``make test-limits`` runs it for four bundles.
+This tries every bundle, engine and limit. A run that fits by its plan must complete. Any other run must be refused with
+exit code 5 before it starts. No run may be killed. ``make test-limits`` does this for four bundles.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ class LimitsCommand(Command):
     """Train two tasks and predict inside memory control groups, and compare with what the plan said.
 
     Images are 12-megapixel JPEG files, as a camera writes them. Each run is a process of its own in a group of its own,
-    swap off. After the limits given, each is tried under the tightest one that its plan allows. The exit code is 0 when
-    every run that the plan allows completed, every other one was refused with exit code 5, and none was killed; else 5.
+    without swap. After the given limits, each run is tried under the tightest limit that its plan allows. The exit code
+    is 0 when all runs ended as planned and none was killed, else 5.
     """
 
     name = "limits"
@@ -102,7 +102,7 @@ class LimitsCommand(Command):
 
 
 def _refuse_without_groups() -> None:
-    """Nothing can be tried where no group can be made; say so before an hour of work."""
+    """Without groups nothing can be tried; say so before an hour of work."""
     try:
         MemoryGroup(2**30).close()
     except NoGroupError as error:

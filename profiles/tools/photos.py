@@ -13,7 +13,7 @@ WIDTH, HEIGHT = 4056, 3040
 
 
 def make_photos(folder: Path, names: Sequence[str], count: int, seed: int) -> Path:
-    """Write class folders."""
+    """Write a folder of ``count`` photos for each class; gives the folder they are in."""
     rng = np.random.default_rng(seed)
     for name in names:
         (folder / name).mkdir(parents=True)

@@ -26,8 +26,8 @@ CASES = {
 class StartupCommand(Command):
     """Time starting, the median of several processes that take turns.
 
-    ``import lightcl_edge`` is the time it adds to a bare Python; ``--help`` is from start to end. The exit code is 5
-    where one takes longer than it may (50 and 150 ms).
+    ``import lightcl_edge`` is the time that it adds to a bare Python; ``--help`` is timed from start to end. The exit
+    code is 5 when one takes too long (50 and 150 ms).
     """
 
     name = "startup"
@@ -75,7 +75,7 @@ class StartupCommand(Command):
         return table(rows, ["what", "median", "ratio to Python", "counted", "at most"])
 
     def exit_code(self, document: Document) -> ExitCode:
-        """5 where something takes too long."""
+        """5 when something takes too long."""
         return ExitCode.DONE if all(each["within"] for each in document["startup"]) else ExitCode.DOES_NOT_FIT
 
 

@@ -58,7 +58,7 @@ class Buffer:
                 store[place : place + 1] = [values[row].detach().clone()]
 
     def sample(self, count: int) -> Remembered:
-        """Draw without replacement."""
+        """Draw at most ``count`` samples without replacement; the buffer must not be empty."""
         rows = self._random.permutation(len(self))[:count].tolist()
         logits = torch.stack([self._logits[row] for row in rows]) if self._logits else None
         images = torch.stack([self._images[row] for row in rows])

@@ -76,7 +76,7 @@ class Baseline(ABC):
         return torch.optim.SGD(trained, lr=self.settings.learning_rate)
 
     def start_network(self) -> torch.nn.Module:
-        """The network it starts from, to be looked at."""
+        """The network before any training, to be looked at."""
         return self.network
 
     def parameters(self) -> Iterator[torch.nn.Parameter]:

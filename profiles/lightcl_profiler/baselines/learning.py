@@ -31,7 +31,7 @@ class Images:
         return Batch(self.load(rows).to(self.device), labels, rows)
 
     def in_order(self, size: int) -> Iterator[Batch]:
-        """All images, classes mixed as the first shuffle mixed them, in batches of a size."""
+        """All images in batches, in one fixed order that mixes the classes."""
         order = np.random.default_rng(0).permutation(len(self.labels))
         for start in range(0, len(order), size):
             yield self.batch(order[start : start + size])
@@ -53,7 +53,7 @@ def epoch_rows(chosen: NDArray[np.int64], size: int, generator: np.random.Genera
 def learn_task(
     baseline: Baseline, images: Images, number: int, batch_size: int, generator: np.random.Generator
 ) -> float:
-    """Learn one task."""
+    """Learn one task; gives the mean loss over the images of the last epoch."""
     task = images.task(number)
     baseline.begin_task(task)
     mean = 0.0

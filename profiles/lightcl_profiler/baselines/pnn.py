@@ -126,7 +126,7 @@ class Pnn(Baseline):
         return torch.optim.SGD(trained or [torch.nn.Parameter(torch.zeros(1))], lr=self.settings.learning_rate)
 
     def start_network(self) -> torch.nn.Module:
-        """A network as columns start from, made for the occasion."""
+        """A fresh copy of what each column starts from."""
         return self._build()
 
     def parameters(self) -> Iterator[torch.nn.Parameter]:
