@@ -46,12 +46,6 @@ _LATER_BLOCKS = {
 def load(weights: str) -> LoadedModel:
     """Build the network.
 
-    Args:
-        weights: ``default``, ``none`` or a file with the package's or timm's key names.
-
-    Returns:
-        The network in evaluation mode.
-
     Raises:
         UsageError: when the weights can't be had.
     """

@@ -17,19 +17,13 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A network ready for export.
+    """A network ready for export."""
 
-    Attributes:
-        module: in evaluation mode; takes float32 ``(n, 3, height, width)``, gives logits ``(n, classes)``.
-        input_info: how an image becomes the input.
-        classes: how many classes it tells apart.
-        random_weights: whether the weights were drawn at random.
-    """
-
+    # in evaluation mode; takes float32 ``(n, 3, height, width)``, gives logits ``(n, classes)``
     module: torch.nn.Module
-    input_info: InputInfo
-    classes: int
-    random_weights: bool
+    input_info: InputInfo  # how an image becomes the input
+    classes: int  # how many classes it tells apart
+    random_weights: bool  # whether the weights were drawn at random
 
 
 def rgb_input(

@@ -15,11 +15,6 @@ LIBRARIES = ("timm", "torchvision")
 def load_model(spec: str, weights: str, seed: int = 0) -> LoadedModel:
     """Build the network that a specification names.
 
-    Args:
-        spec: ``efficientnet_lite0``, ``resnet18_cifar``, ``torchvision:NAME`` or ``timm:NAME``.
-        weights: ``default``, ``none`` (random, from ``seed``) or a file.
-        seed: of random weights.
-
     Returns:
         The network in evaluation mode, how images become its input, and whether its weights are random.
 

@@ -19,12 +19,6 @@ _RANDOM_CLASSES = 10
 def load(weights: str) -> LoadedModel:
     """Build the network, with as many classes as the weights.
 
-    Args:
-        weights: ``none`` or a file with torchvision's key names (``fc`` or ``linear``) or the reference's.
-
-    Returns:
-        The network in evaluation mode.
-
     Raises:
         UsageError: for ``default``, which does not exist, and for files that do not fit.
     """

@@ -37,13 +37,6 @@ def create(name: str, classes: int | None = None) -> Any:
 def load(name: str, weights: str) -> LoadedModel:
     """Build a classifier of timm.
 
-    Args:
-        name: as timm lists it, ``mobilenetv2_100``.
-        weights: ``default`` (downloaded or cached), ``none`` or a file with timm's key names.
-
-    Returns:
-        The network in evaluation mode.
-
     Raises:
         UsageError: for an unknown name or weights that can't be had.
     """

@@ -22,13 +22,6 @@ _CLASSES = 1000
 def load(name: str, weights: str) -> LoadedModel:
     """Build a classifier of torchvision.
 
-    Args:
-        name: as torchvision lists it, ``mobilenet_v3_small``.
-        weights: ``default`` (downloaded or cached), ``none`` or a file with torchvision's key names.
-
-    Returns:
-        The network in evaluation mode.
-
     Raises:
         UsageError: for an unknown name or weights that can't be had.
     """

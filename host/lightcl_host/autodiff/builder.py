@@ -22,15 +22,10 @@ NEW_FEATURES, BUFFERED_FEATURES = "features.new", "features.buffered"
 
 @dataclass(frozen=True)
 class ForwardNode:
-    """A node of the head, with its attributes as Python values.
+    """A node of the head, with its attributes as Python values."""
 
-    Attributes:
-        proto: the node itself.
-        attributes: name -> int, float, bytes or list.
-    """
-
-    proto: onnx.NodeProto
-    attributes: dict[str, Any]
+    proto: onnx.NodeProto  # the node itself
+    attributes: dict[str, Any]  # name -> int, float, bytes or list
 
     @property
     def kind(self) -> str:

@@ -13,14 +13,10 @@ ParameterGradient = Callable[[str | None, str | None], str]
 
 @dataclass(frozen=True)
 class TapGradients:
-    """The gradients of a kernel that is held in pieces, one for each tap.
+    """The gradients of a kernel that is held in pieces, one for each tap."""
 
-    Attributes:
-        names: of the pieces, which are inputs of the graph.
-        add: emits ``base + scale * gradient`` for each piece, from the base of each (None for 0) and the scale.
-    """
-
-    names: Sequence[str]
+    names: Sequence[str]  # of the pieces, which are inputs of the graph
+    # emits ``base + scale * gradient`` for each piece, from the base of each (None for 0) and the scale
     add: Callable[[Sequence[str | None], str | None], list[str]]
 
 

@@ -70,16 +70,6 @@ def build_step(
 ) -> onnx.ModelProto:
     """Differentiate a head for one batch geometry.
 
-    Args:
-        head: the inference graph, as ``docs/bundle.md`` describes it.
-        info: its parameters and patterns.
-        samples: new samples a run.
-        buffered_samples: buffered samples a run; 0 for cross entropy alone.
-        in_place: True to update parameters, False to accumulate gradients.
-
-    Returns:
-        The step graph, as this module describes it.
-
     Raises:
         BundleError: when the head holds an operator that can't be trained through.
     """
@@ -259,16 +249,6 @@ def step_graphs(
     For each batch size, one step in place and some that accumulate over ``MICRO_BATCHES`` parts, each with and without
     buffered samples. Then one ``forward`` graph; its record says 0 rows, because their number is free. Last an
     ``evaluate`` graph, where kernels are taken tap by tap.
-
-    Args:
-        head: the inference graph.
-        head_info: its parameters and patterns.
-        feature_shape: of one sample.
-        batch_sizes: samples a step.
-        buffered_samples: how many samples carry patterns.
-
-    Returns:
-        The graphs.
 
     Raises:
         BundleError: when the head does not fit its description or can't be trained.

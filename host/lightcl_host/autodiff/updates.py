@@ -73,14 +73,8 @@ def _all_readers(nodes: Sequence[onnx.NodeProto]) -> defaultdict[str, list[int]]
 class Updater:
     """Emits the updates of a step.
 
-    Args:
-        graph: where to emit.
-        in_place: True for ``parameter + neg_lr * gradient`` onto the parameter, False for
-            ``accumulator + gradient`` onto the parameter's accumulator.
-
-    Attributes:
-        outputs: names of the graph outputs, in execution order.
-        updated: parameters that have an update.
+    In place, that is ``parameter + neg_lr * gradient`` onto the parameter; else ``accumulator + gradient`` onto the
+    parameter's accumulator.
     """
 
     def __init__(self, graph: GraphBuilder, *, in_place: bool) -> None:
@@ -89,13 +83,10 @@ class Updater:
         self.updated: set[str] = set()
 
     def apply(self, parameter: str, gradient: str | ParameterGradient | TapGradients, after: Sequence[str]) -> None:
-        """Emit the update of one parameter.
+        """Emit the update of one parameter, from its gradient or from what adds it.
 
-        Args:
-            parameter: its name.
-            gradient: the tensor, or what adds it.
-            after: tensors that exist by then anyway and cost least to wait for: the node's other gradients and its
-                upstream ones.
+        ``after`` are tensors that exist by then anyway and cost least to wait for: the node's other gradients and its
+        upstream ones.
         """
         graph = self._graph
         if isinstance(gradient, str):

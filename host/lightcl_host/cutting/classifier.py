@@ -30,15 +30,10 @@ UNUSED_ROW_DEVIATION = 0.01
 
 @dataclass(frozen=True)
 class Classifier:
-    """A linear layer: ``logits = penultimate @ weight.T + bias``.
+    """A linear layer: ``logits = penultimate @ weight.T + bias``."""
 
-    Attributes:
-        weight: shape ``(classes, width)``.
-        bias: shape ``(classes,)``.
-    """
-
-    weight: FloatArray
-    bias: FloatArray
+    weight: FloatArray  # shape ``(classes, width)``
+    bias: FloatArray  # shape ``(classes,)``
 
     def logits(self, penultimate: FloatArray) -> FloatArray:
         """Logits of inputs of shape ``(n, width)``."""
@@ -50,12 +45,6 @@ def install_classifier(head: onnx.ModelProto, capacity: int, keep_classes: bool,
 
     Args:
         head: ends in a ``Gemm`` with constant weights; changed in place.
-        capacity: rows of the new classifier.
-        keep_classes: put the network's own rows first.
-        seed: of all other rows.
-
-    Returns:
-        The network's own classifier.
 
     Raises:
         UsageError: when the rows to keep are more than the capacity.

@@ -23,27 +23,16 @@ _MAX_FEATURE_RANK = 3
 
 @dataclass(frozen=True)
 class Cut:
-    """A place where the network can be parted.
+    """A place where the network can be parted."""
 
-    Attributes:
-        name: the outermost module that ends here, else the tensor's name.
-        tensor: its name in the normal form.
-        shape: of one image's feature.
-        trunk_parameters: weights before it.
-        head_parameters: weights after it, with the classifier's.
-        classifier_parameters: weights of the classifier alone.
-        reason: why the head can't be trained; ``""`` when it can.
-        aliases: other names for the same place.
-    """
-
-    name: str
-    tensor: str
-    shape: tuple[int, ...]
-    trunk_parameters: int
-    head_parameters: int
-    classifier_parameters: int
-    reason: str = ""
-    aliases: tuple[str, ...] = field(default=())
+    name: str  # the outermost module that ends here, else the tensor's name
+    tensor: str  # its name in the normal form
+    shape: tuple[int, ...]  # of one image's feature
+    trunk_parameters: int  # weights before it
+    head_parameters: int  # weights after it, with the classifier's
+    classifier_parameters: int  # weights of the classifier alone
+    reason: str = ""  # why the head can't be trained; ``""`` when it can
+    aliases: tuple[str, ...] = field(default=())  # other names for the same place
 
     @property
     def trainable(self) -> bool:

@@ -23,19 +23,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Split:
-    """Both parts of a network.
+    """Both parts of a network."""
 
-    Attributes:
-        trunk: ``image`` -> ``features``, float32.
-        head: ``features`` -> ``logits``, ``penultimate`` and the pattern tensors, with the device's classifier.
-        head_info: the head's description for the manifest.
-        original: the network's own classifier.
-    """
-
-    trunk: onnx.ModelProto
+    trunk: onnx.ModelProto  # ``image`` -> ``features``, float32
+    # ``features`` -> ``logits``, ``penultimate`` and the pattern tensors, with the device's classifier
     head: onnx.ModelProto
-    head_info: HeadInfo
-    original: Classifier
+    head_info: HeadInfo  # the head's description for the manifest
+    original: Classifier  # the network's own classifier
 
     def parameters(self) -> dict[str, FloatArray]:
         """The trained tensors by name."""
@@ -45,16 +39,6 @@ class Split:
 
 def split_graph(model: onnx.ModelProto, cut: Cut, capacity: int, keep_classes: bool, seed: int) -> Split:
     """Cut a graph.
-
-    Args:
-        model: in normal form; not changed.
-        cut: one of its trainable cuts.
-        capacity: rows of the device's classifier.
-        keep_classes: start with the network's own classes instead of with none.
-        seed: of the rows that no class has yet.
-
-    Returns:
-        Trunk and head.
 
     Raises:
         UsageError: when the network's own classes are to be kept and are more than the capacity.

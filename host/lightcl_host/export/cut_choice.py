@@ -26,16 +26,11 @@ _PLANNED_IMAGES = 1000
 
 @dataclass(frozen=True)
 class CutChoice:
-    """A cut and the reason for it.
-
-    Attributes:
-        cut: the cut.
-        chosen_by: the reason, for a person.
-        figures: that the choice was made from, for the manifest; empty where nothing was measured or predicted.
-    """
+    """A cut and the reason for it."""
 
     cut: Cut
-    chosen_by: str
+    chosen_by: str  # the reason, for a person
+    # that the choice was made from, for the manifest; empty where nothing was measured or predicted
     figures: dict[str, Any] = field(default_factory=dict)
 
     def provenance(self) -> dict[str, Any]:
@@ -57,18 +52,10 @@ def pick_cut(
     device: str | None,
     trunk_dtype: str = FP32,
 ) -> CutChoice:
-    """Choose a cut.
+    """Choose a cut, by its name or for ``auto``.
 
-    Args:
-        source: the network.
-        cuts: all its cuts, in order.
-        wanted: a cut's name, or ``auto``.
-        analysis: folder of ``lightcl-host analyze``, or None.
-        device: name of a device profile. None means no device, or with an analysis the device of the analysis.
-        trunk_dtype: type that memory is predicted for where there is no analysis; ``fp32`` needs most.
-
-    Returns:
-        The choice.
+    ``device`` is the name of a device profile; None means no device, or with an analysis the device of the analysis.
+    Where there is no analysis, memory is predicted for a trunk of ``trunk_dtype``, of which ``fp32`` needs most.
 
     Raises:
         UsageError: when the options do not go together, or the analysis is of another network.

@@ -25,14 +25,6 @@ from lightcl_host.trunks.choice import planned_dtype
 def export_bundle(options: ExportOptions, progress: Progress, source: Source | None = None) -> dict[str, Any]:
     """Export, verify and write a bundle.
 
-    Args:
-        options: what and how.
-        progress: shows what is going on.
-        source: the model if it is already open.
-
-    Returns:
-        The document that ``lightcl-host export --json`` prints.
-
     Raises:
         LightclError: when the model, the cut, the data or the result can't be used; nothing is written then.
     """

@@ -32,48 +32,28 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Parts:
-    """Everything that is made and checked before a byte is written.
+    """Everything that is made and checked before a byte is written."""
 
-    Attributes:
-        split: trunk and head.
-        difference: largest relative difference between the split and the original network.
-        samples: the images to calibrate and check with, and the float trunk's features of them.
-        feature: the uint8 form of features.
-        trunk: the exported trunk.
-        trunk_bytes: content of its file.
-        seeded: the feature buffer in the bundle and its classes, or None.
-        golden: tensors that a device must reproduce.
-        steps: graphs of the training step.
-        classes: names that the bundle knows.
-    """
-
-    split: Split
-    difference: float
-    samples: Samples
-    feature: FeatureInfo
+    split: Split  # trunk and head
+    difference: float  # largest relative difference between the split and the original network
+    samples: Samples  # the images to calibrate and check with, and the float trunk's features of them
+    feature: FeatureInfo  # the uint8 form of features
     trunk: TrunkChoice
-    trunk_bytes: bytes
-    seeded: SeedBuffer | None
-    golden: dict[str, NDArray[np.generic]]
-    steps: StepGraphs
-    classes: list[str]
+    trunk_bytes: bytes  # content of its file
+    seeded: SeedBuffer | None  # the feature buffer in the bundle and its classes, or None
+    golden: dict[str, NDArray[np.generic]]  # tensors that a device must reproduce
+    steps: StepGraphs  # graphs of the training step
+    classes: list[str]  # names that the bundle knows
 
 
 @dataclass(frozen=True)
 class Samples:
-    """Images with the float trunk's features, divided: some calibrate, the others check.
-
-    Attributes:
-        all: the images.
-        features: of all images, from the float trunk, shape ``(n, *feature_shape)``.
-        calibrating: which of them calibrate.
-        checking: which of them check; the same where there are few.
-    """
+    """Images with the float trunk's features, divided: some calibrate, the others check."""
 
     all: Calibration
-    features: FloatArray
-    calibrating: slice
-    checking: slice
+    features: FloatArray  # of all images, from the float trunk, shape ``(n, *feature_shape)``
+    calibrating: slice  # which of them calibrate
+    checking: slice  # which of them check; the same where there are few
 
     @property
     def calibration_images(self) -> FloatArray:

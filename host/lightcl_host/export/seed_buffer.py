@@ -35,15 +35,10 @@ _BATCH = 16
 
 @dataclass(frozen=True)
 class SeedBuffer:
-    """Base classes of a bundle.
+    """Base classes of a bundle."""
 
-    Attributes:
-        classes: names of the classifier's first rows.
-        buffer: features of these classes.
-    """
-
-    classes: list[str]
-    buffer: FeatureBuffer
+    classes: list[str]  # names of the classifier's first rows
+    buffer: FeatureBuffer  # features of these classes
 
 
 def seed_buffer(
@@ -63,17 +58,8 @@ def seed_buffer(
     rows.
 
     Args:
-        options: which images, how many, and the seed of their choice.
-        info: of the input.
-        trunk: the exported trunk.
-        trunk_bytes: content of its file.
         split: the classifier of its head is changed where the bundle knows no classes.
         feature: the uint8 form.
-        classes: names that the bundle knows already.
-        progress: shows how far it is.
-
-    Returns:
-        The buffer and the names of all classes.
 
     Raises:
         DataError: when a class has no image that could be read and kept.

@@ -17,9 +17,6 @@ def signer(key: Path | None, release: int | None) -> Callable[[bytes], bytes] | 
         key: PEM file of the private key; None for no signature.
         release: number of the bundle, larger than those of earlier bundles; None for the seconds since 1970.
 
-    Returns:
-        The function, or None.
-
     Raises:
         UsageError: when the key can't be used, or a release is given without a key.
     """

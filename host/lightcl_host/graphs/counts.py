@@ -42,10 +42,6 @@ def count_cost(
         trunk: float32, shape-inferred; the exported trunk has the same multiply-adds.
         exported_trunk: the trunk in the bundle, shape-inferred.
         head: shape-inferred.
-        patterns: the head's pattern tensors.
-
-    Returns:
-        The figures for the manifest.
     """
     head_view = GraphView(head)
     sizes = [

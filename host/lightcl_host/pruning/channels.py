@@ -28,33 +28,16 @@ LARGEST_SPARSITY = 0.95
 
 @dataclass(frozen=True)
 class Removal:
-    """What pruning removed.
+    """What pruning removed."""
 
-    Attributes:
-        module: the smaller network.
-        parameters_before: weights of the whole network.
-        parameters_after: weights of the smaller network.
-        layers: how many convolutions and linear layers lost output channels.
-    """
-
-    module: torch.nn.Module
-    parameters_before: int
-    parameters_after: int
-    layers: int
+    module: torch.nn.Module  # the smaller network
+    parameters_before: int  # weights of the whole network
+    parameters_after: int  # weights of the smaller network
+    layers: int  # how many convolutions and linear layers lost output channels
 
 
 def remove_channels(module: torch.nn.Module, cut: Cut, sparsity: float, height: int, width: int) -> Removal:
     """Prune a copy of a network.
-
-    Args:
-        module: in evaluation mode; stays as it is.
-        cut: where it will be parted; named after a module.
-        sparsity: share of the channels to remove, above 0.
-        height: of the input in pixels.
-        width: of the input in pixels.
-
-    Returns:
-        The copy without those channels.
 
     Raises:
         UsageError: when torch-pruning is missing, the cut is no module's, or the network can't be pruned.

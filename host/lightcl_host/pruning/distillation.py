@@ -34,17 +34,11 @@ _RIDGE = 0.1
 
 @dataclass(frozen=True)
 class LabelledImages:
-    """Images of the classes that the device will see.
+    """Images of the classes that the device will see."""
 
-    Attributes:
-        images: normalised, shape ``(n, 3, height, width)``.
-        labels: class of each, shape ``(n,)``.
-        tests: True for images that only test, shape ``(n,)``.
-    """
-
-    images: FloatArray
-    labels: NDArray[np.int64]
-    tests: NDArray[np.bool_]
+    images: FloatArray  # normalised, shape ``(n, 3, height, width)``
+    labels: NDArray[np.int64]  # class of each, shape ``(n,)``
+    tests: NDArray[np.bool_]  # True for images that only test, shape ``(n,)``
 
 
 def labelled_images(spec: str, info: InputInfo, seed: int) -> LabelledImages:

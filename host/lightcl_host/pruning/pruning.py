@@ -17,49 +17,29 @@ RECOVERY_EPOCHS = 3
 
 @dataclass(frozen=True)
 class PruningOptions:
-    """What the command line says.
+    """What the command line says."""
 
-    Attributes:
-        sparsity: share of the channels to remove.
-        recovery_epochs: passes over the images afterwards.
-        data: specification of images with classes, or None.
-        seed: of the choice and order of images.
-    """
-
-    sparsity: float = 0.0
-    recovery_epochs: int = RECOVERY_EPOCHS
-    data: str | None = None
-    seed: int = 0
+    sparsity: float = 0.0  # share of the channels to remove
+    recovery_epochs: int = RECOVERY_EPOCHS  # passes over the images afterwards
+    data: str | None = None  # specification of images with classes, or None
+    seed: int = 0  # of the choice and order of images
 
 
 @dataclass(frozen=True)
 class PruningRecord:
-    """What was removed and lost. Accuracies are None where no images were given or the weights are random.
+    """What was removed and lost. Accuracies are None where no images were given or the weights are random."""
 
-    Attributes:
-        sparsity: as asked.
-        layers: how many lost channels.
-        parameters_before: weights of the whole network.
-        parameters_after: weights of the pruned network.
-        recovery_epochs: passes over the images.
-        recovery_images: how many trained.
-        test_images: how many tested.
-        accuracy_before: of a ridge classifier on the original's penultimate features.
-        accuracy_pruned: the same right after pruning.
-        accuracy_after: the same after distillation.
-        top1_agreement: share of test images for which both networks name the same class first at the end.
-    """
-
-    sparsity: float
-    layers: int
-    parameters_before: int
-    parameters_after: int
-    recovery_epochs: int = 0
-    recovery_images: int = 0
-    test_images: int = 0
-    accuracy_before: float | None = None
-    accuracy_pruned: float | None = None
-    accuracy_after: float | None = None
+    sparsity: float  # as asked
+    layers: int  # how many lost channels
+    parameters_before: int  # weights of the whole network
+    parameters_after: int  # weights of the pruned network
+    recovery_epochs: int = 0  # passes over the images
+    recovery_images: int = 0  # how many trained
+    test_images: int = 0  # how many tested
+    accuracy_before: float | None = None  # of a ridge classifier on the original's penultimate features
+    accuracy_pruned: float | None = None  # the same right after pruning
+    accuracy_after: float | None = None  # the same after distillation
+    # share of test images for which both networks name the same class first at the end
     top1_agreement: float | None = None
 
     @property

@@ -23,7 +23,6 @@ def to_normal_form(model: onnx.ModelProto, *, fold_batch_norm: bool = True) -> o
 
     Args:
         model: opset 20, one image input of shape ``(1, 3, height, width)``; changed in place.
-        fold_batch_norm: write what is left of batch normalisation as a multiplication and an addition.
 
     Returns:
         The shape-inferred model: input ``image`` ``(batch, 3, height, width)``, output ``logits``.

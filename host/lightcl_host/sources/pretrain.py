@@ -37,27 +37,16 @@ _TEST_BATCH = 128
 
 @dataclass(frozen=True)
 class PretrainOptions:
-    """What to train.
+    """What to train."""
 
-    Attributes:
-        source: the network and its start weights.
-        data: specification of the training images.
-        test_data: specification of the images to test on after each epoch, or None.
-        epochs: passes over the data.
-        batch_size: images a step.
-        learning_rate: the highest.
-        out: a ``.safetensors`` file.
-        threads: of torch; None for its own choice.
-    """
-
-    source: SourceOptions
-    data: str
-    test_data: str | None
-    epochs: int
-    batch_size: int
-    learning_rate: float
-    out: Path
-    threads: int | None = None
+    source: SourceOptions  # the network and its start weights
+    data: str  # specification of the training images
+    test_data: str | None  # specification of the images to test on after each epoch, or None
+    epochs: int  # passes over the data
+    batch_size: int  # images a step
+    learning_rate: float  # the highest
+    out: Path  # a ``.safetensors`` file
+    threads: int | None = None  # of torch; None for its own choice
 
 
 def pretrain(options: PretrainOptions, progress: Progress) -> Document:

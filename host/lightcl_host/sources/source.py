@@ -21,48 +21,29 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SourceOptions:
-    """What the command line says about the model.
+    """What the command line says about the model."""
 
-    Attributes:
-        model: the specification.
-        weights: ``default``, ``none`` or a file; an ``.onnx`` file has its own.
-        image_size: side in pixels; None for the model's own.
-        mean: for pixels in 0..1; None for the model's own.
-        std: for pixels in 0..1; None for the model's own.
-        seed: of random weights.
-    """
-
-    model: str
-    weights: str = "default"
-    image_size: int | None = None
-    mean: tuple[float, float, float] | None = None
-    std: tuple[float, float, float] | None = None
-    seed: int = 0
+    model: str  # the specification
+    weights: str = "default"  # ``default``, ``none`` or a file; an ``.onnx`` file has its own
+    image_size: int | None = None  # side in pixels; None for the model's own
+    mean: tuple[float, float, float] | None = None  # for pixels in 0..1; None for the model's own
+    std: tuple[float, float, float] | None = None  # for pixels in 0..1; None for the model's own
+    seed: int = 0  # of random weights
 
 
 @dataclass(frozen=True)
 class Source:
-    """A network on its way into a bundle.
+    """A network on its way into a bundle."""
 
-    Attributes:
-        name: for the manifest.
-        weights: ``default``, ``none`` or a file's name.
-        graph: in normal form, batch normalisation folded.
-        input_info: how an image becomes the input.
-        random_weights: whether the weights were drawn at random.
-        reference: the original network: images ``(n, 3, h, w)`` -> logits ``(n, classes)``.
-        with_batch_norm: makes the whole graph again with batch normalisation kept.
-        module: the torch network; None where the model is an ONNX file.
-    """
-
-    name: str
-    weights: str
-    graph: onnx.ModelProto
-    input_info: InputInfo
-    random_weights: bool
+    name: str  # for the manifest
+    weights: str  # ``default``, ``none`` or a file's name
+    graph: onnx.ModelProto  # in normal form, batch normalisation folded
+    input_info: InputInfo  # how an image becomes the input
+    random_weights: bool  # whether the weights were drawn at random
+    # the original network: images ``(n, 3, h, w)`` -> logits ``(n, classes)``
     reference: Callable[[FloatArray], FloatArray]
-    with_batch_norm: Callable[[], onnx.ModelProto]
-    module: torch.nn.Module | None = None
+    with_batch_norm: Callable[[], onnx.ModelProto]  # makes the whole graph again with batch normalisation kept
+    module: torch.nn.Module | None = None  # the torch network; None where the model is an ONNX file
 
 
 def open_source(options: SourceOptions) -> Source:

@@ -27,12 +27,6 @@ def export_module(
 
     Args:
         module: in evaluation mode; takes ``(n, 3, height, width)``.
-        height: of the input, in pixels.
-        width: of the input, in pixels.
-        keep_batch_norm: keep ``BatchNormalization`` nodes, for training the whole network, instead of folding them.
-
-    Returns:
-        The graph, ``image`` -> ``logits``.
 
     Raises:
         UsageError: when PyTorch can't export the module at this size.

@@ -23,19 +23,12 @@ _SMALLEST_CROP = 0.5
 
 @dataclass(frozen=True)
 class Calibration:
-    """Images at the network's input size.
+    """Images at the network's input size."""
 
-    Attributes:
-        origin: where they come from, for the report.
-        pixels: RGB, uint8, shape ``(n, height, width, 3)``.
-        images: normalised, float32, shape ``(n, 3, height, width)``.
-        skipped: how many files could not be read.
-    """
-
-    origin: str
-    pixels: NDArray[np.uint8]
-    images: NDArray[np.float32]
-    skipped: int = 0
+    origin: str  # where they come from, for the report
+    pixels: NDArray[np.uint8]  # RGB, uint8, shape ``(n, height, width, 3)``
+    images: NDArray[np.float32]  # normalised, float32, shape ``(n, 3, height, width)``
+    skipped: int = 0  # how many files could not be read
 
 
 def calibration_images(spec: str | None, info: InputInfo, seed: int, count: int = CALIBRATION_IMAGES) -> Calibration:

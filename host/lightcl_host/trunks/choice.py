@@ -40,24 +40,15 @@ def planned_dtype(wanted: str) -> str:
 
 @dataclass(frozen=True)
 class TrunkChoice:
-    """The trunk that goes into the bundle.
+    """The trunk that goes into the bundle."""
 
-    Attributes:
-        model: shape-inferred.
-        dtype: ``int8``, ``fp16`` or ``fp32``.
-        quality: of the best trunk of fewer bits that was tried; None where none was.
-        agreement_known: whether its agreement means anything; it does not for random weights.
-        float_convolutions: how many convolutions at its start stay float32.
-        note: why the trunk is not what a person may expect; ``""`` where it is.
-        tries: for each try in order, how many convolutions stayed float32 and how good the trunk was.
-    """
-
-    model: onnx.ModelProto
-    dtype: str
-    quality: Agreement | None = None
-    agreement_known: bool = False
-    float_convolutions: int = 0
-    note: str = ""
+    model: onnx.ModelProto  # shape-inferred
+    dtype: str  # ``int8``, ``fp16`` or ``fp32``
+    quality: Agreement | None = None  # of the best trunk of fewer bits that was tried; None where none was
+    agreement_known: bool = False  # whether its agreement means anything; it does not for random weights
+    float_convolutions: int = 0  # how many convolutions at its start stay float32
+    note: str = ""  # why the trunk is not what a person may expect; ``""`` where it is
+    # for each try in order, how many convolutions stayed float32 and how good the trunk was
     tries: tuple[tuple[int, Agreement], ...] = ()
 
     @property
@@ -83,16 +74,11 @@ def first_classes(network: Callable[[FloatArray], FloatArray], images: FloatArra
 
 @dataclass(frozen=True)
 class Comparison:
-    """What a trunk of fewer bits is compared with, on images it was not calibrated with.
+    """What a trunk of fewer bits is compared with, on images it was not calibrated with."""
 
-    Attributes:
-        images: normalised, shape ``(n, 3, height, width)``.
-        features: of the float trunk for them.
-        classes: that the original network names first; None for random weights, for which they mean nothing.
-    """
-
-    images: FloatArray
-    features: FloatArray
+    images: FloatArray  # normalised, shape ``(n, 3, height, width)``
+    features: FloatArray  # of the float trunk for them
+    # that the original network names first; None for random weights, for which they mean nothing
     classes: IntArray | None
 
     def quality(self, trunk: onnx.ModelProto, split: Split) -> Agreement:
@@ -105,16 +91,6 @@ def choose_trunk(
     split: Split, wanted: str, minimum_agreement: float, calibration: FloatArray, comparison: Comparison
 ) -> TrunkChoice:
     """Choose the trunk; ``auto`` takes an 8-bit one where it is good enough, and always for random weights.
-
-    Args:
-        split: the network's parts.
-        wanted: ``auto``, ``int8``, ``fp16`` or ``fp32``.
-        minimum_agreement: the share of equal first classes that a trunk of fewer bits must reach.
-        calibration: images for the ranges, normalised.
-        comparison: images and results to compare with.
-
-    Returns:
-        The trunk and how good it is.
 
     Raises:
         BundleError: when ``int8`` or ``fp16`` was asked for and is not good enough.

@@ -27,9 +27,7 @@ def quantize_trunk(trunk: onnx.ModelProto, images: FloatArray, float_convolution
     """Quantise statically; input and output stay float32.
 
     Args:
-        trunk: float32, ``image`` -> ``features``.
         images: normalised calibration images, shape ``(n, 3, height, width)``.
-        float_convolutions: how many convolutions at the start stay float32.
 
     Returns:
         The trunk with pairs of ``QuantizeLinear`` and ``DequantizeLinear``, which onnxruntime runs in integers.

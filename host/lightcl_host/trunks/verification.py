@@ -43,21 +43,13 @@ MEANINGS = {
 
 @dataclass(frozen=True)
 class Agreement:
-    """How well a trunk of fewer bits stands in for the float one, on images it was not calibrated with.
+    """How well a trunk of fewer bits stands in for the float one, on images it was not calibrated with."""
 
-    Attributes:
-        agreement: share of images for which both give the original network's first class.
-        signal_to_noise_db: of all features together; None where there is no noise.
-        lowest_tenth_db: signal to noise that nine of ten channels reach.
-        median_db: signal to noise that half of the channels reach.
-        least_db: of the worst channel.
-    """
-
-    agreement: float
-    signal_to_noise_db: float | None
-    lowest_tenth_db: float
-    median_db: float
-    least_db: float
+    agreement: float  # share of images for which both give the original network's first class
+    signal_to_noise_db: float | None  # of all features together; None where there is no noise
+    lowest_tenth_db: float  # signal to noise that nine of ten channels reach
+    median_db: float  # signal to noise that half of the channels reach
+    least_db: float  # of the worst channel
 
 
 def measure_split(folder: Path) -> dict[str, float]:
@@ -103,8 +95,6 @@ def verify_in_fresh_process(original: onnx.ModelProto, split: Split, images: Flo
     """Check that trunk and head together are the original network.
 
     Args:
-        original: the whole graph in normal form.
-        split: its parts.
         images: normalised, shape ``(n, 3, height, width)``.
         logits: of the original network (not of its graph) for them, shape ``(n, classes)``.
 
@@ -142,14 +132,8 @@ def agreement_in_fresh_process(
     """How well a trunk of fewer bits stands in for the float one.
 
     Args:
-        trunk: the 8-bit or half-precision trunk.
-        split: the network's parts.
         images: normalised, shape ``(n, 3, height, width)``.
-        features: of the float trunk for them.
         classes: that the original network names first, shape ``(n,)``.
-
-    Returns:
-        The share of equal first classes and the features' signal to noise.
 
     Raises:
         BundleError: when the parts do not run.

@@ -44,15 +44,10 @@ def read_by(window: Window) -> list[Positions]:
 
 @dataclass(frozen=True)
 class Reached:
-    """Input pixels that the same taps reach: those with equal remainders by the strides.
+    """Input pixels that the same taps reach: those with equal remainders by the strides."""
 
-    Attributes:
-        pixels: positions in the input.
-        taps: tap -> for each of these pixels, the output pixel that reads it through this tap.
-    """
-
-    pixels: Positions
-    taps: dict[int, Positions]
+    pixels: Positions  # positions in the input
+    taps: dict[int, Positions]  # tap -> for each of these pixels, the output pixel that reads it through this tap
 
 
 def reached_from(window: Window) -> list[Reached]:

@@ -12,29 +12,17 @@ Pair = tuple[int, int]
 
 @dataclass(frozen=True)
 class Window:
-    """How a kernel moves over an image; all pairs are (rows, columns).
+    """How a kernel moves over an image; all pairs are (rows, columns)."""
 
-    Attributes:
-        samples: batch size.
-        channels: of the input.
-        image: sides of the input.
-        out: sides of the output.
-        kernel: sides of the kernel.
-        strides: steps between windows.
-        dilations: steps between taps.
-        before: pads at the start.
-        after: pads at the end; with ceil mode, as far as the last window reaches.
-    """
-
-    samples: int
-    channels: int
-    image: Pair
-    out: Pair
-    kernel: Pair
-    strides: Pair
-    dilations: Pair
-    before: Pair
-    after: Pair
+    samples: int  # batch size
+    channels: int  # of the input
+    image: Pair  # sides of the input
+    out: Pair  # sides of the output
+    kernel: Pair  # sides of the kernel
+    strides: Pair  # steps between windows
+    dilations: Pair  # steps between taps
+    before: Pair  # pads at the start
+    after: Pair  # pads at the end; with ceil mode, as far as the last window reaches
 
     @property
     def pads(self) -> list[int]:

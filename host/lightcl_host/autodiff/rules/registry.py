@@ -11,17 +11,11 @@ from lightcl_host.autodiff.gradients import Gradient
 
 @dataclass(frozen=True)
 class BackwardNode:
-    """A forward node on the way back.
+    """A forward node on the way back."""
 
-    Attributes:
-        node: the forward node.
-        upstream: the gradient of each output; None where the loss does not depend on it.
-        wanted: for each input, whether its gradient is needed.
-    """
-
-    node: ForwardNode
-    upstream: Sequence[str | None]
-    wanted: Sequence[bool]
+    node: ForwardNode  # the forward node
+    upstream: Sequence[str | None]  # the gradient of each output; None where the loss does not depend on it
+    wanted: Sequence[bool]  # for each input, whether its gradient is needed
 
     @property
     def gradient(self) -> str:
@@ -37,18 +31,13 @@ SavedTensors = Callable[[ForwardNode, Sequence[bool]], Sequence[str]]
 
 @dataclass(frozen=True)
 class Rule:
-    """A gradient rule.
+    """A gradient rule."""
 
-    Attributes:
-        function: emits the nodes.
-        spreads: True if upstream gradients may have a shape that only broadcasts to the output's, as those of
-            poolings have. False if they must be spread out first.
-        saves: the tensors that stay alive until the rule reads them.
-    """
-
-    function: RuleFunction
+    function: RuleFunction  # emits the nodes
+    # True if upstream gradients may have a shape that only broadcasts to the output's, as those of poolings have. False
+    # if they must be spread out first
     spreads: bool
-    saves: SavedTensors
+    saves: SavedTensors  # the tensors that stay alive until the rule reads them
 
 
 RULES: dict[str, Rule] = {}
