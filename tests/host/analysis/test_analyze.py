@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from analysis_toys import arguments, save_network, save_pictures
+from analysis_toys import arguments
 from lightcl_edge.bundle.bundle import Bundle
 from lightcl_edge.errors import DataError
 from lightcl_host.analysis.record import Analysis, read_analysis
@@ -34,13 +34,13 @@ def single_thread() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_network(tmp_path_factory.mktemp("net") / "small.onnx")
+def network(network_file: Path) -> Path:
+    return network_file
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_pictures(tmp_path_factory.mktemp("data") / "pictures.npz")
+def pictures(pictures_file: Path) -> Path:
+    return pictures_file
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def analysed(tmp_path_factory: pytest.TempPathFactory, network: Path, pictures: 
 def tiny(tmp_path: Path) -> Path:
     from lightcl_profiler.devices import profile as device_profile
 
-    folder = Path(device_profile.__file__).parent / "devices"
+    folder = Path(device_profile.__file__).parent
     content = (folder / "rpi3.toml").read_text()
     path = tmp_path / "tiny.toml"
     path.write_text(re.sub(r"(\[usable_memory\]\nbytes = )\d+", r"\g<1>1000000", content))
@@ -89,14 +89,13 @@ def test_equal_seeds_give_equal_analyses_and_parts_are_taken_up(
 ) -> None:
     again = tmp_path / "again"
     assert main(arguments(network, pictures, again, shortlist=0, repeats=1)) == 0  # some parts of the whole
+    (damaged,) = (again / "work").glob("repeat-0*")
+    damaged.write_text("{")  # it is made again
     parts = {path: path.stat().st_mtime_ns for path in (again / "work").glob("*.json")}
-    assert parts
+    assert len(parts) > 1
     assert main(arguments(network, pictures, again)) == 0
     assert without_command(again) == without_command(analysed)
-    assert {path: path.stat().st_mtime_ns for path in parts} == parts
-    (next((again / "work").glob("repeat-1*"))).write_text("{")  # a damaged part is made again
-    assert main(arguments(network, pictures, again)) == 0
-    assert without_command(again) == without_command(analysed)
+    assert {path for path in parts if path.stat().st_mtime_ns != parts[path]} == {damaged}
 
 
 def command(network: Path, pictures: Path, out: Path) -> list[str]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from analysis_toys import save_network, save_pictures
 from lightcl_edge.console.progress import Progress
 from lightcl_host.analysis.generalizability import (
     Training,
@@ -29,8 +29,8 @@ BEFORE, AFTER = ("stem", "stage1.0", "stage1", "down", "stage2.0"), ("stage2", "
 
 
 @pytest.fixture(scope="module")
-def source(tmp_path_factory: pytest.TempPathFactory) -> Source:
-    return open_source(SourceOptions(str(save_network(tmp_path_factory.mktemp("net") / "small.onnx"))))
+def source(network_file: Path) -> Source:
+    return open_source(SourceOptions(str(network_file)))
 
 
 @pytest.fixture(scope="module")
@@ -39,9 +39,8 @@ def cuts(source: Source) -> list[Cut]:
 
 
 @pytest.fixture(scope="module")
-def sequence(source: Source, tmp_path_factory: pytest.TempPathFactory) -> Sequence:
-    path = save_pictures(tmp_path_factory.mktemp("data") / "pictures.npz")
-    return load_sequence(str(path), source.input_info, 3, 144, 0, Progress(quiet=True))
+def sequence(source: Source, pictures_file: Path) -> Sequence:
+    return load_sequence(str(pictures_file), source.input_info, 3, 144, 0, Progress(quiet=True))
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import json
 from dataclasses import replace
 
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,7 +20,6 @@ from lightcl_host.cost.cut_manifest import cut_manifest
 from lightcl_host.cost.plan_cut import covering_plan, plan_revision
 from lightcl_host.cost.prediction import predict, task_multiply_adds
 from lightcl_host.cutting.cuts import choose_by_name, find_cuts
-from lightcl_host.sources.torch_source import export_module
 from small_bundle import make_bundle
 from small_networks import Residual
 
@@ -30,22 +28,17 @@ INPUT = InputInfo(16, 16, "stretch", 1.0, "bilinear", [0.5] * 3, [0.25] * 3, "RG
 
 
 @pytest.fixture(scope="module")
-def graph():
-    return export_module(Residual(), 16, 16)
-
-
-@pytest.fixture(scope="module")
-def manifest(graph):
+def manifest(residual):
     defaults = replace(TrainingDefaults(), batch_size=8, buffer_samples=3)
-    return cut_manifest(graph, choose_by_name(find_cuts(graph), "stage1"), INPUT, defaults=defaults)
+    return cut_manifest(residual, choose_by_name(find_cuts(residual), "stage1"), INPUT, defaults=defaults)
 
 
-def test_counts_of_a_cut_are_those_of_the_network(graph, manifest):
+def test_counts_of_a_cut_are_those_of_the_network(residual, manifest):
     parameters = sum(parameter.numel() for parameter in Residual().parameters())
     assert manifest.feature.shape == [8, 8, 8]
     assert manifest.cost.trunk_parameter_bytes < 4 * parameters
     assert {step.update for step in manifest.training_step} == {"in_place", "accumulate"}
-    narrow = cut_manifest(graph, choose_by_name(find_cuts(graph), "stage1"), INPUT, trunk_dtype="int8")
+    narrow = cut_manifest(residual, choose_by_name(find_cuts(residual), "stage1"), INPUT, trunk_dtype="int8")
     assert narrow.cost.trunk_parameter_bytes == manifest.cost.trunk_parameter_bytes // 4
 
 
@@ -75,21 +68,14 @@ def test_work_of_a_task(manifest):
     assert light == round(10 * cost.trunk_multiply_adds + (1 + 3 / 8) * 3 * 20 * cost.head_multiply_adds)
 
 
-def test_the_command_predicts_for_a_bundle(tmp_path, capsys):
-    _export_small(tmp_path)
+def test_the_command_predicts_for_a_bundle(exported_bundle, capsys):
     capsys.readouterr()  # what the export said
-    code = main(["cost", "--bundle", str(tmp_path / "b"), "--engine", "ort", "--batch-size", "4", "--json"])
+    code = main(["cost", "--bundle", str(exported_bundle), "--engine", "ort", "--batch-size", "4", "--json"])
     document = json.loads(capsys.readouterr().out)
     assert code == 0
     (found,) = document["predictions"]
     assert found["peak_bytes"] == max(found["phases"].values())
     assert set(found["phases"]) == {"install", "extract", "import", "train", "gate", "commit"}
-
-
-def _export_small(folder):
-    torch.onnx.export(Residual(), (torch.zeros(1, 3, 16, 16),), str(folder / "small.onnx"), dynamo=True, verbose=False)
-    command = ["export", "--model", str(folder / "small.onnx"), "--trunk-dtype", "fp32", "--quiet", "--json"]
-    assert main([*command, "--out", str(folder / "b")]) == 0
 
 
 @pytest.mark.parametrize(

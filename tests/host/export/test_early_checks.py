@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis_toys import arguments, save_network, save_pictures
+from analysis_toys import arguments
 from lightcl_edge.bundle.bundle import Bundle
 from lightcl_edge.console.progress import Progress
 from lightcl_host.analysis.bar import WorkBar
@@ -79,8 +79,10 @@ def test_stages_are_named_once_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> 
     assert capsys.readouterr().err == ""
 
 
-def test_an_analysis_in_a_pipe_names_its_stages(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    network, pictures = save_network(tmp_path / "n.onnx"), save_pictures(tmp_path / "p.npz")
+def test_an_analysis_in_a_pipe_names_its_stages(
+    network_file: Path, pictures_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    network, pictures = network_file, pictures_file
     capsys.readouterr()
     assert main(arguments(network, pictures, tmp_path / "out", repeats=1)) == 0
     lines = capsys.readouterr().err.splitlines()
@@ -94,8 +96,8 @@ def test_an_analysis_in_a_pipe_names_its_stages(tmp_path: Path, capsys: pytest.C
     assert len(lines) == 5
 
 
-def test_a_replaced_bundle_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    network, out = save_network(tmp_path / "n.onnx"), tmp_path / "b"
+def test_a_replaced_bundle_is_named(network_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    network, out = network_file, tmp_path / "b"
     words = ["export", "--model", str(network), "--trunk-dtype", "fp32", "--cut", "stage1", "--out", str(out)]
     assert main(words) == 0
     assert main(words) == 0  # the same again is nothing to tell

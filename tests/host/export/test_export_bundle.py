@@ -8,22 +8,17 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-import torch
 from PIL import Image
 from safetensors.numpy import load_file
 
 from lightcl_edge.bundle.bundle import Bundle
 from lightcl_host.cli import main
 from lightcl_host.commands.export import render_export
-from small_networks import Residual
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("model") / "small.onnx"
-    program = torch.onnx.export(Residual(), (torch.zeros(1, 3, 16, 16),), dynamo=True, optimize=False, verbose=False)
-    program.save(path)
-    return path
+@pytest.fixture
+def model(network_file: Path) -> Path:
+    return network_file
 
 
 @pytest.fixture(scope="module")

@@ -6,25 +6,14 @@ import json
 
 import numpy as np
 import pytest
-import torch
 
 from lightcl_edge.bundle.bundle import BUFFER, Bundle
 from lightcl_host.cli import main
 from small_bundle import make_folder
-from small_networks import Residual
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    path = tmp_path_factory.mktemp("model") / "small.onnx"
-    torch.manual_seed(0)
-    program = torch.onnx.export(Residual(), (torch.zeros(1, 3, 16, 16),), dynamo=True, optimize=False, verbose=False)
-    program.save(path)
-    return path
 
 
 @pytest.fixture
-def export(model, tmp_path, capsys):
+def export(network_file, tmp_path, capsys):
     """Exports with a seeded buffer; gives exit code, document and bundle."""
 
     def run(*more, out="bundle"):
@@ -32,7 +21,17 @@ def export(model, tmp_path, capsys):
         if not data.exists():
             make_folder(data, ["red", "green"], count=30)
             (data / "red" / "broken.png").write_text("not an image")
-        arguments = ["--model", model, "--trunk-dtype", "fp32", "--seed-buffer", data, "--out", tmp_path / out, *more]
+        arguments = [
+            "--model",
+            network_file,
+            "--trunk-dtype",
+            "fp32",
+            "--seed-buffer",
+            data,
+            "--out",
+            tmp_path / out,
+            *more,
+        ]
         code = main(["export", "--json", *map(str, arguments)])
         return code, json.loads(capsys.readouterr().out), tmp_path / out
 

@@ -115,9 +115,8 @@ def test_refusals():
         remove_channels(narrow, _cut(narrow, 16, "stem"), 0.01, 16, 16)
 
 
-def test_onnx_sources_are_refused_with_a_reason(tmp_path, capsys):
-    torch.onnx.export(Gate(), (torch.zeros(1, 3, 16, 16),), str(tmp_path / "m.onnx"), dynamo=True, verbose=False)
-    arguments = ["export", "--model", str(tmp_path / "m.onnx"), "--sparsity", "0.5", "--out", str(tmp_path / "b")]
+def test_onnx_sources_are_refused_with_a_reason(network_file, tmp_path, capsys):
+    arguments = ["export", "--model", str(network_file), "--sparsity", "0.5", "--out", str(tmp_path / "b")]
     assert main([*arguments, "--quiet"]) == 2
     assert "an .onnx file holds a graph" in capsys.readouterr().err
     assert main(["export", "--model", "resnet18_cifar", "--sparsity", "2", "--out", str(tmp_path / "b")]) == 2

@@ -115,9 +115,8 @@ def test_images_are_divided_unless_they_are_few():
     assert [len(range(20)[part]) for part in divide(20)] == [20, 20]
 
 
-def test_an_fp16_bundle_trains_on_this_processor(tmp_path, capsys, edge):
-    torch.onnx.export(Residual(), (torch.zeros(1, 3, 16, 16),), str(tmp_path / "m.onnx"), dynamo=True, verbose=False)
-    arguments = ["export", "--model", str(tmp_path / "m.onnx"), "--trunk-dtype", "fp16", "--cut", "stage1"]
+def test_an_fp16_bundle_trains_on_this_processor(network_file, tmp_path, capsys, edge):
+    arguments = ["export", "--model", str(network_file), "--trunk-dtype", "fp16", "--cut", "stage1"]
     assert main([*arguments, "--min-agreement", "0.9", "--quiet", "--json", "--out", str(tmp_path / "b")]) == 0
     document = json.loads(capsys.readouterr().out)
     assert document["trunk_dtype"] == "fp16"
