@@ -96,11 +96,7 @@ class Bundle:
         return cls(folder, parse_manifest(data), hashlib.sha256(data).hexdigest(), unpacked)
 
     def all_files(self) -> list[str]:
-        """Sorted names of all files of the bundle with the manifest; each is checked against the manifest.
-
-        Raises:
-            BundleError: when one is damaged.
-        """
+        """Sorted names of all files of the bundle with the manifest; each is checked against the manifest."""
         for name in self._files:
             self.path(name)
         extra = [SIGNATURE] if (self.folder / SIGNATURE).is_file() else []
@@ -112,11 +108,7 @@ class Bundle:
         return read_limited(path, MAX_SIGNATURE_BYTES) if path.is_file() else None
 
     def check_signature(self, key: str) -> int:
-        """Check that the bundle is signed by a public key (hexadecimal); gives the release number.
-
-        Raises:
-            SignatureError: when it is not.
-        """
+        """Check that the bundle is signed by a public key (hexadecimal); gives the release number."""
         return check_signature(self.signature(), (self.folder / MANIFEST).read_bytes(), key)
 
     def has(self, name: str) -> bool:
@@ -181,10 +173,7 @@ def check_parameters(
 ) -> dict[str, NDArray[np.float32]]:
     """Check that tensors have exactly the expected names and shapes, are float32 and finite.
 
-    ``origin`` names their file in a message.
-
-    Raises:
-        BundleError: naming the first tensor that differs.
+    A BundleError names their file (``origin``) and the first tensor that differs.
     """
     _check_names(tensors, expected, origin)
     return {name: _checked(name, tensors[name], shape, origin) for name, shape in expected.items()}

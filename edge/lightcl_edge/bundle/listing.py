@@ -31,11 +31,7 @@ UNLISTED = (MANIFEST, SIGNATURE)
 
 
 def check_name(name: str) -> None:
-    """Refuse a name that could leave the folder or hide in it.
-
-    Raises:
-        UnsafePathError: when it is not a plain relative name.
-    """
+    """Raise an UnsafePathError for a name that could leave the folder or hide in it."""
     parts = PurePosixPath(name).parts
     hidden = any(not part or part.startswith(".") for part in name.split("/"))
     strange = not name.isprintable() or "\\" in name or name.startswith("/") or hidden

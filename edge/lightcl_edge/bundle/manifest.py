@@ -55,15 +55,13 @@ class ModelInfo:
 class InputInfo:
     """How an image becomes the trunk's input ``image``, float32 ``(n, 3, height, width)``.
 
-    ``resize`` is ``stretch`` (both sides to the input size) or ``crop`` (the shorter side, then the centre is cut out).
-    ``crop_ratio`` is input size / resized shorter side: 0.875 for 224 of 256. Pixels in 0..1 become
-    ``(pixel - mean) / std``, with a number for each channel.
+    Pixels in 0..1 become ``(pixel - mean) / std``, with a number for each channel.
     """
 
     height: Side
     width: Side
-    resize: str
-    crop_ratio: float
+    resize: str  # stretch (both sides to the input size) or crop (the shorter side, then the centre is cut out)
+    crop_ratio: float  # input size / resized shorter side: 0.875 for 224 of 256
     interpolation: str  # bilinear, bicubic or nearest
     mean: Annotated[list[float], CHANNELS]
     std: Annotated[list[PositiveFloat], CHANNELS]
@@ -74,11 +72,10 @@ class InputInfo:
 class FeatureInfo:
     """The trunk's output ``features`` and its uint8 form: ``real = (stored - zero_point) * scale``.
 
-    ``shape`` is of one image's feature, without the batch axis. ``scale`` and ``zero_point`` have one number, or one
-    for each channel (axis 0 of ``shape``).
+    ``scale`` and ``zero_point`` have one number, or one for each channel (axis 0 of ``shape``).
     """
 
-    shape: Shape
+    shape: Shape  # of one image's feature, without the batch axis
     scale: list[PositiveFloat]
     zero_point: list[Annotated[int, between(0, 255)]]
 
@@ -197,11 +194,7 @@ class Manifest:
 
 
 def parse_manifest(data: bytes) -> Manifest:
-    """Read the bytes of ``manifest.json``, and check the values against each other.
-
-    Raises:
-        BundleError: naming the value found and what was expected.
-    """
+    """Read the bytes of ``manifest.json``. A BundleError names the value found and what was expected."""
     if len(data) > MAX_MANIFEST_BYTES:
         raise HugeHeaderError(f"manifest.json has {len(data)} bytes, expected at most {MAX_MANIFEST_BYTES}")
     try:

@@ -118,11 +118,7 @@ def _message(manifest: bytes, release: int) -> bytes:
 
 
 def parse_signature(data: bytes) -> Signature:
-    """Read ``manifest.sig``; the signature is not checked yet.
-
-    Raises:
-        SignatureError: when it is not of that form.
-    """
+    """Read ``manifest.sig``, or raise a SignatureError. The signature is not checked yet."""
     try:
         return read_record(Signature, parse_json(data), "", ValueError, "all of its keys")
     except ValueError as error:

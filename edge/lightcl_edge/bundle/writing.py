@@ -69,11 +69,7 @@ def _write_zip(path: Path, content: Mapping[str, bytes]) -> None:
 
 
 def check_replaceable(out: Path) -> None:
-    """Refuse to write over what is not a bundle: the path may be a typing error.
-
-    Raises:
-        BundleError: when something else is there.
-    """
+    """Raise a BundleError when there is something else than a bundle: the path may be a typing error."""
     if not out.exists():
         return
     is_bundle = (out / MANIFEST).is_file() if out.is_dir() else out.suffix == ".lclb"

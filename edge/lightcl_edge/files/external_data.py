@@ -64,12 +64,7 @@ def _varint(data: memoryview, at: int) -> tuple[int, int]:
 
 
 def refuse_external_data(path: Path) -> None:
-    """Check that an ONNX file keeps all its tensors inside itself.
-
-    Raises:
-        ExternalDataError: when a tensor lives in another file.
-        BundleError: when the file is not ONNX.
-    """
+    """Raise an ExternalDataError when a tensor of an ONNX file lies in another file, a BundleError for no ONNX."""
     try:
         with (
             path.open("rb") as file,

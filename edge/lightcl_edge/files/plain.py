@@ -18,11 +18,9 @@ class NotPlainError(OSError):
 
 
 def open_plain(path: Path) -> BinaryIO:
-    """Open a plain file to read. Opening a pipe that nobody writes to would wait for ever.
+    """Open a plain file to read; anything else is a NotPlainError.
 
-    Raises:
-        NotPlainError: when it is something else.
-        OSError: when it can't be read.
+    Opening a pipe that nobody writes to would wait for ever.
     """
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     if not stat.S_ISREG(os.fstat(handle).st_mode):
@@ -44,9 +42,6 @@ def content_digest(path: Path) -> bytes:
     """32 bytes that tell a file's content apart.
 
     They come from all of a small file; from a larger one's size, time, start, middle and end.
-
-    Raises:
-        OSError: when it can't be read.
     """
     digest = hashlib.sha256()
     with open_plain(path) as file:

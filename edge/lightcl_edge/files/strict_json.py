@@ -19,12 +19,7 @@ class RepeatedKeyError(ValueError):
 
 
 def read_limited(path: Path, limit_bytes: int) -> bytes:
-    """A file's content.
-
-    Raises:
-        ValueError: when it is larger than the limit.
-        OSError: when it can't be read.
-    """
+    """A file's content, or a ValueError when it is larger than the limit."""
     with open_plain(path) as file:
         data = file.read(limit_bytes + 1)
     if len(data) > limit_bytes:
@@ -33,11 +28,7 @@ def read_limited(path: Path, limit_bytes: int) -> bytes:
 
 
 def parse_json(data: bytes) -> Any:
-    """Parse JSON in UTF-8 without NaN, infinities, numbers that become infinite, and repeated keys.
-
-    Raises:
-        ValueError: when it is anything else.
-    """
+    """Parse JSON in UTF-8. NaN, infinities, numbers that become infinite and repeated keys are a ValueError too."""
     try:
         return json.loads(
             data.decode(), parse_constant=_no_constant, parse_float=_finite, object_pairs_hook=_no_duplicates
@@ -47,12 +38,7 @@ def parse_json(data: bytes) -> Any:
 
 
 def read_json(path: Path, limit_bytes: int = MAX_JSON_BYTES) -> Any:
-    """The value in a JSON file.
-
-    Raises:
-        ValueError: when it is too large or not JSON.
-        OSError: when it can't be read.
-    """
+    """The value in a JSON file, or a ValueError when it is too large or not JSON."""
     return parse_json(read_limited(path, limit_bytes))
 
 

@@ -34,11 +34,7 @@ _PIECE_BYTES = 2**18
 
 
 def read_tensors(path: Path, error_class: type[LightclError]) -> dict[str, NDArray[np.generic]]:
-    """All tensors of a safetensors file by name, each a copy that may be changed.
-
-    Raises:
-        LightclError: of ``error_class``, naming the file.
-    """
+    """All tensors of a safetensors file by name, each a copy that may be changed. Raises ``error_class``."""
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
@@ -140,11 +136,8 @@ def _parts_of(tensor: NDArray[Any]) -> Iterator[memoryview]:
 class TensorFile(Mapping[str, FloatArray]):
     """The tensors of a safetensors file, each read when it is asked for and not kept.
 
-    A whole head in memory beside the engine's own copy would be the peak of a training run. The file is
-    opened anew for each tensor, because pages of a mapped file count as memory until it is closed.
-
-    Raises:
-        LightclError: of ``error_class``, naming the file.
+    A whole head in memory beside the engine's own copy would be the peak of a training run. The file is opened anew for
+    each tensor, because pages of a mapped file count as memory until it is closed.
     """
 
     def __init__(self, path: Path, error_class: type[LightclError]) -> None:

@@ -179,11 +179,7 @@ class Change:
             drop_generations([self.state.place(number) for number in old])
 
     def make_current(self, number: int) -> Generation:
-        """Point ``CURRENT`` at a generation that is whole; 0 is the bundle as exported.
-
-        Raises:
-            StateError: when it is not there or damaged.
-        """
+        """Point ``CURRENT`` at a generation, or raise a StateError when it is not whole; 0 is as exported."""
         numbers = self.state.numbers()
         if number != 0 and number not in numbers:
             found = ", ".join(["0 (the bundle as exported)", *map(str, numbers)])

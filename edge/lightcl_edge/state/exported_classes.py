@@ -48,8 +48,7 @@ class Forgotten:
 def read_forgotten(folder: Path, bundle: Bundle) -> Forgotten:
     """What was forgotten of a bundle's classes: an empty record when there is none, or it is of another bundle.
 
-    Raises:
-        StateError: when it is damaged. Only generation 0 can't be read then.
+    A damaged record is a StateError. Only generation 0 can't be read then.
     """
     path = folder / NAME
     if not path.exists():
@@ -67,11 +66,7 @@ def read_forgotten(folder: Path, bundle: Bundle) -> Forgotten:
 
 
 def base_generation(folder: Path, bundle: Bundle) -> Generation:
-    """The bundle as generation 0 of a state.
-
-    Raises:
-        StateError: when the record of forgotten classes, or the buffer it names, is damaged.
-    """
+    """The bundle as generation 0 of a state. A damaged record of forgotten classes, or its buffer, is a StateError."""
     gone = read_forgotten(folder, bundle)
     head: Mapping[str, NDArray[np.float32]] = TensorFile(bundle.path(HEAD_PARAMETERS), BundleError)
     classes = list(bundle.manifest.classes)

@@ -52,11 +52,7 @@ class Meta:
 
 
 def meta_from(value: Any) -> Meta:
-    """The record in the parsed JSON of a ``meta.json``.
-
-    Raises:
-        ValueError: naming what is missing, of another type, out of its range, or does not go together.
-    """
+    """The record in the parsed JSON of a ``meta.json``. A ValueError names what is missing or does not fit."""
     meta = read_record(Meta, value, "", ValueError, "all of its keys", complete=True)
     if not 0 <= meta.parent < meta.generation:
         raise ValueError(f"it is generation {meta.generation} with parent {meta.parent}, expected a smaller parent")

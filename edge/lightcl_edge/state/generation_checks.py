@@ -128,10 +128,9 @@ def _check(tensor: NDArray[np.generic], name: str, kind: type[np.generic], shape
 def refuse_what_does_not_fit(
     folder: Path, bundle: Bundle, classes: int, head: TensorFile, tensors: Mapping[str, Tensors]
 ) -> None:
-    """Check all files of a generation in ``folder`` that knows so many classes.
+    """Check all files of a generation that knows so many classes.
 
-    Raises:
-        StateError: naming the file, what was found, what was expected, and what to do.
+    A StateError names the file, what was found, what was expected, and what to do.
     """
     info, shape = bundle.manifest.head, tuple(bundle.manifest.feature.shape)
     checks: dict[str, Callable[[], None]] = {

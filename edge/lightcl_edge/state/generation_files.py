@@ -41,11 +41,7 @@ def write_generation(folder: Path, generation: Generation) -> Meta:
 
 
 def read_meta(folder: Path, number: int) -> Meta:
-    """The record of the generation with this number.
-
-    Raises:
-        StateError: when it is missing or damaged.
-    """
+    """The record of the generation with this number, or a StateError when it is missing or damaged."""
     path = folder / META
     try:
         value = read_json(path)

@@ -53,11 +53,7 @@ def _take(handle: int) -> None:
 
 
 def refuse_unwritable(folder: Path) -> None:
-    """Refuse a state directory that can't be written or made, before any work is done for it.
-
-    Raises:
-        StateError: when it can't be.
-    """
+    """Raise a StateError for a directory that can't be written or made, before any work is done for it."""
     place = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
     if not os.access(place, os.W_OK | os.X_OK):
         read_only = os.statvfs(place).f_flag & os.ST_RDONLY

@@ -16,9 +16,6 @@ def clear_half_made(state: State) -> list[str]:
     """Remove half-made files, repair ``CURRENT``, and remove a generation that was never committed.
 
     Gives the names of what was cleared.
-
-    Raises:
-        StateError: when ``CURRENT`` is damaged and no generation is whole.
     """
     half_made = _half_made(state.folder) + _half_made(state.generations)
     for path in half_made + _half_made(state.work):

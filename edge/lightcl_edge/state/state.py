@@ -125,11 +125,7 @@ class State:
         return True
 
     def meta(self, number: int) -> Meta:
-        """The record of a generation.
-
-        Raises:
-            StateError: when it is missing or damaged.
-        """
+        """The record of a generation, or a StateError when it is missing or damaged."""
         return read_meta(self.place(number), number)
 
     def read(self, number: int | None = None, bundle: Bundle | None = None) -> Generation:
@@ -173,11 +169,7 @@ class State:
         return max([0, *self.numbers()])
 
     def next_number(self) -> int:
-        """A number that no committed generation ever had.
-
-        Raises:
-            StateError: when all numbers are used up.
-        """
+        """A number that no committed generation ever had, or a StateError when all are used up."""
         number = self.newest() + 1
         if number > MAX_NUMBER:
             raise StateError(f"{self.folder} is at generation {number - 1}, the last there can be; begin a new state")

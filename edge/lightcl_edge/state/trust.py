@@ -28,8 +28,7 @@ class Trust:
 def read_trust(folder: Path) -> Trust | None:
     """What a state directory trusts; None for a state that asks for no signatures.
 
-    Raises:
-        StateError: when the record is damaged. Then no bundle is taken.
+    A damaged record is a StateError. Then no bundle is taken.
     """
     path = folder / NAME
     if not path.exists():
