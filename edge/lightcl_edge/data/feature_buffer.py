@@ -15,7 +15,6 @@ another trunk is refused, because its numbers mean nothing here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -26,9 +25,7 @@ from lightcl_edge.bundle.manifest import FeatureInfo
 from lightcl_edge.console.text import parse_bytes
 from lightcl_edge.data.uint8_codec import FeatureCodec
 from lightcl_edge.errors import StateError, UsageError
-from lightcl_edge.files.tensors import ByteArray, FloatArray, IntArray
-
-Tensors = Mapping[str, NDArray[np.generic]]
+from lightcl_edge.files.tensors import ByteArray, FloatArray, IntArray, Tensors
 
 #: Two megabytes: 650 features of EfficientNet-Lite0 at 128 pixels.
 DEFAULT_BUFFER_BYTES = 2_000_000

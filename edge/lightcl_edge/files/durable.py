@@ -94,7 +94,6 @@ class DurableFile:
     """A file that is written from front to back, or with ``append`` from its end on. Its folder must be there."""
 
     def __init__(self, path: Path, *, append: bool = False) -> None:
-        self.bytes_written = 0
         self._handle = _active.open_to_append(path) if append else _active.create(path)
 
     def __enter__(self) -> DurableFile:
@@ -112,7 +111,6 @@ class DurableFile:
                 counter(len(piece))
             while len(piece):
                 written = _active.write(self._handle, piece)
-                self.bytes_written += written
                 left, piece = left[written:], piece[written:]
 
     def sync(self) -> None:
@@ -162,29 +160,26 @@ def remove_tree(path: Path) -> None:
         remove(path)
 
 
-def write_durably(path: Path, data: bytes) -> int:
-    """Write a file and sync it; gives the number of bytes. A missing folder is made, but not synced."""
+def write_durably(path: Path, data: bytes) -> None:
+    """Write a file and sync it. A missing folder is made, but not synced."""
     make_folders(path.parent)
     with DurableFile(path) as file:
         file.write(data)
         file.sync()
-    return len(data)
 
 
-def copy_durably(source: Path, target: Path) -> int:
-    """Copy a file's content piece by piece and sync it; gives the number of bytes. A missing folder is made."""
+def copy_durably(source: Path, target: Path) -> None:
+    """Copy a file's content piece by piece and sync it. A missing folder is made, but not synced."""
     make_folders(target.parent)
     with source.open("rb") as original, DurableFile(target) as file:
         while chunk := original.read(_CHUNK_BYTES):
             file.write(chunk)
         file.sync()
-        return file.bytes_written
 
 
-def replace_durably(path: Path, data: bytes) -> int:
-    """Replace a file: after a crash it has the old content or the new, never a mix. Gives the number of bytes."""
+def replace_durably(path: Path, data: bytes) -> None:
+    """Replace a file: after a crash it has the old content or the new, never a mix."""
     aside = path.with_name(path.name + ".new")
-    written = write_durably(aside, data)
+    write_durably(aside, data)
     rename(aside, path)
     fsync_folder(path.parent)
-    return written

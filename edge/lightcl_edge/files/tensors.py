@@ -21,6 +21,8 @@ FloatArray = NDArray[np.float32]
 DoubleArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 ByteArray = NDArray[np.uint8]
+#: Tensors by name.
+Tensors = Mapping[str, NDArray[np.generic]]
 #: Trained tensors of the head by name.
 Parameters = Mapping[str, FloatArray]
 
@@ -92,21 +94,17 @@ def _check_tensors(header: Any, content_bytes: int) -> None:
         raise ValueError(f"the tensors take {at} bytes, the file has {content_bytes}")
 
 
-def write_tensors(path: Path, tensors: Mapping[str, NDArray[Any]]) -> tuple[int, str]:
+def write_tensors(path: Path, tensors: Mapping[str, NDArray[Any]]) -> str:
     """Write a safetensors file tensor by tensor, without a copy of all of them, and sync it.
 
-    Names are sorted, so that equal tensors give equal bytes. Gives the number of bytes and their SHA-256.
+    Names are sorted, so that equal tensors give equal bytes. Gives the SHA-256 of the file.
     """
     header: dict[str, object] = {}
     end = 0
     for name in sorted(tensors):
         start, end = end, end + tensors[name].nbytes
-        entry = {
-            "dtype": _DTYPES[tensors[name].dtype.str],
-            "shape": list(tensors[name].shape),
-            "data_offsets": [start, end],
-        }
-        header[name] = entry
+        kind, shape = _DTYPES[tensors[name].dtype.str], list(tensors[name].shape)
+        header[name] = {"dtype": kind, "shape": shape, "data_offsets": [start, end]}
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
     digest = hashlib.sha256()
@@ -120,7 +118,7 @@ def write_tensors(path: Path, tensors: Mapping[str, NDArray[Any]]) -> tuple[int,
                 file.write(block)
                 digest.update(block)
         file.sync()
-    return 8 + len(text) + end, digest.hexdigest()
+    return digest.hexdigest()
 
 
 def _parts_of(tensor: NDArray[Any]) -> Iterator[memoryview]:

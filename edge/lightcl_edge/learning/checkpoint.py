@@ -84,7 +84,7 @@ class Checkpoints:
         self._last, self._written = now, self._written + 1
         name = f"checkpoint-{position.epoch}-{position.step}.safetensors"
         try:
-            _, digest = write_tensors(self._folder / name, parameters)
+            digest = write_tensors(self._folder / name, parameters)
             fsync_folder(self._folder)
             note = {
                 "key": self._key,

@@ -115,7 +115,7 @@ def cgroup_room_bytes() -> int | None:
     Other processes in the group (a watcher beside its training) count with their anonymous and shared memory. Pages of
     files do not count: the kernel takes them back when memory runs short.
     """
-    own = _kib_field("/proc/self/status", "RssAnon")
+    own = memory.sample(with_pss=False).anonymous_bytes or 0
     rooms = []
     for folder, limit in _group_limits()[1]:
         if limit < _UNLIMITED_BYTES:
@@ -129,7 +129,3 @@ def _held_bytes(folder: Path) -> int:
     if "total_rss" in fields:
         return int(fields["total_rss"]) + int(fields.get("total_shmem", 0))
     return int(fields.get("anon", 0)) + int(fields.get("shmem", 0))
-
-
-def _kib_field(path: str, name: str) -> int:
-    return memory.kib_fields(Path(path)).get(name, 0)

@@ -24,8 +24,9 @@ from lightcl_edge.files.durable import fsync_folder, remove, rename, replace_dur
 from lightcl_edge.files.plain import sha256_of
 from lightcl_edge.files.records import DIFFERENT, hexadecimal, read_record
 from lightcl_edge.files.strict_json import read_json
-from lightcl_edge.files.tensors import TensorFile, read_tensors, write_tensors
-from lightcl_edge.state.generation import Generation, Meta, Tensors
+from lightcl_edge.files.tensors import TensorFile, Tensors, read_tensors, write_tensors
+from lightcl_edge.state.generation import Generation, Meta
+from lightcl_edge.state.generation_checks import check_buffer
 
 NAME = "forgotten.json"
 _SEED = "seed-{}.safetensors"
@@ -88,13 +89,10 @@ def _seed(folder: Path, bundle: Bundle, gone: Forgotten, classes: int) -> Tensor
 
 
 def _checked(tensors: Tensors, bundle: Bundle, classes: int, kind: type[LightclError]) -> Tensors:
-    identity = BufferIdentity(bundle.sha256(TRUNK), bundle.manifest.feature)
     try:
-        counted = len(FeatureBuffer.from_tensors(tensors, identity).seen)
-    except StateError as error:
-        raise kind(f"the seeded buffer does not fit: {error}") from error
-    if counted > classes:
-        raise kind(f"the seeded {BUFFER} counts samples of {counted} classes, expected at most {classes}")
+        check_buffer(tensors, bundle, classes)
+    except (StateError, ValueError) as error:
+        raise kind(f"the seeded {BUFFER} does not fit: {error}") from error
     return tensors
 
 
@@ -105,14 +103,15 @@ def forget_base_class(folder: Path, bundle: Bundle, name: str) -> int:
     """
     gone, erased = read_forgotten(folder, bundle), 0
     if name in bundle.manifest.classes and name not in gone.classes:
-        base, digest = base_generation(folder, bundle), None
+        base = base_generation(folder, bundle)
+        digest: str | None = None
         if base.buffer:
             identity = BufferIdentity(bundle.sha256(TRUNK), bundle.manifest.feature)
             before = FeatureBuffer.from_tensors(base.buffer, identity)
             left = before.forget(base.meta.classes.index(name))
             erased = len(before) - len(left)
             aside = folder / "seed.new"
-            _, digest = write_tensors(aside, left.tensors())
+            digest = write_tensors(aside, left.tensors())
             rename(aside, Forgotten(bundle.identity, [], digest).buffer(folder))
             fsync_folder(folder)
         gone = Forgotten(bundle.identity, [*gone.classes, name], digest)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Annotated
 
-import numpy as np
-from numpy.typing import NDArray
-
-from lightcl_edge.files.records import DIFFERENT, NOT_NEGATIVE, POSITIVE, between, read_record
+from lightcl_edge.files.records import DIFFERENT, NOT_NEGATIVE, POSITIVE, between
+from lightcl_edge.files.tensors import Parameters, Tensors
 
 #: Version of the records in ``meta.json``.
 STATE_FORMAT = 1
+#: Files of a generation; all but the last hold tensors.
+HEAD, STRATEGY, HOLDOUT, META = "head.safetensors", "strategy.safetensors", "holdout.safetensors", "meta.json"
 #: How many generations stay for ``rollback``.
 KEPT_GENERATIONS = 5
 #: How many tasks back a state knows what it was taught from.
@@ -21,8 +20,6 @@ REMEMBERED_TASKS = 64
 _LATEST_SECONDS = 2**40
 
 Count = Annotated[int, NOT_NEGATIVE]
-
-Tensors = dict[str, NDArray[np.generic]]
 
 
 @dataclass(frozen=True)
@@ -51,14 +48,6 @@ class Meta:
     format: int = STATE_FORMAT
 
 
-def meta_from(value: Any) -> Meta:
-    """The record in the parsed JSON of a ``meta.json``. A ValueError names what is missing or does not fit."""
-    meta = read_record(Meta, value, "", ValueError, "all of its keys", complete=True)
-    if not 0 <= meta.parent < meta.generation:
-        raise ValueError(f"it is generation {meta.generation} with parent {meta.parent}, expected a smaller parent")
-    return meta
-
-
 @dataclass(frozen=True)
 class Generation:
     """A generation, read.
@@ -72,7 +61,7 @@ class Generation:
     """
 
     meta: Meta
-    parameters: Mapping[str, NDArray[np.float32]]
+    parameters: Parameters
     strategy_state: Tensors
     holdout: Tensors
     buffer: Tensors = field(default_factory=dict)

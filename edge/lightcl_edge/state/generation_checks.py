@@ -17,9 +17,8 @@ from lightcl_edge.bundle.graph_names import LOGITS
 from lightcl_edge.bundle.manifest import HeadInfo
 from lightcl_edge.data.feature_buffer import BufferIdentity, FeatureBuffer
 from lightcl_edge.errors import StateError
-from lightcl_edge.files.tensors import TensorFile
-
-Tensors = Mapping[str, NDArray[np.generic]]
+from lightcl_edge.files.tensors import TensorFile, Tensors
+from lightcl_edge.state.generation import HEAD, HOLDOUT, STRATEGY
 
 #: Tensors of the statistics of classes, and what precedes the name of a mask among them.
 STATISTICS, MASK_PREFIX = ("counts", "means", "scatter", "scattered"), "mask/"
@@ -56,7 +55,13 @@ def _check_holdout(tensors: Tensors, shape: tuple[int, ...], classes: int) -> No
         raise ValueError(f"labels are {labels.min()} to {labels.max()}, expected 0 to {classes - 1}, the known classes")
 
 
-def _check_buffer(tensors: Tensors, bundle: Bundle, classes: int) -> None:
+def check_buffer(tensors: Tensors, bundle: Bundle, classes: int) -> None:
+    """Check that there are no tensors, or a buffer of this trunk's features of known classes.
+
+    Raises:
+        StateError: when the buffer does not fit itself, or belongs to another trunk.
+        ValueError: when it has samples of classes that are not known.
+    """
     if not tensors:
         return
     identity = BufferIdentity(bundle.sha256(TRUNK), bundle.manifest.feature)
@@ -125,7 +130,7 @@ def _check(tensor: NDArray[np.generic], name: str, kind: type[np.generic], shape
         raise ValueError(f"{name} is {tensor.dtype} {tensor.shape}, expected {np.dtype(kind)} {shape}")
 
 
-def refuse_what_does_not_fit(
+def refuse_unfit_tensors(
     folder: Path, bundle: Bundle, classes: int, head: TensorFile, tensors: Mapping[str, Tensors]
 ) -> None:
     """Check all files of a generation that knows so many classes.
@@ -134,10 +139,10 @@ def refuse_what_does_not_fit(
     """
     info, shape = bundle.manifest.head, tuple(bundle.manifest.feature.shape)
     checks: dict[str, Callable[[], None]] = {
-        "head.safetensors": lambda: _check_head(head, info, classes),
-        "strategy.safetensors": lambda: _check_strategy(tensors["strategy.safetensors"], info, classes),
-        "holdout.safetensors": lambda: _check_holdout(tensors["holdout.safetensors"], shape, classes),
-        BUFFER: lambda: _check_buffer(tensors[BUFFER], bundle, classes),
+        HEAD: lambda: _check_head(head, info, classes),
+        STRATEGY: lambda: _check_strategy(tensors[STRATEGY], info, classes),
+        HOLDOUT: lambda: _check_holdout(tensors[HOLDOUT], shape, classes),
+        BUFFER: lambda: check_buffer(tensors[BUFFER], bundle, classes),
     }
     for name, check in checks.items():
         try:

@@ -14,12 +14,12 @@ from lightcl_edge.bundle.bundle import BUFFER, Bundle
 from lightcl_edge.errors import StateError
 from lightcl_edge.files.durable import fsync_folder, remove_tree, rename, write_durably
 from lightcl_edge.files.plain import sha256_of
+from lightcl_edge.files.records import read_record
 from lightcl_edge.files.strict_json import read_json
-from lightcl_edge.files.tensors import TensorFile, read_tensors, write_tensors
-from lightcl_edge.state.generation import STATE_FORMAT, Generation, Meta, Tensors, meta_from
-from lightcl_edge.state.generation_checks import refuse_what_does_not_fit, way_back
+from lightcl_edge.files.tensors import TensorFile, Tensors, read_tensors, write_tensors
+from lightcl_edge.state.generation import HEAD, HOLDOUT, META, STATE_FORMAT, STRATEGY, Generation, Meta
+from lightcl_edge.state.generation_checks import refuse_unfit_tensors, way_back
 
-HEAD, STRATEGY, HOLDOUT, META = "head.safetensors", "strategy.safetensors", "holdout.safetensors", "meta.json"
 #: Every file of a generation that holds tensors.
 TENSOR_FILES = (HEAD, STRATEGY, HOLDOUT, BUFFER)
 
@@ -33,7 +33,7 @@ def write_generation(folder: Path, generation: Generation) -> Meta:
         HOLDOUT: generation.holdout,
         BUFFER: generation.buffer,
     }
-    hashes = {name: write_tensors(folder / name, tensors)[1] for name, tensors in content.items()}
+    hashes = {name: write_tensors(folder / name, tensors) for name, tensors in content.items()}
     final = replace(generation.meta, files=hashes)
     write_durably(folder / META, json.dumps(asdict(final), indent=1, sort_keys=True, allow_nan=False).encode())
     fsync_folder(folder)
@@ -50,9 +50,9 @@ def read_meta(folder: Path, number: int) -> Meta:
             raise StateError(
                 f"{path} has format {str(found)[:20]}, expected {STATE_FORMAT}; install a newer lightcl-edge"
             )
-        meta = meta_from(value)
-        if meta.generation != number:
-            raise ValueError(f"says that it is generation {meta.generation}")
+        meta = read_record(Meta, value, "", ValueError, "all of its keys", complete=True)
+        if meta.generation != number or not 0 <= meta.parent < number:
+            raise ValueError(f"it is generation {meta.generation} with parent {meta.parent}, expected {number}")
     except (OSError, ValueError) as error:
         raise StateError(f"{path} is damaged ({error}); {way_back(folder)}") from error
     return meta
@@ -76,7 +76,7 @@ def read_generation(folder: Path, number: int, bundle: Bundle) -> Generation:
         if name != HEAD:
             tensors[name] = read_tensors(folder / name, StateError)
     head = TensorFile(folder / HEAD, StateError)
-    refuse_what_does_not_fit(folder, bundle, len(meta.classes), head, tensors)
+    refuse_unfit_tensors(folder, bundle, len(meta.classes), head, tensors)
     return Generation(meta, head, tensors[STRATEGY], tensors[HOLDOUT], tensors[BUFFER])
 
 

@@ -17,8 +17,8 @@ from lightcl_edge.bundle.manifest import MANIFEST
 from lightcl_edge.errors import StateError
 from lightcl_edge.files.plain import sha256_of
 from lightcl_edge.state.exported_classes import base_generation
-from lightcl_edge.state.generation import Generation, Meta
-from lightcl_edge.state.generation_files import HOLDOUT, STRATEGY, read_generation, read_meta
+from lightcl_edge.state.generation import HOLDOUT, STRATEGY, Generation, Meta
+from lightcl_edge.state.generation_files import read_generation, read_meta
 from lightcl_edge.state.pointer import MAX_NUMBER, Pointer, read_pointer
 from lightcl_edge.state.trust import read_trust
 

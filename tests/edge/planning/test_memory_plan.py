@@ -29,7 +29,7 @@ def group(tmp_path, monkeypatch):
             (tmp_path / name.replace("__", ".")).write_text(text)
         limit = int(files.get("memory__limit_in_bytes", files.get("memory__max", "0")))
         monkeypatch.setattr(limits, "_group_limits", lambda: ("v1", [(tmp_path, limit)]))
-        monkeypatch.setattr(limits, "_kib_field", lambda path, name: 10 * MIB)
+        monkeypatch.setattr(memory, "kib_fields", lambda path: {"RssAnon": 10 * MIB})
 
     return make
 
