@@ -37,9 +37,9 @@ def parse_json(data: bytes) -> Any:
         raise ValueError("nested too deeply") from error
 
 
-def read_json(path: Path, limit_bytes: int = MAX_JSON_BYTES) -> Any:
+def read_json(path: Path) -> Any:
     """The value in a JSON file, or a ValueError when it is too large or not JSON."""
-    return parse_json(read_limited(path, limit_bytes))
+    return parse_json(read_limited(path, MAX_JSON_BYTES))
 
 
 def _no_constant(name: str) -> NoReturn:

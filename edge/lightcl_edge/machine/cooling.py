@@ -58,7 +58,7 @@ class Cooler:
     def _hot(self, found: Health, limit: float) -> bool:
         counted = (found.throttle_events or 0) > (self._last.throttle_events or 0)
         self._last = found
-        return counted or found.held_back or (found.temperature_celsius or 0.0) >= limit
+        return counted or found.slowed_by_heat or (found.temperature_celsius or 0.0) >= limit
 
     def _pause(self, found: Health, limit: float, asked_to_stop: Callable[[], bool]) -> None:
         started = self._clock()
@@ -77,7 +77,7 @@ class Cooler:
         return {
             "before": asdict(self._before),
             "after": asdict(after),
-            "slowed_down": slowed_down(self._before, after) or after.held_back,
+            "slowed_down": slowed_down(self._before, after) or after.slowed_by_heat,
             "cool_at_celsius": self._limit,
             "pauses": self.pauses,
             "paused_seconds": round(self.paused_seconds, 2),

@@ -45,7 +45,7 @@ class Health:
         return any(each is not None for each in (self.temperature_celsius, self.throttle_events, self.throttled))
 
     @property
-    def held_back(self) -> bool:
+    def slowed_by_heat(self) -> bool:
         """Whether heat slows the board at this moment."""
         return any(words in (self.throttled or "") for words in (*_HEAT, _KERNEL_COOLING))
 

@@ -18,7 +18,7 @@ from lightcl_edge.state.exported_classes import drop_forgotten
 from lightcl_edge.state.forgetting import finish_forgetting
 from lightcl_edge.state.generation import KEPT_GENERATIONS, Generation, Meta
 from lightcl_edge.state.generation_files import drop_generations, write_generation
-from lightcl_edge.state.lock import StateLock, raise_unwritable
+from lightcl_edge.state.lock import locked, raise_unwritable
 from lightcl_edge.state.pointer import Pointer, read_pointer, write_pointer
 from lightcl_edge.state.recovery import clear_half_made
 from lightcl_edge.state.state import State
@@ -46,7 +46,7 @@ def changing(state: State, *, create: bool = False) -> Iterator[Change]:
     if not create:
         state.bundle()
     try:
-        with StateLock(state.folder):
+        with locked(state.folder):
             counter = ByteCounter(state.folder)
             with counter.running():
                 counter.add(len(str(os.getpid())))  # what the lock wrote

@@ -6,38 +6,36 @@ import errno
 import fcntl
 import os
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import NoReturn
 
 from lightcl_edge.errors import BusyStateError, StateError
 
 
-class StateLock:
-    """An advisory lock that the kernel drops when its process ends, however it ends."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder, self._handle = folder, -1
-
-    def __enter__(self) -> StateLock:
-        path = self._folder / "LOCK"
-        try:
-            self._handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-            _take(self._handle)
-        except BlockingIOError as error:
-            owner = "".join(filter(str.isdigit, path.read_bytes()[:20].decode("ascii", "replace"))) or "unknown"
-            os.close(self._handle)
-            raise BusyStateError(
-                f"{self._folder} is being changed by another process (pid {owner}); wait for it or stop it"
-            ) from error
-        except OSError as error:
-            raise_unwritable(self._folder, error)
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold an advisory lock on the directory. The kernel drops it when the process ends, however it ends."""
+    path, handle = folder / "LOCK", -1
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        _take(handle)
+    except BlockingIOError as error:
+        owner = "".join(filter(str.isdigit, path.read_bytes()[:20].decode("ascii", "replace"))) or "unknown"
+        os.close(handle)
+        raise BusyStateError(
+            f"{folder} is being changed by another process (pid {owner}); wait for it or stop it"
+        ) from error
+    except OSError as error:
+        raise_unwritable(folder, error)
+    try:
         with suppress(OSError):  # on a full disk the lock holds too, only without the number of its owner
-            os.ftruncate(self._handle, 0)
-            os.write(self._handle, str(os.getpid()).encode())
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        os.close(self._handle)
+            os.ftruncate(handle, 0)
+            os.write(handle, str(os.getpid()).encode())
+        yield
+    finally:
+        os.close(handle)
 
 
 def _take(handle: int) -> None:
@@ -60,7 +58,7 @@ def refuse_unwritable(folder: Path) -> None:
         raise_unwritable(place, OSError(errno.EROFS if read_only else errno.EACCES, ""))
 
 
-def raise_unwritable(folder: Path, error: OSError) -> None:
+def raise_unwritable(folder: Path, error: OSError) -> NoReturn:
     """Raise a StateError for a directory that can't be written; a full disk stays an OSError."""
     if error.errno == errno.ENOSPC:
         raise error

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
-from lightcl_edge import errors as refusals
+from lightcl_edge import errors
 from lightcl_edge.bundle.bundle import Bundle
 from lightcl_edge.bundle.writing import write_bundle
 from lightcl_edge.data.decoding import open_image
@@ -63,12 +63,12 @@ def refused(path, kind, says):
 def test_a_zip_bomb(bundle, tmp_path):
     (tmp_path / "b.lclb").write_bytes(zip_of({"trunk.onnx": bytes(50_000_000)}, compression=8))
     assert (tmp_path / "b.lclb").stat().st_size < 100_000
-    refused(tmp_path / "b.lclb", refusals.ZipBombError, "compressed")
+    refused(tmp_path / "b.lclb", errors.ZipBombError, "compressed")
     data = bytearray(zip_of({"trunk.onnx": b"x" * 100}))
     at = data.index(b"PK\1\2")
     data[at + 20 : at + 28] = struct.pack("<II", 10**9, 10**9)  # the same bytes again and again would have to be read
     (tmp_path / "c.lclb").write_bytes(data)
-    refused(tmp_path / "c.lclb", refusals.ZipBombError, "more content than its own size")
+    refused(tmp_path / "c.lclb", errors.ZipBombError, "more content than its own size")
 
 
 @pytest.mark.parametrize(
@@ -76,11 +76,11 @@ def test_a_zip_bomb(bundle, tmp_path):
 )
 def test_a_path_that_leaves_the_folder(bundle, tmp_path, name):
     (tmp_path / "b.lclb").write_bytes(zip_of({name: b"x"}))
-    refused(tmp_path / "b.lclb", refusals.UnsafePathError, "plain")
+    refused(tmp_path / "b.lclb", errors.UnsafePathError, "plain")
     manifest = json.loads((bundle / "manifest.json").read_text())
     manifest["files"].append({"path": name, "bytes": 1, "sha256": ""})
     (bundle / "manifest.json").write_text(json.dumps(manifest))
-    refused(bundle, refusals.UnsafePathError, "plain")
+    refused(bundle, errors.UnsafePathError, "plain")
     assert not (tmp_path / "evil").exists()
 
 
@@ -89,7 +89,7 @@ def test_a_symbolic_link(bundle, tmp_path, name):
     if (bundle / name).exists():
         (bundle / name).rename(tmp_path / "elsewhere")
     (bundle / name).symlink_to(tmp_path / "elsewhere")
-    refused(bundle, refusals.LinkError, "link")
+    refused(bundle, errors.LinkError, "link")
 
 
 def test_a_link_in_an_archive(tmp_path):
@@ -97,16 +97,16 @@ def test_a_link_in_an_archive(tmp_path):
     link.external_attr = 0o120777 << 16
     with zipfile.ZipFile(tmp_path / "b.lclb", "w") as packed:
         packed.writestr(link, "/etc/passwd")
-    refused(tmp_path / "b.lclb", refusals.LinkError, "not a plain file")
+    refused(tmp_path / "b.lclb", errors.LinkError, "not a plain file")
 
 
 def test_huge_headers(bundle, tmp_path):
     repack(bundle, **{"head.safetensors": (2**40).to_bytes(8, "little") + b"{}"})
-    refused(bundle, refusals.HugeHeaderError, "header of 1099511627776 bytes")
+    refused(bundle, errors.HugeHeaderError, "header of 1099511627776 bytes")
     (bundle / "manifest.json").write_bytes(b" " * 5_000_000)
-    refused(bundle, refusals.HugeHeaderError, "manifest.json")
+    refused(bundle, errors.HugeHeaderError, "manifest.json")
     (tmp_path / "b.lclb").write_bytes(zip_of({f"f{number}": b"" for number in range(1000)}))
-    refused(tmp_path / "b.lclb", refusals.HugeHeaderError, "lists 1000 entries")
+    refused(tmp_path / "b.lclb", errors.HugeHeaderError, "lists 1000 entries")
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
@@ -114,14 +114,14 @@ def test_names_that_stand_twice(bundle, tmp_path):
     with zipfile.ZipFile(tmp_path / "b.lclb", "w") as packed:
         packed.writestr("trunk.onnx", "1")
         packed.writestr("trunk.onnx", "2")
-    refused(tmp_path / "b.lclb", refusals.DuplicateNameError, "twice")
+    refused(tmp_path / "b.lclb", errors.DuplicateNameError, "twice")
     one = '"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}'
     header = ("{" + one + "," + one + "}").encode()
     repack(bundle, **{"golden.safetensors": len(header).to_bytes(8, "little") + header + b"x"})
-    with pytest.raises(refusals.DuplicateNameError, match="'a' twice"):
+    with pytest.raises(errors.DuplicateNameError, match="'a' twice"):
         Bundle.open(bundle).golden()
     (bundle / "manifest.json").write_text('{"format": "a", "format": "lightcl-bundle"}')
-    refused(bundle, refusals.DuplicateNameError, "'format' twice")
+    refused(bundle, errors.DuplicateNameError, "'format' twice")
 
 
 def test_external_data(bundle):
@@ -129,7 +129,7 @@ def test_external_data(bundle):
     tensor.external_data.add(key="location", value="/etc/passwd")
     model = helper.make_model(helper.make_graph([], "g", [], [], [tensor]))
     repack(bundle, **{"head.onnx": model.SerializeToString()})
-    refused(bundle, refusals.ExternalDataError, "external data")
+    refused(bundle, errors.ExternalDataError, "external data")
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -138,14 +138,14 @@ def test_weights_that_are_no_numbers(bundle, tmp_path, value):
     tensors["block.weight"][1, 2, 0, 1] = value
     write_tensors(tmp_path / "t", tensors)
     repack(bundle, **{"head.safetensors": (tmp_path / "t").read_bytes()})
-    refused(bundle, refusals.NotFiniteError, "block.weight holds NaN or infinity")
+    refused(bundle, errors.NotFiniteError, "block.weight holds NaN or infinity")
 
 
 @pytest.mark.parametrize("part", ["trunk.onnx", "head.onnx", "head.safetensors"])
 def test_parts_of_another_bundle(bundle, tmp_path, part):
     other = make_bundle(tmp_path / "other", seed=1)
     repack(bundle, **{part: (other / part).read_bytes()})
-    refused(bundle, refusals.MixedBundleError, "one bundle")
+    refused(bundle, errors.MixedBundleError, "one bundle")
 
 
 def chunk(kind, data):
@@ -159,7 +159,7 @@ def test_an_image_that_unpacks_to_gigabytes(tmp_path):
         rows = zlib.compress(bytes(1000 * 1000), 9)
         data = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
         (tmp_path / "bomb.png").write_bytes(data)
-        with pytest.raises(refusals.ImageBombError, match=says):
+        with pytest.raises(errors.ImageBombError, match=says):
             open_image(tmp_path / "bomb.png")
 
 

@@ -30,10 +30,10 @@ def board(root, **files):
 
 def test_the_firmwares_file_is_put_in_words(tmp_path):
     found = look(board(tmp_path, **{FIRMWARE: "4", ZONE: "81500"}))
-    assert found.throttled == "throttled now" and found.held_back and found.temperature_celsius == 81.5
+    assert found.throttled == "throttled now" and found.slowed_by_heat and found.temperature_celsius == 81.5
     found = look(board(tmp_path, **{FIRMWARE: "50001"}))
     assert found.throttled == "under-voltage now, under-voltage since the start, throttled since the start"
-    assert not found.held_back  # a weak supply: a pause does not help
+    assert not found.slowed_by_heat  # a weak supply: a pause does not help
     assert look(board(tmp_path, **{FIRMWARE: "0"})).throttled == "no"
 
 
@@ -61,7 +61,7 @@ def test_the_kernels_own_cooling_counts(tmp_path):
     files = {f"{device}1/type": "cpufreq-cpu0", f"{device}1/cur_state": "0"}
     assert look(board(tmp_path, **files)).throttled == "no"
     found = look(board(tmp_path, **{f"{device}1/cur_state": "2"}))
-    assert found.throttled == "clock lowered by the kernel now" and found.held_back
+    assert found.throttled == "clock lowered by the kernel now" and found.slowed_by_heat
 
 
 class Board:
