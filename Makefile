@@ -53,10 +53,11 @@ startup: $(VENV)/demo.done ## how long importing and --help take, beside a bare 
 test-arm64: $(VENV)/dev.done ## the arm64 image, emulated as each Raspberry Pi (root; an hour at first, resumable)
 	PYTHONPATH=tests $(BIN)/python -m arm64 --cache $(ARM64_CACHE) --out profiles/reports/arm64
 
-check: $(VENV)/dev.done ## style, types, docstrings, the Dockerfile and its scripts
+check: $(VENV)/dev.done ## style, types, docstrings, who imports whom, the Dockerfile and its scripts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 	@if [ -x $(BIN)/hadolint ]; then set -x; $(BIN)/hadolint Dockerfile.arm64 && $(BIN)/shellcheck edge/docker/*.sh; \
 	else echo "hadolint and shellcheck are packaged for x86-64 only: Dockerfile.arm64 not checked here"; fi
 
