@@ -23,15 +23,12 @@ class CompletionCommand(Command):
     example = 'eval "$(%(prog)s bash)"    # for this shell only'
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Declare the command's own arguments."""
         parser.add_argument("shell", choices=("bash", "zsh", "fish"), metavar="SHELL", help="bash, zsh or fish")
 
     def run(self, args: argparse.Namespace) -> Document:
-        """Make the script."""
         from argcomplete.shell_integration import shellcode
 
         return {"shell": args.shell, "script": shellcode([args.program], use_defaults=False, shell=args.shell)}
 
     def render(self, document: Document) -> str:
-        """The script itself."""
         return str(document["script"])

@@ -29,7 +29,6 @@ class DoctorCommand(Command):
     example = "lightcl-edge doctor --bundle bundle"
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Declare the command's own arguments."""
         parser.add_argument("--bundle", type=Path, help="also plan a training of this bundle")
         parser.add_argument(
             "--engine", choices=("all", *ENGINES), default="all", help="try this one only; torch takes 200 MiB to try"
@@ -37,7 +36,6 @@ class DoctorCommand(Command):
         add_provider(parser)
 
     def run(self, args: argparse.Namespace) -> Document:
-        """Describe, try, plan."""
         from dataclasses import asdict
 
         from lightcl_edge.bundle.bundle import Bundle
@@ -71,7 +69,6 @@ class DoctorCommand(Command):
         }
 
     def render(self, document: Document) -> str:
-        """The verdict, the machine in a few lines, then the engines."""
         from lightcl_edge.machine.cooling import health_line
 
         machine = document["machine"]

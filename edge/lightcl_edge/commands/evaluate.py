@@ -25,7 +25,6 @@ class EvaluateCommand(Command):
     example = "lightcl-edge evaluate --state state --data test-photos/"
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Declare the command's own arguments."""
         add_state(parser)
         add_data(parser)
         parser.add_argument(
@@ -37,7 +36,6 @@ class EvaluateCommand(Command):
         add_computing(parser)
 
     def run(self, args: argparse.Namespace) -> Document:
-        """Predict and count."""
         from lightcl_edge.data.specification import open_dataset
         from lightcl_edge.data.unused_files import find_unused_files
         from lightcl_edge.inference.predictor import Predictor
@@ -54,7 +52,6 @@ class EvaluateCommand(Command):
         return {**predictor.evaluate(dataset, args.progress).document(), "unknown_classes": unknown}
 
     def render(self, document: Document) -> str:
-        """The accuracy and the table of classes."""
         rows = []
         for name, entry in document["per_class"].items():
             mistakes = Counter({k: v for k, v in document["confusion"][name].items() if k != name})

@@ -24,7 +24,6 @@ class ForgetCommand(Command):
     example = "lightcl-edge forget --state state --class cat"
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Declare the command's own arguments."""
         add_state(parser)
         named = parser.add_argument(
             "--class", dest="class_name", required=True, metavar="NAME", help="the class to erase"
@@ -32,7 +31,6 @@ class ForgetCommand(Command):
         add_completer(named, class_names)
 
     def run(self, args: argparse.Namespace) -> Document:
-        """Write every generation anew without the class."""
         from lightcl_edge.learning.forgetting import forget
         from lightcl_edge.state.change import changing
         from lightcl_edge.state.state import State
@@ -41,7 +39,6 @@ class ForgetCommand(Command):
             return forget(change, args.class_name)
 
     def render(self, document: Document) -> str:
-        """One line."""
         left = ", ".join(document["classes"]) or "none"
         return (
             f"{document['class']} is forgotten in {count(document['generations_rewritten'], 'generation')}, "

@@ -29,11 +29,9 @@ class HistoryCommand(Command):
     example = "lightcl-edge history --state state"
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Declare the command's own arguments."""
         add_state(parser)
 
     def run(self, args: argparse.Namespace) -> Document:
-        """Read every generation's record."""
         from lightcl_edge.state import journal
         from lightcl_edge.state.state import State
 
@@ -47,7 +45,6 @@ class HistoryCommand(Command):
         }
 
     def render(self, document: Document) -> str:
-        """A table, the current generation marked."""
         from lightcl_edge.state.generation import KEPT_GENERATIONS
 
         rows = []

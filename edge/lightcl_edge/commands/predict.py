@@ -25,7 +25,6 @@ class PredictCommand(Command):
     example = "lightcl-edge predict --state state photo.jpg --top-k 3"
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Declare the command's own arguments."""
         add_state(parser)
         parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="image files, or folders of them")
         parser.add_argument("--top-k", type=positive, default=5, help="how many classes to name (default: 5)")
@@ -33,7 +32,6 @@ class PredictCommand(Command):
         add_computing(parser)
 
     def run(self, args: argparse.Namespace) -> Document:
-        """Predict all images that can be read, and name the others."""
         from dataclasses import asdict
 
         from lightcl_edge.data.named_images import NamedImages
@@ -58,7 +56,6 @@ class PredictCommand(Command):
         }
 
     def render(self, document: Document) -> str:
-        """One line an image."""
         lines = []
         for prediction in document["predictions"]:
             named = ", ".join(f"{entry['class']} {entry['probability']:.1%}" for entry in prediction["top"])

@@ -23,7 +23,6 @@ class RollbackCommand(Command):
     example = "lightcl-edge rollback --state state --to 3"
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Declare the command's own arguments."""
         add_state(parser)
         target = parser.add_argument(
             "--to",
@@ -34,7 +33,6 @@ class RollbackCommand(Command):
         add_completer(target, generations)
 
     def run(self, args: argparse.Namespace) -> Document:
-        """Point at the other generation."""
         from lightcl_edge.state.change import changing
         from lightcl_edge.state.state import State
 
@@ -49,6 +47,5 @@ class RollbackCommand(Command):
         return {"generation": target, "from": current, "classes": classes}
 
     def render(self, document: Document) -> str:
-        """One line."""
         classes = ", ".join(document["classes"]) or "no classes"
         return f"generation {document['generation']} is in use again (was {document['from']}): {classes}"

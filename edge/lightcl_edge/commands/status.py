@@ -16,12 +16,10 @@ class StatusCommand(Command):
     example = "lightcl-edge status --state state"
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Declare the command's own arguments."""
         add_state(parser)
         add_verbose(parser, "why the engine was chosen")
 
     def run(self, args: argparse.Namespace) -> Document:
-        """Read the current generation."""
         from dataclasses import asdict
 
         from lightcl_edge.data.feature_buffer import FeatureBuffer
@@ -69,7 +67,6 @@ class StatusCommand(Command):
         }
 
     def render(self, document: Document) -> str:
-        """A few lines for a person."""
         from lightcl_edge.machine.cooling import health_line
 
         bundle, buffer, held_out = document["bundle"], document["buffer"], document["held_out"]
@@ -94,7 +91,6 @@ class StatusCommand(Command):
         return "\n".join(lines)
 
     def render_details(self, document: Document) -> str:
-        """Why the last task's engine was chosen."""
         return f"engine {document['engine']}: {document['engine_reason']}" if document["engine"] else "no task yet"
 
 

@@ -38,7 +38,6 @@ class TrainCommand(Command):
     example = "lightcl-edge train --bundle bundle --state state --data photos/"
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Declare the command's own arguments."""
         add_bundle(parser)
         add_state(parser)
         add_data(parser)
@@ -88,7 +87,6 @@ class TrainCommand(Command):
         add_verbose(parser, "why it was done so, and each phase")
 
     def run(self, args: argparse.Namespace) -> Document:
-        """Train and commit."""
         from dataclasses import fields
 
         from lightcl_edge.data.unused_files import find_unused_files
@@ -129,7 +127,6 @@ class TrainCommand(Command):
         return "\n".join(lines)
 
     def render_details(self, document: Document) -> str:
-        """Why it was done so, and each phase."""
         trunk = document["trunk_provider"]
         images = f"on {trunk['name']}: {trunk['reason']}" if trunk else "features read from the interrupted run"
         lines = [

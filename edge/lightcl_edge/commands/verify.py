@@ -26,13 +26,11 @@ class VerifyCommand(Command):
     example = "lightcl-edge verify bundle"
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Declare the command's own arguments."""
         parser.add_argument("bundle", type=Path, help="bundle folder or .lclb file")
         parser.add_argument("--key", type=Path, metavar="PUB", help="the public key the bundle must be signed by (PEM)")
         add_computing(parser)
 
     def run(self, args: argparse.Namespace) -> Document:
-        """Open, hash everything, run the golden images."""
         from lightcl_edge.bundle.bundle import HEAD_PARAMETERS, Bundle
         from lightcl_edge.inference.golden import check_golden
 
@@ -73,7 +71,6 @@ class VerifyCommand(Command):
         }
 
     def render(self, document: Document) -> str:
-        """The result in two lines."""
         size = f"{document['files']} files, {format_bytes(document['bytes'])}"
         if not document["ok"]:
             return f"{document['bundle']}: {count(len(document['problems']), 'problem')} ({size})"

@@ -25,7 +25,6 @@ class WatchCommand(Command):
     example = "lightcl-edge watch spool/ --bundle bundle --state state --train '--epochs 3 --memory-budget 200MiB'"
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Declare the command's own arguments."""
         parser.add_argument("folder", type=Path, metavar="DIR", help="the folder to watch")
         add_state(parser)
         add_bundle(parser)
@@ -49,7 +48,6 @@ class WatchCommand(Command):
         parser.add_argument("--train", default="", metavar="OPTIONS", help="options for lightcl-edge train, in quotes")
 
     def run(self, args: argparse.Namespace) -> Document:
-        """Watch."""
         from lightcl_edge.data.spool import Spool
         from lightcl_edge.learning.watcher import Watcher, WatchOptions
 
@@ -77,7 +75,6 @@ class WatchCommand(Command):
         return Watcher(Spool(args.folder, args.settle), options, args.progress).run()
 
     def render(self, document: Document) -> str:
-        """How many images were learned, known before or set aside."""
         line = f"{count(document['images'], 'image')} learned in {count(document['batches'], 'round')}"
         known = f", {document['known_images']} known before" if document["known_images"] else ""
         return f"{line}{known}, {document['set_aside_images']} set aside"

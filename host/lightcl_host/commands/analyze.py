@@ -31,7 +31,6 @@ class AnalyzeCommand(Command):
     )
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """See :class:`Command`."""
         add_model_arguments(parser)
         parser.add_argument(
             "--data", required=True, metavar="D", help="images of the device's world: a data specification"
@@ -46,7 +45,6 @@ class AnalyzeCommand(Command):
         )
 
     def run(self, args: argparse.Namespace) -> Document:
-        """See :class:`Command`."""
         from lightcl_host.analysis.files import write_analysis
         from lightcl_host.analysis.run import analyze
         from lightcl_host.commands.arguments import analyze_options
@@ -57,7 +55,6 @@ class AnalyzeCommand(Command):
         return analysis.document()
 
     def render(self, document: Document) -> str:
-        """See :class:`Command`."""
         from lightcl_host.analysis.record import Analysis
         from lightcl_host.analysis.render_text import render_text
 

@@ -43,7 +43,6 @@ class BenchmarkCommand(Command):
     )
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """See :class:`Command`."""
         add_model_arguments(parser)
         methods = parser.add_argument(
             "--methods", default="joint,auto", metavar="A,B", help="which (default: joint,auto)"
@@ -86,7 +85,6 @@ class BenchmarkCommand(Command):
         parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of results")
 
     def run(self, args: argparse.Namespace) -> Document:
-        """See :class:`Command`."""
         import json
 
         from lightcl_edge.files.durable import replace_durably
@@ -103,7 +101,6 @@ class BenchmarkCommand(Command):
         return document
 
     def render(self, document: Document) -> str:
-        """See :class:`Command`."""
         from lightcl_host.benchmark.report import render
 
         return render(document)

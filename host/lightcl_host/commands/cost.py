@@ -35,7 +35,6 @@ class CostCommand(Command):
     example: ClassVar[str] = "lightcl-host cost --bundle bundle --engine ort --batch-size 32"
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """See :class:`Command`."""
         what = parser.add_mutually_exclusive_group(required=True)
         what.add_argument("--bundle", type=Path, help="predict for this bundle")
         what.add_argument("--paper", action="store_true", help="the paper's table, calculated")
@@ -56,7 +55,6 @@ class CostCommand(Command):
         parser.add_argument("--only", metavar="WORD", help="with --check: models whose name contains it")
 
     def run(self, args: argparse.Namespace) -> Document:
-        """See :class:`Command`."""
         from lightcl_edge.errors import UsageError
 
         sizes = args.batch_size or []
@@ -76,7 +74,6 @@ class CostCommand(Command):
         return _check(args) if args.check else _predict(args)
 
     def render(self, document: Document) -> str:
-        """See :class:`Command`."""
         if "paper" in document:
             rows = [
                 [

@@ -21,11 +21,9 @@ class CutsCommand(Command):
     example: ClassVar[str] = "lightcl-host cuts --model efficientnet_lite0"
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """See :class:`Command`."""
         add_model_arguments(parser)
 
     def run(self, args: argparse.Namespace) -> Document:
-        """See :class:`Command`."""
         from lightcl_edge.errors import UsageError
         from lightcl_host.commands.arguments import source_options
         from lightcl_host.cutting.cuts import find_cuts
@@ -55,7 +53,6 @@ class CutsCommand(Command):
         return {"model": source.name, "cuts": rows, "automatic": automatic, "automatic_rule": why}
 
     def render(self, document: Document) -> str:
-        """See :class:`Command`."""
         rows = [
             [
                 ("* " if row["name"] == document["automatic"] else "  ") + row["name"],

@@ -25,7 +25,6 @@ class ExportCommand(Command):
     example: ClassVar[str] = "lightcl-host export --model efficientnet_lite0 --calibration digits --out bundle"
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """See :class:`Command`."""
         add_model_arguments(parser)
         parser.add_argument("--cut", default="auto", metavar="NAME", help="a name that `cuts` lists, or auto (default)")
         parser.add_argument(
@@ -45,14 +44,12 @@ class ExportCommand(Command):
         add_export_arguments(parser)
 
     def run(self, args: argparse.Namespace) -> Document:
-        """See :class:`Command`."""
         from lightcl_host.commands.arguments import export_options
         from lightcl_host.export.export import export_bundle
 
         return export_bundle(export_options(args, args.cut, args.calibration, args.analysis), args.progress)
 
     def render(self, document: Document) -> str:
-        """See :class:`Command`."""
         return render_export(document)
 
 

@@ -21,15 +21,12 @@ class KeygenCommand(Command):
     example: ClassVar[str] = "lightcl-host keygen --out fleet"
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """See :class:`Command`."""
         parser.add_argument("--out", required=True, type=Path, metavar="OUT", help="path of the files without ending")
 
     def run(self, args: argparse.Namespace) -> Document:
-        """See :class:`Command`."""
         from lightcl_edge.bundle.signature import make_key_pair
 
         return dict(make_key_pair(args.out))
 
     def render(self, document: Document) -> str:
-        """See :class:`Command`."""
         return f"secret  {document['private_key']}\npublic  {document['public_key']} ({document['key']})"

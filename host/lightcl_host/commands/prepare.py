@@ -27,7 +27,6 @@ class PrepareCommand(Command):
     )
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """See :class:`Command`."""
         add_model_arguments(parser)
         parser.add_argument(
             "--data", required=True, metavar="D", help="images of the device's world: a data specification"
@@ -39,7 +38,6 @@ class PrepareCommand(Command):
         )
 
     def run(self, args: argparse.Namespace) -> Document:
-        """See :class:`Command`."""
         from lightcl_host.commands.arguments import export_options
         from lightcl_host.export.export import export_bundle
 
@@ -49,7 +47,6 @@ class PrepareCommand(Command):
         return _analysed(args)
 
     def render(self, document: Document) -> str:
-        """See :class:`Command`."""
         text = render_export(document)
         return f"{text}\n\nanalysis: {document['analysis']}" if "analysis" in document else text
 

@@ -27,7 +27,6 @@ class PretrainCommand(Command):
     )
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """See :class:`Command`."""
         add_model_arguments(parser)
         parser.set_defaults(weights="none")
         parser.add_argument("--data", required=True, metavar="D", help="training images: a data specification")
@@ -41,7 +40,6 @@ class PretrainCommand(Command):
         parser.add_argument("--threads", type=int, metavar="N", help="of torch (default: its own choice)")
 
     def run(self, args: argparse.Namespace) -> Document:
-        """See :class:`Command`."""
         from lightcl_host.commands.arguments import source_options
         from lightcl_host.sources.pretrain import PretrainOptions, pretrain
 
@@ -66,7 +64,6 @@ class PretrainCommand(Command):
         return pretrain(options, args.progress)
 
     def render(self, document: Document) -> str:
-        """See :class:`Command`."""
         rows = [
             [str(each["epoch"]), f"{each['loss']:.3f}", "" if each["accuracy"] is None else f"{each['accuracy']:.1%}"]
             for each in document["epochs"]

@@ -28,7 +28,6 @@ class ReportCommand(Command):
     example: ClassVar[str] = "lightcl-host report pi4/ jetson/ --benchmark bench/benchmark.json --out boards.html"
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """See :class:`Command`."""
         parser.add_argument(
             "reports", nargs="*", type=Path, metavar="REPORT", help="report.json of a board, or its folder"
         )
@@ -36,7 +35,6 @@ class ReportCommand(Command):
         parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the page to write")
 
     def run(self, args: argparse.Namespace) -> Document:
-        """See :class:`Command`."""
         from lightcl_profiler.records.accuracy import read_benchmark
         from lightcl_profiler.records.comparing import board_names
         from lightcl_profiler.reports.boards import render_boards
@@ -60,7 +58,6 @@ class ReportCommand(Command):
         return {"out": str(args.out), "model": models[0], "boards": boards}
 
     def render(self, document: Document) -> str:
-        """See :class:`Command`."""
         boards = document["boards"]
         if not boards:
             return f"wrote {document['out']}"
