@@ -1,4 +1,4 @@
-"""From measurements and predictions to the record."""
+"""Makes the record of an analysis from its measurements and predictions."""
 
 from __future__ import annotations
 
@@ -27,16 +27,12 @@ from lightcl_host.cost.plan_cut import CutPlan
 from lightcl_host.cutting.cuts import Cut
 from lightcl_profiler.devices.profile import THIS_MACHINE, DeviceProfile, load_profile, profile_names
 
+_PREDICTED = ("extract_bytes", "train_bytes", "peak_bytes", "disk_bytes")
+
 
 @dataclass(frozen=True)
 class Measured:
-    """What is known of every cut.
-
-    Attributes:
-        cuts: trainable ones, in order.
-        plans: prediction and counts for each.
-        repeats: documents of :func:`lightcl_host.analysis.generalizability.measure_repeat`.
-    """
+    """The trainable cuts in order, prediction and counts of each, and documents of ``measure_repeat``."""
 
     cuts: list[Cut]
     plans: list[tuple[CutPlan, CostInfo]]
@@ -44,7 +40,7 @@ class Measured:
 
 
 def candidates_of(measured: Measured) -> list[Candidate]:
-    """What the rule looks at, in order."""
+    """The cuts as the rule sees them, in order."""
     return [
         Candidate(
             name=cut.name,
@@ -59,10 +55,10 @@ def candidates_of(measured: Measured) -> list[Candidate]:
 
 
 def stages(names: list[str]) -> list[str]:
-    """The part of the network each cut belongs to.
+    """The stage of the network that each cut belongs to.
 
-    The first part of its name, or the first two where most cuts of the network lie in one container
-    (``blocks.3.0.bn1`` is in ``blocks.3``).
+    It is the first part of the cut's name. Where most cuts lie in one container it is the first two parts:
+    ``blocks.3.0.bn1`` is in ``blocks.3``.
     """
     first = Counter(name.split(".")[0] for name in names)
     containers = {part for part, count in first.items() if 2 * count > len(names) and len(names) > 1}
@@ -78,26 +74,14 @@ def assemble(
     settings: Settings,
     sequence: Sequence,
     facts: Mapping[str, Any],
+    random_weights: bool,
 ) -> Analysis:
-    """Put everything together.
-
-    Args:
-        measured: of every cut.
-        heads: documents of :func:`lightcl_host.analysis.heads.train_head` by cut.
-        profile: the device.
-        settings: of the analysis.
-        sequence: the tasks.
-        facts: the other fields of the record, and ``random_weights``.
-
-    Returns:
-        The record.
-    """
+    """Make the record from the measurements, the documents of ``train_head`` by cut, and its other ``facts``."""
     usable = profile.usable_memory.bytes
     candidates = candidates_of(measured)
     chosen, rule = choose(candidates, usable, settings.threshold)
     cuts = _records(measured, heads, usable)
     reason = explain(candidates, usable, settings.threshold, profile.name)
-    known = {name: value for name, value in facts.items() if name != "random_weights"}
     analysis = Analysis(
         format=FORMAT,
         format_version=FORMAT_VERSION,
@@ -114,14 +98,9 @@ def assemble(
         chosen=chosen.name if chosen else None,
         choice=Choice(chosen.name if chosen else None, rule, reason, []),
         other_devices=_other_devices(candidates, settings.threshold),
-        **known,
+        **facts,
     )
-    found = remarks(analysis, random_weights=bool(facts["random_weights"]))
-    return _with_remarks(analysis, found)
-
-
-def _with_remarks(analysis: Analysis, found: list[str]) -> Analysis:
-    analysis.choice.remarks.extend(found)
+    analysis.choice.remarks.extend(remarks(analysis, random_weights=random_weights))
     return analysis
 
 
@@ -130,12 +109,9 @@ def _class_names(sequence: Sequence) -> list[list[str]]:
 
 
 def _records(measured: Measured, heads: Mapping[str, Mapping[str, Any]], usable: int) -> list[CutRecord]:
-    tried = [
-        (name, float(head["accuracy"]), _peak(measured, name))
-        for name, head in heads.items()
-        if head["accuracy"] is not None
-    ]
-    best = dict(zip([name for name, *_ in tried], pareto([(a, b) for _, a, b in tried]), strict=True))
+    peaks = {cut.name: plan.peak_bytes for cut, (plan, _) in zip(measured.cuts, measured.plans, strict=True)}
+    tried = {name: float(head["accuracy"]) for name, head in heads.items() if head["accuracy"] is not None}
+    best = dict(zip(tried, pareto([(accuracy, peaks[name]) for name, accuracy in tried.items()]), strict=True))
     names = stages([cut.name for cut in measured.cuts])
     records = []
     for depth, (cut, (plan, cost)) in enumerate(zip(measured.cuts, measured.plans, strict=True)):
@@ -152,10 +128,7 @@ def _records(measured: Measured, heads: Mapping[str, Mapping[str, Any]], usable:
                 trunk_flops=2 * cost.trunk_multiply_adds,
                 head_flops=2 * cost.head_multiply_adds,
                 **cut_figures(measured.repeats, cut.name),
-                predicted_extract_bytes=plan.extract_bytes,
-                predicted_train_bytes=plan.train_bytes,
-                predicted_peak_bytes=plan.peak_bytes,
-                predicted_disk_bytes=plan.disk_bytes,
+                **{f"predicted_{name}": getattr(plan, name) for name in _PREDICTED},
                 relative_time=plan.relative_time,
                 fits=plan.peak_bytes <= usable,
                 head_accuracy=head.get("accuracy"),
@@ -165,11 +138,6 @@ def _records(measured: Measured, heads: Mapping[str, Mapping[str, Any]], usable:
             )
         )
     return records
-
-
-def _peak(measured: Measured, name: str) -> int:
-    names = [cut.name for cut in measured.cuts]
-    return measured.plans[names.index(name)][0].peak_bytes
 
 
 def _other_devices(candidates: list[Candidate], threshold: float) -> list[DeviceChoice]:

@@ -1,4 +1,4 @@
-"""One progress bar over work of very different sizes: what is being done, and how long is left."""
+"""One progress bar over pieces of work of very different sizes."""
 
 from __future__ import annotations
 
@@ -10,12 +10,7 @@ _PARTS = 1000
 
 
 class WorkBar:
-    """Counts work in units that only compare (multiply-adds, say).
-
-    Args:
-        progress: draws the bar.
-        total: of all work, as far as it is known.
-    """
+    """Counts work in any unit, such as multiply-adds, and draws it on a progress bar."""
 
     def __init__(self, progress: Progress, total: float) -> None:
         self._progress, self._total, self._done = progress, max(total, 1.0), 0.0
@@ -24,12 +19,7 @@ class WorkBar:
         self._stage: str | None = None
 
     def doing(self, label: str, stage: str | None = None) -> None:
-        """Say what is being done now.
-
-        Args:
-            label: of the bar.
-            stage: a stage that it belongs to, named once where no bar is drawn; None within one.
-        """
+        """Say what is being done now; a stage is named once where no bar is drawn."""
         if stage not in (None, self._stage):
             self._stage = stage
             self._progress.stage(str(stage))
@@ -41,11 +31,11 @@ class WorkBar:
         self._progress.show(label, done, _PARTS, left)
 
     def did(self, units: float, *, taken_up: bool = False) -> None:
-        """Count finished work; what an earlier run had finished says nothing about how fast this one is."""
+        """Count finished work; work that an earlier run did (``taken_up``) does not tell the speed of this one."""
         self._done += units
         if taken_up:
             self._taken_up += units
 
     def finish(self, label: str) -> None:
-        """End the line."""
+        """Fill the bar and end its line."""
         self._progress.show(label, _PARTS, _PARTS, 0.0)

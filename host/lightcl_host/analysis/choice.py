@@ -1,4 +1,4 @@
-"""Which cut to take for a device: the rule, what it says in words, and which heads are worth training for it."""
+"""The rule that chooses a cut for a device, its reason in words, and which heads are worth training."""
 
 from __future__ import annotations
 
@@ -9,21 +9,15 @@ from lightcl_edge.console.text import format_bytes
 
 DEFAULT_THRESHOLD = 0.95
 GENERALIZES, FITS, NOTHING_FITS = "generalizes", "fits", "nothing_fits"
-#: A cut that trains for longer than this share of the whole network's time is not worth a trial.
+#: A cut whose training takes a larger share of the whole network's time is not worth a trial.
 LONGEST_RELATIVE_TIME = 0.6
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """What the rule looks at.
+    """A cut as the rule sees it; ``relative_time`` is that of training over the whole network's.
 
-    Attributes:
-        name: of the cut.
-        generalizability: 0 to 1.
-        peak_bytes: predicted on the device.
-        head_parameters: weights that are trained; cuts with equally many differ in nothing that is learned.
-        feature_bytes: of one stored feature.
-        relative_time: of training, over the whole network's.
+    Cuts with equally many head parameters learn the same.
     """
 
     name: str
@@ -35,15 +29,14 @@ class Candidate:
 
 
 def choose(candidates: Sequence[Candidate], usable_bytes: int, threshold: float) -> tuple[Candidate | None, str]:
-    """The deepest cut such that it and all before it generalise, among those that fit the device.
+    """The deepest cut that fits the device, where it and all cuts before it generalise enough.
 
-    Where no such cut fits, the one that generalises best of those that fit. Of cuts between which there are no
-    weights, the cheapest is taken.
+    If no such cut fits, the best of those that fit is taken. Of cuts with no weights between them, the cheapest is.
 
     Args:
         candidates: cuts in the order of the network.
         usable_bytes: memory of the device.
-        threshold: generalizability that counts as enough.
+        threshold: generalizability that is enough.
 
     Returns:
         The cut and which part of the rule decided; None when nothing fits.
@@ -64,7 +57,7 @@ def _cheapest_like(cut: Candidate, among: Sequence[Candidate]) -> Candidate:
 
 
 def generalizing(candidates: Sequence[Candidate], threshold: float) -> list[Candidate]:
-    """The cuts up to the last one before generalizability first falls below the threshold."""
+    """The cuts before the first one whose generalizability is below the threshold."""
     found = []
     for each in candidates:
         if each.generalizability < threshold:
@@ -74,19 +67,11 @@ def generalizing(candidates: Sequence[Candidate], threshold: float) -> list[Cand
 
 
 def shortlist(candidates: Sequence[Candidate], chosen: Candidate | None, usable_bytes: int, count: int) -> list[str]:
-    """Cuts whose heads are worth training: the chosen one, and others spread over the depth.
+    """Names of at most ``count`` cuts whose heads are worth training: the chosen one, and others spread over the depth.
 
-    Left out are cuts that do not fit, whose features are larger than at some earlier cut (they cost more and learn
-    less), between which there are no weights, and whose training takes almost as long as that of the whole network.
-
-    Args:
-        candidates: cuts in order.
-        chosen: by the rule, or None.
-        usable_bytes: memory of the device.
-        count: how many at most.
-
-    Returns:
-        Names in order.
+    Left out are cuts that do not fit, and cuts whose features are larger than at an earlier cut: they cost more and
+    learn less. Of cuts with no weights between them one is taken. Cuts that train almost as long as the whole network
+    are left out where others remain.
     """
     if count < 1:
         return []
@@ -105,14 +90,14 @@ def shortlist(candidates: Sequence[Candidate], chosen: Candidate | None, usable_
 
 
 def _spread(items: Sequence[Candidate], count: int) -> list[Candidate]:
-    """At most ``count`` items, evenly over the sequence, the last among them."""
+    """At most ``count`` items, evenly over the sequence; the last is one of them."""
     if count >= len(items):
         return list(items)
     return [items[len(items) - 1 - round(at * len(items) / count)] for at in range(count)]
 
 
 def pareto(points: Sequence[tuple[float, int]]) -> list[bool]:
-    """For each (accuracy, bytes): whether no other is at least as good in both and better in one."""
+    """For each (accuracy, bytes): is no other at least as good in both and better in one?"""
     return [
         not any(
             (other[0] >= mine[0] and other[1] <= mine[1]) and (other[0] > mine[0] or other[1] < mine[1])
@@ -123,17 +108,7 @@ def pareto(points: Sequence[tuple[float, int]]) -> list[bool]:
 
 
 def explain(candidates: Sequence[Candidate], usable_bytes: int, threshold: float, device: str) -> str:
-    """Why this cut, in words.
-
-    Args:
-        candidates: cuts in order.
-        usable_bytes: memory of the device.
-        threshold: generalizability that counts as enough.
-        device: name of the profile.
-
-    Returns:
-        A few sentences.
-    """
+    """A few sentences on why the rule takes this cut; the arguments are those of :func:`choose`."""
     chosen, rule = choose(candidates, usable_bytes, threshold)
     limit = f"{format_bytes(usable_bytes)} that {device} has for it"
     if chosen is None:
@@ -170,6 +145,6 @@ def explain(candidates: Sequence[Candidate], usable_bytes: int, threshold: float
 
 
 def _beside(value: float, threshold: float) -> str:
-    """With three digits, or as many as tell it from a threshold that it is below."""
+    """With three digits, or with as many as show that it is below the threshold."""
     shown = (f"{value:.{digits}f}" for digits in range(3, 12))
     return next((text for text in shown if value >= threshold or float(text) < threshold), repr(value))

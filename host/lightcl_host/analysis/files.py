@@ -1,4 +1,4 @@
-"""The files of an analysis: ``analysis.json`` and ``report.html`` from one record."""
+"""Writes the files of an analysis, ``analysis.json`` and ``report.html``, from one record."""
 
 from __future__ import annotations
 
@@ -12,15 +12,7 @@ from lightcl_host.analysis.render_html import render_html
 
 
 def write_analysis(folder: Path, analysis: Analysis) -> None:
-    """Write both files.
-
-    Args:
-        folder: made if missing.
-        analysis: what was found.
-
-    Raises:
-        UsageError: when a file is in the way of the folder.
-    """
+    """Write both files into a folder, which is made if it is missing."""
     check_folder(folder)
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(analysis.document(), indent=1, allow_nan=False) + "\n"
@@ -29,13 +21,6 @@ def write_analysis(folder: Path, analysis: Analysis) -> None:
 
 
 def check_folder(folder: Path) -> None:
-    """Refuse a file where the folder of the results is to be.
-
-    Args:
-        folder: need not exist.
-
-    Raises:
-        UsageError: when it is a file.
-    """
+    """Refuse with a UsageError when there is a file in the place of the folder."""
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"--out {folder} is a file; expected a folder")

@@ -1,4 +1,4 @@
-"""Finished parts of an analysis on disk, so that an interrupted one goes on where it stopped."""
+"""Finished parts of an analysis on disk, so that an interrupted analysis goes on where it stopped."""
 
 from __future__ import annotations
 
@@ -15,11 +15,9 @@ Part = dict[str, Any]
 
 
 class FinishedParts:
-    """A folder with one JSON file a finished part.
+    """A folder with a JSON file for each finished part.
 
-    Args:
-        folder: made when the first part is finished.
-        about: whatever the parts depend on; parts made under another one are not taken up.
+    ``about`` is all that the parts depend on. Parts that were made from other values are not used.
     """
 
     def __init__(self, folder: Path, about: Part) -> None:
@@ -31,7 +29,7 @@ class FinishedParts:
         return self._folder / f"{re.sub(r'[^A-Za-z0-9.]+', '-', name)[:60]}-{digest}.json"
 
     def find(self, name: str) -> Part | None:
-        """The part if it is finished, else None; a damaged file counts as not finished."""
+        """The part, or None when it is not finished or its file is damaged."""
         try:
             note = json.loads(self._path(name).read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError):
@@ -44,12 +42,7 @@ class FinishedParts:
     def get(self, name: str, make: Callable[[], Part]) -> Part:
         """The part, made now if it is not finished yet.
 
-        Args:
-            name: of the part.
-            make: gives what JSON can carry.
-
-        Returns:
-            The part as JSON gives it back, whether it was there or not: both are then equal to the last bit.
+        It is returned as JSON gives it back. So a new part and one that was read are equal to the last bit.
         """
         found = self.find(name)
         if found is not None:

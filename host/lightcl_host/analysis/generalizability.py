@@ -1,7 +1,6 @@
-"""Memory stability and learning plasticity of every cut: one fine-tuning of the whole network over the tasks.
+"""Memory stability and learning plasticity of every cut, measured while the whole network learns the tasks.
 
-The definitions are ours, written from the description in LightCL (Wang et al., ASP-DAC 2025), and stand in
-``docs/analysis.md``.
+The definitions are ours, from the description in LightCL (Wang et al., ASP-DAC 2025); see docs/analysis.md.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 
 from lightcl_edge.files.tensors import IntArray
 from lightcl_host.analysis.network import Network
-from lightcl_host.analysis.probe import PROBE_CELLS, ridge_accuracy
+from lightcl_host.analysis.ridge_probe import PROBE_CELLS, ridge_accuracy
 from lightcl_host.analysis.similarity import SMALLEST_BATCH, Gram, gram, linear_cka
 from lightcl_host.analysis.tasks import Sequence, TaskData
 
@@ -25,22 +24,16 @@ if TYPE_CHECKING:
 
 ByteImages = NDArray[np.uint8]
 
-#: Images that stability is measured with, at most: of earlier tasks, never trained on.
-STABILITY_IMAGES = 256
-#: All features of a batch, at every cut, are to fit this.
-LOOK_BYTES = 256 * 2**20
-LARGEST_LOOK = 64
+#: The most images that stability is measured with. They are of earlier tasks and never trained on.
+_STABILITY_IMAGES = 256
+#: What the features of a batch at all cuts together may take.
+_LOOK_BYTES = 256 * 2**20
+_LARGEST_LOOK = 64
 
 
 @dataclass(frozen=True)
 class Training:
-    """How the whole network is fine-tuned.
-
-    Attributes:
-        steps: a task.
-        batch_size: images a step.
-        learning_rate: of plain SGD.
-    """
+    """How the whole network is fine-tuned by plain SGD; ``steps`` are those of one task."""
 
     steps: int
     batch_size: int
@@ -48,33 +41,21 @@ class Training:
 
 
 def look_batch(feature_values: int) -> int:
-    """Images whose features at every cut fit the memory set aside for them.
+    """The batch of the minibatch CKA, 8 to 64 images, whose features at all cuts fit the memory for them.
 
-    Args:
-        feature_values: numbers in the features of all cuts of one image.
-
-    Returns:
-        8 to ``LARGEST_LOOK``; the batch of the minibatch CKA.
+    ``feature_values`` is how many numbers the features of one image at all cuts have.
     """
-    return max(8, min(LARGEST_LOOK, LOOK_BYTES // (4 * max(1, feature_values))))
+    return max(8, min(_LARGEST_LOOK, _LOOK_BYTES // (4 * max(1, feature_values))))
 
 
 def measure_repeat(
-    network: Network, sequence: Sequence, training: Training, batch: int, seed: int, tell: Callable[[str], None]
+    network: Network, sequence: Sequence, training: Training, batch: int, seed: int, tell: Callable[[], None]
 ) -> dict[str, Any]:
-    """Learn the tasks one after the other and look at every cut before and after each.
+    """Learn the tasks one after the other, and measure every cut before and after each task.
 
-    Args:
-        network: fresh; it is changed.
-        sequence: the tasks.
-        training: how.
-        batch: images that are looked at together.
-        seed: of the order of images.
-        tell: is told what is being done, after each piece of work.
-
-    Returns:
-        What JSON can carry: for each cut a stability for every task but the first, and probe accuracies before and
-        after every task; and the network's accuracy on each task after it.
+    The network is changed. ``batch`` images go through it together. ``tell`` is called after each of the three pieces
+    of work of a task. Returns values for JSON: for each cut ``stability`` for every task but the first, and probe
+    accuracies ``before`` and ``after`` every task; and the network's own ``accuracy`` on each task after it.
     """
     rng = np.random.default_rng([seed, 2])
     stability: dict[str, list[float]] = {}
@@ -84,15 +65,15 @@ def measure_repeat(
         earlier = _earlier(sequence.tasks[:number], rng)
         _add(probes["before"], probe_cuts(network, task, batch))
         old = look_grams(network, earlier, batch)
-        tell(f"task {number + 1}: before")
+        tell()
         _learn(network, task, training, rng)
-        tell(f"task {number + 1}: learned")
+        tell()
         accuracy.append(_accuracy(network, task, batch))
         _add(probes["after"], probe_cuts(network, task, batch))
         if number:
             new = look_grams(network, earlier, batch)
             _add(stability, {name: linear_cka(old[name], new[name]) for name in new})
-        tell(f"task {number + 1}: after")
+        tell()
     return {"stability": stability, **probes, "accuracy": accuracy}
 
 
@@ -106,7 +87,7 @@ def _earlier(tasks: ListOf[TaskData], rng: np.random.Generator) -> ByteImages | 
     if not tasks:
         return None
     pixels = np.concatenate([task.held for task in tasks])
-    return pixels[rng.permutation(len(pixels))[:STABILITY_IMAGES]]
+    return pixels[rng.permutation(len(pixels))[:_STABILITY_IMAGES]]
 
 
 def _learn(network: Network, task: TaskData, training: Training, rng: np.random.Generator) -> None:
@@ -124,19 +105,19 @@ def _batches_for_ever(count: int, size: int, rng: np.random.Generator) -> Iterat
 
 
 def _accuracy(network: Network, task: TaskData, batch: int) -> float:
-    """Among the task's own classes, on images never trained on."""
+    """Among the task's own classes, on held-out images."""
     classes = np.unique(task.train_labels)
     logits = np.concatenate([network.logits(part) for part in even_parts(task.held, batch)])
     return float((classes[logits[:, classes].argmax(axis=1)] == task.held_labels).mean())
 
 
 def even_parts(pixels: ByteImages, batch: int) -> list[ByteImages]:
-    """Images in as few runs of at most ``batch`` as there can be, as equal in length as can be."""
+    """Images in as few parts of at most ``batch`` as possible, of about equal length."""
     return list(np.array_split(pixels, max(1, -(-len(pixels) // batch)))) if len(pixels) else []
 
 
 def look_grams(network: Network, pixels: ByteImages | None, batch: int) -> dict[str, list[Gram]]:
-    """Inner products of the features of each batch, for every cut; nothing for no images."""
+    """Inner products of the features of each batch, for every cut; empty without images."""
     found: dict[str, list[Gram]] = {}
 
     def see(name: str, features: torch.Tensor) -> None:
@@ -149,16 +130,7 @@ def look_grams(network: Network, pixels: ByteImages | None, batch: int) -> dict[
 
 
 def probe_cuts(network: Network, task: TaskData, batch: int) -> dict[str, float]:
-    """Accuracy of a ridge probe for the task's classes at every cut.
-
-    Args:
-        network: as it is now.
-        task: fits on its training images, judged on those held out.
-        batch: images at once.
-
-    Returns:
-        Cut -> accuracy.
-    """
+    """Cut -> accuracy of a ridge probe, fitted on the task's training images, judged on its held-out images."""
     fit, test = (_probe_features(network, pixels, batch) for pixels in (task.train, task.held))
     return {name: ridge_accuracy(fit[name], task.train_labels, test[name], task.held_labels) for name in fit}
 

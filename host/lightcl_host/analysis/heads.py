@@ -1,4 +1,4 @@
-"""Really trained heads: the device's own code learns the tasks one after the other after a cut."""
+"""Really trained heads: the device's own code learns the tasks after a cut, one after the other."""
 
 from __future__ import annotations
 
@@ -32,22 +32,15 @@ if TYPE_CHECKING:
     from lightcl_host.sources.source import Source
 
 #: Images that set the scale of stored features.
-SCALE_IMAGES = 64
+_SCALE_IMAGES = 64
 
 
 def train_head(source: Source, cut: Cut, sequence: Sequence, folder: Path, seed: int) -> dict[str, Any]:
-    """Learn all tasks with the bundle's defaults and count right answers among all classes.
+    """Learn all tasks with the bundle's defaults, in a folder that is made anew and removed afterwards.
 
-    Args:
-        source: the network.
-        cut: where it is parted.
-        sequence: the tasks.
-        folder: to work in; made anew, and removed afterwards.
-        seed: of the training.
-
-    Returns:
-        ``accuracy`` on the held-out images of all tasks after the last one (None where a task was refused),
-        ``after_tasks`` (the same after each task, on its and earlier classes), and ``note`` (why a task was refused).
+    Returns ``accuracy`` on the held-out images of all tasks after the last one, among all classes (None when the gate
+    rejected a task), ``after_tasks`` (the same after each task, for its classes and earlier ones) and ``note`` (why a
+    task was rejected).
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -77,7 +70,7 @@ def train_head(source: Source, cut: Cut, sequence: Sequence, folder: Path, seed:
 
 
 def _save(sequence: Sequence, numbers: range | list[int], folder: Path, *, held: bool) -> Path:
-    """Some tasks' images as a file that the device's code reads like any other data."""
+    """Write the images of some tasks to a file that the device's code reads like any data."""
     tasks = [sequence.tasks[number] for number in numbers]
     pixels = np.concatenate([task.held if held else task.train for task in tasks])
     labels = np.concatenate([task.held_labels if held else task.train_labels for task in tasks])
@@ -87,10 +80,10 @@ def _save(sequence: Sequence, numbers: range | list[int], folder: Path, *, held:
 
 
 def _write_bundle(source: Source, cut: Cut, sequence: Sequence, out: Path, seed: int) -> None:
-    """A bundle with a float32 trunk and without step graphs: the torch engine trains the same head much sooner."""
+    """A bundle with a float32 trunk and without step graphs, because the torch engine trains the same head faster."""
     split = split_graph(source.graph, cut, max(2, len(sequence.classes)), False, seed)
     pixels = np.concatenate([task.train for task in sequence.tasks])
-    pixels = pixels[np.random.default_rng([seed, 3]).permutation(len(pixels))[:SCALE_IMAGES]]
+    pixels = pixels[np.random.default_rng([seed, 3]).permutation(len(pixels))[:_SCALE_IMAGES]]
     info = source.input_info
     features = trunk_features(split.trunk, normalise(pixels, info))
     golden = golden_values(pixels, features, split.head)

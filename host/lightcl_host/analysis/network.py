@@ -1,4 +1,4 @@
-"""The whole network, trainable, with a look at the features at every cut."""
+"""The whole network as a torch module that can be trained, and that shows the features at every cut."""
 
 from __future__ import annotations
 
@@ -28,29 +28,21 @@ if TYPE_CHECKING:
 
 ByteImages = NDArray[np.uint8]
 
-#: Batch normalisation is folded, as on the device; longer gradients than this are shortened, so that any network
-#: stays finite at one learning rate.
-LARGEST_GRADIENT = 1.0
+#: A longer gradient is shortened to this, so that any network stays finite at one learning rate. Batch normalisation,
+#: which would keep it finite, is folded as on the device.
+_LARGEST_GRADIENT = 1.0
 
 
 class Network:
-    """A network in normal form as a torch module with a new classifier; all weights after the start are trained.
+    """A network in normal form with a new classifier.
 
-    Args:
-        source: the network.
-        cuts: where features are looked at, in order; all of them trainable.
-        classes: rows of the classifier.
-        seed: of rows that no class has yet.
-
-    Attributes:
-        starts_at_image: whether all weights can be trained; else those before the first cut stay as they are.
+    Its weights are trained from the image on, or else from the first cut on. Features are shown at the given cuts.
     """
 
     def __init__(self, source: Source, cuts: Sequence[Cut], classes: int, seed: int) -> None:
         model, self._input = source.graph, source.input_info
         start = trainable_from(source, cuts)
-        self.starts_at_image = start == IMAGE
-        self._trunk = None if self.starts_at_image else GraphRunner(_extract(model, [IMAGE], [start]), 0)
+        self._trunk = None if start == IMAGE else GraphRunner(_extract(model, [IMAGE], [start]), 0)
         self._start = start
         body = _extract(model, [start], [LOGITS])
         penultimate = body.graph.node[-1].input[0]
@@ -70,12 +62,7 @@ class Network:
         return torch.from_numpy(images)
 
     def look(self, pixels: ByteImages, see: Callable[[str, torch.Tensor], None]) -> None:
-        """Show the features of a few images at every cut.
-
-        Args:
-            pixels: RGB at input size, shape ``(n, height, width, 3)``.
-            see: is given each cut's name and its features, shape ``(n, *feature_shape)``.
-        """
+        """Show the features of a few images at every cut to ``see``, with the cut's name."""
         import torch
 
         with torch.no_grad():
@@ -91,16 +78,9 @@ class Network:
             return np.asarray(self._module(self._inputs(pixels), [LOGITS])[LOGITS].numpy())
 
     def step(self, pixels: ByteImages, labels: IntArray, classes: IntArray, learning_rate: float) -> float:
-        """One step of plain SGD on the cross entropy over some classes.
+        """One step of plain SGD on the cross entropy over some classes; returns the loss before the step.
 
-        Args:
-            pixels: a batch.
-            labels: index into all classes, shape ``(n,)``.
-            classes: those that take part in the softmax.
-            learning_rate: of the step.
-
-        Returns:
-            The loss before the step.
+        ``labels`` ``(n,)`` are rows of all classes; ``classes`` are those that take part in the softmax.
         """
         import torch
         import torch.nn.functional as F  # noqa: N812 - torch's own customary name
@@ -111,7 +91,7 @@ class Network:
         parameters = list(self._module.named_tensors().values())
         gradients = torch.autograd.grad(loss, parameters)
         length = torch.sqrt(sum((gradient.double() ** 2).sum() for gradient in gradients))  # type: ignore[arg-type]
-        factor = learning_rate * min(1.0, LARGEST_GRADIENT / max(float(length), 1e-12))
+        factor = learning_rate * min(1.0, _LARGEST_GRADIENT / max(float(length), 1e-12))
         with torch.no_grad():
             for parameter, gradient in zip(parameters, gradients, strict=True):
                 parameter.sub_(gradient, alpha=factor)
@@ -119,7 +99,7 @@ class Network:
 
 
 def trainable_from(source: Source, cuts: Sequence[Cut]) -> str:
-    """The tensor after which all can be trained: the image, or else the first trainable cut."""
+    """The tensor after which all weights can be trained: the image, or else the first trainable cut."""
     from lightcl_host.cutting.trainability import obstacle_from_image
     from lightcl_host.graphs.graph import GraphView
 

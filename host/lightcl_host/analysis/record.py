@@ -1,7 +1,7 @@
-"""What an analysis found, as typed records; the terminal, JSON and HTML are drawn from them alone.
+"""What an analysis found, as typed records. The terminal, JSON and HTML are all drawn from them.
 
-Bytes and counts are integers, shares 0 to 1. Nothing in it depends on when or how fast it was made: equal arguments on
-one machine give an equal document.
+Bytes and counts are integers, shares are 0 to 1. Equal arguments on one machine give an equal document: nothing depends
+on when or how fast it was made.
 """
 
 from __future__ import annotations
@@ -25,7 +25,11 @@ _MAX_BYTES = 16 * 2**20
 
 @dataclass(frozen=True)
 class CutRecord:
-    """A cut whose head can be trained. Deviations are over the repeats; 0 for a single one.
+    """A cut whose head can be trained; docs/analysis.md defines what is measured.
+
+    Measured figures are means over the repeats, each with its standard deviation (0 for a single repeat). Parameters of
+    the trunk lie before the cut, those of the head after it, with the network's own classifier. FLOPs are those of one
+    image forward; a multiply-add counts as two. Predicted peaks are those of the whole process.
 
     Attributes:
         name: as ``lightcl-host cuts`` lists it.
@@ -33,28 +37,12 @@ class CutRecord:
         depth: 0 for the first.
         shape: of one image's feature.
         feature_bytes: of one stored feature.
-        trunk_parameters: weights before it.
-        head_parameters: weights after it, the network's own classifier included.
-        trunk_flops: of one image; a multiply-add counts as two.
-        head_flops: of one feature, forward only.
-        memory_stability: linear CKA of earlier tasks' features before and after learning the next, mean.
-        memory_stability_deviation: standard deviation.
-        learning_plasticity: probe accuracy before a task over that after it, clipped at 1, mean.
-        learning_plasticity_deviation: standard deviation.
-        generalizability: harmonic mean of both.
-        generalizability_deviation: standard deviation.
-        probe_accuracy_before: of the ridge probe on the features before a task, mean.
-        probe_accuracy_after: the same after it was learned.
-        predicted_extract_bytes: whole process while images become features.
-        predicted_train_bytes: whole process while the head is trained.
-        predicted_peak_bytes: the largest phase, first use included.
-        predicted_disk_bytes: feature store of a task, checkpoint and a generation.
         relative_time: multiply-adds of a task over those of training the whole network on it.
-        fits: the device has that memory.
-        head_accuracy: of a really trained head, all classes, after the last task; None where it was not tried.
-        head_note: why there is no accuracy although it was tried, ``""`` else.
+        fits: the device has the memory for it.
+        head_accuracy: of a really trained head, all classes, after the last task; None where there is none.
+        head_note: why a head that was tried has no accuracy, else ``""``.
         shortlisted: a head was to be trained.
-        pareto: no other trained head is at least as accurate at no more memory, and better in one.
+        pareto: no other trained head is as good in accuracy and memory, and better in one.
     """
 
     name: str
@@ -90,22 +78,8 @@ class CutRecord:
 class Settings:
     """What a user can set, and what follows from it.
 
-    Attributes:
-        tasks: how many.
-        images: asked for in all.
-        steps: of the whole network, a task.
-        batch_size: images a step.
-        learning_rate: of plain SGD on the whole network.
-        repeats: with other random numbers each.
-        threshold: of generalizability.
-        shortlist: how many heads to train at most.
-        similarity_batch: images a batch of the minibatch CKA.
-        ridge: of the probe.
-        probe_cells: a side, to which maps are averaged for the probe.
-        engine: that the predictions are for.
-        head_epochs: of the trained heads.
-        threads: of the fine-tuning; another number rounds differently.
-        trunk_dtype: that the predictions are for.
+    Steps are those of the whole network, a task. The engine and the trunk's type are those that predictions are for.
+    Another number of threads would round differently.
     """
 
     tasks: int
@@ -127,14 +101,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Choice:
-    """Which cut, and why.
-
-    Attributes:
-        chosen: its name; None when nothing fits.
-        rule: the part of the rule that decided: ``generalizes``, ``fits``, ``nothing_fits``.
-        reason: in words.
-        remarks: what a person should know before they follow it.
-    """
+    """Which cut, and why; ``rule`` is ``generalizes``, ``fits`` or ``nothing_fits``."""
 
     chosen: str | None
     rule: str
@@ -146,11 +113,7 @@ class Choice:
 class DeviceChoice:
     """What the same rule takes for another device.
 
-    Attributes:
-        device: name of its profile.
-        usable_bytes: memory a training may take there.
-        chosen: the cut; None when nothing fits.
-        predicted_peak_bytes: of it, or of the cut that needs least when nothing fits.
+    Without a cut that fits, ``chosen`` is None and the predicted peak is that of the cut that needs least.
     """
 
     device: str
@@ -161,33 +124,12 @@ class DeviceChoice:
 
 @dataclass(frozen=True)
 class Analysis:
-    """Everything ``analysis.json`` holds.
+    """Everything that ``analysis.json`` holds.
 
-    Attributes:
-        format: always ``lightcl-analysis``.
-        format_version: a newer one is refused.
-        command: that made it.
-        model: its specification.
-        weights: their name.
-        input_size: height and width in pixels.
-        graph_sha256: of the network's graph, weights included.
-        data: specification of the images.
-        tasks: classes of each task.
-        train_images: in all tasks.
-        held_images: never trained on.
-        skipped_images: unreadable.
-        settings: what was asked for.
-        device: name of the device profile.
-        device_profile: the profile.
-        seed: of everything random.
-        whole_accuracy: of the fine-tuned whole network on each task right after it, among the task's classes, mean.
-        trained_from: the first tensor whose successors were trained: ``image`` for the whole network.
-        stability_rank_correlation: Spearman's, of memory stability with depth; None for fewer than three cuts.
-        cuts: in the order of the network.
-        chosen: the cut; None when nothing fits.
-        choice: why.
-        other_devices: what the rule takes for every known board.
-        packages: versions.
+    ``tasks`` are the classes of each task. ``whole_accuracy`` is that of the whole network on each task right after it,
+    among the task's classes, a mean over the repeats. Weights after the tensor ``trained_from`` were trained: ``image``
+    for the whole network. ``stability_rank_correlation`` is Spearman's, of memory stability with depth; None for fewer
+    than three cuts. ``chosen`` is None when nothing fits.
     """
 
     format: str
@@ -220,7 +162,7 @@ class Analysis:
         return asdict(self)
 
     def candidates(self) -> list[Candidate]:
-        """What the rule looks at, in order; it can be asked again for another device."""
+        """The cuts as the rule sees them, in order, to ask it again for another device."""
         return [
             Candidate(
                 name=cut.name,
@@ -239,17 +181,7 @@ class Analysis:
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> Analysis:
-        """Read what :meth:`document` made.
-
-        Args:
-            document: of ``analysis.json``.
-
-        Returns:
-            The analysis.
-
-        Raises:
-            DataError: naming a missing or mistyped key, or another format.
-        """
+        """Read what :meth:`document` made; a DataError names a missing or mistyped key, or another format."""
         found = document.get("format"), document.get("format_version")
         if found != (FORMAT, FORMAT_VERSION):
             raise DataError(f"the analysis is {found[0]!r} version {found[1]!r}, expected {FORMAT!r} {FORMAT_VERSION}")
@@ -257,16 +189,9 @@ class Analysis:
 
 
 def read_analysis(folder: Path) -> Analysis:
-    """The analysis in a folder.
+    """The analysis in a folder that ``lightcl-host analyze --out`` wrote, or in the ``analysis.json`` named.
 
-    Args:
-        folder: that ``lightcl-host analyze --out`` wrote, or the ``analysis.json`` in it.
-
-    Returns:
-        The analysis.
-
-    Raises:
-        DataError: when there is none or it is damaged.
+    Raises a DataError when there is none or it is damaged.
     """
     path = folder / ANALYSIS_FILE if folder.is_dir() else folder
     if not path.is_file():

@@ -1,28 +1,24 @@
-"""What a person should know before they follow the choice."""
+"""What a person should know before they follow the choice, in sentences."""
 
 from __future__ import annotations
 
 from lightcl_edge.console.text import format_bytes
 from lightcl_host.analysis.record import Analysis, CutRecord
 
-#: Two heads count as different when their accuracies differ by more than this many standard errors of their difference.
+#: Two heads differ when their accuracies differ by more standard errors of the difference than this.
 _STANDARD_ERRORS = 2.0
-#: Plasticity above this at every cut tells no layers apart.
-SATURATED = 0.98
+#: When every cut has a higher plasticity than this, plasticity tells no layers apart.
+_SATURATED = 0.98
+_RANDOM = (
+    "The network's weights are random: its layers generalise to nothing yet, and the figures say nothing about a "
+    "trained one."
+)
 
 
 def remarks(analysis: Analysis, *, random_weights: bool) -> list[str]:
-    """Sentences, most important first.
-
-    Args:
-        analysis: without remarks.
-        random_weights: whether the network was never trained.
-
-    Returns:
-        The sentences; none where there is nothing to say.
-    """
+    """Sentences about an analysis, the most important first; ``random_weights``: the network was never trained."""
     found = [
-        _random(random_weights),
+        _RANDOM if random_weights else "",
         _better_head(analysis),
         _saturated(analysis),
         _rising(analysis),
@@ -32,17 +28,8 @@ def remarks(analysis: Analysis, *, random_weights: bool) -> list[str]:
     return [text for text in found if text]
 
 
-def _random(random_weights: bool) -> str:
-    return (
-        "The network's weights are random: its layers generalise to nothing yet, and the figures say nothing about a "
-        "trained one."
-        if random_weights
-        else ""
-    )
-
-
 def _better_head(analysis: Analysis) -> str:
-    """Where another trained head is clearly more accurate, or as accurate for less memory."""
+    """Is another trained head clearly more accurate, or as accurate for less memory?"""
     if analysis.chosen is None:
         return ""
     chosen = analysis.cut(analysis.chosen)
@@ -73,19 +60,18 @@ def _better_head(analysis: Analysis) -> str:
 
 
 def _accuracy(cut: CutRecord) -> float:
-    """Of a head that was trained."""
     return cut.head_accuracy or 0.0
 
 
 def _error_of_difference(first: float, second: float, analysis: Analysis) -> float:
-    """Standard error of the difference of two shares of the same number of images, as if independent."""
+    """Standard error of the difference of two shares of the held-out images, as if they were independent."""
     variance = first * (1 - first) + second * (1 - second)
     return float((variance / max(1, analysis.held_images)) ** 0.5)
 
 
 def _saturated(analysis: Analysis) -> str:
     least = min(cut.learning_plasticity for cut in analysis.cuts)
-    if least < SATURATED:
+    if least < _SATURATED:
         return ""
     return (
         f"Plasticity is {least:.2f} at the least at any cut: these tasks are so easy for the network that it tells no "

@@ -10,16 +10,9 @@ _HEADER += ["time, full = 100%", "accuracy"]
 
 
 def render_text(analysis: Analysis) -> str:
-    """The table of all cuts, the choice, and what the rule takes for other boards.
-
-    Args:
-        analysis: what was found.
-
-    Returns:
-        Lines for a person.
-    """
-    parts = [table([_row(analysis, cut) for cut in analysis.cuts], _HEADER), "", analysis.choice.reason]
-    parts += [f"- {text}" for text in analysis.choice.remarks]
+    """The choice, the table of all cuts, and what the rule takes for other boards."""
+    parts = [analysis.choice.reason, *(f"- {text}" for text in analysis.choice.remarks)]
+    parts += ["", table([_row(analysis, cut) for cut in analysis.cuts], _HEADER)]
     rows = [
         [
             each.device,

@@ -1,9 +1,8 @@
-"""The whole analysis: measure, predict, choose, try heads, and put all of it into one record."""
+"""The whole analysis: measure, predict, choose, try heads, and make one record of it."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -25,8 +24,8 @@ from lightcl_host.analysis.finished import FinishedParts
 from lightcl_host.analysis.generalizability import Training, look_batch, measure_repeat
 from lightcl_host.analysis.heads import train_head
 from lightcl_host.analysis.network import Network, trainable_from
-from lightcl_host.analysis.probe import PROBE_CELLS, RIDGE
 from lightcl_host.analysis.record import Analysis, Settings
+from lightcl_host.analysis.ridge_probe import PROBE_CELLS, RIDGE
 from lightcl_host.analysis.tasks import Sequence, load_sequence, open_tasks
 from lightcl_host.cost.cut_manifest import BYTES_OF_FLOAT
 from lightcl_host.cost.plan_cut import CutPlan, plan_cut, plan_revision
@@ -36,28 +35,20 @@ from lightcl_host.graphs.counts import multiply_adds
 from lightcl_host.sources.source import Source, SourceOptions, open_source
 from lightcl_profiler.devices.profile import DeviceProfile, load_profile
 
-PACKAGES = ("lightcl-edge", "torch", "onnx", "onnxruntime", "numpy")
-WORK_FOLDER = "work"
+_PACKAGES = ("lightcl-edge", "torch", "onnx", "onnxruntime", "numpy")
+_WORK_FOLDER = "work"
 
 
 @dataclass(frozen=True)
 class AnalyzeOptions:
-    """What to analyse and how.
+    """What to analyse and how; fields without a description are those of the record's ``Settings``.
 
     Attributes:
         source: the model.
         data: a data specification.
         out: folder of the results.
         device: name of a device profile, or a TOML file.
-        tasks: into how many the classes are divided.
-        images: how many to use in all.
-        steps: of the whole network, a task.
-        learning_rate: of plain SGD on the whole network.
-        repeats: of the fine-tuning, with other random numbers.
-        threshold: of generalizability.
-        shortlist: how many heads to train at most.
         seed: of everything random.
-        trunk_dtype: ``fp32``, ``fp16`` or ``int8``: what memory is predicted for.
         command: that is being run, for the record.
     """
 
@@ -78,21 +69,15 @@ class AnalyzeOptions:
 
 
 _BATCH_SIZE = 32
+#: Options that the record repeats among its settings.
+_ASKED_FOR = ("tasks", "images", "steps", "learning_rate", "repeats", "threshold", "shortlist", "trunk_dtype")
 
 
 def analyze(options: AnalyzeOptions, progress: Progress, source: Source | None = None) -> Analysis:
-    """Measure every cut and choose one.
+    """Measure every cut and choose one; the files of the record are not written yet.
 
-    Args:
-        options: what and how.
-        progress: shows how far it is.
-        source: the model if it is already open, which asks for :func:`check_analysis` before.
-
-    Returns:
-        The record; its files are not written yet.
-
-    Raises:
-        LightclError: when the model, the data or an option can't be used.
+    A caller that has opened the source already has called :func:`check_analysis` before. Raises a LightclError when the
+    model, the data or an option can't be used.
     """
     if source is None:
         check_analysis(options)
@@ -100,19 +85,12 @@ def analyze(options: AnalyzeOptions, progress: Progress, source: Source | None =
         source = open_source(options.source)
     profile = load_profile(options.device)
     cuts = find_cuts(source.graph)
-    choose_automatically(cuts)  # names what is in the way where no cut can be trained
+    choose_automatically(cuts)  # refuses a network without a trainable cut, and says why
     return _Run(options, profile, source, [cut for cut in cuts if cut.trainable], progress).analysis()
 
 
 def check_analysis(options: AnalyzeOptions) -> None:
-    """Refuse what can be refused before the network is opened and exported, which takes long.
-
-    Args:
-        options: of the analysis.
-
-    Raises:
-        LightclError: naming the first that can't be used.
-    """
+    """Refuse what can't be used with a LightclError, before the network is exported, which takes long."""
     _check_numbers(options)
     load_profile(options.device)
     check_folder(options.out)
@@ -158,7 +136,7 @@ class _Run:
             "settings": asdict(replace(self._settings(), threshold=0.0, shortlist=0, repeats=0, trunk_dtype="")),
             "seed": seed,
         }
-        self._parts = FinishedParts(options.out / WORK_FOLDER, about)
+        self._parts = FinishedParts(options.out / _WORK_FOLDER, about)
         self._work = multiply_adds(source.graph)
         task_images = self._sequence.images / options.tasks
         looks = 2 * 2.5 * task_images
@@ -168,23 +146,15 @@ class _Run:
         self._bar = WorkBar(progress, total)
 
     def _settings(self) -> Settings:
-        options = self._options
         return Settings(
-            tasks=options.tasks,
-            images=options.images,
-            steps=options.steps,
+            **{name: getattr(self._options, name) for name in _ASKED_FOR},
             batch_size=_BATCH_SIZE,
-            learning_rate=options.learning_rate,
-            repeats=options.repeats,
-            threshold=options.threshold,
-            shortlist=options.shortlist,
             similarity_batch=self._batch,
             ridge=RIDGE,
             probe_cells=PROBE_CELLS,
             engine=self._engine,
             head_epochs=TrainingDefaults().epochs,
             threads=usable_cores(),
-            trunk_dtype=options.trunk_dtype,
         )
 
     def analysis(self) -> Analysis:
@@ -209,7 +179,6 @@ class _Run:
                 "command": self._options.command,
                 "model": self._source.name,
                 "weights": self._source.weights,
-                "random_weights": self._source.random_weights,
                 "input_size": [self._source.input_info.height, self._source.input_info.width],
                 "graph_sha256": self._graph_hash,
                 "data": self._options.data,
@@ -217,6 +186,7 @@ class _Run:
                 "seed": self._options.seed,
                 "packages": _versions(),
             },
+            random_weights=self._source.random_weights,
         )
 
     def _plan(self, cut: Cut) -> tuple[CutPlan, CostInfo]:
@@ -239,7 +209,7 @@ class _Run:
         label = f"fine-tuning {number + 1}/{options.repeats}"
         pieces = 3 * options.tasks
 
-        def tell(_: str) -> None:
+        def tell() -> None:
             self._bar.did(self._repeat_units / pieces)
             self._bar.doing(label)
 
@@ -259,10 +229,11 @@ class _Run:
             return found
         label = f"head {at + 1}/{of}: {name}"
         self._bar.doing(label[:24], f"training {label}")
-        folder = self._options.out / WORK_FOLDER / "head"
-        make: Callable[[], dict[str, Any]] = lambda: train_head(  # noqa: E731 - shorter than a function of its own
-            self._source, cut, self._sequence, folder, self._options.seed
-        )
+        folder = self._options.out / _WORK_FOLDER / "head"
+
+        def make() -> dict[str, Any]:
+            return train_head(self._source, cut, self._sequence, folder, self._options.seed)
+
         part = self._parts.get(f"head {name}", make)
         self._bar.did(units)
         return part
@@ -278,7 +249,7 @@ def _fingerprint(sequence: Sequence) -> str:
 
 def _versions() -> dict[str, str]:
     found = {}
-    for package in PACKAGES:
+    for package in _PACKAGES:
         try:
             found[package] = version(package)
         except PackageNotFoundError:

@@ -1,9 +1,9 @@
 """Linear CKA from small batches: how alike two sets of features of the same images are.
 
-Kornblith et al., "Similarity of Neural Network Representations Revisited", ICML 2019, with the unbiased estimator of
-HSIC (Song et al., JMLR 2012) averaged over batches as in Nguyen et al., "Do Wide and Deep Networks Learn the Same
-Things?", ICLR 2021. The plain estimator calls any two sets alike where features have many more entries than there are
-images, as early layers have; the unbiased one does not.
+Kornblith et al., "Similarity of Neural Network Representations Revisited", ICML 2019. The estimator of HSIC is the
+unbiased one (Song et al., JMLR 2012), averaged over batches as in Nguyen et al., "Do Wide and Deep Networks Learn the
+Same Things?", ICLR 2021. Features of early layers have many more entries than there are images. The plain estimator
+would call any two sets of such features alike. No library that the host uses has the unbiased one.
 """
 
 from __future__ import annotations
@@ -22,13 +22,9 @@ SMALLEST_BATCH = 4
 
 
 def gram(features: FloatArray) -> Gram:
-    """Inner products of all pairs of a batch.
+    """Inner products ``(n, n)`` of all pairs of a batch ``(n, ...)``.
 
-    Args:
-        features: shape ``(n, ...)``; the batch's mean is taken off first, which changes no result and keeps digits.
-
-    Returns:
-        Shape ``(n, n)``.
+    The batch's mean is subtracted first, which changes no result and keeps digits.
     """
     rows = features.reshape(len(features), -1)
     rows = rows - rows.mean(axis=0)
@@ -38,12 +34,8 @@ def gram(features: FloatArray) -> Gram:
 def hsic(first: Gram, second: Gram) -> float:
     """The unbiased estimate of the Hilbert-Schmidt independence criterion (Song et al. 2012, equation 5).
 
-    Args:
-        first: inner products, shape ``(n, n)``, ``n >= 4``.
-        second: of the same images.
-
-    Returns:
-        0 in expectation for independent features; it may be below.
+    Both matrices ``(n, n)``, ``n >= 4``, are of the same images. It is 0 in expectation for independent features, and
+    may be negative.
     """
     count = len(first)
     a, b = (matrix * (1.0 - np.eye(count)) for matrix in (first, second))
@@ -55,15 +47,10 @@ def hsic(first: Gram, second: Gram) -> float:
 
 
 def linear_cka(first: Sequence[Gram], second: Sequence[Gram]) -> float:
-    """Similarity of two sets of features of the same images.
+    """Similarity, 0 to 1, of two sets of features of the same batches, from their inner products (:func:`gram`).
 
-    Args:
-        first: inner products of each batch, see :func:`gram`.
-        second: of the same batches.
-
-    Returns:
-        1 for features that are equal up to rotation, shift and scale, about 0 for unrelated ones; clipped to 0..1.
-        Features that are constant in both sets count as equal, in one set as unrelated.
+    It is 1 for features that are equal up to rotation, shift and scale, about 0 for unrelated ones. When features are
+    constant in both sets they count as equal, when in one set as unrelated.
     """
     cross = sum(hsic(a, b) for a, b in zip(first, second, strict=True))
     own, other = sum(hsic(a, a) for a in first), sum(hsic(b, b) for b in second)

@@ -1,4 +1,4 @@
-"""Several repeats of a measurement as one figure with its spread, and how a figure goes with depth."""
+"""Repeats of a measurement as one figure with its spread, and the rank correlation of a figure with depth."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-#: Below this, a probe knows nothing, and a ratio of two of them says nothing.
+#: A probe with a lower accuracy knows nothing, and a ratio with it says nothing.
 _SMALLEST_ACCURACY = 1e-9
 
 
@@ -17,15 +17,7 @@ def harmonic_mean(first: float, second: float) -> float:
 
 
 def plasticity(before: Sequence[float], after: Sequence[float]) -> float:
-    """Mean over tasks of probe accuracy before over after, each clipped at 1.
-
-    Args:
-        before: accuracies before each task.
-        after: accuracies after it.
-
-    Returns:
-        1 where training a layer would add nothing.
-    """
+    """Mean over tasks of the probe accuracy before a task over that after it, each ratio clipped at 1."""
     ratios = [min(1.0, old / new) if new > _SMALLEST_ACCURACY else 1.0 for old, new in zip(before, after, strict=True)]
     return float(np.mean(ratios))
 
@@ -36,15 +28,7 @@ def spread(values: Sequence[float]) -> tuple[float, float]:
 
 
 def cut_figures(repeats: Sequence[dict[str, Any]], name: str) -> dict[str, float]:
-    """The measured figures of a cut over all repeats.
-
-    Args:
-        repeats: documents of :func:`lightcl_host.analysis.generalizability.measure_repeat`.
-        name: of the cut.
-
-    Returns:
-        The fields of :class:`lightcl_host.analysis.record.CutRecord` of these names.
-    """
+    """The measured fields of a cut's ``CutRecord``, from the documents of ``measure_repeat``."""
     stability = [float(np.mean(each["stability"][name])) for each in repeats]
     learning = [plasticity(each["before"][name], each["after"][name]) for each in repeats]
     both = [harmonic_mean(a, b) for a, b in zip(stability, learning, strict=True)]
@@ -61,16 +45,9 @@ def cut_figures(repeats: Sequence[dict[str, Any]], name: str) -> dict[str, float
 
 
 def rank_correlation(values: Sequence[float]) -> float | None:
-    """Spearman's correlation of values with their position; equal values share their mean rank.
-
-    Args:
-        values: in order.
-
-    Returns:
-        -1 where they only fall, 1 where they only rise; None for fewer than three or where all are equal.
-    """
+    """Spearman's correlation of values with their position; None for fewer than three values or when all are equal."""
     if len(values) < 3 or len(set(values)) < 2:
         return None
-    array = np.asarray(values)
-    ranks = np.array([(array < value).sum() + ((array == value).sum() - 1) / 2 for value in array])
-    return float(np.corrcoef(np.arange(len(array)), ranks)[0, 1])
+    from scipy.stats import spearmanr
+
+    return float(spearmanr(range(len(values)), values).statistic)

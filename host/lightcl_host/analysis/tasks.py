@@ -1,4 +1,4 @@
-"""The user's images as a short sequence of tasks, each with images to train on and images to judge by."""
+"""The user's images as a short sequence of tasks, each with training images and held-out images."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from lightcl_edge.files.tensors import IntArray
 
 ByteImages = NDArray[np.uint8]
 
-#: A class needs this many readable images: some to train on, some to judge by.
-SMALLEST_CLASS = 4
-#: Of each class's images, this share is kept out of training to judge by.
-HELD_SHARE = 0.4
+#: A class needs so many readable images.
+_SMALLEST_CLASS = 4
+#: The share of each class's images that is held out.
+_HELD_SHARE = 0.4
 
 
 @dataclass(frozen=True)
 class TaskData:
-    """Images of one task at the network's input size.
+    """Images of one task at the network's input size, uint8 RGB.
 
     Attributes:
-        train: to train and to fit probes on, uint8 RGB, shape ``(n, height, width, 3)``.
+        train: to train and to fit probes on, shape ``(n, height, width, 3)``.
         train_labels: index into all classes, shape ``(n,)``.
         held: never trained on, shape ``(m, height, width, 3)``.
         held_labels: shape ``(m,)``.
@@ -41,13 +41,7 @@ class TaskData:
 
 @dataclass(frozen=True)
 class Sequence:
-    """All tasks.
-
-    Attributes:
-        classes: names of all classes, in the order they are learned.
-        tasks: one after the other.
-        skipped: how many images could not be read.
-    """
+    """All tasks; ``classes`` are in the order in which they are learned, ``skipped`` images could not be read."""
 
     classes: list[str]
     tasks: list[TaskData]
@@ -60,19 +54,19 @@ class Sequence:
 
 
 def open_tasks(spec: str, tasks: int, images: int) -> Dataset:
-    """Open the images and check that they can be divided so, before any is read.
+    """Open the images, and check before any is read that they can be divided into so many tasks.
 
     Args:
         spec: a data specification.
         tasks: how many.
-        images: how many in all, at most.
+        images: how many in all, at most, with the held-out ones.
 
     Returns:
         The images, read lazily.
 
     Raises:
-        DataError: when there is no such data.
-        UsageError: when there are too few classes for the tasks or too few images asked for.
+        DataError: when there are no such data.
+        UsageError: when there are too few classes for the tasks, or too few images are asked for.
     """
     dataset = open_dataset(spec)
     count = len(dataset.classes)
@@ -82,28 +76,16 @@ def open_tasks(spec: str, tasks: int, images: int) -> Dataset:
             if count >= 4
             else f"{spec} has {count} classes; expected 4 or more, for two tasks of two classes"
         )
-    if images < SMALLEST_CLASS * count:
-        raise UsageError(f"--images {images} for {count} classes; expected {SMALLEST_CLASS * count} or more")
+    if images < _SMALLEST_CLASS * count:
+        raise UsageError(f"--images {images} for {count} classes; expected {_SMALLEST_CLASS * count} or more")
     return dataset
 
 
 def load_sequence(spec: str, info: InputInfo, tasks: int, images: int, seed: int, progress: Progress) -> Sequence:
     """Choose images evenly over the classes and divide the classes into tasks, in their order.
 
-    Args:
-        spec: a data specification.
-        info: size of the network's input.
-        tasks: how many.
-        images: how many in all, at most; those to judge by included.
-        seed: of the choice.
-        progress: shows how far it is.
-
-    Returns:
-        The tasks.
-
-    Raises:
-        DataError: when a class has too few readable images.
-        UsageError: when there are too few classes for the tasks or too few images asked for.
+    The arguments are those of :func:`open_tasks`, with the size of the network's input and the seed of the choice.
+    Raises a DataError also when a class has too few readable images.
     """
     dataset = open_tasks(spec, tasks, images)
     count = len(dataset.classes)
@@ -127,16 +109,16 @@ def _choose(dataset: Dataset, row: int, count: int, rng: np.random.Generator) ->
 
 
 def _load(dataset: Dataset, indices: IntArray, info: InputInfo) -> tuple[ByteImages, int]:
-    """The readable images among these, all of one class, and how many are not."""
+    """The readable ones of these images of one class, and how many are unreadable."""
     found = []
     for index in indices:
         try:
             found.append(dataset.load(int(index), info))
         except DataError:
             continue
-    if len(found) < SMALLEST_CLASS:
+    if len(found) < _SMALLEST_CLASS:
         name = dataset.classes[int(dataset.labels[indices[0]])]
-        raise DataError(f"class {name!r} has {len(found)} readable images; expected {SMALLEST_CLASS} or more")
+        raise DataError(f"class {name!r} has {len(found)} readable images; expected {_SMALLEST_CLASS} or more")
     return np.stack(found), len(indices) - len(found)
 
 
@@ -144,7 +126,7 @@ def _task(images: dict[int, ByteImages], rng: np.random.Generator) -> TaskData:
     train: list[tuple[int, ByteImages]] = []
     held: list[tuple[int, ByteImages]] = []
     for row, pixels in images.items():
-        kept = max(1, round(HELD_SHARE * len(pixels)))
+        kept = max(1, round(_HELD_SHARE * len(pixels)))
         held.append((row, pixels[:kept]))
         train.append((row, pixels[kept:]))
     return TaskData(*_joined(train, rng), *_joined(held, rng))

@@ -3,18 +3,18 @@
 The runner drives every method alike::
 
     method.begin(setting)
-    for task in tasks:                      # one call where ``all_at_once`` is set
+    for task in tasks:                      # one call for a method that gets all tasks at once
         method.learn(task)
         scores = method.scores(test_images) # of all tasks seen so far
     method.close()
 
-``scores`` are as good as logits: the class with the largest score among all classes seen is the class-incremental
-prediction, among the image's own task the task-incremental one. A method trains on images (``part.dataset``: a baseline
-that trains a whole network) or on the trunk's features (``setting.features.of(part)``: extracted once, shared by all
-methods and seeds). Everything random follows from ``setting.seed``.
+The class with the largest score is the prediction: among all classes seen so far (class-incremental), or among the
+classes of the image's own task (task-incremental). A method trains on images (``part.dataset``: a baseline that trains
+a whole network) or on the trunk's features (``setting.features.of(part)``: extracted once, shared by all methods and
+seeds). Everything random follows from ``setting.seed``.
 
-To add a method, write a subclass of :class:`Method` in a module of its own and name it in
-:data:`lightcl_host.benchmark.methods.METHODS`.
+A new strategy of the device or a new baseline needs a line in :data:`lightcl_host.benchmark.methods.METHODS`. Any other
+method is a subclass of :class:`Method` in a module of its own.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from lightcl_edge.bundle.bundle import Bundle
 from lightcl_edge.data.dataset import Dataset
 from lightcl_edge.files.tensors import FloatArray, IntArray
-from lightcl_host.sources.source import SourceOptions
+from lightcl_host.benchmark.options import BenchmarkOptions
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Part:
 
     Attributes:
         dataset: the images; ``dataset.load(i, info)`` gives one at a network's input size.
-        labels: of each image, rows of the classifier in the order in which tasks bring classes, shape ``(n,)``.
+        labels: of each image, shape ``(n,)``: rows of the classifier, in the order in which tasks bring classes.
         positions: of each image in the benchmark's feature store ``store``, shape ``(n,)``.
         store: ``train`` or ``test``.
     """
@@ -56,15 +56,8 @@ class Part:
 
 @dataclass(frozen=True)
 class TaskPart:
-    """A task to learn.
+    """A task to learn: its training images, and the rows of its classes."""
 
-    Attributes:
-        number: from 0; 0 for all tasks at once.
-        images: to learn from.
-        classes: rows of the task's classes.
-    """
-
-    number: int
     images: Part
     classes: tuple[int, ...]
 
@@ -78,50 +71,27 @@ class FeatureSource(Protocol):
 
 @dataclass(frozen=True)
 class Setting:
-    """The same for every method of a benchmark.
+    """One run: a method with a seed.
 
-    Attributes:
-        source: the network: what ``lightcl_host.sources.source.open_source`` takes.
-        bundle: the same network cut into trunk and head.
-        classes: names in the order of rows.
-        tasks: how many there are.
-        features: shared by all methods that keep the trunk.
-        buffer_bytes: the most a method may keep of earlier tasks' images or features.
-        epochs: passes over a task's images; None for the method's own default.
-        batch_size: samples a step.
-        learning_rate: of the method; None for its own default.
-        seed: of everything random.
-        threads: of each library; None for all processors.
-        engine: of ``lightcl-edge train``.
-        torch_device: of methods in PyTorch: ``auto``, ``cpu`` or ``cuda``.
-        scratch: an empty folder of this run's own.
-        note: tells the person who waits.
+    ``bundle`` is the network cut into trunk and head. ``classes`` are in the order of rows. ``features`` are shared by
+    all methods that keep the trunk. ``scratch`` is an empty folder of this run's own. ``note`` tells the person who
+    waits.
     """
 
-    source: SourceOptions
+    options: BenchmarkOptions
     bundle: Bundle
     classes: list[str]
-    tasks: int
     features: FeatureSource
-    buffer_bytes: int
-    epochs: int | None
-    batch_size: int
-    learning_rate: float | None
     seed: int
-    threads: int | None
-    engine: str
-    torch_device: str
     scratch: Path
     note: Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What a method says about itself after the last task.
+    """What a method says about itself after the last task, for the report.
 
-    Attributes:
-        memory_bytes: kept between tasks: buffered samples and statistics, without the network's weights.
-        settings: what it was trained with, for the report.
+    ``memory_bytes`` is what it keeps between tasks, buffered samples and statistics, without the network's weights.
     """
 
     memory_bytes: int
@@ -129,20 +99,7 @@ class Facts:
 
 
 class Method(ABC):
-    """A way of learning tasks one after the other.
-
-    Attributes:
-        title: one line that says what it is and which paper it comes from.
-        all_at_once: it is given all tasks as one: an upper bound, not continual learning.
-        uses_features: it learns from the trunk's features, which are extracted before its process starts.
-        formula: name of the paper's formula for it (:mod:`lightcl_profiler.paper.memory`); of a strategy of the device
-            ``device:NAME``.
-    """
-
-    title: ClassVar[str]
-    all_at_once: ClassVar[bool] = False
-    uses_features: ClassVar[bool] = False
-    formula: ClassVar[str | None] = None
+    """A way of learning tasks one after the other."""
 
     @abstractmethod
     def begin(self, setting: Setting) -> None:
@@ -150,18 +107,18 @@ class Method(ABC):
 
     @abstractmethod
     def learn(self, task: TaskPart) -> None:
-        """Learn one task; earlier tasks' images are no longer to be looked at, beyond what was kept."""
+        """Learn one task. Images of earlier tasks may not be used, except those that the method kept."""
 
     @abstractmethod
     def scores(self, part: Part) -> FloatArray:
         """One number for each image and class.
 
         Args:
-            part: images of any tasks, those not learned yet too.
+            part: images of any tasks, also of tasks that are not learned yet.
 
         Returns:
-            Shape ``(len(part), len(setting.classes))``. Columns of classes not seen yet count in the forward
-            transfer alone (is a task easier than chance before it was learned?); zeros say chance.
+            Shape ``(len(part), len(setting.classes))``. Columns of classes that are not seen yet count only in the
+            forward transfer (is a task easier than chance before it is learned?); zeros there mean chance.
         """
 
     @abstractmethod

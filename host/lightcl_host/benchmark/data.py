@@ -1,8 +1,7 @@
-"""The benchmark's data: classes in order cut into tasks, a stated number of images a class, and what is tested on."""
+"""The benchmark's data: classes cut into tasks in their order, so many images of each, and the test images."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,43 +12,18 @@ from lightcl_edge.data.specification import open_dataset
 from lightcl_edge.errors import DataError, UsageError
 from lightcl_edge.files.tensors import IntArray
 from lightcl_host.benchmark.contract import Part, TaskPart
+from lightcl_host.benchmark.options import DataOptions
 
 _STREAM_CHOICE = 11
-#: Of data without a test split, one image in so many of a class is kept for testing.
-TEST_EVERY = 5
-
-
-@dataclass(frozen=True)
-class DataOptions:
-    """What is learned and tested on.
-
-    Attributes:
-        data: specification of the training images.
-        test_data: of the test images; None for the source's own test split, else every fifth image.
-        tasks: into how many tasks the classes are cut, in their order.
-        images_per_class: to learn from, drawn by the seed; None for all.
-        test_images_per_class: None for all.
-        validation: test on training images that no seed learns from instead of on test images: what defaults are
-            chosen by.
-    """
-
-    data: str
-    test_data: str | None = None
-    tasks: int = 5
-    images_per_class: int | None = None
-    test_images_per_class: int | None = None
-    validation: bool = False
+#: Where the data have no test split, every fifth image of a class is kept for testing.
+_TEST_EVERY = 5
 
 
 class BenchmarkData:
     """Opened data.
 
-    Args:
-        options: what and how much.
-
-    Raises:
-        DataError: when there are no such data, or the test images are of other classes.
-        UsageError: when there are more tasks than classes.
+    Raises a DataError when there are no such data or the test images are of other classes, and a UsageError for more
+    tasks than classes.
     """
 
     def __init__(self, options: DataOptions) -> None:
@@ -69,26 +43,22 @@ class BenchmarkData:
 
     def tasks(self, seed: int) -> list[TaskPart]:
         """The training images of each task, the same for every method of a seed."""
-        chosen = _choose(self.datasets["train"], self._train_pool, self.options.images_per_class, seed)
-        return [
-            TaskPart(number, self._part("train", chosen, rows), rows) for number, rows in enumerate(self.task_classes)
-        ]
+        chosen = self._chosen(seed)
+        return [TaskPart(self._part("train", chosen, rows), rows) for rows in self.task_classes]
 
     def everything(self, seed: int) -> TaskPart:
         """All tasks as one."""
-        chosen = _choose(self.datasets["train"], self._train_pool, self.options.images_per_class, seed)
         rows = tuple(range(len(self.classes)))
-        return TaskPart(0, self._part("train", chosen, rows), rows)
+        return TaskPart(self._part("train", self._chosen(seed), rows), rows)
 
     def test(self) -> Part:
         """All test images, the same for every seed."""
-        where = "train" if self._validates else "test"
+        where = "train" if self.datasets["test"] is self.datasets["train"] else "test"
         chosen = _choose(self.datasets[where], self._test_pool, self.options.test_images_per_class, 0)
         return self._part(where, chosen, tuple(range(len(self.classes))))
 
-    @property
-    def _validates(self) -> bool:
-        return self.datasets["test"] is self.datasets["train"]
+    def _chosen(self, seed: int) -> IntArray:
+        return _choose(self.datasets["train"], self._train_pool, self.options.images_per_class, seed)
 
     def _part(self, where: str, chosen: IntArray, rows: tuple[int, ...]) -> Part:
         whole = self.datasets[where]
@@ -97,7 +67,7 @@ class BenchmarkData:
 
 
 def _open(options: DataOptions) -> tuple[Dataset, Dataset, IntArray, IntArray]:
-    """Training and test images, and the positions in each that may be used."""
+    """Training and test images, and the positions of each that may be used."""
     train = open_dataset(options.data)
     spec = options.test_data or _test_split(options.data)
     place = np.arange(len(train))
@@ -107,7 +77,7 @@ def _open(options: DataOptions) -> tuple[Dataset, Dataset, IntArray, IntArray]:
     if spec is not None and not options.validation:
         test = open_dataset(spec)
         return train, test, place, np.arange(len(test))
-    held = within % TEST_EVERY == 0
+    held = within % _TEST_EVERY == 0
     return train, train, place[~held], place[held]
 
 
@@ -121,7 +91,7 @@ def _test_split(spec: str) -> str | None:
 
 
 def _choose(dataset: Dataset, pool: IntArray, per_class: int | None, seed: int) -> IntArray:
-    """So many images of each class, ascending."""
+    """Positions of up to ``per_class`` images of each class, ascending."""
     rng = np.random.default_rng([seed, _STREAM_CHOICE])
     shuffled = rng.permutation(pool)
     labels = dataset.labels[shuffled]

@@ -1,13 +1,8 @@
-"""The device's own strategies as benchmark methods: the code of ``lightcl-edge train`` without its state and gate.
-
-``joint`` is the device's default strategy given all tasks at once: the same head, the same recipe, no forgetting to be
-had. It is the upper bound that the others are measured against.
-"""
+"""The device's own strategies as benchmark methods: the code of ``lightcl-edge train`` without its state and gate."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import ClassVar
 
 import numpy as np
 
@@ -27,12 +22,13 @@ from lightcl_edge.learning.strategies.choice import choose_strategy, recommended
 from lightcl_edge.learning.strategies.contract import Arrays, Settings
 from lightcl_edge.learning.strategies.replay import Replay
 from lightcl_host.benchmark.contract import Facts, Method, Part, Setting, TaskPart
+from lightcl_host.benchmark.options import BenchmarkOptions
 
 _STREAM_ORDER, _STREAM_BUFFER = 2, 3
 
 
 class _Stored:
-    """A part's features as the trainer reads them."""
+    """Features as the training loop reads them."""
 
     def __init__(self, features: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> None:
         self._features = features
@@ -44,21 +40,21 @@ class _Stored:
 class DeviceMethod(Method):
     """A strategy of the device on the benchmark's features."""
 
-    strategy: ClassVar[str]
-    uses_features: ClassVar[bool] = True
+    def __init__(self, strategy: str, *, all_at_once: bool = False) -> None:
+        self._strategy, self._all_at_once = strategy, all_at_once
 
     def begin(self, setting: Setting) -> None:
         """Load the exported head; nothing is remembered."""
-        manifest = setting.bundle.manifest
+        manifest, options = setting.bundle.manifest, setting.options
         self._setting, self._codec = setting, FeatureCodec(manifest.feature)
-        choice = choose_engine(setting.engine, setting.bundle)
-        chosen = choose_strategy(self.strategy, manifest, choice.name, None)
-        self._settings = _settings(manifest.defaults, chosen.name, setting)
-        self._engine: Engine = make_engine(choice, setting.bundle, setting.threads)
+        choice = choose_engine(options.engine, setting.bundle)
+        chosen = choose_strategy(self._strategy, manifest, choice.name, None)
+        self._settings = _settings(manifest.defaults, chosen.name, options)
+        self._engine: Engine = make_engine(choice, setting.bundle, options.threads)
         self._exported = TensorFile(setting.bundle.path(HEAD_PARAMETERS), BundleError)
         self._engine.load(self._exported)
         identity = BufferIdentity(setting.bundle.sha256(TRUNK), manifest.feature)
-        self._limit = samples_that_fit(setting.buffer_bytes, identity)
+        self._limit = samples_that_fit(options.buffer_bytes, identity)
         self._buffer = FeatureBuffer.empty(identity)
         self._kept: Arrays = {}
         self._known, self._tasks = 0, 0
@@ -69,8 +65,8 @@ class DeviceMethod(Method):
         setting, settings = self._setting, self._settings
         own = Settings(settings.beta, settings.ratio, settings.buffer_samples)
         strategy = STRATEGIES[settings.strategy](setting.bundle.manifest.head, own)
-        if self.all_at_once and isinstance(strategy, Replay):
-            strategy.trust = 1.0  # with all images there is nothing to learn by heart: the bound is not held back
+        if self._all_at_once and isinstance(strategy, Replay):
+            strategy.trust = 1.0  # it sees all images at once, so it can't overfit to a few
         strategy.restore(self._kept)
         stored, labels = _Stored(setting.features.of(task.images)), task.images.labels
         rows = np.arange(len(labels))
@@ -106,7 +102,7 @@ class DeviceMethod(Method):
         return np.concatenate(logits)[:, : len(self._setting.classes)]
 
     def facts(self) -> Facts:
-        """Bytes of buffer and statistics, and the numbers it was trained with."""
+        """Bytes of buffer and statistics, and what it was trained with."""
         statistics = sum(array.nbytes for array in self._kept.values())
         about: dict[str, float | int | str | None] = {
             "strategy": self._settings.strategy,
@@ -123,58 +119,8 @@ class DeviceMethod(Method):
         self._engine.close()
 
 
-def _settings(defaults: TrainingDefaults, strategy: str, setting: Setting) -> TrainingDefaults:
-    """The strategy's own numbers with what the benchmark was asked for."""
-    asked = {"epochs": setting.epochs, "learning_rate": setting.learning_rate, "batch_size": setting.batch_size}
+def _settings(defaults: TrainingDefaults, strategy: str, options: BenchmarkOptions) -> TrainingDefaults:
+    """The strategy's own numbers, replaced by those that the benchmark was asked for."""
+    asked = {"epochs": options.epochs, "learning_rate": options.learning_rate, "batch_size": options.batch_size}
     chosen = {name: value for name, value in asked.items() if value is not None}
     return replace(recommended_for(defaults, strategy), **chosen)  # type: ignore[arg-type]  # names and types are these
-
-
-class Auto(DeviceMethod):
-    """What a device does unless told otherwise."""
-
-    title: ClassVar[str] = "the strategy that `auto` picks"
-    strategy = "auto"
-
-
-class ReplayMethod(DeviceMethod):
-    """Latent replay from a closed-form start."""
-
-    title: ClassVar[str] = "latent replay started from discriminant analysis (Pellegrini et al. 2020)"
-    strategy = "replay"
-
-
-class LightCL(DeviceMethod):
-    """LightCL as published, on a frozen trunk."""
-
-    title: ClassVar[str] = "LightCL (Wang et al. 2025)"
-    strategy = "lightcl"
-
-
-class Slda(DeviceMethod):
-    """Streaming linear discriminant analysis."""
-
-    title: ClassVar[str] = "streaming linear discriminant analysis (Hayes and Kanan 2020), no gradient"
-    strategy = "slda"
-
-
-class Ncm(DeviceMethod):
-    """Nearest class mean."""
-
-    title: ClassVar[str] = "nearest class mean (Mensink et al. 2013), no gradient"
-    strategy = "ncm"
-
-
-class Finetune(DeviceMethod):
-    """The new task alone."""
-
-    title: ClassVar[str] = "plain training of the head on the new task alone"
-    strategy = "finetune"
-
-
-class Joint(DeviceMethod):
-    """All tasks at once: an upper bound, not continual learning."""
-
-    title: ClassVar[str] = "upper bound: the same head trained on all tasks at once, from the same start"
-    strategy = "replay"
-    all_at_once = True

@@ -1,4 +1,4 @@
-"""``benchmark.json``: every figure of a benchmark, each with where it comes from."""
+"""``benchmark.json``: every figure of a benchmark, and where it comes from."""
 
 from __future__ import annotations
 
@@ -22,17 +22,9 @@ _ROWS = {"joint_torch": "joint", "joint": None}
 def make_document(
     options: BenchmarkOptions, bundle: Bundle, records: list[dict[str, Any]], command: str, progress: Progress
 ) -> dict[str, Any]:
-    """Sum the runs up, calculate, measure what is still to be measured.
+    """What goes into ``benchmark.json`` and the page; ``command`` repeats the benchmark.
 
-    Args:
-        options: of the benchmark.
-        bundle: the network's.
-        records: of all runs.
-        command: that repeats it.
-        progress: tells what is measured.
-
-    Returns:
-        What goes into ``benchmark.json`` and the page.
+    It sums up the runs, calculates the paper's figures, and measures memory that no run has measured.
     """
     classes = len(records[0]["per_class"])
     net = count_bundle(options, bundle, classes)
@@ -58,6 +50,7 @@ def make_document(
 
 def _setting(options: BenchmarkOptions, bundle: Bundle, record: dict[str, Any]) -> dict[str, Any]:
     info = bundle.manifest.input
+    asked = ("buffer_bytes", "batch_size", "epochs", "learning_rate", "threads", "jobs", "seeds", "engine")
     return {
         **asdict(options.data),
         "model": options.source.model,
@@ -68,15 +61,7 @@ def _setting(options: BenchmarkOptions, bundle: Bundle, record: dict[str, Any]) 
         "cut": bundle.manifest.model.cut,
         "training_images": record["training_images"],
         "test_images": record["test_images"],
-        "buffer_bytes": options.buffer_bytes,
-        "batch_size": options.batch_size,
-        "epochs": options.epochs,
-        "learning_rate": options.learning_rate,
-        "threads": options.threads,
-        "jobs": options.jobs,
-        "seeds": options.seeds,
-        "engine": options.engine,
-        "torch_device": options.torch_device,
+        **{name: getattr(options, name) for name in (*asked, "torch_device")},
     }
 
 

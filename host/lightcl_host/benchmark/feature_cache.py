@@ -1,4 +1,4 @@
-"""Features of the benchmark's images: extracted once a trunk, on disk, shared by all methods and seeds."""
+"""Features of the benchmark's images: extracted once for each trunk, kept on disk, shared by all methods and seeds."""
 
 from __future__ import annotations
 
@@ -19,19 +19,14 @@ from lightcl_edge.files.tensors import IntArray
 from lightcl_edge.planning.trunk import extraction_batch
 from lightcl_host.benchmark.contract import Part
 
-#: Images between two notes of what is done, so that an interrupted extraction goes on from there.
+#: After so many images it is written down which are done. An interrupted extraction goes on from there.
 _SAVED_EVERY = 512
 
 
 class FeatureCache:
     """Features by image, extracted when they are first asked for.
 
-    Args:
-        folder: where they are kept; features of another trunk or other images there are dropped.
-        bundle: the trunk.
-        datasets: ``train`` and ``test``.
-        threads: processors to use.
-        progress: shows how far it is.
+    Features of another trunk or of other images in the folder are dropped. Data sets are ``train`` and ``test``.
     """
 
     def __init__(
@@ -45,14 +40,14 @@ class FeatureCache:
         folder.mkdir(parents=True, exist_ok=True)
 
     def extract(self, part: Part) -> None:
-        """Extract what is not there yet of a part's images."""
+        """Extract the features that a part's images still lack."""
         _, done = self._open(part.store)
         missing = part.positions[~done[part.positions]]
         if len(missing):
             self._extract(part.store, missing)
 
     def of(self, part: Part) -> NDArray[np.uint8]:
-        """uint8 features of a part's images, shape ``(n, *feature_shape)``; extracted where they are missing."""
+        """uint8 features of a part's images, shape ``(n, *feature_shape)``; missing ones are extracted."""
         self.extract(part)
         features, _ = self._open(part.store)
         return np.asarray(features[part.positions])
@@ -74,7 +69,7 @@ class FeatureCache:
         return self._maps[store], self._done[store]
 
     def _key(self, store: str) -> str:
-        """Equal for the same trunk over the same images, stored on the same scale."""
+        """Equal for the same trunk, the same images and the same scale of storing."""
         dataset = self._datasets[store]
         feature = asdict(self._bundle.manifest.feature)
         digest = hashlib.sha256(f"{self._bundle.sha256(TRUNK)} {feature} {len(dataset)} {dataset.classes}".encode())
@@ -84,7 +79,6 @@ class FeatureCache:
         return digest.hexdigest()
 
     def _extract(self, store: str, missing: IntArray) -> None:
-        """Run the trunk over the images that have no features yet."""
         from lightcl_edge.inference.trunk import Trunk
 
         trunk, dataset = Trunk(self._bundle, self._threads), self._datasets[store]

@@ -1,49 +1,48 @@
-"""The methods that can be benchmarked: name -> class, imported only when asked for."""
+"""The methods that can be benchmarked, as a table; their code is imported only when one is made."""
 
 from __future__ import annotations
 
-import importlib
+from dataclasses import dataclass
 
 from lightcl_edge.errors import UsageError
 from lightcl_host.benchmark.contract import Method
+from lightcl_profiler.baselines import BASELINES
 
-_DEVICE = "lightcl_host.benchmark.device_methods:"
-_BASELINES = "lightcl_host.benchmark.baseline_methods:"
-#: Name -> ``module:Class``.
+
+@dataclass(frozen=True)
+class Entry:
+    """A method.
+
+    Attributes:
+        title: one line that says what it is, and which paper it comes from.
+        learner: a strategy of the device, or the name of a baseline, which is also that of the paper's formula.
+        on_device: a strategy of the device. It learns from the trunk's features, which are extracted beforehand.
+        all_at_once: it gets all tasks as one. This is an upper bound, not continual learning.
+    """
+
+    title: str
+    learner: str
+    on_device: bool = True
+    all_at_once: bool = False
+
+
 METHODS = {
-    "joint": f"{_DEVICE}Joint",
-    "auto": f"{_DEVICE}Auto",
-    "replay": f"{_DEVICE}ReplayMethod",
-    "lightcl": f"{_DEVICE}LightCL",
-    "slda": f"{_DEVICE}Slda",
-    "ncm": f"{_DEVICE}Ncm",
-    "finetune": f"{_DEVICE}Finetune",
-    "joint_torch": f"{_BASELINES}JointTorch",
-    "sgd": f"{_BASELINES}Sgd",
-    "ewc": f"{_BASELINES}Ewc",
-    "pnn": f"{_BASELINES}Pnn",
-    "fdr": f"{_BASELINES}Fdr",
-    "er": f"{_BASELINES}Er",
-    "derpp": f"{_BASELINES}Derpp",
-    "sparcl_er": f"{_BASELINES}SparclEr",
-    "sparcl_derpp": f"{_BASELINES}SparclDerpp",
-    "lightcl_torch": f"{_BASELINES}LightClTorch",
-    "lightcl_sparse": f"{_BASELINES}LightClSparse",
+    "joint": Entry(
+        "upper bound: the same head trained on all tasks at once, from the same start", "replay", all_at_once=True
+    ),
+    "auto": Entry("the strategy that `auto` picks", "auto"),
+    "replay": Entry("latent replay started from discriminant analysis (Pellegrini et al. 2020)", "replay"),
+    "lightcl": Entry("LightCL (Wang et al. 2025)", "lightcl"),
+    "slda": Entry("streaming linear discriminant analysis (Hayes and Kanan 2020), no gradient", "slda"),
+    "ncm": Entry("nearest class mean (Mensink et al. 2013), no gradient", "ncm"),
+    "finetune": Entry("plain training of the head on the new task alone", "finetune"),
+    "joint_torch": Entry(BASELINES["joint"].title, "joint", on_device=False, all_at_once=True),
+    **{name: Entry(entry.title, name, on_device=False) for name, entry in BASELINES.items() if name != "joint"},
 }
 
 
 def parse_methods(text: str) -> list[str]:
-    """The methods of a comma-separated list, in its order, each once.
-
-    Args:
-        text: names separated by commas.
-
-    Returns:
-        The names, without repetitions.
-
-    Raises:
-        UsageError: naming an unknown method and all known ones.
-    """
+    """The methods of a comma-separated list, in its order, each once; a UsageError names all known ones."""
     names = list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
     unknown = [name for name in names if name not in METHODS]
     if unknown or not names:
@@ -53,19 +52,12 @@ def parse_methods(text: str) -> list[str]:
 
 
 def make_method(name: str) -> Method:
-    """Import a method's class and make one.
+    """Import the code of a method in ``METHODS`` and make one, which has learned nothing yet."""
+    entry = METHODS[name]
+    if entry.on_device:
+        from lightcl_host.benchmark.device_methods import DeviceMethod
 
-    Args:
-        name: of ``METHODS``.
+        return DeviceMethod(entry.learner, all_at_once=entry.all_at_once)
+    from lightcl_host.benchmark.baseline_methods import BaselineMethod
 
-    Returns:
-        The method, at its beginning.
-
-    Raises:
-        UsageError: when what is named is no method.
-    """
-    module, _, kind = METHODS[name].partition(":")
-    made = getattr(importlib.import_module(module), kind)()
-    if not isinstance(made, Method):
-        raise UsageError(f"{METHODS[name]} is not a benchmark method, expected a subclass of Method")
-    return made
+    return BaselineMethod(entry.learner)

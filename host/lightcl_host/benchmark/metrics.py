@@ -1,7 +1,6 @@
-"""What is read off the accuracies after each task; pure functions, checked against matrices worked out by hand.
+"""Accuracy, forgetting and transfer from scores.
 
-``accuracies[i][j]`` is the accuracy on task ``j`` after task ``i`` was learned, for all ``i`` and ``j``; a share of 0
-to 1. Forgetting and backward transfer are :mod:`lightcl_profiler.records.metrics`', over the part with ``j <= i``.
+In a matrix, ``[i][j]`` is the accuracy on task ``j`` after task ``i`` was learned, a share of 0 to 1.
 """
 
 from __future__ import annotations
@@ -23,9 +22,9 @@ class Measured:
     """Accuracies after one task.
 
     Attributes:
-        class_incremental: of each task's test images, every class seen so far competing; 0 for tasks to come.
-        task_incremental: of each task's test images, the task's own classes competing.
-        per_class: of each class, class-incremental.
+        class_incremental: of each task, among all classes seen so far; 0 for tasks to come.
+        task_incremental: of each task, among its own classes.
+        per_class: of each class, among all classes seen so far.
     """
 
     class_incremental: list[float]
@@ -34,7 +33,7 @@ class Measured:
 
 
 def measure(scores: FloatArray, labels: IntArray, tasks: Sequence[tuple[int, ...]], seen: int) -> Measured:
-    """Accuracies from scores.
+    """Accuracies from scores, after so many tasks.
 
     Args:
         scores: of all test images, shape ``(n, classes)``.
@@ -43,10 +42,7 @@ def measure(scores: FloatArray, labels: IntArray, tasks: Sequence[tuple[int, ...
         seen: how many tasks were learned.
 
     Returns:
-        The accuracies.
-
-    Raises:
-        UsageError: when a score is not a number: then nothing can be said.
+        The accuracies; a UsageError is raised when a score is not a number.
     """
     if np.isnan(scores).any():
         raise UsageError("the method gave scores that are not numbers; try a smaller --learning-rate")
@@ -64,21 +60,11 @@ def measure(scores: FloatArray, labels: IntArray, tasks: Sequence[tuple[int, ...
     )
 
 
-def lower(matrix: Matrix) -> Matrix:
-    """The part with ``j <= i``."""
-    return [row[: place + 1] for place, row in enumerate(matrix)]
-
-
 def forward_transfer(matrix: Matrix, chance: Sequence[float]) -> float | None:
-    """What earlier tasks did for one not learned yet (Lopez-Paz and Ranzato 2017, eq. 4).
+    """How much earlier tasks help a task that is not learned yet (Lopez-Paz and Ranzato 2017, eq. 4).
 
-    Args:
-        matrix: task-incremental accuracies of all tasks after each.
-        chance: accuracy of guessing in each task.
-
-    Returns:
-        The mean over all tasks but the first of the accuracy just before it was learned, minus chance; None for a
-        single task.
+    It is the task-incremental accuracy just before a task is learned minus that of guessing, the mean over all tasks
+    but the first; None for a single task.
     """
     gains = [matrix[task - 1][task] - chance[task] for task in range(1, len(matrix))]
     return sum(gains) / len(gains) if gains else None
@@ -88,4 +74,5 @@ def transfers(matrix: Matrix) -> tuple[float | None, float | None]:
     """Average forgetting and backward transfer of a class-incremental matrix; None for a single task."""
     if len(matrix) < 2:
         return None, None
-    return average_forgetting(lower(matrix)), backward_transfer(lower(matrix))
+    lower = [row[: place + 1] for place, row in enumerate(matrix)]
+    return average_forgetting(lower), backward_transfer(lower)

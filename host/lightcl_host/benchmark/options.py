@@ -7,32 +7,39 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from lightcl_host.benchmark.data import DataOptions
 from lightcl_host.sources.source import SourceOptions
 
 
 @dataclass(frozen=True)
+class DataOptions:
+    """What is learned and tested on; None for all images.
+
+    Without ``test_data`` the source's own test split is tested, or every fifth image where there is none.
+    ``validation`` tests on training images that no seed learns from instead, to choose settings by.
+    """
+
+    data: str
+    test_data: str | None = None
+    tasks: int = 5
+    images_per_class: int | None = None
+    test_images_per_class: int | None = None
+    validation: bool = False
+
+
+@dataclass(frozen=True)
 class BenchmarkOptions:
-    """What to compare, and how.
+    """What to compare, and how; None leaves the choice to the method, the machine or the source.
 
     Attributes:
         source: the network.
         bundle: an exported bundle; None to export one into ``out``.
-        cut: where a bundle is cut that is exported here.
-        trunk_dtype: of a bundle that is exported here.
-        data: what is learned and tested on.
-        methods: names.
-        seeds: each method is run with each.
-        buffer_bytes: the most a method may keep of earlier tasks' images or features.
-        epochs: None for each method's own default.
-        batch_size: samples a step.
-        learning_rate: None for each method's own default.
-        threads: of each library; None for all processors.
-        engine: of the device's strategies.
-        out: folder of results.
+        cut: of the bundle that is exported here, as ``trunk_dtype``.
+        buffer_bytes: the most that a method may keep of earlier tasks' images or features.
+        threads: of each library.
+        engine: of ``lightcl-edge train``.
         torch_device: of the methods in PyTorch: ``auto``, ``cpu`` or ``cuda``.
         jobs: runs at a time.
-        measure_memory: measure the device's strategies too, each in processes of its own.
+        measure_memory: also measure the device's strategies, each in processes of its own.
     """
 
     source: SourceOptions
@@ -57,6 +64,11 @@ class BenchmarkOptions:
     def features(self) -> Path:
         """Folder of the features that all runs share."""
         return self.out / "features"
+
+    @property
+    def bundle_path(self) -> Path:
+        """Of the bundle that was named, or that is exported here."""
+        return self.bundle or self.out / "bundle"
 
     def to_document(self) -> dict[str, Any]:
         """For JSON."""

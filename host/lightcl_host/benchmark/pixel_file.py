@@ -1,4 +1,4 @@
-"""Images at a network's input size, each decoded once and kept in a file instead of in memory."""
+"""Images at a network's input size, each decoded once and then kept in a file, not in memory."""
 
 from __future__ import annotations
 
@@ -19,13 +19,7 @@ if TYPE_CHECKING:
 
 
 class PixelFile:
-    """Reads images by their position; the file vanishes with the object.
-
-    Args:
-        dataset: where they are.
-        info: how they are prepared.
-        folder: of the file.
-    """
+    """Reads images by their position, prepared as the network's input. The file is deleted with the object."""
 
     def __init__(self, dataset: Dataset, info: InputInfo, folder: Path) -> None:
         self._dataset, self._info = dataset, info
@@ -51,5 +45,5 @@ class PixelFile:
         return image
 
     def close(self) -> None:
-        """Remove the file."""
+        """Delete the file."""
         self._file.close()

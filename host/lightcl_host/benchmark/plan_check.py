@@ -23,14 +23,7 @@ TOLERANCE = 0.10
 
 @dataclass(frozen=True)
 class Case:
-    """A bundle to measure.
-
-    Attributes:
-        model: its specification.
-        image_size: in pixels; None for the model's own.
-        cut: where.
-        trunk_dtype: ``fp32`` or ``int8``.
-    """
+    """A bundle to measure; ``image_size`` None is the model's own."""
 
     model: str
     image_size: int | None
@@ -38,8 +31,8 @@ class Case:
     trunk_dtype: str
 
 
-#: Weights are random (memory does not depend on them), so that the check needs no download. Residual networks and
-#: inverted residuals with and without squeeze-and-excite; one float32 and one 8-bit trunk each.
+#: Residual networks, and inverted residuals with and without squeeze-and-excite; each with an fp32 and an int8 trunk.
+#: Weights are random, because memory does not depend on them. So the check needs no download.
 CASES = (
     Case("resnet18_cifar", None, "layer3", "fp32"),
     Case("resnet18_cifar", None, "layer4.0", "int8"),
@@ -57,17 +50,9 @@ BATCH_SIZES = (8, 32)
 
 @dataclass(frozen=True)
 class CheckRow:
-    """One phase of one training.
+    """One phase of one training, or its ``peak``.
 
-    Attributes:
-        model: specification.
-        cut: its name.
-        trunk_dtype: of the exported trunk.
-        engine: ``ort`` or ``torch``.
-        batch_size: samples a step.
-        phase: of ``train --json``, or ``peak`` for the largest.
-        predicted_bytes: by the plan of the training itself.
-        measured_bytes: peak resident set of the process.
+    Bytes are those of the plan that the training itself made, and the peak resident set of its process.
     """
 
     model: str
@@ -92,20 +77,10 @@ class CheckRow:
 def check_rows(
     cases: Sequence[Case], engines: Sequence[str], batch_sizes: Sequence[int], strategy: str, progress: Progress
 ) -> tuple[list[CheckRow], list[dict[str, Any]]]:
-    """Export, train in fresh processes, compare.
+    """Export each case, train it in fresh processes, and compare the plan with what was measured.
 
-    Args:
-        cases: what to export.
-        engines: that train.
-        batch_sizes: samples a step.
-        strategy: that learns.
-        progress: shows how far it is.
-
-    Returns:
-        A row a phase, and for each bundle the counts that the plan is made from.
-
-    Raises:
-        LightclError: when a bundle can't be made or a training fails.
+    Returns a row for each phase, and for each bundle the counts that the plan is made from. Raises a LightclError when
+    a bundle can't be made or a training fails.
     """
     rows: list[CheckRow] = []
     counts: list[dict[str, Any]] = []
@@ -134,7 +109,6 @@ def _export(case: Case, out: Path) -> Manifest:
 
 
 def _compare(case: Case, manifest: Manifest, engine: str, batch: int, measured: Measured) -> Iterator[CheckRow]:
-    """A row for each phase that was measured and predicted, and one for the peak."""
     predicted = measured.plan.phases()
     pairs = {name: (predicted[name], found) for name, found in measured.phase_bytes.items() if name in predicted}
     pairs["peak"] = (measured.plan.peak_bytes, max(measured.phase_bytes.values()))

@@ -1,8 +1,8 @@
-"""Measure trainings on this machine: every one is `lightcl-edge train` in a fresh process.
+"""Measures trainings on this machine: each is ``lightcl-edge train`` in a fresh process.
 
-The images are seeded noise, the learning rate is tiny and patterns weigh nothing, though ``lightcl`` holds them
-(``replay`` then holds none): the memory of a step does not depend on what is learned. Two tasks are learned, because
-patterns are held from the second task on; each is a process of its own.
+The memory of a step does not depend on what is learned. So the images are seeded noise, the learning rate is tiny, and
+patterns have no weight: ``lightcl`` still holds them, ``replay`` then holds none. Two tasks are learned, because
+patterns are held from the second task on.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 from lightcl_edge.errors import LightclError
 from lightcl_edge.planning.plan import Plan
 
-#: Classes a task and images a class: more than the largest batch once the held-out share is gone.
+#: With two classes a task there are more images than the largest batch needs, without the held-out ones.
 _CLASSES, _TASKS, _SIDE = 2, 2, 48
 _LEARNING_RATE = 1e-9
 
@@ -29,11 +29,11 @@ class MeasurementError(LightclError):
 
 @dataclass(frozen=True)
 class Measured:
-    """The peaks of the two trainings.
+    """What the two trainings planned and needed.
 
     Attributes:
         plan: of the second one, made before it loaded anything.
-        phase_bytes: phase -> peak resident set; ``install`` of the first task, all others of the second.
+        phase_bytes: phase -> peak resident set: ``install`` of the first task, all others of the second.
     """
 
     plan: Plan
@@ -41,15 +41,7 @@ class Measured:
 
 
 def write_tasks(folder: Path, largest_batch: int) -> list[Path]:
-    """Images for two tasks.
-
-    Args:
-        folder: where.
-        largest_batch: what a step must find enough samples for.
-
-    Returns:
-        An ``.npz`` file a task.
-    """
+    """Write an ``.npz`` file for each of two tasks, with images enough for a batch."""
     rng, count = np.random.default_rng(0), largest_batch
     files = []
     for task in range(_TASKS):
@@ -63,22 +55,9 @@ def write_tasks(folder: Path, largest_batch: int) -> list[Path]:
 def measure(
     bundle: Path, state: Path, tasks: list[Path], engine: str, batch_size: int, buffer_size: int, strategy: str
 ) -> Measured:
-    """Learn both tasks, each in a fresh process.
+    """Learn both tasks of :func:`write_tasks`, each in a fresh process, from a state that does not exist yet.
 
-    Args:
-        bundle: what to train.
-        state: a folder that does not exist yet.
-        tasks: of :func:`write_tasks`.
-        engine: ``ort`` or ``torch``.
-        batch_size: samples a step.
-        buffer_size: samples that carry patterns.
-        strategy: that learns.
-
-    Returns:
-        What was planned, and the peaks.
-
-    Raises:
-        MeasurementError: with the last words of a training that failed.
+    Returns what was planned, and the peaks. Raises a MeasurementError with the last words of a training that failed.
     """
     options = ["--strategy", strategy, "--engine", engine, "--batch-size", str(batch_size)]
     options += ["--pattern-samples", str(buffer_size), "--epochs", "1", "--beta", "0"]

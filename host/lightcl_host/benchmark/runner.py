@@ -1,4 +1,4 @@
-"""Runs every method with every seed, each in a process of its own; what is finished is not run again."""
+"""Runs every method with every seed, each in a process of its own. A finished run is not repeated."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lightcl_edge.files.durable import replace_durably
 from lightcl_edge.machine.description import usable_cores
 from lightcl_host.benchmark.data import BenchmarkData
 from lightcl_host.benchmark.feature_cache import FeatureCache
-from lightcl_host.benchmark.methods import make_method
+from lightcl_host.benchmark.methods import METHODS
 from lightcl_host.benchmark.options import BenchmarkOptions
 from lightcl_host.benchmark.processes import Launch, RunJob, run_all
 
@@ -24,7 +24,7 @@ from lightcl_host.benchmark.processes import Launch, RunJob, run_all
 def run_benchmark(
     options: BenchmarkOptions, bundle: Bundle, progress: Progress, launch: Launch | None = None
 ) -> list[dict[str, Any]]:
-    """Run what is not there yet.
+    """Run what is not finished yet.
 
     Args:
         options: what to compare.
@@ -33,20 +33,17 @@ def run_benchmark(
         launch: runs a method; None for a fresh process each.
 
     Returns:
-        A record for each method and seed, in that order.
-
-    Raises:
-        LightclError: when a method can't run; what was finished before stays.
+        A record for each method and seed, in that order. Finished runs are kept when a later one fails.
     """
     data = BenchmarkData(options.data)
-    check_room(bundle, len(data.classes))
+    _check_room(bundle, len(data.classes))
     (options.out / "runs").mkdir(parents=True, exist_ok=True)
     wanted = [(name, seed) for name in options.methods for seed in options.seeds]
     keys = {run: _key(options, bundle, *run) for run in wanted}
     records = {run: record for run in wanted if (record := finished(_path(options, *run), keys[run])) is not None}
     missing = [run for run in wanted if run not in records]
     _extract(options, bundle, data, missing, progress)
-    jobs = [RunJob(_shared(options), bundle_path(options), *run) for run in missing]
+    jobs = [RunJob(_shared(options), options.bundle_path, *run) for run in missing]
     for job, record in run_all(jobs, options.jobs, progress.note, launch):
         run = (job.method, job.seed)
         records[run] = {"key": keys[run], **record}
@@ -56,15 +53,10 @@ def run_benchmark(
 
 
 def _shared(options: BenchmarkOptions) -> BenchmarkOptions:
-    """Runs that go on at the same time share the processors."""
+    """Runs at the same time share the processors."""
     if options.jobs == 1 or options.threads is not None:
         return options
     return replace(options, threads=max(1, usable_cores() // options.jobs))
-
-
-def bundle_path(options: BenchmarkOptions) -> Path:
-    """Of the bundle that was named, or that is made here."""
-    return options.bundle or options.out / "bundle"
 
 
 def _path(options: BenchmarkOptions, name: str, seed: int) -> Path:
@@ -78,8 +70,8 @@ def _extract(
     missing: Sequence[tuple[str, int]],
     progress: Progress,
 ) -> None:
-    """Features of all images that runs still to be made learn or are tested on; the runs only read them."""
-    seeds = dict.fromkeys(seed for name, seed in missing if make_method(name).uses_features)
+    """Extract the features of all images that the missing runs learn or are tested on; the runs only read them."""
+    seeds = dict.fromkeys(seed for name, seed in missing if METHODS[name].on_device)
     if not seeds:
         return
     cache = FeatureCache(options.features, bundle, data.datasets, options.threads, progress)
@@ -87,16 +79,7 @@ def _extract(
         cache.extract(part)
 
 
-def check_room(bundle: Bundle, classes: int) -> None:
-    """Refuse a bundle whose classifier is too small.
-
-    Args:
-        bundle: to use.
-        classes: of the data.
-
-    Raises:
-        BundleError: when it has fewer rows than there are classes.
-    """
+def _check_room(bundle: Bundle, classes: int) -> None:
     if bundle.manifest.head.capacity < classes:
         raise BundleError(
             f"the bundle has room for {bundle.manifest.head.capacity} classes, the data have {classes}; "
@@ -105,21 +88,13 @@ def check_room(bundle: Bundle, classes: int) -> None:
 
 
 def benchmark_bundle(options: BenchmarkOptions, progress: Progress) -> Bundle:
-    """The bundle that was named, or one made here, the first time.
-
-    Args:
-        options: name it, or the network.
-        progress: tells how far the export is.
-
-    Returns:
-        The bundle, opened.
-    """
+    """The bundle that the options name, else one that is exported here the first time."""
     from lightcl_host.export.export import export_bundle
     from lightcl_host.export.options import DEFAULT_CAPACITY, ExportOptions
 
     if options.bundle is not None:
         return Bundle.open(options.bundle)
-    out, note = bundle_path(options), options.out / "bundle.json"
+    out, note = options.bundle_path, options.out / "bundle.json"
     wanted = json.dumps([asdict(options.source), options.cut, options.trunk_dtype, options.data.data])
     if not (out.is_dir() and note.is_file() and note.read_text() == wanted):
         classes = len(BenchmarkData(options.data).classes)
@@ -137,7 +112,6 @@ def benchmark_bundle(options: BenchmarkOptions, progress: Progress) -> Bundle:
 
 
 def _key(options: BenchmarkOptions, bundle: Bundle, name: str, seed: int) -> str:
-    """Equal for equal runs."""
     about = {
         "bundle": bundle.identity,
         "data": asdict(options.data),
@@ -153,7 +127,7 @@ def _key(options: BenchmarkOptions, bundle: Bundle, name: str, seed: int) -> str
 
 
 def finished(path: Path, key: str) -> dict[str, Any] | None:
-    """The record of an equal run, if there is one."""
+    """The finished record in a file, if it has this key."""
     try:
         record: dict[str, Any] = json.loads(path.read_text())
     except (OSError, ValueError):

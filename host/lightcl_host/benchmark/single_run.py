@@ -1,4 +1,4 @@
-"""One method with one seed: all tasks, each followed by a look at all test images."""
+"""One method with one seed: it learns task after task, and is tested on all test images after each."""
 
 from __future__ import annotations
 
@@ -14,59 +14,32 @@ from lightcl_edge.console.progress import Progress
 from lightcl_host.benchmark.contract import Method, Setting
 from lightcl_host.benchmark.data import BenchmarkData
 from lightcl_host.benchmark.feature_cache import FeatureCache
-from lightcl_host.benchmark.methods import make_method
+from lightcl_host.benchmark.methods import METHODS, make_method
 from lightcl_host.benchmark.metrics import Matrix, forward_transfer, measure, transfers
 from lightcl_host.benchmark.options import BenchmarkOptions
 
 
 def run_single(options: BenchmarkOptions, bundle_path: Path, name: str, seed: int, note: Callable[[str], None]) -> Any:
-    """Run a method.
-
-    Args:
-        options: of the benchmark.
-        bundle_path: the bundle to use.
-        name: of the method.
-        seed: of everything random.
-        note: tells the person who waits.
-
-    Returns:
-        The run's record, ready for JSON.
-    """
+    """Run a method of ``METHODS``; returns the run's record, ready for JSON."""
     data, bundle = BenchmarkData(options.data), Bundle.open(bundle_path)
     features = FeatureCache(options.features, bundle, data.datasets, options.threads, Progress(quiet=True))
     scratch = options.out / "scratch" / f"{name}-{seed}"
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
     method = make_method(name)
-    setting = Setting(
-        source=options.source,
-        bundle=bundle,
-        classes=data.classes,
-        tasks=options.data.tasks,
-        features=features,
-        buffer_bytes=options.buffer_bytes,
-        epochs=options.epochs,
-        batch_size=options.batch_size,
-        learning_rate=options.learning_rate,
-        seed=seed,
-        threads=options.threads,
-        engine=options.engine,
-        torch_device=options.torch_device,
-        scratch=scratch,
-        note=note,
-    )
+    entry = METHODS[name]
     try:
-        method.begin(setting)
-        return {"method": name, "title": method.title, "seed": seed, **_learn(method, data, seed)}
+        method.begin(Setting(options, bundle, data.classes, features, seed, scratch, note))
+        learned = _learn(method, data, seed, all_at_once=entry.all_at_once)
+        return {"method": name, "title": entry.title, "seed": seed, **learned}
     finally:
         method.close()
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _learn(method: Method, data: BenchmarkData, seed: int) -> dict[str, Any]:
-    """All tasks, each followed by a look at all test images."""
+def _learn(method: Method, data: BenchmarkData, seed: int, *, all_at_once: bool) -> dict[str, Any]:
     test, tasks = data.test(), data.tasks(seed)
-    parts = [data.everything(seed)] if method.all_at_once else tasks
+    parts = [data.everything(seed)] if all_at_once else tasks
     class_matrix: Matrix = []
     task_matrix: Matrix = []
     per_class: list[float] = []
@@ -75,7 +48,7 @@ def _learn(method: Method, data: BenchmarkData, seed: int) -> dict[str, Any]:
         started = time.monotonic()
         method.learn(part)
         seconds += time.monotonic() - started
-        seen = len(tasks) if method.all_at_once else place + 1
+        seen = len(tasks) if all_at_once else place + 1
         found = measure(method.scores(test), test.labels, data.task_classes, seen)
         class_matrix.append(found.class_incremental)
         task_matrix.append(found.task_incremental)
@@ -87,7 +60,7 @@ def _learn(method: Method, data: BenchmarkData, seed: int) -> dict[str, Any]:
         "task_incremental": _mean(task_matrix[-1], data, test.labels),
         "forgetting": forgetting,
         "backward_transfer": backward,
-        "forward_transfer": None if method.all_at_once else forward_transfer(task_matrix, chance),
+        "forward_transfer": None if all_at_once else forward_transfer(task_matrix, chance),
         "class_incremental_matrix": class_matrix,
         "task_incremental_matrix": task_matrix,
         "per_class": dict(zip(data.classes, per_class, strict=True)),
@@ -100,6 +73,6 @@ def _learn(method: Method, data: BenchmarkData, seed: int) -> dict[str, Any]:
 
 
 def _mean(accuracies: Sequence[float], data: BenchmarkData, labels: Any) -> float:
-    """Over all test images: tasks count by their images."""
+    """Over all test images, so that a task counts by its images."""
     counts = [sum(int((labels == row).sum()) for row in rows) for rows in data.task_classes]
     return sum(share * count for share, count in zip(accuracies, counts, strict=True)) / sum(counts)

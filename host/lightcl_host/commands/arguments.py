@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import math
+import shlex
+from collections.abc import Iterable
+from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from lightcl_edge.console.completion import add_completer, names_of
 from lightcl_edge.errors import UsageError
-from lightcl_host.export.cut_choice import AUTOMATIC
 from lightcl_host.export.options import DEFAULT_CAPACITY, ExportOptions
 from lightcl_host.pruning.channels import LARGEST_SPARSITY
 from lightcl_host.pruning.pruning import RECOVERY_EPOCHS
@@ -16,9 +19,12 @@ from lightcl_host.sources.source import SourceOptions
 from lightcl_host.trunks.choice import DTYPES, MINIMUM_AGREEMENT, planned_dtype
 
 if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
     from lightcl_host.analysis.run import AnalyzeOptions
 
-import math
+Options = TypeVar("Options", bound="DataclassInstance")
+_LARGEST_IMAGE = 4096
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
@@ -117,19 +123,51 @@ def add_export_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def three_numbers(text: str | None, option: str) -> tuple[float, float, float] | None:
-    """``0.5,0.5,0.5`` as numbers.
+def options_from(kind: type[Options], args: argparse.Namespace, **given: Any) -> Options:
+    """An options record from the command line: each field is the argument of its own name, or one of ``given``.
 
-    Args:
-        text: what the command line says, or None.
-        option: its name for the message.
-
-    Returns:
-        The numbers, or None for None.
-
-    Raises:
-        UsageError: when it is something else.
+    Fields that neither has keep their defaults.
     """
+    names = [field.name for field in fields(kind) if field.name not in given and hasattr(args, field.name)]
+    return kind(**{name: getattr(args, name) for name in names}, **given)
+
+
+def option_name(name: str) -> str:
+    """``batch_size`` -> ``--batch-size``."""
+    return f"--{name.replace('_', '-')}"
+
+
+def command_line(command: str, args: argparse.Namespace, names: Iterable[str]) -> str:
+    """A command that can be repeated, with the named arguments spelt out.
+
+    Arguments that are None and flags that are not set are left out.
+    """
+    words = ["lightcl-host", command]
+    for name in names:
+        value = getattr(args, name)
+        if value is True:
+            words.append(option_name(name))
+        elif value is not None and value is not False:
+            words += [option_name(name), str(value)]
+    return shlex.join(words)
+
+
+def check_counts(args: argparse.Namespace, names: Iterable[str]) -> None:
+    """Refuse with a UsageError an argument that is given and is below 1."""
+    for name in names:
+        value = getattr(args, name)
+        if value is not None and value < 1:
+            raise UsageError(f"{option_name(name)} {value}; expected 1 or more")
+
+
+def check_learning_rate(args: argparse.Namespace) -> None:
+    """Refuse ``--learning-rate`` with a UsageError unless it is above 0 or not given."""
+    if args.learning_rate is not None and not args.learning_rate > 0:
+        raise UsageError(f"--learning-rate {args.learning_rate}; expected a number above 0")
+
+
+def _three_numbers(text: str | None, option: str) -> tuple[float, float, float] | None:
+    """``0.5,0.5,0.5`` as numbers."""
     if text is None:
         return None
     try:
@@ -141,48 +179,22 @@ def three_numbers(text: str | None, option: str) -> tuple[float, float, float] |
     return first, second, third
 
 
-_LARGEST_IMAGE = 4096
-
-
 def source_options(args: argparse.Namespace) -> SourceOptions:
-    """What the command line says about the model.
-
-    Args:
-        args: parsed arguments of :func:`add_model_arguments`.
-
-    Returns:
-        The record.
-
-    Raises:
-        UsageError: when a value is out of range.
-    """
+    """What the command line says about the model; a UsageError when a value is out of range."""
     if args.image_size is not None and not 1 <= args.image_size <= _LARGEST_IMAGE:
         raise UsageError(f"--image-size {args.image_size}; expected 1 to {_LARGEST_IMAGE} pixels")
     if args.seed < 0:
         raise UsageError(f"--seed {args.seed}; expected 0 or more")
-    std = three_numbers(args.std, "--std")
+    std = _three_numbers(args.std, "--std")
     if std is not None and min(std) <= 0:
         raise UsageError(f"--std {args.std}; expected numbers above 0")
-    mean = three_numbers(args.mean, "--mean")
-    return SourceOptions(args.model, args.weights, args.image_size, mean, std, args.seed)
+    return options_from(SourceOptions, args, mean=_three_numbers(args.mean, "--mean"), std=std)
 
 
-def export_options(
-    args: argparse.Namespace, cut: str = AUTOMATIC, data: str | None = None, analysis: Path | None = None
-) -> ExportOptions:
-    """What the command line says about the bundle.
+def export_options(args: argparse.Namespace, **given: Any) -> ExportOptions:
+    """What the command line says about the bundle, with fields ``given`` that are not simply an argument.
 
-    Args:
-        args: parsed arguments of :func:`add_export_arguments`.
-        cut: where to part.
-        data: images to calibrate with.
-        analysis: folder of an analysis that decides on the cut.
-
-    Returns:
-        The record.
-
-    Raises:
-        UsageError: when a value is out of range.
+    Raises a UsageError when a value is out of range.
     """
     if args.trunk_dtype not in DTYPES:
         raise UsageError(f"--trunk-dtype {args.trunk_dtype}; expected {', '.join(DTYPES)}")
@@ -194,54 +206,26 @@ def export_options(
     epochs = RECOVERY_EPOCHS if args.recovery_epochs is None else args.recovery_epochs
     if epochs < 0:
         raise UsageError(f"--recovery-epochs {epochs}; expected 0 or more")
-    return ExportOptions(
+    return options_from(
+        ExportOptions,
+        args,
         source=source_options(args),
-        out=args.out,
-        cut=cut,
-        trunk_dtype=args.trunk_dtype,
-        calibration=data,
         minimum_agreement=agreement,
         capacity=DEFAULT_CAPACITY if args.max_classes is None else args.max_classes,
-        keep_classes=args.keep_classes,
-        with_baselines=args.with_baselines,
-        sparsity=args.sparsity,
         recovery_epochs=epochs,
-        sign=args.sign,
-        release=args.release,
-        seed=args.seed,
-        seed_buffer=args.seed_buffer,
-        seed_buffer_size=args.seed_buffer_size,
-        analysis=analysis,
-        device=args.device,
+        **given,
     )
 
 
 def analyze_options(args: argparse.Namespace, out: Path, command: str) -> AnalyzeOptions:
-    """What the command line says about the analysis.
-
-    Args:
-        args: parsed arguments of :func:`add_model_arguments` and :func:`add_analysis_arguments`, and ``--data``.
-        out: folder of the results.
-        command: for the record.
-
-    Returns:
-        The record.
-    """
+    """What the command line says about the analysis; ``command`` is for its record."""
     from lightcl_host.analysis.run import AnalyzeOptions
 
-    return AnalyzeOptions(
+    return options_from(
+        AnalyzeOptions,
+        args,
         source=source_options(args),
-        data=args.data,
         out=out,
-        device=args.device,
-        tasks=args.tasks,
-        images=args.images,
-        steps=args.steps,
-        learning_rate=args.learning_rate,
-        repeats=args.repeats,
-        threshold=args.threshold,
-        shortlist=args.shortlist,
-        seed=args.seed,
         trunk_dtype=planned_dtype(args.trunk_dtype),
         command=command,
     )

@@ -10,9 +10,11 @@ from typing import ClassVar
 
 from lightcl_edge.console.program import Command
 from lightcl_edge.console.text import Document, format_bytes, table
+from lightcl_edge.errors import UsageError
 from lightcl_edge.learning.strategies import STRATEGIES
+from lightcl_host.commands.arguments import option_name
 
-#: Of which kinds of question an option is a part.
+#: Option -> what it goes with.
 _GOES_WITH = {
     "engine": ("bundle", "check"),
     "batch_size": ("bundle", "check"),
@@ -25,10 +27,9 @@ _GOES_WITH = {
 class CostCommand(Command):
     """Say what learning costs: the paper's calculation, or the plan of our own runtime.
 
-    Without --paper or --check, prints the predicted peak of each phase for a bundle. --paper prints the memory and
-    operations that the LightCL paper calculates, by its formulas, beside the published figures. --check exports
-    several networks, trains each in fresh processes on this machine, and prints predicted against measured peaks
-    (many minutes).
+    --bundle prints the predicted peak memory of each phase of a training. --paper prints the memory and the operations
+    of the LightCL paper, calculated by its formulas, beside the published figures. --check exports several networks,
+    trains each in fresh processes on this machine, and prints predicted against measured peaks. It takes many minutes.
     """
 
     name: ClassVar[str] = "cost"
@@ -45,18 +46,16 @@ class CostCommand(Command):
             "--buffer-size",
             type=int,
             metavar="N",
-            help="samples that carry patterns, with --bundle; for replay as with --beta",
+            help="with --bundle: samples that carry patterns; replay then holds them as with --beta",
         )
         parser.add_argument(
             "--strategy",
             choices=sorted(STRATEGIES),
-            help="that learns (default: what train takes first with --bundle; lightcl with --check)",
+            help="default: what train tries first with --bundle, lightcl with --check",
         )
         parser.add_argument("--only", metavar="WORD", help="with --check: models whose name contains it")
 
     def run(self, args: argparse.Namespace) -> Document:
-        from lightcl_edge.errors import UsageError
-
         sizes = args.batch_size or []
         if any(size < 1 for size in sizes):
             raise UsageError(f"--batch-size {min(sizes)}; expected 1 or more")
@@ -66,7 +65,7 @@ class CostCommand(Command):
         for name, places in _GOES_WITH.items():
             if getattr(args, name) is not None and asked not in places:
                 goes = " or ".join(f"--{place}" for place in places)
-                raise UsageError(f"--{name.replace('_', '-')} goes with {goes}, not with --{asked}")
+                raise UsageError(f"{option_name(name)} goes with {goes}, not with --{asked}")
         if args.paper:
             from lightcl_profiler.paper.table import paper_rows
 
@@ -115,7 +114,6 @@ def _predict(args: argparse.Namespace) -> Document:
 
 
 def _check(args: argparse.Namespace) -> Document:
-    from lightcl_edge.errors import UsageError
     from lightcl_edge.machine.description import describe_machine
     from lightcl_host.benchmark.plan_check import BATCH_SIZES, CASES, TOLERANCE, check_rows
 
@@ -138,7 +136,6 @@ def _check(args: argparse.Namespace) -> Document:
 
 
 def _words(args: argparse.Namespace) -> list[str]:
-    """The options of a check, with defaults spelt out."""
     words = ["--check"] + [f"--batch-size={size}" for size in args.batch_size or []]
     words += [f"--{name}={value}" for name in ("engine", "strategy", "only") if (value := getattr(args, name))]
     return [*words, "--json"]

@@ -7,14 +7,16 @@ from typing import ClassVar
 
 from lightcl_edge.console.program import Command
 from lightcl_edge.console.text import Document, format_bytes, table
-from lightcl_host.commands.arguments import add_model_arguments
+from lightcl_host.commands.arguments import add_model_arguments, source_options
+
+_FIGURES = ("feature_bytes", "trunk_parameters", "head_parameters", "trainable", "reason")
 
 
 class CutsCommand(Command):
     """List where a network can be cut, with shapes and sizes.
 
-    A cut is a tensor that alone carries all information from before it to after it. What comes before becomes
-    the trunk, which only infers; what comes after becomes the head, which the device trains.
+    A cut is a tensor that alone carries all information from the layers before it to those after it. The layers before
+    become the trunk, which only infers. The layers after become the head, which the device trains.
     """
 
     name: ClassVar[str] = "cuts"
@@ -25,7 +27,6 @@ class CutsCommand(Command):
 
     def run(self, args: argparse.Namespace) -> Document:
         from lightcl_edge.errors import UsageError
-        from lightcl_host.commands.arguments import source_options
         from lightcl_host.cutting.cuts import find_cuts
         from lightcl_host.cutting.rule_of_thumb import RULE, choose_automatically
         from lightcl_host.sources.source import open_source
@@ -42,11 +43,7 @@ class CutsCommand(Command):
                 "name": cut.name,
                 "aliases": list(cut.aliases),
                 "shape": list(cut.shape),
-                "feature_bytes": cut.feature_bytes,
-                "trunk_parameters": cut.trunk_parameters,
-                "head_parameters": cut.head_parameters,
-                "trainable": cut.trainable,
-                "reason": cut.reason,
+                **{name: getattr(cut, name) for name in _FIGURES},
             }
             for cut in cuts
         ]

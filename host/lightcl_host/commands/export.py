@@ -8,17 +8,18 @@ from typing import ClassVar
 
 from lightcl_edge.console.program import Command
 from lightcl_edge.console.text import Document, format_bytes, table
-from lightcl_host.commands.arguments import add_export_arguments, add_model_arguments
+from lightcl_host.commands.arguments import add_export_arguments, add_model_arguments, export_options
 
 
 class ExportCommand(Command):
     """Cut a network into trunk and head, check both against the original, and write a bundle.
 
-    The trunk is quantised with real images: those of --calibration, or crops of two photographs that scikit-learn
-    carries. The classifier starts with room for --max-classes classes and knows none, unless --keep-classes names
-    the network's own. With --cut auto, --analysis decides on the cut, for another --device than it was made for too;
-    a --device alone takes the rule of thumb among the cuts that are predicted to fit. Equal arguments give equal
-    bundles, byte for byte.
+    The trunk is quantised with real images: those of --calibration, or crops of two photographs from scikit-learn. The
+    classifier has room for --max-classes classes and knows none yet, unless --keep-classes names the network's own.
+
+    With --cut auto, --analysis decides on the cut. It can also decide for another --device than it was made for. A
+    --device without --analysis takes a rule of thumb among the cuts that are predicted to fit. Equal arguments give
+    equal bundles, byte for byte.
     """
 
     name: ClassVar[str] = "export"
@@ -31,37 +32,29 @@ class ExportCommand(Command):
             "--analysis",
             type=Path,
             metavar="DIR",
-            help="what lightcl-host analyze found: --cut auto then takes the cut it chose",
+            help="folder that lightcl-host analyze wrote; --cut auto takes the cut that it chose",
         )
         parser.add_argument(
             "--device",
             metavar="P",
-            help="a device profile that --cut auto is to fit (the names are in lightcl-host analyze --help)",
+            help="device that the bundle of --cut auto must fit (lightcl-host analyze --help lists the names)",
         )
         parser.add_argument(
-            "--calibration", metavar="D", help="images to quantise and check with: a data specification"
+            "--calibration", metavar="D", help="images that quantise and check the trunk: a data specification"
         )
         add_export_arguments(parser)
 
     def run(self, args: argparse.Namespace) -> Document:
-        from lightcl_host.commands.arguments import export_options
         from lightcl_host.export.export import export_bundle
 
-        return export_bundle(export_options(args, args.cut, args.calibration, args.analysis), args.progress)
+        return export_bundle(export_options(args), args.progress)
 
     def render(self, document: Document) -> str:
         return render_export(document)
 
 
 def render_export(document: Document) -> str:
-    """The text of ``export`` and ``prepare``.
-
-    Args:
-        document: of :func:`lightcl_host.export.export.export_bundle`.
-
-    Returns:
-        Lines for a person.
-    """
+    """The text of ``export`` and ``prepare``, from the document of ``export_bundle``."""
     noise = document["feature_signal_to_noise_db"]
     agreement = document["int8_top1_agreement"]
     shape = "x".join(str(side) for side in document["feature_shape"])

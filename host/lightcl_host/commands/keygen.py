@@ -13,7 +13,7 @@ from lightcl_edge.console.text import Document
 class KeygenCommand(Command):
     """Make an Ed25519 key pair for signing bundles.
 
-    OUT.key is the secret: keep it on the host and sign with `export --sign`. OUT.pub goes to the devices, for
+    OUT.key is the secret: keep it on the host and sign with `export --sign`. Copy OUT.pub to the devices, for
     `lightcl-edge train --key` and `verify --key`. Both are PEM files as OpenSSL writes them.
     """
 

@@ -8,17 +8,24 @@ from typing import ClassVar
 
 from lightcl_edge.console.program import Command
 from lightcl_edge.console.text import Document
-from lightcl_host.commands.arguments import add_analysis_arguments, add_export_arguments, add_model_arguments
+from lightcl_host.commands.arguments import (
+    add_analysis_arguments,
+    add_export_arguments,
+    add_model_arguments,
+    analyze_options,
+    export_options,
+    option_name,
+)
 from lightcl_host.commands.export import render_export
 
 
 class PrepareCommand(Command):
     """Make a bundle for a device from a model and the user's images in one go.
 
-    With --device the layers are analysed with the images first (`analyze` does the same and explains it), and the cut
-    is the one chosen for that device; the analysis is kept beside the bundle. Without, a stated rule of thumb chooses
-    the cut. Then the trunk is quantised with the images, trunk and head are checked against the original network and
-    the bundle is written. `export` does that with every choice in the open.
+    With --device the layers are first analysed with the images, as `analyze` does and explains. The cut is the one that
+    is chosen for that device, and the analysis is kept beside the bundle. Without --device a rule of thumb chooses the
+    cut. Then the trunk is quantised with the images, trunk and head are checked against the original network, and the
+    bundle is written. `export` does the same and lets you make every choice.
     """
 
     name: ClassVar[str] = "prepare"
@@ -29,7 +36,7 @@ class PrepareCommand(Command):
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         add_model_arguments(parser)
         parser.add_argument(
-            "--data", required=True, metavar="D", help="images of the device's world: a data specification"
+            "--data", required=True, metavar="D", help="images like those the device will see: a data specification"
         )
         add_export_arguments(parser)
         add_analysis_arguments(parser, device=None)
@@ -38,12 +45,11 @@ class PrepareCommand(Command):
         )
 
     def run(self, args: argparse.Namespace) -> Document:
-        from lightcl_host.commands.arguments import export_options
         from lightcl_host.export.export import export_bundle
 
         if args.device is None:
             _refuse_unused(args)
-            return export_bundle(export_options(args, data=args.data), args.progress)
+            return export_bundle(export_options(args, calibration=args.data, analysis=None), args.progress)
         return _analysed(args)
 
     def render(self, document: Document) -> str:
@@ -52,7 +58,7 @@ class PrepareCommand(Command):
 
 
 def _refuse_unused(args: argparse.Namespace) -> None:
-    """Options of the analysis do nothing without one."""
+    """Without an analysis its options would do nothing."""
     from dataclasses import fields
 
     from lightcl_edge.errors import UsageError
@@ -64,24 +70,23 @@ def _refuse_unused(args: argparse.Namespace) -> None:
     if args.analysis is not None:
         given.append("analysis")
     if given:
-        option = f"--{given[0].replace('_', '-')}"
+        option = option_name(given[0])
         raise UsageError(f"{option} is for the analysis, which needs a --device; expected --device P, or no {option}")
 
 
 def _analysed(args: argparse.Namespace) -> Document:
-    """Analyse, then export what was chosen; the model is opened once."""
+    """Analyse, then export what was chosen. The model is opened once."""
     from lightcl_edge.errors import DoesNotFitError
     from lightcl_host.analysis.files import write_analysis
     from lightcl_host.analysis.record import REPORT_FILE
     from lightcl_host.analysis.run import analyze, check_analysis
     from lightcl_host.commands.analyze import command
-    from lightcl_host.commands.arguments import analyze_options, export_options
     from lightcl_host.export.checks import check_export
     from lightcl_host.export.export import export_bundle
     from lightcl_host.sources.source import open_source
 
     folder = args.analysis or args.out.with_name(args.out.stem + "-analysis")
-    options = export_options(args, data=args.data, analysis=folder)
+    options = export_options(args, calibration=args.data, analysis=folder)
     asked = analyze_options(args, folder, command(args, folder))
     check_export(options, analysed=False)
     check_analysis(asked)

@@ -9,15 +9,21 @@ from typing import ClassVar
 from lightcl_edge.console.program import Command
 from lightcl_edge.console.text import Document, table
 from lightcl_edge.errors import UsageError
-from lightcl_host.commands.arguments import add_model_arguments
+from lightcl_host.commands.arguments import (
+    add_model_arguments,
+    check_counts,
+    check_learning_rate,
+    options_from,
+    source_options,
+)
 
 
 class PretrainCommand(Command):
     """Train a network on labelled images and write its weights, for --weights of the other commands.
 
-    For data that no published network knows: SGD with momentum, a cosine schedule, label smoothing, shifts and mirror
-    images; on CUDA where torch sees it. The file is written after every epoch, so that an interrupted run leaves the
-    last one. Starts from random weights unless --weights says otherwise.
+    This is for data that no published network knows. Training uses SGD with momentum, a cosine schedule, label
+    smoothing, shifts and mirror images, on CUDA where torch sees it. The file is written after every epoch, so an
+    interrupted run leaves the last one. It starts from random weights unless --weights says otherwise.
     """
 
     name: ClassVar[str] = "pretrain"
@@ -35,33 +41,18 @@ class PretrainCommand(Command):
         parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="a .safetensors file")
         parser.add_argument("--batch-size", type=int, default=128, metavar="N", help="images a step (default 128)")
         parser.add_argument(
-            "--learning-rate", type=float, default=0.1, metavar="F", help="at its highest (default 0.1)"
+            "--learning-rate", type=float, default=0.1, metavar="F", help="the highest of the schedule (default 0.1)"
         )
         parser.add_argument("--threads", type=int, metavar="N", help="of torch (default: its own choice)")
 
     def run(self, args: argparse.Namespace) -> Document:
-        from lightcl_host.commands.arguments import source_options
         from lightcl_host.sources.pretrain import PretrainOptions, pretrain
 
-        for name in ("epochs", "batch_size", "threads"):
-            value = getattr(args, name)
-            if value is not None and value < 1:
-                raise UsageError(f"--{name.replace('_', '-')} {value}; expected 1 or more")
-        if not args.learning_rate > 0:
-            raise UsageError(f"--learning-rate {args.learning_rate}; expected a number above 0")
+        check_counts(args, ("epochs", "batch_size", "threads"))
+        check_learning_rate(args)
         if args.out.suffix != ".safetensors":
             raise UsageError(f"--out {args.out}; expected a path ending in .safetensors")
-        options = PretrainOptions(
-            source=source_options(args),
-            data=args.data,
-            test_data=args.test_data,
-            epochs=args.epochs,
-            batch_size=args.batch_size,
-            learning_rate=args.learning_rate,
-            out=args.out,
-            threads=args.threads,
-        )
-        return pretrain(options, args.progress)
+        return pretrain(options_from(PretrainOptions, args, source=source_options(args)), args.progress)
 
     def render(self, document: Document) -> str:
         rows = [

@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 class ReportCommand(Command):
     """Merge profiles of several boards, and a benchmark, into one HTML page.
 
-    REPORT is a report.json of lightcl-edge profile, or the folder it is in. The page has the paper's table beside what
-    every board measured, memory over time, and with --benchmark the accuracy after each task and against peak memory.
-    --benchmark alone draws the benchmark's own page again. It is one file that refers to nothing outside itself.
+    REPORT is a report.json of lightcl-edge profile, or the folder it is in. The page shows the paper's table beside the
+    figures of every board, and memory over time. With --benchmark it also shows the accuracy after each task, and the
+    accuracy against peak memory. --benchmark alone draws the benchmark's own page again. The page is one file that
+    refers to nothing outside itself.
     """
 
     name: ClassVar[str] = "report"

@@ -46,7 +46,7 @@ def cut_manifest(
     engine: str = "ort",
     defaults: TrainingDefaults | None = None,
 ) -> Manifest:
-    """What the manifest of a bundle would say about its cost.
+    """What the manifest of a bundle would say about its cost, for :func:`lightcl_host.cost.prediction.predict`.
 
     The counts are those of a real export. Two are estimates: the weights and activations of an fp16 or int8 trunk, and
     the peaks of the larger step graphs.
@@ -60,10 +60,7 @@ def cut_manifest(
         defaults: batch size and the like; a bundle's own when None.
 
     Returns:
-        A manifest without files, classes and scales, for :func:`lightcl_host.cost.prediction.predict`.
-
-    Raises:
-        BundleError: when the head can't be trained.
+        A manifest without files, classes and scales.
     """
     settings = defaults or TrainingDefaults()
     split = split_graph(graph, cut, _CAPACITY, keep_classes=False, seed=0)

@@ -25,12 +25,8 @@ if TYPE_CHECKING:
 class CutPlan:
     """Predicted cost of one task after a cut.
 
-    Attributes:
-        extract_bytes: peak of the whole process while images become features.
-        train_bytes: peak of the whole process while the head is trained.
-        peak_bytes: the largest phase.
-        disk_bytes: feature store, checkpoint and one generation.
-        relative_time: multiply-adds of the task over those of training the whole network for as many epochs.
+    Peaks are those of the whole process. The disk holds the feature store, the checkpoint and one generation. The time
+    is the multiply-adds over those of training the whole network for as many epochs.
     """
 
     extract_bytes: int
@@ -41,18 +37,7 @@ class CutPlan:
 
 
 def plan_cut(source: Source, cut: Cut, engine: str, images: int, trunk_dtype: str) -> tuple[CutPlan, CostInfo]:
-    """Predict a task.
-
-    Args:
-        source: the network.
-        cut: a trainable cut of it.
-        engine: ``ort`` or ``torch``.
-        images: of the task.
-        trunk_dtype: ``fp32``, ``fp16`` or ``int8``.
-
-    Returns:
-        The prediction and the counts it was made from.
-    """
+    """Predict a task of so many images after a trainable cut; returns the counts that it follows from too."""
     manifest = cut_manifest(source.graph, cut, source.input_info, trunk_dtype=trunk_dtype, engine=engine)
     plan = covering_plan(manifest, engine, images)
     phases = plan.phases()
@@ -65,14 +50,6 @@ def covering_plan(manifest: Manifest, engine: str, images: int) -> Plan:
     """What every strategy can do with: the larger figures of the default strategy with and without patterns.
 
     Without patterns the engine may take a larger step, so that each figure can be the larger one in either plan.
-
-    Args:
-        manifest: of a cut.
-        engine: ``ort`` or ``torch``.
-        images: of the task.
-
-    Returns:
-        The plan.
     """
     held = (0, manifest.defaults.buffer_samples)
     plans = [asdict(predict(manifest, engine, buffer_samples=samples, images=images)) for samples in held]

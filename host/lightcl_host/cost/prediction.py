@@ -20,14 +20,13 @@ def predict(
     images: int = 0,
     strategy: str = "replay",
 ) -> Plan:
-    """What a training of one task would need on a device.
+    """What a training of one task would need on a device; None takes the strategy's own default.
 
     Args:
         manifest: of a bundle, or of :func:`lightcl_host.cost.cut_manifest.cut_manifest`.
         engine: ``ort`` or ``torch``.
-        batch_size: samples a step; None for the manifest's default.
-        buffer_samples: samples with patterns a step (``replay`` holds them as with ``--beta``); None for the strategy's
-            own default.
+        batch_size: samples a step.
+        buffer_samples: samples with patterns a step; ``replay`` then holds them as with ``--beta``.
         images: of the task, for the disk.
         strategy: that learns. The default of ``train``, ``auto``, tries ``replay`` first.
 
@@ -49,14 +48,6 @@ def task_multiply_adds(manifest: Manifest, images: int, epochs: int | None = Non
 
     The trunk runs once an image. The head runs forward and backward each epoch, for the batch and for the samples with
     patterns. Training the whole network runs both parts forward and backward each epoch.
-
-    Args:
-        manifest: of a bundle or a cut.
-        images: of the task.
-        epochs: passes over them; None for the manifest's default.
-
-    Returns:
-        Both counts.
     """
     cost, defaults = manifest.cost, manifest.defaults
     passes = images * (defaults.epochs if epochs is None else epochs)

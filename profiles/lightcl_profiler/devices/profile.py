@@ -1,7 +1,6 @@
 """Device profiles: what a board has, and where each figure comes from.
 
-A profile is a TOML file. Those of known boards come with this package (``profiles/devices`` in the source);
-``this-machine`` is measured when it is loaded; any other path may be given too.
+A profile is a TOML file. Those of known boards lie beside this module. ``this-machine`` is measured when it is loaded.
 """
 
 from __future__ import annotations
@@ -33,12 +32,7 @@ _FEATURES = ("asimd", "fphp", "asimddp", "sve", "i8mm", "bf16", "avx2", "avx512f
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes of something.
-
-    Attributes:
-        bytes: how many.
-        source: where the figure comes from.
-    """
+    """Bytes, and where the figure comes from."""
 
     bytes: int
     source: str
@@ -46,12 +40,9 @@ class Memory:
 
 @dataclass(frozen=True)
 class UsableMemory:
-    """What a training may take in all, after the system and what else runs.
+    """What a training may take in all, after the system and other programs.
 
-    Attributes:
-        bytes: how many.
-        kind: ``measured``, ``measured elsewhere`` or ``estimate``.
-        source: how it was found.
+    ``kind`` is ``measured``, ``measured elsewhere`` or ``estimate``.
     """
 
     bytes: int
@@ -61,12 +52,7 @@ class UsableMemory:
 
 @dataclass(frozen=True)
 class Cores:
-    """Processor cores.
-
-    Attributes:
-        count: how many.
-        source: where the figure comes from.
-    """
+    """How many processor cores, and where the figure comes from."""
 
     count: int
     source: str
@@ -74,13 +60,7 @@ class Cores:
 
 @dataclass(frozen=True)
 class InstructionSet:
-    """What the processor understands.
-
-    Attributes:
-        name: of the architecture.
-        features: beyond it.
-        source: where this comes from.
-    """
+    """The processor's architecture, and its features beyond that."""
 
     name: str
     features: list[str]
@@ -91,11 +71,8 @@ class InstructionSet:
 class Accelerators:
     """What computes besides the processor.
 
-    Attributes:
-        names: of each.
-        source: where this comes from, and whether it is used.
-        providers: what may compute the trunk there, in the order to try (``tensorrt``, ``cuda``, ``cpu``); written into
-            bundles made for this device.
+    ``providers`` may compute the trunk there, in the order to try (``tensorrt``, ``cuda``, ``cpu``). Bundles made for
+    this device carry them.
     """
 
     names: list[str]
@@ -105,14 +82,7 @@ class Accelerators:
 
 @dataclass(frozen=True)
 class Engines:
-    """Which engines run there.
-
-    Attributes:
-        ort: onnxruntime runs.
-        torch: torch runs.
-        note: which versions.
-        source: how this is known.
-    """
+    """Which engines run there, their versions (``note``), and how this is known."""
 
     ort: bool
     torch: bool
@@ -122,19 +92,7 @@ class Engines:
 
 @dataclass(frozen=True)
 class DeviceProfile:
-    """A board.
-
-    Attributes:
-        name: as on the command line.
-        title: for a person.
-        physical_memory: what is soldered on.
-        usable_memory: what a training may take.
-        cores: of the processor.
-        page_size: of the kernel's memory pages.
-        instruction_set: of the processor.
-        accelerators: besides it.
-        engines: that run there.
-    """
+    """A board; ``page_size`` is that of its kernel's memory pages."""
 
     name: str
     title: str
@@ -158,16 +116,9 @@ def profile_names() -> list[str]:
 
 
 def load_profile(name: str) -> DeviceProfile:
-    """A profile by name, or from a file of the user's own.
+    """A profile by its name in :func:`profile_names`, or from a path ending in ``.toml``.
 
-    Args:
-        name: one of :func:`profile_names`, or a path ending in ``.toml``.
-
-    Returns:
-        The profile.
-
-    Raises:
-        UsageError: when there is none, or the file is not a profile.
+    Raises a UsageError when there is none, or the file is not a profile.
     """
     if name == THIS_MACHINE:
         return measure_this_machine()
@@ -194,17 +145,9 @@ def _read(path: Path) -> str:
 
 
 def parse_profile(content: str, where: str) -> DeviceProfile:
-    """Read a profile strictly.
+    """Read a profile strictly; a UsageError names the key, the value found and what was expected.
 
-    Args:
-        content: of the TOML file.
-        where: what to call it in messages.
-
-    Returns:
-        The profile.
-
-    Raises:
-        UsageError: naming the key, the value found and what was expected.
+    ``where`` is what to call the content in messages.
     """
     if sys.version_info >= (3, 11):
         import tomllib
@@ -243,11 +186,7 @@ def _check(profile: DeviceProfile, where: str) -> None:
 
 
 def measure_this_machine() -> DeviceProfile:
-    """This machine as it is now: memory that is free at this moment, cores this process may use.
-
-    Returns:
-        The profile, every figure measured.
-    """
+    """This machine, every figure measured: the memory that is free now, the cores that this process may use."""
     machine = describe_machine()
     free = int(psutil.virtual_memory().available)
     limit = machine.cgroup_limit_bytes
@@ -281,6 +220,5 @@ def _processor_features() -> list[str]:
 
 
 def _accelerators() -> list[str]:
-    """Devices that NVIDIA's drivers make."""
     marks = {"/dev/nvidia0": "NVIDIA GPU", "/dev/nvhost-gpu": "NVIDIA Tegra GPU"}
     return [title for path, title in marks.items() if Path(path).exists()]

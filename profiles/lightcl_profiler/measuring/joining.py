@@ -1,4 +1,4 @@
-"""Runs of one method on task after task, each in a process of its own, as one run."""
+"""Joins the runs of one method on task after task, each in a process of its own, to one run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PEAKS = (
 
 
 def numbered(names: Sequence[str]) -> list[str]:
-    """Names that occur more than once get their number: ``load, train, train`` -> ``load, train 1, train 2``."""
+    """Number names that occur more than once: ``load, train, train`` -> ``load, train 1, train 2``."""
     seen: dict[str, int] = {}
     found = []
     for name in names:
@@ -28,15 +28,10 @@ def numbered(names: Sequence[str]) -> list[str]:
 
 
 def join_tasks(runs: Sequence[Run]) -> Run:
-    """One run of what followed one another.
+    """One run of runs that followed one another, one a task, in order.
 
-    Peaks are the largest of all processes, not sums: only one exists at a time. Times and images add up.
-
-    Args:
-        runs: one a task, in order.
-
-    Returns:
-        The whole; loss and notes are the last task's.
+    Peaks are the largest of all processes, not sums, because only one process exists at a time. Times and images add
+    up. Loss and notes are the last task's.
     """
     if len(runs) == 1:
         return runs[0]

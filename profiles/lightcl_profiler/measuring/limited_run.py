@@ -20,22 +20,16 @@ COMPLETED, REFUSED, KILLED, FAILED = "completed", "refused", "killed", "failed"
 
 @dataclass(frozen=True)
 class Attempt:
-    """A run under a limit.
+    """A run under a limit; None for what was never known.
 
     Attributes:
-        bundle: its name.
-        run: what was run.
-        engine: that trained.
-        limit_bytes: of the control group, swap off.
-        allowed_bytes: the most its plan was allowed to need, as it was told there; None when it never came to that.
-        plan_bytes: predicted peak; None when it never came to a plan.
+        allowed_bytes: the most that its plan was allowed to need.
+        plan_bytes: predicted peak.
         outcome: ``completed``, ``refused``, ``killed`` or ``failed``.
         exit_code: of the process; negative: the signal.
-        message: of the error.
-        kills: processes of the group that the kernel ended; None where it keeps no count.
-        group_peak_bytes: the most the group held, file pages included: it may reach the limit without harm.
-        peak_rss_bytes: as ``train`` itself measured it; None for others.
-        seconds: from start to end.
+        kills: processes of the group that the kernel killed.
+        group_peak_bytes: the most that the group held, file pages included. It may reach the limit without harm.
+        peak_rss_bytes: as ``train`` itself measured it; None for other commands.
     """
 
     bundle: str
@@ -54,7 +48,7 @@ class Attempt:
 
     @property
     def as_planned(self) -> bool:
-        """It completed where the plan is within the limit, or was refused where it is not, with both figures."""
+        """It completed when its plan fits the limit, or was refused when it does not; both figures are known."""
         if self.kills or self.plan_bytes is None or self.allowed_bytes is None:
             return False
         reserved = self.allowed_bytes <= self.limit_bytes - RESERVE_BYTES
@@ -68,20 +62,9 @@ class Attempt:
 
 
 def run_limited(words: Sequence[str], limit_bytes: int, bundle: str, run: str, engine: str) -> Attempt:
-    """Run ``lightcl-edge`` with these words.
+    """Run ``lightcl-edge`` with ``words`` and ``--json`` in a memory control group.
 
-    Args:
-        words: command and options; ``--json`` is added.
-        limit_bytes: of the group.
-        bundle: its name, for the record.
-        run: what it is, for the record.
-        engine: for the record.
-
-    Returns:
-        How it ended.
-
-    Raises:
-        NoGroupError: when no group can be made.
+    ``bundle``, ``run`` and ``engine`` are for the record. Raises a NoGroupError when no group can be made.
     """
     group = MemoryGroup(limit_bytes)
     started = time.monotonic()

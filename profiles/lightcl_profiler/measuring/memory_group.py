@@ -1,7 +1,7 @@
 """A memory control group around one process: its peak as the kernel counts it, and a limit.
 
-Version 1 and 2. Where no group can be made (a kernel without the controller, as on stock Raspberry Pi systems; no right
-to make one) the reason is kept and figures are "unavailable", never 0.
+It knows versions 1 and 2. Where no group can be made the reason is kept, and figures are "unavailable", never 0. The
+kernel may lack the controller, as on stock Raspberry Pi systems, or the user may not make a group.
 """
 
 from __future__ import annotations
@@ -26,13 +26,8 @@ class NoGroupError(Exception):
 class MemoryGroup:
     """A group for one process, removed by :meth:`close`.
 
-    Args:
-        limit_bytes: the most memory its process may take, file pages included; None for no limit.
-        v1_root: where version 1 is mounted.
-        v2_root: where version 2 is mounted.
-
-    Raises:
-        NoGroupError: when none can be made.
+    A limit counts file pages too. The roots are where versions 1 and 2 are mounted. Raises a NoGroupError when none can
+    be made.
     """
 
     def __init__(self, limit_bytes: int | None = None, v1_root: Path = _V1_ROOT, v2_root: Path = _V2_ROOT) -> None:
@@ -52,7 +47,7 @@ class MemoryGroup:
             raise NoGroupError(f"the memory controller does not work in {parent} ({error.strerror})") from error
 
     def _prepare(self, parent: Path, limit_bytes: int | None) -> None:
-        """Switch the controller on and set the limit; swap is not allowed to help."""
+        """Switch the controller on and set the limit, which swap does not extend."""
         limit = "memory.limit_in_bytes" if self.version == "v1" else "memory.max"
         if not (self.folder / limit).exists():
             (parent / "cgroup.subtree_control").write_text("+memory")
@@ -65,18 +60,11 @@ class MemoryGroup:
                 (self.folder / swap).write_text(str(most))
 
     def command(self, words: Sequence[str]) -> list[str]:
-        """A command that runs inside the group.
-
-        Args:
-            words: of the command itself.
-
-        Returns:
-            The words to start it with.
-        """
+        """The words that start a command inside the group."""
         return ["/bin/sh", "-c", _ENTER, str(self.folder / "cgroup.procs"), *words]
 
     def peak_bytes(self) -> int | None:
-        """The most memory the group ever held; None where the kernel keeps no such count (version 2 before 5.19)."""
+        """The most memory that the group ever held; None where the kernel does not count it (version 2 before 5.19)."""
         name = "memory.max_usage_in_bytes" if self.version == "v1" else "memory.peak"
         with suppress(OSError, ValueError):
             return int((self.folder / name).read_text())
@@ -106,7 +94,7 @@ class MemoryGroup:
 
 
 def _parent(v1_root: Path, v2_root: Path) -> tuple[str, Path]:
-    """The version that carries the memory controller, and this process's own group in it."""
+    """The version that has the memory controller, and this process's own group in it."""
     with suppress(OSError):
         for line in Path("/proc/self/cgroup").read_text().splitlines():
             _, controllers, path = line.split(":", 2)
@@ -120,7 +108,7 @@ def _parent(v1_root: Path, v2_root: Path) -> tuple[str, Path]:
 
 
 def _own_v2(root: Path) -> Path:
-    """A group of version 2 in which children may be limited: its own processes live elsewhere, or it is the root."""
+    """A group of version 2 in which children may be limited: the root, or one without processes of its own."""
     for line in Path("/proc/self/cgroup").read_text().splitlines():
         if line.startswith("0::"):
             own = root / line[3:].strip("/")

@@ -1,4 +1,4 @@
-"""A whole profile: make the workload, run every method in turn, sum up."""
+"""A whole profile: makes the workload, runs every method in turn, sums up."""
 
 from __future__ import annotations
 
@@ -28,21 +28,16 @@ class Settings:
     """What to profile; None leaves the choice to the bundle or the machine.
 
     Attributes:
-        bundle: path of the bundle.
-        data: the data specification.
-        methods: their names.
         runs: processes for each method.
         epochs: passes over each task.
-        batch_size: images a step.
         max_images: most images in all.
         threads: of each library.
         engine: of ``lightcl-edge train``.
-        seed: of every random choice.
         tasks: how many the classes are divided into.
-        buffer_samples: images a method may remember.
+        buffer_samples: images that a method may remember.
         learning_rate: of SGD.
         device: of the baselines.
-        limit_bytes: the largest memory limit to try; None to try none.
+        limit_bytes: the largest memory limit to try; None to look for no limit.
     """
 
     bundle: str
@@ -105,7 +100,7 @@ def _job(method: str, work: Work, workload: Workload, scratch: Path) -> Job:
 
 
 def _processes(job: Job) -> list[Job]:
-    """All tasks in one process, or one in each where the method is made so."""
+    """All tasks in one process, or each in its own where the method is made so."""
     if not load_method(job.implementation).process_per_task:
         return [job]
     return [replace(job, tasks=[task]) for task in job.tasks]
@@ -121,7 +116,7 @@ def _run_in_group(job: Job, number: int, grouped: bool) -> Run:
 
 
 def _cgroup_note() -> str | None:
-    """Why no memory control group can be made here, None when it can."""
+    """Why no memory control group can be made here; None when one can be made."""
     try:
         MemoryGroup().close()
     except NoGroupError as error:
@@ -130,16 +125,6 @@ def _cgroup_note() -> str | None:
 
 
 class _Session:
-    """The state of a profile while it runs.
-
-    Args:
-        settings: what to profile.
-        work: what every method gets.
-        workload: the images.
-        scratch: a folder for states.
-        progress: says what runs.
-    """
-
     def __init__(self, settings: Settings, work: Work, workload: Workload, scratch: Path, progress: Progress) -> None:
         self._settings, self._work, self._workload = settings, work, workload
         self._scratch, self._progress = scratch, progress
@@ -153,7 +138,7 @@ class _Session:
         return _job(method, self._work, self._workload, folder)
 
     def run_all(self) -> None:
-        """Every method ``runs`` times, taking turns."""
+        """Run every method ``runs`` times, in turns."""
         for number in range(1, self._settings.runs + 1):
             for method in self._settings.methods:
                 if not any(failure.method == method for failure in self.failures):
@@ -173,19 +158,12 @@ class _Session:
         self._progress.note(f"{method}, {of}: peak {peak}, {run.wall_seconds:.1f} s")
 
     def find_limits(self, highest_bytes: int) -> list[SmallestLimit]:
-        """The smallest limit of every method."""
         found = []
         for method in self._settings.methods:
             attempts = count(1)
             seconds = [run.wall_seconds for run in self.runs if run.method == method]
-            found.append(
-                find_smallest_limit(
-                    method,
-                    partial(self._limited_jobs, method, attempts),
-                    highest_bytes,
-                    min(seconds, default=None),
-                )
-            )
+            jobs = partial(self._limited_jobs, method, attempts)
+            found.append(find_smallest_limit(method, jobs, highest_bytes, min(seconds, default=None)))
             said = found[-1].reason or format_bytes(found[-1].smallest_bytes or 0)
             self._progress.note(f"{method}, smallest limit it completes under: {said}")
         return found
@@ -195,18 +173,11 @@ class _Session:
 
 
 def profile(settings: Settings, command: str, created: str, scratch: Path, progress: Progress) -> Report:
-    """Run every method ``settings.runs`` times, the methods taking turns.
+    """Run every method ``settings.runs`` times, in turns.
 
-    Args:
-        settings: what to profile.
-        command: the command line, for the report.
-        created: when, for the report.
-        scratch: a folder for images and states; the caller removes it.
-        progress: says what runs.
-
-    Returns:
-        The report. A method that a signal ended is in ``failures`` and not started again; any other failure
-        of a method is raised, and what one of them lacks on this machine before the first runs.
+    Images and states go into ``scratch``, which the caller removes. A method that a signal ended is in the report's
+    ``failures`` and not started again. Any other failure of a method is raised, and so is what a method lacks on this
+    machine, before the first one runs.
     """
     manifest = Bundle.open(settings.bundle).manifest
     for method in settings.methods:

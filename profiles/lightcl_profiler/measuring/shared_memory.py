@@ -1,6 +1,6 @@
-"""Memory that RSS leaves out: what the whole machine lost meanwhile, NVIDIA's allocations, torch's CUDA allocator.
+"""Memory that RSS leaves out: what the whole machine lost, NVIDIA's allocations, torch's CUDA allocator.
 
-On a Jetson CPU and GPU share one DRAM. These figures overlap, so they stand side by side and are never summed.
+On a Jetson the CPU and the GPU share one DRAM. These figures overlap, so they stand side by side and are never summed.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _NVMAP = Path("/sys/kernel/debug/nvmap/iovmm/clients")
 
 
 def mem_available_bytes(path: Path = _MEMINFO) -> int | None:
-    """What the kernel thinks could still be given out, of the whole machine."""
+    """What the kernel could still give to programs, of the whole machine."""
     with suppress(OSError):
         found = re.search(r"^MemAvailable:\s*(\d+) kB", path.read_text(), re.MULTILINE)
         return int(found[1]) * 1024 if found else None
@@ -23,23 +23,24 @@ def mem_available_bytes(path: Path = _MEMINFO) -> int | None:
 
 
 def nvmap_bytes(path: Path = _NVMAP) -> int | None:
-    """What NVIDIA's memory manager has given out on a Jetson; only root may read it."""
+    """What NVIDIA's memory manager holds on a Jetson; only root may read it."""
     with suppress(OSError):
         found = re.search(r"^total\s+(\d+)K", path.read_text(), re.MULTILINE)
         return int(found[1]) * 1024 if found else None
     return None
 
 
-def torch_cuda_peaks() -> tuple[int | None, int | None]:
-    """Peaks of torch's CUDA allocator in this process: allocated, reserved; None where CUDA was not used."""
+def torch_cuda_peaks() -> dict[str, int | None]:
+    """Peaks of torch's CUDA allocator in this process; None where CUDA was not used."""
     torch = sys.modules.get("torch")
-    if torch is None or not torch.cuda.is_available() or not torch.cuda.is_initialized():
-        return None, None
-    return int(torch.cuda.max_memory_allocated()), int(torch.cuda.max_memory_reserved())
+    allocated = reserved = None
+    if torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized():
+        allocated, reserved = int(torch.cuda.max_memory_allocated()), int(torch.cuda.max_memory_reserved())
+    return {"cuda_allocated_peak_bytes": allocated, "cuda_reserved_peak_bytes": reserved}
 
 
 def bytes_written() -> int | None:
-    """What this process has sent towards the disk so far (``write_bytes``); None where the kernel does not count."""
+    """What this process has written towards the disk so far; None where the kernel does not count."""
     with suppress(OSError):
         found = re.search(r"^write_bytes: (\d+)", Path("/proc/self/io").read_text(), re.MULTILINE)
         return int(found[1]) if found else None
@@ -47,7 +48,7 @@ def bytes_written() -> int | None:
 
 
 class MachineWatch:
-    """The largest drop of the machine's free memory and the largest NVIDIA total since it was made."""
+    """The largest drop of the machine's free memory and the largest NVIDIA total since the watch began."""
 
     def __init__(self) -> None:
         self._start = mem_available_bytes()
@@ -64,5 +65,5 @@ class MachineWatch:
 
     @property
     def drop_bytes(self) -> int | None:
-        """How much less memory was available at the worst moment than at the start; other programs count too."""
+        """How much less memory was free at the worst moment than at the start; other programs count too."""
         return None if self._start is None or self._least is None else self._start - self._least

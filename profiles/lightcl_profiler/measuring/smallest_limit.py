@@ -1,4 +1,4 @@
-"""The smallest memory limit under which a method completes: the proof a user can repeat."""
+"""Finds the smallest memory limit under which a method completes."""
 
 from __future__ import annotations
 
@@ -14,25 +14,19 @@ from lightcl_profiler.measuring.memory_group import MemoryGroup, NoGroupError
 from lightcl_profiler.methods.contract import Job
 from lightcl_profiler.records.record import SmallestLimit, Trial
 
-#: A bare Python needs more: it is known to fail without being tried.
+#: A bare Python needs more, so this limit is known to fail.
 _IMPOSSIBLE_BYTES = 4 * 2**20
 #: The search ends at this share of the limit found, or at 1 MiB.
 _PRECISION = 0.02
 _LEAST_STEP_BYTES = 2**20
-#: A run that pages its own libraries in and out for this many times its usual time has not completed.
-SLOWDOWN_LIMIT, _LEAST_TIMEOUT_SECONDS = 8.0, 60.0
+#: A run that takes so many times its usual time pages its own libraries in and out; it does not count as completed.
+_SLOWDOWN_LIMIT, _LEAST_TIMEOUT_SECONDS = 8.0, 60.0
 
 
 def bisect(method: str, highest_bytes: int, attempt: Callable[[int], Trial]) -> SmallestLimit:
-    """Search between what is impossible and ``highest_bytes``.
+    """Search for the smallest limit under which an attempt completes, to a precision of 2 %.
 
-    Args:
-        method: its name.
-        highest_bytes: tried first; when even this does not do, nothing else is tried.
-        attempt: runs under a limit.
-
-    Returns:
-        The smallest limit that did, to a precision of 2 %.
+    ``highest_bytes`` is tried first. If the method fails even there, nothing else is tried.
     """
     trials = [attempt(highest_bytes)]
     if not trials[0].completed:
@@ -51,18 +45,12 @@ def bisect(method: str, highest_bytes: int, attempt: Callable[[int], Trial]) -> 
 def find_smallest_limit(
     method: str, jobs: Callable[[], list[Job]], highest_bytes: int, usual_seconds: float | None
 ) -> SmallestLimit:
-    """Run a method under ever other limits.
+    """Run a method under one limit after the other.
 
-    Args:
-        method: its name.
-        jobs: makes the jobs of one run in a fresh folder, one a process.
-        highest_bytes: the largest limit tried.
-        usual_seconds: what a run takes without a limit; None when unknown.
-
-    Returns:
-        The smallest limit, or why there is none.
+    ``jobs`` makes the jobs of one run in a fresh folder, one a process. ``usual_seconds`` is what a run takes without a
+    limit. Returns the smallest limit, or why there is none.
     """
-    timeout = None if usual_seconds is None else max(_LEAST_TIMEOUT_SECONDS, SLOWDOWN_LIMIT * usual_seconds)
+    timeout = None if usual_seconds is None else max(_LEAST_TIMEOUT_SECONDS, _SLOWDOWN_LIMIT * usual_seconds)
 
     def attempt(limit_bytes: int) -> Trial:
         started = time.monotonic()

@@ -7,11 +7,7 @@ from lightcl_profiler.records.record import TimelinePoint
 
 
 class Timeline:
-    """Collects samples. When there are too many, neighbours are merged and the higher one stays.
-
-    Args:
-        limit: most points kept, at least 2.
-    """
+    """Collects at most ``limit`` samples. When there are too many, of two neighbours the higher one stays."""
 
     def __init__(self, limit: int = 1000) -> None:
         self._limit = max(limit, 2)
@@ -23,7 +19,7 @@ class Timeline:
         self.swap_peak_bytes: int | None = None
 
     def add(self, seconds: float, sample: MemorySample) -> None:
-        """Take a sample; one without an RSS (the process has just ended) is left out."""
+        """Take a sample. One without an RSS is left out: the process has just ended."""
         if sample.rss_bytes is None:
             return
         if self._highest is None or sample.rss_bytes > (self._highest.rss_bytes or 0):
@@ -45,12 +41,12 @@ class Timeline:
 
     @property
     def anonymous_bytes(self) -> int | None:
-        """What no file backed when RSS was highest."""
+        """Memory that no file backed, when RSS was highest."""
         return self._highest.anonymous_bytes if self._highest else None
 
     @property
     def file_bytes(self) -> int | None:
-        """What files backed when RSS was highest."""
+        """Memory that files backed, when RSS was highest."""
         return self._highest.file_bytes if self._highest else None
 
 

@@ -1,7 +1,7 @@
-"""The images every method is given: chosen once, written as class folders that each method reads alike.
+"""The images that every method gets: chosen once and written as class folders, which all methods read alike.
 
-Files are linked, not copied; images that come from arrays or a package become lossless PNG files, so that
-what reads them (an array in memory, a package's loader) is not charged to the methods.
+Files are linked, not copied. Images from arrays or from a package become lossless PNG files. So the memory of an array,
+or of a package's loader, does not count for a method.
 """
 
 from __future__ import annotations
@@ -20,20 +20,13 @@ from lightcl_edge.data.dataset import Dataset
 from lightcl_edge.data.specification import open_dataset
 from lightcl_edge.errors import DataError
 
-#: LightCL's pattern term starts with the second task; two tasks of two classes are the least that show it.
-CLASSES_FOR_TWO_TASKS = 4
+#: LightCL's pattern term starts with the second task, so at least two tasks of two classes show it.
+_CLASSES_FOR_TWO_TASKS = 4
 
 
 @dataclass(frozen=True)
 class Workload:
-    """Images on disk, divided into tasks.
-
-    Attributes:
-        folders: one a task, with one sub-folder a class.
-        tasks: the class names of each task.
-        images: how many in all.
-        skipped_images: how many could not be read.
-    """
+    """Images on disk: a folder for each task, with a sub-folder for each class, and the class names of each task."""
 
     folders: list[Path]
     tasks: list[list[str]]
@@ -42,19 +35,12 @@ class Workload:
 
 
 def split_classes(classes: Sequence[str], tasks: int | None = None) -> list[list[str]]:
-    """The classes of each task, in order; earlier tasks get one more where they do not divide evenly.
+    """The classes of each task, in order. Earlier tasks get one more when they do not divide evenly.
 
-    Args:
-        classes: all of them.
-        tasks: how many tasks; None for two when there are classes enough, else one.
-
-    Returns:
-        Class names of each task.
-
-    Raises:
-        DataError: when there are fewer classes than tasks.
+    Without a number there are two tasks for four classes or more, else one. Raises a DataError for fewer classes than
+    tasks.
     """
-    count = tasks or (1 if len(classes) < CLASSES_FOR_TWO_TASKS else 2)
+    count = tasks or (1 if len(classes) < _CLASSES_FOR_TWO_TASKS else 2)
     if count > len(classes):
         raise DataError(f"the data has {len(classes)} classes, expected at least {count} for --tasks {count}")
     share, rest = divmod(len(classes), count)
@@ -63,16 +49,7 @@ def split_classes(classes: Sequence[str], tasks: int | None = None) -> list[list
 
 
 def choose(labels: NDArray[np.int64], limit: int | None, seed: int) -> NDArray[np.int64]:
-    """Which images take part: all, or at most ``limit`` spread evenly over the classes.
-
-    Args:
-        labels: class of each image, shape ``(n,)``.
-        limit: most images in all; each class keeps at least one.
-        seed: of the choice.
-
-    Returns:
-        Positions in ``labels``, ascending.
-    """
+    """Ascending positions in ``labels``: all, or at most ``limit`` spread evenly, at least one of each class."""
     if limit is None or limit >= len(labels):
         return np.arange(len(labels))
     order = np.random.default_rng(seed).permutation(len(labels))
@@ -85,18 +62,8 @@ def choose(labels: NDArray[np.int64], limit: int | None, seed: int) -> NDArray[n
 def make_workload(data: str, folder: Path, limit: int | None, seed: int, task_count: int | None = None) -> Workload:
     """Write the images of a data specification as folders, one a task.
 
-    Args:
-        data: what to read.
-        folder: where to write.
-        limit: most images in all, or None.
-        seed: of the choice.
-        task_count: how many tasks; None for one or two.
-
-    Returns:
-        What was written.
-
-    Raises:
-        DataError: when there is no such data, or a class has no readable image.
+    ``limit`` is the most images in all, ``seed`` that of their choice; without a task count there are one or two tasks.
+    Raises a DataError when there are no such data, or when a class has no readable image.
     """
     dataset = open_dataset(data)
     tasks = split_classes(dataset.classes, task_count)
@@ -117,7 +84,7 @@ def make_workload(data: str, folder: Path, limit: int | None, seed: int, task_co
 
 
 def _folder_name(classes: Sequence[str], name: str) -> str:
-    """A class's folder: the position keeps apart names that differ only where a file name can't."""
+    """A class's folder. The position keeps names apart that differ only in characters a file name can't have."""
     return f"{classes.index(name):04d}-{re.sub(r'[^A-Za-z0-9_-]', '_', name)[:60]}"
 
 

@@ -16,15 +16,7 @@ _FLOAT_BYTES = 4
 
 
 def count_network(network: GraphNetwork, image: torch.Tensor) -> NetworkCount:
-    """Count a network with a known cut.
-
-    Args:
-        network: to count.
-        image: of the size that the network is used with, shape ``(1, 3, h, w)``.
-
-    Returns:
-        The counts.
-    """
+    """Count a network with a known cut, for an image ``(1, 3, h, w)`` of the size that it is used with."""
     shapes = output_shapes(network, image)
     sizes = {name: _FLOAT_BYTES * tensor.numel() for name, tensor in network.body.named_tensors().items()}
     after = {id(node) for node in network.nodes_after_cut()}

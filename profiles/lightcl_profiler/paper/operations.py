@@ -50,15 +50,9 @@ class Learning:
 
 
 def calculated_operations(method: str, net: NetworkCount, work: Learning) -> int | None:
-    """Floating-point operations of learning the whole sequence.
+    """Floating-point operations of learning the whole sequence; None where there is no formula.
 
-    Args:
-        method: a baseline's name, or ``device:NAME`` for a strategy of the device.
-        net: the network's counts.
-        work: images and epochs.
-
-    Returns:
-        Operations; None where there is no formula.
+    A method is a baseline's name, or ``device:NAME`` for a strategy of the device.
     """
     formula = _FORMULAS.get(method)
     return None if formula is None else round(_OPERATIONS * formula(net, work))

@@ -14,13 +14,12 @@ import pytest
 from lightcl_edge.bundle.bundle import Bundle
 from lightcl_edge.console.progress import Progress
 from lightcl_edge.errors import DataError, LightclError, UsageError
-from lightcl_host.benchmark.baseline_methods import Sgd
 from lightcl_host.benchmark.calculated import calculate, count_bundle
-from lightcl_host.benchmark.data import BenchmarkData, DataOptions
+from lightcl_host.benchmark.data import BenchmarkData
 from lightcl_host.benchmark.feature_cache import FeatureCache
-from lightcl_host.benchmark.methods import METHODS, make_method, parse_methods
+from lightcl_host.benchmark.methods import METHODS, parse_methods
 from lightcl_host.benchmark.metrics import forward_transfer, measure, transfers
-from lightcl_host.benchmark.options import BenchmarkOptions
+from lightcl_host.benchmark.options import BenchmarkOptions, DataOptions
 from lightcl_host.benchmark.processes import RunJob, run_all
 from lightcl_host.benchmark.report import render, summarise
 from lightcl_host.benchmark.runner import run_benchmark
@@ -119,7 +118,7 @@ def test_runs_in_processes_of_their_own_say_the_same_and_how_much_memory_they_to
 
 def test_a_mistake_in_a_process_is_told_and_ends_the_others(options):
     bad = replace(options, torch_device="cuda", methods=["sgd"], seeds=[0])
-    with pytest.raises(LightclError, match=r"sgd, seed 0, failed: .*--torch-device cpu"):
+    with pytest.raises(LightclError, match=r"method 'sgd' with seed 0: .*--torch-device cpu"):
         benchmark(bad, None)
     broken = RunJob(replace(options, seeds=[]), options.bundle, "finetune", "x")
     with pytest.raises(LightclError, match=r"ended with exit status 1 and no result; last output: .*Error"):
@@ -162,7 +161,7 @@ def test_cuda_is_taken_where_torch_sees_it(options, monkeypatch):
 
     from lightcl_profiler.networks.torch_device import torch_device
 
-    assert Sgd.formula == "sgd"
+    assert METHODS["sgd"].learner == "sgd" and not METHODS["sgd"].on_device
     for seen, asked, expected in ((True, "auto", "cuda"), (True, "cpu", "cpu"), (False, "auto", "cpu")):
         monkeypatch.setattr(torch.cuda, "is_available", lambda seen=seen: seen)
         assert torch_device(asked) == expected
@@ -251,7 +250,7 @@ def test_mistakes(options, tmp_path):
     for text in ("", "slda,magic"):
         with pytest.raises(UsageError, match="expected one or more of: joint"):
             parse_methods(text)
-    assert all(make_method(name).title for name in METHODS if METHODS[name].startswith("lightcl_host.benchmark.device"))
+    assert all(entry.title for entry in METHODS.values())
     other = make_folder(tmp_path / "other", ["red", "green"])
     with pytest.raises(DataError, match="expected the same"):
         BenchmarkData(replace(options.data, test_data=str(other)))
