@@ -116,6 +116,8 @@ def _records(measured: Measured, heads: Mapping[str, Mapping[str, Any]], usable:
     records = []
     for depth, (cut, (plan, cost)) in enumerate(zip(measured.cuts, measured.plans, strict=True)):
         head = heads.get(cut.name, {})
+        figures: dict[str, Any] = {f"predicted_{name}": getattr(plan, name) for name in _PREDICTED}
+        figures |= cut_figures(measured.repeats, cut.name)
         records.append(
             CutRecord(
                 name=cut.name,
@@ -127,8 +129,7 @@ def _records(measured: Measured, heads: Mapping[str, Mapping[str, Any]], usable:
                 head_parameters=cut.head_parameters,
                 trunk_flops=2 * cost.trunk_multiply_adds,
                 head_flops=2 * cost.head_multiply_adds,
-                **cut_figures(measured.repeats, cut.name),
-                **{f"predicted_{name}": getattr(plan, name) for name in _PREDICTED},
+                **figures,
                 relative_time=plan.relative_time,
                 fits=plan.peak_bytes <= usable,
                 head_accuracy=head.get("accuracy"),
