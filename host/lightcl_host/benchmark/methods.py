@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lightcl_edge.errors import UsageError
 from lightcl_host.benchmark.contract import Method
 from lightcl_profiler.baselines import BASELINES
 
@@ -39,16 +38,6 @@ METHODS = {
     "joint_torch": Entry(BASELINES["joint"].title, "joint", on_device=False, all_at_once=True),
     **{name: Entry(entry.title, name, on_device=False) for name, entry in BASELINES.items() if name != "joint"},
 }
-
-
-def parse_methods(text: str) -> list[str]:
-    """The methods of a comma-separated list, in its order, each once; a UsageError names all known ones."""
-    names = list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
-    unknown = [name for name in names if name not in METHODS]
-    if unknown or not names:
-        found = f"method {unknown[0]!r}" if unknown else "no method"
-        raise UsageError(f"found {found} in --methods, expected one or more of: {', '.join(METHODS)}")
-    return names
 
 
 def make_method(name: str) -> Method:

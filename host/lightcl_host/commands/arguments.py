@@ -1,4 +1,4 @@
-"""Arguments that several commands share."""
+"""Arguments that several commands share, and the options records that are made from them."""
 
 from __future__ import annotations
 
@@ -36,18 +36,16 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         help="efficientnet_lite0, resnet18_cifar, torchvision:NAME, timm:NAME or a path ending in .onnx",
     )
     parser.add_argument(
-        "--weights", default="default", metavar="W", help="default, none (random) or a .safetensors or .pth file"
+        "--weights", default="default", metavar="W", help="default, none (random), or a .safetensors or .pth file"
     )
-    parser.add_argument(
-        "--image-size", type=int, metavar="PIXELS", help="side of the input, instead of the model's own"
-    )
-    parser.add_argument("--mean", metavar="R,G,B", help="subtracted from pixels in 0..1, instead of the model's own")
-    parser.add_argument("--std", metavar="R,G,B", help="divided by afterwards, instead of the model's own")
-    parser.add_argument("--seed", type=int, default=0, help="of everything random (default 0)")
+    parser.add_argument("--image-size", type=int, metavar="PIXELS", help="side of the input (default: the model's own)")
+    parser.add_argument("--mean", metavar="R,G,B", help="subtracted from pixels in 0..1 (default: the model's own)")
+    parser.add_argument("--std", metavar="R,G,B", help="what they are then divided by (default: the model's own)")
+    parser.add_argument("--seed", type=int, default=0, help="of all random numbers (default 0)")
 
 
 def add_analysis_arguments(parser: argparse.ArgumentParser, device: str | None = "this-machine") -> None:
-    """How the layers are judged, and for which device (``device`` when the user names none)."""
+    """How the layers are measured, and for which device; ``device`` is the default."""
     board = parser.add_argument(
         "--device",
         default=device,
@@ -59,16 +57,16 @@ def add_analysis_arguments(parser: argparse.ArgumentParser, device: str | None =
     parser.add_argument("--tasks", type=int, default=3, metavar="N", help="divide the classes into N tasks (default 3)")
     parser.add_argument("--images", type=int, default=600, metavar="N", help="images to use in all (default 600)")
     parser.add_argument(
-        "--steps", type=int, default=40, metavar="N", help="of the whole network, 32 images each, a task (default 40)"
+        "--steps", type=int, default=40, metavar="N", help="steps of a task, 32 images each (default 40)"
     )
     parser.add_argument(
         "--learning-rate", type=float, default=0.02, metavar="F", help="of the whole network (default 0.02)"
     )
     parser.add_argument(
-        "--repeats", type=int, default=2, metavar="N", help="measure N times, to know the noise (default 2)"
+        "--repeats", type=int, default=2, metavar="N", help="measure N times, to see the noise (default 2)"
     )
     parser.add_argument(
-        "--threshold", type=float, default=0.95, metavar="F", help="generalizability that is enough (default 0.95)"
+        "--threshold", type=float, default=0.95, metavar="F", help="generalizability that is high enough (default 0.95)"
     )
     parser.add_argument(
         "--shortlist", type=int, default=4, metavar="N", help="really train the heads of N cuts (default 4)"
@@ -76,7 +74,7 @@ def add_analysis_arguments(parser: argparse.ArgumentParser, device: str | None =
 
 
 def add_export_arguments(parser: argparse.ArgumentParser) -> None:
-    """What a bundle is made like."""
+    """What goes into a bundle."""
     parser.add_argument("--out", required=True, type=Path, metavar="BUNDLE", help="a folder, or a path ending in .lclb")
     parser.add_argument(
         "--trunk-dtype",
@@ -93,24 +91,20 @@ def add_export_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--max-classes", type=int, metavar="N", help="room in the classifier (default 64)")
     parser.add_argument(
-        "--keep-classes", type=Path, metavar="FILE", help="keep the network's own classes; the file names one a line"
+        "--keep-classes", type=Path, metavar="FILE", help="keep the network's own classes; FILE names one on each line"
     )
     parser.add_argument(
         "--sparsity",
         type=float,
         default=0.0,
         metavar="F",
-        help="remove this share of the channels of the head and the trunk's tail (default 0), and recover with the "
-        "images of --calibration or --data where given",
+        help="remove this share of the channels of the head and of the trunk's end (default 0), then train what is "
+        "left to answer as before, on the images of --calibration or --data where given",
     )
+    parser.add_argument("--recovery-epochs", type=int, metavar="N", help="passes of that training (default 3)")
+    parser.add_argument("--seed-buffer", metavar="D", help="images of base classes; their features go into the bundle")
     parser.add_argument(
-        "--recovery-epochs", type=int, metavar="N", help="passes over the data after pruning (default 3)"
-    )
-    parser.add_argument(
-        "--seed-buffer", metavar="D", help="base classes: their features go into the bundle as a first memory of them"
-    )
-    parser.add_argument(
-        "--seed-buffer-size", metavar="N", help="samples (500) or bytes (2MB) of it (default: 2000000B)"
+        "--seed-buffer-size", metavar="N", help="how many samples (500) or bytes (2MB) of them (default: 2000000B)"
     )
     parser.add_argument(
         "--with-baselines", action="store_true", help="add the whole network, to profile training all of it"

@@ -128,8 +128,9 @@ class BenchmarkCommand(Command):
 
 def _options(args: argparse.Namespace) -> BenchmarkOptions:
     """What was asked for; a UsageError when a value is out of range."""
-    from lightcl_host.benchmark.methods import parse_methods
+    from lightcl_host.benchmark.methods import METHODS
     from lightcl_host.benchmark.options import BenchmarkOptions, DataOptions
+    from lightcl_profiler.methods import parse_methods
 
     check_counts(
         args, ("tasks", "images_per_class", "test_images_per_class", "epochs", "batch_size", "threads", "jobs")
@@ -140,7 +141,7 @@ def _options(args: argparse.Namespace) -> BenchmarkOptions:
         args,
         source=source_options(args),
         data=options_from(DataOptions, args),
-        methods=parse_methods(args.methods),
+        methods=parse_methods(args.methods, METHODS),
         seeds=_seeds(args.seeds),
         buffer_bytes=parse_bytes(args.buffer),
         measure_memory=not args.no_memory,

@@ -151,4 +151,4 @@ def _render_check(document: Document) -> str:
     ]
     header = ["network", "cut", "trunk", "engine", "batch", "phase", "predicted", "measured", "difference"]
     verdict = f"{document['beyond_tolerance']} of {len(rows)} figures differ by more than {document['tolerance']:.0%}"
-    return f"{table(rows, header)}\n{verdict}"
+    return f"{verdict}\n\n{table(rows, header)}"

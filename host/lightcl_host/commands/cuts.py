@@ -62,5 +62,5 @@ class CutsCommand(Command):
             for row in document["cuts"]
         ]
         header = ["  cut", "feature", "stored", "trunk weights", "head weights", "trainable"]
-        mark = f"* is what --cut auto takes: {document['automatic_rule']}."
-        return f"{table(rows, header)}\n{mark if document['automatic'] else document['automatic_rule']}"
+        found = f"--cut auto takes {document['automatic']} (*): {document['automatic_rule']}."
+        return f"{found if document['automatic'] else document['automatic_rule']}\n\n{table(rows, header)}"

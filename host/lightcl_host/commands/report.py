@@ -67,7 +67,7 @@ class ReportCommand(Command):
             [method, *(format_bytes(b["peaks"][method]) if method in b["peaks"] else "not run" for b in boards)]
             for method in methods
         ]
-        return f"{table(rows, ['peak memory', *(board['board'] for board in boards)])}\n\nwrote {document['out']}"
+        return f"wrote {document['out']}\n\n{table(rows, ['peak memory', *(board['board'] for board in boards)])}"
 
 
 def _benchmark_alone(path: Path | None, out: Path) -> Document:

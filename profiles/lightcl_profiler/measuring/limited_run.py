@@ -66,15 +66,12 @@ def run_limited(words: Sequence[str], limit_bytes: int, bundle: str, run: str, e
 
     ``bundle``, ``run`` and ``engine`` are for the record. Raises a NoGroupError when no group can be made.
     """
-    group = MemoryGroup(limit_bytes)
-    started = time.monotonic()
-    try:
+    with MemoryGroup(limit_bytes) as group:
+        started = time.monotonic()
         command = group.command([sys.executable, "-m", "lightcl_edge", *words, "--json", "--quiet"])
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         seconds = round(time.monotonic() - started, 2)
         kills, peak = group.kills(), group.peak_bytes()
-    finally:
-        group.close()
     document = _document(done.stdout)
     error = document.get("error", {})
     told = error or document

@@ -24,7 +24,7 @@ class NoGroupError(Exception):
 
 
 class MemoryGroup:
-    """A group for one process, removed by :meth:`close`.
+    """A group for one process, removed when its context ends or by :meth:`close`.
 
     A limit counts file pages too. The roots are where versions 1 and 2 are mounted. Raises a NoGroupError when none can
     be made.
@@ -59,6 +59,12 @@ class MemoryGroup:
             with suppress(OSError):
                 (self.folder / swap).write_text(str(most))
 
+    def __enter__(self) -> MemoryGroup:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def command(self, words: Sequence[str]) -> list[str]:
         """The words that start a command inside the group."""
         return ["/bin/sh", "-c", _ENTER, str(self.folder / "cgroup.procs"), *words]
@@ -71,7 +77,7 @@ class MemoryGroup:
         return None
 
     def kills(self) -> int | None:
-        """How many processes of the group the kernel ended for want of memory; None where it keeps no such count."""
+        """How many processes of the group the kernel killed for lack of memory; None where it does not count them."""
         name = "memory.oom_control" if self.version == "v1" else "memory.events"
         with suppress(OSError, ValueError):
             for line in (self.folder / name).read_text().splitlines():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count
@@ -57,6 +58,10 @@ class Settings:
     limit_bytes: int | None = None
 
 
+#: Fields of a job that are those of the report's work.
+_SAME_FOR_ALL = ("bundle", "epochs", "batch_size", "learning_rate", "threads", "seed", "engine", "device")
+
+
 def _work(settings: Settings, manifest: Manifest, workload: Workload) -> Work:
     return Work(
         bundle=settings.bundle,
@@ -81,24 +86,6 @@ def _work(settings: Settings, manifest: Manifest, workload: Workload) -> Work:
     )
 
 
-def _job(method: str, work: Work, workload: Workload, scratch: Path) -> Job:
-    return Job(
-        method=method,
-        implementation=METHODS[method],
-        bundle=work.bundle,
-        tasks=[str(folder) for folder in workload.folders],
-        scratch=str(scratch),
-        epochs=work.epochs,
-        batch_size=work.batch_size,
-        learning_rate=work.learning_rate,
-        threads=work.threads,
-        seed=work.seed,
-        engine=work.engine,
-        buffer_samples=work.buffer_samples or 0,
-        device=work.device,
-    )
-
-
 def _processes(job: Job) -> list[Job]:
     """All tasks in one process, or each in its own where the method is made so."""
     if not load_method(job.implementation).process_per_task:
@@ -107,12 +94,8 @@ def _processes(job: Job) -> list[Job]:
 
 
 def _run_in_group(job: Job, number: int, grouped: bool) -> Run:
-    group = MemoryGroup() if grouped else None
-    try:
+    with MemoryGroup() if grouped else nullcontext() as group:
         return run_method(job, number, group)
-    finally:
-        if group is not None:
-            group.close()
 
 
 def _cgroup_note() -> str | None:
@@ -133,9 +116,16 @@ class _Session:
         self.failures: list[Failure] = []
 
     def _job(self, method: str, name: str) -> Job:
-        folder = self._scratch / name
-        folder.mkdir()
-        return _job(method, self._work, self._workload, folder)
+        scratch = self._scratch / name
+        scratch.mkdir()
+        return Job(
+            method=method,
+            implementation=METHODS[method],
+            tasks=[str(folder) for folder in self._workload.folders],
+            scratch=str(scratch),
+            buffer_samples=self._work.buffer_samples or 0,
+            **{name: getattr(self._work, name) for name in _SAME_FOR_ALL},
+        )
 
     def run_all(self) -> None:
         """Run every method ``runs`` times, in turns."""

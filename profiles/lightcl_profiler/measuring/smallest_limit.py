@@ -69,9 +69,6 @@ def find_smallest_limit(
 
 
 def _run_limited(job: Job, limit_bytes: int, timeout: float | None) -> None:
-    group = MemoryGroup(limit_bytes)
-    try:
-        unplanned = replace(job, memory_budget_bytes=UNCHECKED_BYTES)  # the kernel is asked, not the plan
+    unplanned = replace(job, memory_budget_bytes=UNCHECKED_BYTES)  # the kernel decides, not the plan
+    with MemoryGroup(limit_bytes) as group:
         run_method(unplanned, 1, group, timeout)
-    finally:
-        group.close()

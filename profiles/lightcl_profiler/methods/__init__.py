@@ -5,6 +5,8 @@ Only the child process that runs a method imports its file.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from lightcl_edge.errors import UsageError
 from lightcl_profiler.baselines import BASELINES
 
@@ -14,17 +16,13 @@ _BASELINE = "lightcl_profiler.methods.baseline:BaselineMethod"
 METHODS = {"lightcl": "lightcl_profiler.methods.lightcl:LightClMethod", **dict.fromkeys(BASELINES, _BASELINE)}
 
 
-def parse_methods(text: str) -> list[str]:
-    """The methods of a comma-separated list, in its order, each once.
-
-    Raises:
-        UsageError: naming an unknown method and all known ones.
-    """
+def parse_methods(text: str, known: Collection[str] = METHODS) -> list[str]:
+    """The methods of a comma-separated list, or ``all``, in its order, each once; a UsageError names all known ones."""
     if text.strip() == "all":
-        return list(METHODS)
+        return list(known)
     names = list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
-    unknown = [name for name in names if name not in METHODS]
+    unknown = [name for name in names if name not in known]
     if unknown or not names:
         found = f"method {unknown[0]!r}" if unknown else "no method"
-        raise UsageError(f"found {found} in --methods, expected one or more of: {', '.join(METHODS)}")
+        raise UsageError(f"found {found} in --methods, expected one or more of: {', '.join(known)}")
     return names

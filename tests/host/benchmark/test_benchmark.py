@@ -17,7 +17,7 @@ from lightcl_edge.errors import DataError, LightclError, UsageError
 from lightcl_host.benchmark.calculated import calculate, count_bundle
 from lightcl_host.benchmark.data import BenchmarkData
 from lightcl_host.benchmark.feature_cache import FeatureCache
-from lightcl_host.benchmark.methods import METHODS, parse_methods
+from lightcl_host.benchmark.methods import METHODS
 from lightcl_host.benchmark.metrics import forward_transfer, measure, transfers
 from lightcl_host.benchmark.options import BenchmarkOptions, DataOptions
 from lightcl_host.benchmark.processes import RunJob, run_all
@@ -26,6 +26,7 @@ from lightcl_host.benchmark.runner import run_benchmark
 from lightcl_host.benchmark.single_run import run_single
 from lightcl_host.cli import main
 from lightcl_host.sources.source import SourceOptions
+from lightcl_profiler.methods import parse_methods
 from lightcl_profiler.paper.memory import NetworkCount
 from small_bundle import make_bundle, make_folder
 
@@ -246,10 +247,10 @@ def test_parts_do_not_share_images(options):
 
 
 def test_mistakes(options, tmp_path):
-    assert parse_methods("slda, ncm,slda") == ["slda", "ncm"]
+    assert parse_methods("slda, ncm,slda", METHODS) == ["slda", "ncm"]
     for text in ("", "slda,magic"):
         with pytest.raises(UsageError, match="expected one or more of: joint"):
-            parse_methods(text)
+            parse_methods(text, METHODS)
     assert all(entry.title for entry in METHODS.values())
     other = make_folder(tmp_path / "other", ["red", "green"])
     with pytest.raises(DataError, match="expected the same"):

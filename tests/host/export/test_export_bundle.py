@@ -146,7 +146,7 @@ def test_cuts_and_prepare(capsys: pytest.CaptureFixture[str], model: Path, data:
         document["cuts"][0]
     )
     assert main(["cuts", "--quiet", "--model", str(model)]) == 0
-    assert "* is what --cut auto takes: the deepest trainable cut" in capsys.readouterr().out
+    assert "(*): the deepest trainable cut" in capsys.readouterr().out
     assert main(["prepare", "--quiet", "--model", str(model), "--data", str(data), "--out", str(tmp_path / "b")]) == 0
     text = capsys.readouterr().out
     assert f"cut         {document['automatic']}, chosen by the deepest trainable cut" in text and "trunk.onnx" in text
