@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from lightcl_edge.bundle.manifest import CostInfo
-from lightcl_host.analysis.choice import Candidate, choose, explain, pareto
+from lightcl_host.analysis.cut_rule import Candidate, choose, explain, pareto
 from lightcl_host.analysis.record import (
     FORMAT,
     FORMAT_VERSION,

@@ -14,7 +14,7 @@ from typing import Any
 
 from lightcl_edge.errors import DataError
 from lightcl_edge.files.records import read_record
-from lightcl_host.analysis.choice import Candidate
+from lightcl_host.analysis.cut_rule import Candidate
 from lightcl_profiler.devices.profile import DeviceProfile
 
 FORMAT = "lightcl-analysis"

@@ -17,16 +17,16 @@ from lightcl_edge.console.text import count
 from lightcl_edge.errors import UsageError
 from lightcl_edge.machine.description import usable_cores
 from lightcl_host.analysis.assemble import Measured, assemble, candidates_of
-from lightcl_host.analysis.bar import WorkBar
-from lightcl_host.analysis.choice import DEFAULT_THRESHOLD, choose, shortlist
-from lightcl_host.analysis.files import check_folder
-from lightcl_host.analysis.finished import FinishedParts
+from lightcl_host.analysis.cut_rule import DEFAULT_THRESHOLD, choose, shortlist
+from lightcl_host.analysis.finished_parts import FinishedParts
 from lightcl_host.analysis.generalizability import Training, look_batch, measure_repeat
 from lightcl_host.analysis.heads import train_head
 from lightcl_host.analysis.network import Network, trainable_from
 from lightcl_host.analysis.record import Analysis, Settings
 from lightcl_host.analysis.ridge_probe import PROBE_CELLS, RIDGE
 from lightcl_host.analysis.tasks import Sequence, load_sequence, open_tasks
+from lightcl_host.analysis.work_bar import WorkBar
+from lightcl_host.analysis.writing import check_folder
 from lightcl_host.cost.cut_manifest import BYTES_OF_FLOAT
 from lightcl_host.cost.plan_cut import CutPlan, plan_cut, plan_revision
 from lightcl_host.cutting.cuts import Cut, find_cuts

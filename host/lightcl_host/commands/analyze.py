@@ -51,8 +51,8 @@ class AnalyzeCommand(Command):
         )
 
     def run(self, args: argparse.Namespace) -> Document:
-        from lightcl_host.analysis.files import write_analysis
         from lightcl_host.analysis.run import analyze
+        from lightcl_host.analysis.writing import write_analysis
 
         options = analyze_options(args, args.out, command(args, args.out))
         analysis = analyze(options, args.progress)

@@ -77,9 +77,9 @@ def _refuse_unused(args: argparse.Namespace) -> None:
 def _analysed(args: argparse.Namespace) -> Document:
     """Analyse, then export what was chosen. The model is opened once."""
     from lightcl_edge.errors import DoesNotFitError
-    from lightcl_host.analysis.files import write_analysis
     from lightcl_host.analysis.record import REPORT_FILE
     from lightcl_host.analysis.run import analyze, check_analysis
+    from lightcl_host.analysis.writing import write_analysis
     from lightcl_host.commands.analyze import command
     from lightcl_host.export.checks import check_export
     from lightcl_host.export.export import export_bundle

@@ -73,7 +73,7 @@ def pick_cut(
 
 
 def _by_analysis(source: Source, cuts: list[Cut], folder: Path, device: str | None) -> CutChoice:
-    from lightcl_host.analysis.choice import choose, explain
+    from lightcl_host.analysis.cut_rule import choose, explain
     from lightcl_host.analysis.record import read_analysis
     from lightcl_profiler.devices.profile import load_profile
 

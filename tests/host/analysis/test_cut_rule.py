@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lightcl_host.analysis.choice import (
+from lightcl_host.analysis.cut_rule import (
     FITS,
     GENERALIZES,
     NOTHING_FITS,

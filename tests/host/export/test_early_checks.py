@@ -12,7 +12,7 @@ import pytest
 from analysis_toys import arguments
 from lightcl_edge.bundle.bundle import Bundle
 from lightcl_edge.console.progress import Progress
-from lightcl_host.analysis.bar import WorkBar
+from lightcl_host.analysis.work_bar import WorkBar
 from lightcl_host.cli import main
 
 
