@@ -40,7 +40,7 @@ class AvalancheMethod(Method):
         torch.manual_seed(job.seed)
         with meter.phase("load"):
             tasks, classes, _ = load_tasks(job, "cpu", together=False)
-            network = load_whole_network(Path(job.bundle), classes).module
+            network, _ = load_whole_network(Path(job.bundle), classes)
             strategy = _strategy(job, network)
             stream = _stream([_Images(task.labels, task.load) for task in tasks])
         for experience in stream:

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from lightcl_edge.errors import UsageError
-from lightcl_models.checkpoints import as_torchvision_resnet, load_into, read_checkpoint
+from lightcl_models.checkpoints import as_torchvision_resnet, load_into, read_checkpoint, replace_classifier
 from lightcl_models.efficientnet_lite0 import as_timm
 from lightcl_models.registry import load_model
 
@@ -118,3 +118,11 @@ def test_lite0_keys_follow_the_stages() -> None:
         "blocks.6.0.conv_pwl.weight",
         "classifier.bias",
     ]
+
+
+def test_a_module_gets_a_classifier_of_its_own() -> None:
+    module = torch.nn.Sequential(torch.nn.Linear(6, 5), torch.nn.ReLU(), torch.nn.Linear(5, 1000))
+    replace_classifier(module, 3)
+    assert module(torch.rand(2, 6)).shape == (2, 3)
+    with pytest.raises(UsageError, match="has no linear layer, expected a classifier"):
+        replace_classifier(torch.nn.Sequential(torch.nn.ReLU()), 3)

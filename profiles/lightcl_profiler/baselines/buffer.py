@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,10 +41,7 @@ class Buffer:
     def offer(self, images: torch.Tensor, labels: torch.Tensor, logits: torch.Tensor | None = None) -> None:
         """Show the samples of a batch, one after the other: the i-th ever is kept with probability capacity / i.
 
-        Args:
-            images: shape ``(n, 3, h, w)``.
-            labels: shape ``(n,)``.
-            logits: shape ``(n, classes)``; given always or never.
+        Logits are given always or never.
         """
         for row in range(len(images)):
             self._offered += 1
@@ -59,15 +57,16 @@ class Buffer:
 
     def sample(self, count: int) -> Remembered:
         """Draw at most ``count`` samples without replacement; the buffer must not be empty."""
-        rows = self._random.permutation(len(self))[:count].tolist()
-        logits = torch.stack([self._logits[row] for row in rows]) if self._logits else None
-        images = torch.stack([self._images[row] for row in rows])
-        return Remembered(images, torch.stack([self._labels[row] for row in rows]), logits)
+        return self._take(self._random.permutation(len(self))[:count].tolist())
 
     def all(self) -> Remembered:
         """Everything, in order."""
-        logits = torch.stack(self._logits) if self._logits else None
-        return Remembered(torch.stack(self._images), torch.stack(self._labels), logits)
+        return self._take(range(len(self)))
+
+    def _take(self, rows: Sequence[int]) -> Remembered:
+        images, labels = ([store[row] for row in rows] for store in (self._images, self._labels))
+        logits = torch.stack([self._logits[row] for row in rows]) if self._logits else None
+        return Remembered(torch.stack(images), torch.stack(labels), logits)
 
     def keep(self, rows: list[int]) -> None:
         """Forget all but some."""

@@ -12,6 +12,7 @@ import torch
 from lightcl_edge.learning.engines.torch_rules import Node
 from lightcl_profiler.baselines.contract import Batch, Build, Settings, Task, mark_largest
 from lightcl_profiler.baselines.lightcl_torch import LightClTorch
+from lightcl_profiler.networks.graph_network import output_shapes
 
 #: Share of masked channels by spatial size: the last, the one before, all earlier ones.
 SHARES = (0.8, 0.7, 0.2)
@@ -40,11 +41,8 @@ class LightClSparse(LightClTorch):
         nodes = self.network.body.graph.nodes
         tensors = self.network.body.named_tensors()
         convolutions = [node for node in nodes if node.operator == "Conv" and node.inputs[1] in tensors]
-        self.network.eval()
-        with torch.no_grad():
-            found = self.network.body(images, [node.outputs[0] for node in convolutions])
-        self.network.train()
-        sides = {node.outputs[0]: found[node.outputs[0]].shape[2] for node in convolutions}
+        shapes = output_shapes(self.network, images)
+        sides = {node.outputs[0]: shapes[node.outputs[0]][2] for node in convolutions}
         sizes = sorted(set(sides.values()))
         for node in convolutions:
             share = self._shares[min(sizes.index(sides[node.outputs[0]]), len(self._shares) - 1)]

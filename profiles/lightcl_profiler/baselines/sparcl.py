@@ -32,6 +32,8 @@ from lightcl_profiler.baselines.contract import (
     mark_largest,
     masked_cross_entropy,
 )
+from lightcl_profiler.baselines.derpp import Derpp
+from lightcl_profiler.baselines.er import Er
 
 _IMPORTANCE_BATCH = 32
 
@@ -155,6 +157,14 @@ class SparclReplay(Baseline):
     def end_task(self, task: Task) -> None:
         """Give back the weights a task got on top."""
         self.sparsity.end_task(task, self.buffer)
+
+
+class SparclEr(SparclReplay, Er):
+    """Experience replay with masked weights, gradients and data."""
+
+
+class SparclDerpp(SparclReplay, Derpp):
+    """Dark experience replay with masked weights, gradients and data."""
 
 
 def top_share(values: torch.Tensor, share: float) -> torch.Tensor:

@@ -110,9 +110,9 @@ def _build(job: Job, classes: int, device: str) -> tuple[Baseline, str]:
     kind = load_baseline(job.method)
 
     def build() -> torch.nn.Module:
-        network = load_whole_network(Path(job.bundle), classes, needs_graph=kind.needs_graph)
-        origins.append(network.origin)
-        return network.module.to(device)
+        network, origin = load_whole_network(Path(job.bundle), classes, needs_graph=kind.needs_graph)
+        origins.append(origin)
+        return network.to(device)
 
     settings = Settings(job.learning_rate, job.buffer_samples, job.epochs, job.seed)
     baseline = kind(build, settings)

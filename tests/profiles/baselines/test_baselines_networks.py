@@ -13,9 +13,7 @@ from lightcl_profiler.baselines.learning import learn_task
 from lightcl_profiler.baselines.lightcl_sparse import LightClSparse
 from lightcl_profiler.baselines.lightcl_torch import LightClTorch, important_channels
 from lightcl_profiler.baselines.pnn import Column, Pnn
-from lightcl_profiler.baselines.sparcl import Shares, top_share
-from lightcl_profiler.baselines.sparcl_derpp import SparclDerpp
-from lightcl_profiler.baselines.sparcl_er import SparclEr
+from lightcl_profiler.baselines.sparcl import Shares, SparclDerpp, SparclEr, top_share
 from lightcl_profiler.networks.graph_network import find_cut, split_stages
 
 SETTINGS = Settings(learning_rate=0.05, buffer_samples=5, epochs=2)

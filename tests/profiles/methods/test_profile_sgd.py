@@ -11,6 +11,7 @@ import torch
 from profile_bundles import CHANNELS, SIDE, make_bundle, make_images, small_network
 from profile_samples import make_job
 
+from lightcl_edge.bundle.bundle import Bundle
 from lightcl_edge.data.specification import open_dataset
 from lightcl_edge.errors import BundleError
 from lightcl_edge.inference.trunk import normalise
@@ -19,7 +20,7 @@ from lightcl_profiler.measuring.launcher import run_method
 from lightcl_profiler.methods import METHODS
 from lightcl_profiler.methods.baseline import BaselineMethod
 from lightcl_profiler.methods.contract import Job
-from lightcl_profiler.networks.new_classifier import network_from_graph, replace_classifier
+from lightcl_profiler.networks.new_classifier import network_from_graph
 from lightcl_profiler.networks.whole_network import load_whole_network
 
 
@@ -58,14 +59,6 @@ def test_batch_statistics_are_used_and_learned(tmp_path: Path) -> None:
     assert not any(torch.equal(a, b) for a, b in zip(before, network.buffers(), strict=True))
 
 
-def test_a_module_gets_a_classifier_of_its_own() -> None:
-    module = torch.nn.Sequential(torch.nn.Linear(6, 5), torch.nn.ReLU(), torch.nn.Linear(5, 1000))
-    replace_classifier(module, 3)
-    assert module(torch.rand(2, 6)).shape == (2, 3)
-    with pytest.raises(BundleError, match="has no linear layer, expected a classifier"):
-        replace_classifier(torch.nn.Sequential(torch.nn.ReLU()), 3)
-
-
 def test_one_epoch_is_plain_sgd(tmp_path: Path) -> None:
     """One batch of all images, one epoch: the loss is the cross entropy of the untouched network."""
     bundle = make_bundle(tmp_path, whole=small_network())
@@ -73,10 +66,11 @@ def test_one_epoch_is_plain_sgd(tmp_path: Path) -> None:
     job = replace(_job(tmp_path, [data], bundle), batch_size=8, epochs=1)
     found = BaselineMethod().run(job, PhaseMeter())
     torch.manual_seed(job.seed)
-    network = load_whole_network(bundle, 2)
+    network, _ = load_whole_network(bundle, 2)
+    info = Bundle.open(bundle).manifest.input
     dataset = open_dataset(str(data))
-    images = normalise(np.stack([dataset.load(i, network.input) for i in range(8)]), network.input)
-    logits = network.module(torch.from_numpy(images))
+    images = normalise(np.stack([dataset.load(i, info) for i in range(8)]), info)
+    logits = network(torch.from_numpy(images))
     expected = torch.nn.functional.cross_entropy(logits, torch.from_numpy(dataset.labels))
     assert found.loss == pytest.approx(float(expected.detach()), rel=1e-5)
     assert found.images == 8
@@ -101,10 +95,10 @@ def test_without_a_whole_network_the_error_says_how_to_export_one(tmp_path: Path
 
 def test_the_model_library_rebuilds_what_it_knows(tmp_path: Path) -> None:
     bundle = make_bundle(tmp_path, whole=None, model="resnet18_cifar")
-    network = load_whole_network(bundle, 5)
-    assert network.module(torch.rand(2, 3, 32, 32)).shape == (2, 5)
-    assert network.module.training
+    network, origin = load_whole_network(bundle, 5)
+    assert network(torch.rand(2, 3, 32, 32)).shape == (2, 5)
+    assert network.training
     assert (
-        network.origin
+        origin
         == "network rebuilt by the model library as resnet18_cifar with random weights, which need the same memory"
     )
