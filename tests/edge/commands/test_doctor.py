@@ -4,12 +4,24 @@ from __future__ import annotations
 
 import json
 import signal
+from functools import cache
 
+import pytest
+
+from lightcl_edge.commands.doctor import DoctorCommand
 from lightcl_edge.learning.engines import trial
 from small_bundle import make_bundle
 
+_try_engine_once = cache(trial.try_engine)
 
-def test_it_reports_machine_engines_and_what_a_bundle_needs(edge, bundle, tmp_path):
+
+@pytest.fixture
+def tried_once(monkeypatch):
+    """Each engine in one real process for all tests here: torch takes seconds to load."""
+    monkeypatch.setattr(trial, "try_engine", _try_engine_once)
+
+
+def test_it_reports_machine_engines_and_what_a_bundle_needs(edge, bundle, tmp_path, tried_once):
     document = json.loads(edge("doctor", "--bundle", make_bundle(tmp_path / "plain", steps=False), "--json")[0])
     assert document["machine"]["cores"] >= 1 and document["machine"]["page_size_bytes"] % 4096 == 0
     assert document["engines"]["ort"]["works"] is True and document["engines"]["ort"]["plan"] is None
@@ -22,6 +34,14 @@ def test_it_reports_machine_engines_and_what_a_bundle_needs(edge, bundle, tmp_pa
     text = edge("doctor", "--bundle", bundle)[0]
     assert text.startswith("this bundle can be trained here with ort or torch\n")
     assert "works" in text and text.count("this bundle needs about") == text.count("in later tasks") == 2
+
+
+def test_it_names_providers_and_devices(edge, bundle, tried_once):
+    whole = json.loads(edge("doctor", "--bundle", bundle, "--json")[0])
+    document = whole["engines"]
+    assert "CPUExecutionProvider" in document["ort"]["devices"] and document["ort"]["trunk_provider"]["name"] == "cpu"
+    assert document["torch"]["devices"][0].startswith("cpu (this torch sees no CUDA device)")
+    assert "this bundle's trunk: on cpu (the default)" in DoctorCommand().render(whole)
 
 
 def _program(tmp_path, monkeypatch, code):

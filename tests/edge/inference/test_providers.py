@@ -12,7 +12,6 @@ import torch
 
 from lightcl_edge.bundle.bundle import Bundle
 from lightcl_edge.bundle.manifest import parse_manifest
-from lightcl_edge.commands.doctor import DoctorCommand
 from lightcl_edge.errors import BundleError
 from lightcl_edge.inference import providers
 from lightcl_edge.inference.providers import (
@@ -112,14 +111,6 @@ def test_sessions_fall_back_and_say_so(edge, bundle, tmp_path, monkeypatch):
     found = json.loads(edge("predict", "--state", state, data / "red" / "0.png", "--json")[0])
     assert found["trunk_provider"]["name"] == "cpu"
     edge("verify", bundle, "--provider", "tensorrt")
-
-
-def test_doctor_names_providers_and_devices(edge, bundle):
-    whole = json.loads(edge("doctor", "--bundle", bundle, "--json")[0])
-    document = whole["engines"]
-    assert "CPUExecutionProvider" in document["ort"]["devices"] and document["ort"]["trunk_provider"]["name"] == "cpu"
-    assert document["torch"]["devices"][0].startswith("cpu (this torch sees no CUDA device)")
-    assert "this bundle's trunk: on cpu (the default)" in DoctorCommand().render(whole)
 
 
 def test_wrong_providers_are_refused(manifest):

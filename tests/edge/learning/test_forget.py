@@ -119,13 +119,15 @@ def test_a_damaged_old_generation_is_dropped_for_it_may_hold_samples(edge, taugh
     assert len(taught.numbers()) == 2 and files_with(taught.folder, [b'"red"']) == []
 
 
-def test_a_power_cut_while_forgetting(taught, tmp_path):
+@pytest.mark.usefixtures("manifests_read_once")
+@pytest.mark.parametrize("stride", [7, pytest.param(1, marks=pytest.mark.slow)])
+def test_a_power_cut_while_forgetting(taught, tmp_path, stride):
     """The class is known as before, or nothing is left of it once the state was locked again."""
     samples, recorder = samples_of(taught, "red"), Recorder(taught.folder)
     with calls_through(recorder), changing(taught) as change:
         forget(change, "red")
     seen, cut = {True: 0, False: 0}, tmp_path / "cut"
-    for count in range(0, len(recorder.events) + 1, 3):
+    for count in range(0, len(recorder.events) + 1, stride):
         for way in ("all kept", "all lost", "random 0"):
             recorder.after_cut(count, fates(count)[way], cut)
             state = State(cut)

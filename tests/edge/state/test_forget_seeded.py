@@ -98,6 +98,7 @@ def test_tampering_is_refused_and_blocks_only_generation_0(edge, taught, seeded)
     assert "missing" in edge("rollback", "--state", taught.folder, "--to", "0", code=3)[1]
 
 
+@pytest.mark.usefixtures("manifests_read_once")
 def test_a_power_cut_while_forgetting(taught, seeded, tmp_path):
     samples, recorder = seeded[1]["s1"], Recorder(taught.folder)
     with calls_through(recorder), changing(taught) as change:

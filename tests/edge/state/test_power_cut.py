@@ -17,6 +17,8 @@ from lightcl_edge.state.work import has_interrupted_task
 from power_cut import Recorder, Unsynced, fates
 from small_bundle import make_bundle, make_folder
 
+pytestmark = pytest.mark.usefixtures("manifests_read_once")
+
 
 def commit(change, number, parent=None):
     state = change.state

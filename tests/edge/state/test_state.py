@@ -104,15 +104,56 @@ def wait_for(path, process):
 
 
 EPOCHS = 2500
-CASES = [
-    pytest.param("ort", signal.SIGINT),
-    pytest.param("ort", signal.SIGTERM, marks=pytest.mark.slow),
-    pytest.param("torch", signal.SIGINT, marks=pytest.mark.slow),
-]
+CASES = [("ort", signal.SIGINT), ("ort", signal.SIGTERM), ("torch", signal.SIGINT)]
 
 
 @pytest.mark.parametrize(("engine", "number"), CASES)
-def test_an_interrupted_task_goes_on_and_ends_in_the_same_weights(edge, bundle, tmp_path, engine, number):
+def test_a_signal_in_a_step_ends_the_task_after_it_and_the_same_weights_come_out(
+    edge, bundle, tmp_path, monkeypatch, engine, number
+):
+    from lightcl_edge.learning.engines.ort_engine import OrtEngine
+    from lightcl_edge.learning.engines.torch_engine import TorchEngine
+
+    kind = TorchEngine if engine == "torch" else OrtEngine
+    step, steps = kind.step, []
+
+    def signalled(self, batch):
+        steps.append(batch)
+        if len(steps) == 5:  # in the middle of the second epoch
+            signal.raise_signal(number)
+        return step(self, batch)
+
+    state, data = tmp_path / "s", make_folder(tmp_path / "d", ["red", "green"])
+    words = (
+        "train",
+        "--bundle",
+        bundle,
+        "--data",
+        data,
+        "--engine",
+        engine,
+        "--epochs",
+        "4",
+        "--threads",
+        "1",
+        "--json",
+    )
+    with monkeypatch.context() as patch:
+        patch.setattr(kind, "step", signalled)
+        out, err = edge(*words, "--state", state, code=130)
+    assert len(steps) == 5 and "interrupted" in err and json.loads(out)["error"]["code"] == 130
+    status = json.loads(edge("status", "--state", state, "--json")[0])
+    assert status["generation"] == 0 and status["interrupted_task"] is True
+    resumed, fresh = (json.loads(edge(*words, "--state", each)[0]) for each in (state, tmp_path / "fresh"))
+    assert (resumed["resumed"], fresh["resumed"]) == (True, False)
+    assert resumed["loss"] == pytest.approx(fresh["loss"], rel=1e-6)
+    heads = [each / "generations" / "000001" / "head.safetensors" for each in (state, tmp_path / "fresh")]
+    assert heads[0].read_bytes() == heads[1].read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("engine", "number"), CASES)
+def test_an_interrupted_process_goes_on_and_ends_in_the_same_weights(edge, bundle, tmp_path, engine, number):
     data = make_folder(tmp_path / "d", ["red", "green"])
     first = 0.7 if engine == "ort" else 4
     for delay in (first, first / 2, first / 4, 0):  # a fast machine may finish before the signal: sooner, then
