@@ -7,6 +7,7 @@ import json
 import math
 from pathlib import Path
 
+from lightcl_edge.commands.arguments import positive
 from lightcl_edge.console.completion import add_completer, names_of
 from lightcl_edge.console.program import Command
 from lightcl_edge.console.progress import Progress
@@ -20,13 +21,6 @@ _OPTIONS = """bundle data methods runs epochs batch_size max_images threads engi
 device limit out"""
 
 
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"found {value}, expected 1 or more")
-    return value
-
-
 class ProfileCommand(Command):
     """Measure the peak memory and time of ways of learning, each in a fresh process.
 
@@ -38,7 +32,6 @@ class ProfileCommand(Command):
     example = "lightcl-edge profile --bundle BUNDLE --data photos/ --methods lightcl,sgd --runs 3 --out profile/"
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """What to profile, on what, how long."""
         from lightcl_profiler.methods import METHODS
 
         parser.add_argument("--bundle", required=True, help="the bundle")
@@ -48,19 +41,19 @@ class ProfileCommand(Command):
         chosen = parser.add_argument("--methods", default=DEFAULT_METHODS, help=methods)
         add_completer(chosen, names_of(lambda: METHODS))
         runs = f"processes for each method, taking turns (default: {DEFAULT_RUNS})"
-        parser.add_argument("--runs", type=_positive, default=DEFAULT_RUNS, help=runs)
+        parser.add_argument("--runs", type=positive, default=DEFAULT_RUNS, help=runs)
         epochs = f"passes over each task (default: {DEFAULT_EPOCHS}; peaks do not grow with more)"
-        parser.add_argument("--epochs", type=_positive, default=DEFAULT_EPOCHS, help=epochs)
-        parser.add_argument("--batch-size", type=_positive, help="images in each step (default: the bundle's)")
+        parser.add_argument("--epochs", type=positive, default=DEFAULT_EPOCHS, help=epochs)
+        parser.add_argument("--batch-size", type=positive, help="images in each step (default: the bundle's)")
         most = "use at most so many, spread evenly over the classes (default: all)"
-        parser.add_argument("--max-images", type=_positive, help=most)
-        parser.add_argument("--threads", type=_positive, help="threads of each library (default: the usable cores)")
+        parser.add_argument("--max-images", type=positive, help=most)
+        parser.add_argument("--threads", type=positive, help="threads of each library (default: the usable cores)")
         engine = "engine of lightcl (default: auto)"
         parser.add_argument("--engine", choices=("auto", "ort", "torch"), default="auto", help=engine)
         tasks = "how many tasks the classes are divided into (default: 2 with four classes or more, else 1)"
-        parser.add_argument("--tasks", type=_positive, help=tasks)
+        parser.add_argument("--tasks", type=positive, help=tasks)
         buffer = "images or features a method may keep of earlier tasks (default: the bundle's)"
-        parser.add_argument("--buffer-size", type=_positive, help=buffer)
+        parser.add_argument("--buffer-size", type=positive, help=buffer)
         parser.add_argument("--learning-rate", type=float, help="learning rate of plain SGD (default: the bundle's)")
         device = "where the baselines run; auto takes CUDA where torch sees it (default: auto)"
         parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help=device)
@@ -113,7 +106,6 @@ class ProfileCommand(Command):
         return document
 
     def render(self, document: Document) -> str:
-        """The tables."""
         from lightcl_profiler.records.record import Report
         from lightcl_profiler.reports.text import render_text
 

@@ -22,7 +22,6 @@ class AvalancheMethod(Method):
     title: ClassVar[str] = "the same method in Avalanche"
 
     def imports(self, job: Job) -> None:
-        """Torch, Avalanche, and what builds the network."""
         import torch
 
         from lightcl_profiler.networks.whole_network import import_builder
@@ -32,7 +31,6 @@ class AvalancheMethod(Method):
         import_builder(Path(job.bundle))
 
     def run(self, job: Job, meter: PhaseMeter) -> Outcome:
-        """Train the tasks."""
         import torch
 
         from lightcl_profiler.networks.whole_network import load_whole_network
@@ -55,7 +53,6 @@ class BaselineBesideAvalanche(BaselineMethod):
     title: ClassVar[str] = "our method, with the imports of Avalanche"
 
     def imports(self, job: Job) -> None:
-        """What the baseline needs, and Avalanche."""
         super().imports(job)
         _import_avalanche()
 
@@ -71,11 +68,7 @@ def _import_avalanche() -> None:
 
 
 class _Images:
-    """A task as Avalanche's loaders want it.
-
-    Args:
-        labels: rows of the classifier, shape ``(n,)``.
-    """
+    """A task as Avalanche's loaders want it."""
 
     def __init__(self, labels: np.ndarray[Any, Any], load: Any) -> None:
         self.targets = [int(label) for label in labels]

@@ -24,11 +24,7 @@ from one_command import run_command
 
 
 def run_in_child(job: StepJob, shapes: dict[str, list[int]]) -> StepRecord:
-    """The same in a fresh process.
-
-    Raises:
-        NoEngineError: with the child's last words, when it failed.
-    """
+    """The same in a fresh process; a NoEngineError has the child's last words, when it failed."""
     request = json.dumps({"job": asdict(job), "shapes": shapes})
     command = [sys.executable, bench_step_child.__file__]
     done = subprocess.run(command, input=request, capture_output=True, text=True, check=False)
@@ -49,7 +45,6 @@ class BenchStepCommand(Command):
     example = "python profiles/tools/bench_step.py out/bundle --runs 5"
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Declare the arguments."""
         parser.add_argument("bundle", type=Path, metavar="BUNDLE")
         parser.add_argument("--methods", default=",".join(METHODS), help="some of: " + ", ".join(METHODS))
         parser.add_argument("--batch-size", type=int, default=32, metavar="N", help="new samples (default 32)")
@@ -59,7 +54,6 @@ class BenchStepCommand(Command):
         parser.add_argument("--threads", type=int, default=2, metavar="N", help="for each operator (default 2)")
 
     def run(self, args: argparse.Namespace) -> Document:
-        """Run all methods in turn and take medians."""
         methods = args.methods.split(",")
         unknown = set(methods) - set(METHODS)
         if unknown:
@@ -76,7 +70,6 @@ class BenchStepCommand(Command):
         return {"bundle": str(args.bundle), **settings, "methods": [_summary(m, records) for m in methods]}
 
     def render(self, document: Document) -> str:
-        """The medians as a table."""
         rows = []
         for entry in document["methods"]:
             sizes = [format_bytes(entry[f"{name}_rss_bytes"]) for name in ("import", "load", "peak")]

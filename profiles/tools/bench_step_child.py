@@ -16,7 +16,7 @@ from lightcl_edge.bundle.bundle import HEAD, HEAD_PARAMETERS, Bundle
 from lightcl_edge.bundle.manifest import HeadInfo
 from lightcl_edge.errors import BundleError, LightclError, NoEngineError, UsageError
 from lightcl_edge.files.tensors import TensorFile
-from lightcl_edge.learning.engines.contract import Batch, PatternTerm
+from lightcl_edge.learning.engines.contract import Batch, Engine, PatternTerm
 from lightcl_edge.machine.memory import peak_rss_bytes
 
 METHODS = ("ort_auto", "ort_in_place", "ort_accumulate", "torch_engine", "torch_sgd")
@@ -51,11 +51,7 @@ Stepper = Callable[[Batch], float]
 
 
 def random_batch(head: HeadInfo, feature_shape: list[int], pattern_shapes: dict[str, list[int]], job: StepJob) -> Batch:
-    """The batch that all methods learn, from one seed.
-
-    Args:
-        pattern_shapes: pattern tensor -> its shape for one sample.
-    """
+    """The batch that all methods learn, from one seed."""
     generator = np.random.default_rng(0)
 
     def positive(*shape: int) -> np.ndarray[Any, np.dtype[np.float32]]:
@@ -76,7 +72,13 @@ def random_batch(head: HeadInfo, feature_shape: list[int], pattern_shapes: dict[
     )
 
 
-def _ort_stepper(bundle: Bundle, job: StepJob) -> Stepper:
+def _engine_stepper(bundle: Bundle, job: StepJob) -> Stepper:
+    engine = (_torch_engine if job.method == TORCH_ENGINE else _ort_engine)(bundle, job)
+    engine.load(TensorFile(bundle.path(HEAD_PARAMETERS), BundleError))
+    return engine.step
+
+
+def _ort_engine(bundle: Bundle, job: StepJob) -> Engine:
     from lightcl_edge.learning.engines.ort_engine import OrtEngine
     from lightcl_edge.planning.ort import spare_step_bytes
 
@@ -84,17 +86,13 @@ def _ort_stepper(bundle: Bundle, job: StepJob) -> Stepper:
     update = job.method.removeprefix("ort_")
     spare = spare_step_bytes(bundle.manifest, job.samples, job.buffered_samples)
     shape, patterns = bundle.manifest.feature.shape, job.buffered_samples > 0
-    engine = OrtEngine(bundle.path(HEAD), info, shape, bundle.step_graphs(), job.threads, update, spare, patterns)
-    engine.load(TensorFile(bundle.path(HEAD_PARAMETERS), BundleError))
-    return engine.step
+    return OrtEngine(bundle.path(HEAD), info, shape, bundle.step_graphs(), job.threads, update, spare, patterns)
 
 
-def _torch_engine_stepper(bundle: Bundle, job: StepJob) -> Stepper:
+def _torch_engine(bundle: Bundle, job: StepJob) -> Engine:
     from lightcl_edge.learning.engines.torch_engine import TorchEngine
 
-    engine = TorchEngine(bundle.path(HEAD), bundle.manifest.head, job.threads)
-    engine.load(TensorFile(bundle.path(HEAD_PARAMETERS), BundleError))
-    return engine.step
+    return TorchEngine(bundle.path(HEAD), bundle.manifest.head, job.threads)
 
 
 def _torch_stepper(bundle: Bundle, job: StepJob) -> Stepper:
@@ -134,13 +132,9 @@ def _torch_stepper(bundle: Bundle, job: StepJob) -> Stepper:
 
 
 def pattern_shapes(bundle: Bundle) -> dict[str, list[int]]:
-    """Shapes of the head's pattern tensors for one sample, read from a step graph's inputs.
+    """Name -> shape for one sample of the head's pattern tensors, read from a step graph's inputs.
 
-    Returns:
-        Name -> shape.
-
-    Raises:
-        UsageError: when the bundle has no graph with buffered samples.
+    Raises a UsageError when the bundle has no graph with buffered samples.
     """
     from lightcl_edge.learning.engines.ort_session import open_session, session_options
 
@@ -161,8 +155,7 @@ def run_job(job: StepJob, shapes: dict[str, list[int]]) -> StepRecord:
     import_bytes = peak_rss_bytes()
     bundle = Bundle.open(job.bundle)
     batch = random_batch(bundle.manifest.head, bundle.manifest.feature.shape, shapes, job)
-    steppers = {REFERENCE: _torch_stepper, TORCH_ENGINE: _torch_engine_stepper}
-    step = steppers.get(job.method, _ort_stepper)(bundle, job)
+    step = (_torch_stepper if job.method == REFERENCE else _engine_stepper)(bundle, job)
     load_bytes, seconds, loss = peak_rss_bytes(), [], 0.0
     for _ in range(job.steps):
         started = time.perf_counter()

@@ -43,7 +43,6 @@ class CompareCommand(Command):
     example = "python profiles/tools/compare_avalanche.py bundle --data photos/"
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Declare the arguments."""
         parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="exported --with-baselines")
         parser.add_argument("--data", required=True, help="images: a data specification")
         parser.add_argument("--max-images", type=int, default=128, help="spread evenly over the classes (default 128)")
@@ -55,7 +54,6 @@ class CompareCommand(Command):
         )
 
     def run(self, args: argparse.Namespace) -> Document:
-        """Run all of them."""
         Bundle.open(args.bundle)
         _let_children_import_this_folder()
         rows = []
@@ -86,7 +84,6 @@ class CompareCommand(Command):
         return {"bundle": str(args.bundle), "images": workload.images, "runs": args.runs, "methods": rows}
 
     def render(self, document: Document) -> str:
-        """Peaks of all three."""
         keys = ("peak_rss_bytes", "with_its_imports_peak_rss_bytes", "avalanche_peak_rss_bytes")
         rows = [[each["method"], *(format_bytes(each[key]) for key in keys)] for each in document["methods"]]
         return table(rows, ["method", "ours, peak", "ours with Avalanche's imports", "Avalanche, peak"])

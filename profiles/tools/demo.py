@@ -36,11 +36,9 @@ class DemoCommand(Command):
     example = "python profiles/tools/demo.py --out demo-out"
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Where to write."""
         parser.add_argument("--out", type=Path, default=Path("demo-out"), help="folder (default: demo-out)")
 
     def run(self, args: argparse.Namespace) -> Document:
-        """Run all steps."""
         out: Path = args.out
         _clean(out)
         steps = Steps(quiet=args.quiet, output=sys.stderr if args.json else sys.stdout)
@@ -53,7 +51,6 @@ class DemoCommand(Command):
         return document
 
     def render(self, document: Document) -> str:
-        """The table of accuracies, then memory and where the report is."""
         tasks = range(1, len(document["matrix"]) + 1)
         rows = []
         for after, row in zip(tasks, document["matrix"], strict=True):

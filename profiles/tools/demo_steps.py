@@ -24,11 +24,7 @@ class StepFailedError(LightclError):
 
 
 def find_program(name: str) -> str:
-    """The installed command, of this Python's environment if it is there.
-
-    Raises:
-        UsageError: when it is not installed.
-    """
+    """The installed command, of this Python's environment if it is there; a UsageError when there is none."""
     own = str(Path(sys.executable).parent)
     found = shutil.which(name, path=os.pathsep.join([own, os.environ.get("PATH", "")]))
     if found is None:
@@ -45,12 +41,10 @@ class Steps:
         self._quiet, self._output = quiet, output
 
     def say(self, line: str) -> None:
-        """A line for the reader."""
         if not self._quiet:
             print(line, file=self._output, flush=True)
 
     def title(self, line: str) -> None:
-        """A heading before a group of commands."""
         self.say(f"\n== {line}")
 
     def show(self, command: Sequence[str]) -> None:

@@ -11,8 +11,9 @@ import itertools
 import json
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 from lightcl_edge.console.program import Command
@@ -47,20 +48,14 @@ class LimitsCommand(Command):
     example = "python profiles/tools/limits.py bundle --limit 160MiB --out limits.json"
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Bundles, limits, engines."""
         parser.add_argument("bundles", nargs="+", type=Path, metavar="BUNDLE", help="folder or .lclb file")
-        parser.add_argument(
-            "--limit",
-            action="append",
-            metavar="SIZE",
-            help=f"may be given several times (default: {', '.join(LIMITS)})",
-        )
+        limits = f"may be given several times (default: {', '.join(LIMITS)})"
+        parser.add_argument("--limit", action="append", metavar="SIZE", help=limits)
         parser.add_argument("--engine", choices=(*ENGINES, "all"), default="all", help="default: all")
         parser.add_argument("--strategy", choices=STRATEGIES, action="append", help="default: both")
         parser.add_argument("--out", type=Path, metavar="FILE", help="also write the result here")
 
     def run(self, args: argparse.Namespace) -> Document:
-        """Try everything."""
         limits = [parse_memory(text) for text in args.limit or LIMITS]
         engines = ENGINES if args.engine == "all" else (args.engine,)
         _refuse_without_groups()
@@ -87,7 +82,6 @@ class LimitsCommand(Command):
         return document
 
     def render(self, document: Document) -> str:
-        """A table, then the verdict."""
         rows = [_row(Attempt(**each)) for each in document["attempts"]]
         header = ["bundle", "run", "engine", "limit", "plan", "outcome", "group's peak", "RSS peak", "seconds"]
         verdict = (
@@ -97,7 +91,6 @@ class LimitsCommand(Command):
         return f"{table(rows, header)}\n\n{verdict}"
 
     def exit_code(self, document: Document) -> ExitCode:
-        """5 when a run ended otherwise than planned."""
         return ExitCode.DOES_NOT_FIT if document["wrong"] or document["killed"] else ExitCode.DONE
 
 
@@ -117,14 +110,17 @@ class _Runs:
         self._learned: Path | None = None
 
     def train(self, engine: str, strategy: str) -> Iterator[Attempt]:
-        """Two tasks under each limit, then under the tightest that the plan allows."""
+        return self._limited(partial(self._tasks, engine, strategy))
+
+    def _limited(self, run: Callable[[int], Iterable[Attempt]]) -> Iterator[Attempt]:
+        """A run under each limit, then under the tightest that the plan allows."""
         plans: list[int] = []
         for limit in self._limits:
-            for found in self._tasks(engine, strategy, limit):
+            for found in run(limit):
                 plans += [found.plan_bytes] if found.plan_bytes else []
                 yield found
         if plans:
-            yield from self._tasks(engine, strategy, max(plans) + RESERVE_BYTES + _JITTER_BYTES)
+            yield from run(max(plans) + RESERVE_BYTES + _JITTER_BYTES)
 
     def _tasks(self, engine: str, strategy: str, limit: int) -> Iterator[Attempt]:
         state = self._scratch / f"{self._bundle.name}-{engine}-{strategy}-{limit}"
@@ -138,20 +134,13 @@ class _Runs:
         self._learned = state
 
     def predict(self) -> Iterator[Attempt]:
-        """A few photos under each limit, then under the tightest."""
         if self._learned is None:
             raise UsageError(
                 f"{self._bundle} can't be trained under any limit, so nothing can predict; give a larger one"
             )
         images = [str(path) for path in sorted(self._photos[0].rglob("*.jpg"))[:_PREDICTED]]
-        words, plans = ["predict", "--state", str(self._learned), *images], []
-        for limit in self._limits:
-            found = run_limited(words, limit, self._bundle.name, "predict", "ort")
-            plans += [found.plan_bytes] if found.plan_bytes else []
-            yield found
-        if plans:
-            tightest = max(plans) + RESERVE_BYTES + _JITTER_BYTES
-            yield run_limited(words, tightest, self._bundle.name, "predict", "ort")
+        words = ["predict", "--state", str(self._learned), *images]
+        yield from self._limited(lambda limit: [run_limited(words, limit, self._bundle.name, "predict", "ort")])
 
 
 def _row(found: Attempt) -> list[str]:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from statistics import median
 
 from lightcl_edge.console.program import Command
 from lightcl_edge.console.text import Document, table
@@ -34,19 +35,17 @@ class StartupCommand(Command):
     example = "python profiles/tools/startup.py --runs 21"
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """How often."""
         parser.add_argument("--runs", type=int, default=21, help="processes of each kind (default: 21)")
 
     def run(self, args: argparse.Namespace) -> Document:
-        """Start them in turn."""
         times: dict[str, list[float]] = {name: [] for name in CASES}
         for _ in range(args.runs):
             for name, (command, _) in CASES.items():
                 times[name].append(_milliseconds(command))
-        bare = _median(times["python"])
+        bare = median(times["python"])
         rows = []
         for name, (_, most) in CASES.items():
-            found = _median(times[name])
+            found = median(times[name])
             counted = found - bare if name.startswith("import") else found
             rows.append(
                 {
@@ -61,7 +60,6 @@ class StartupCommand(Command):
         return {"startup": rows, "runs": args.runs}
 
     def render(self, document: Document) -> str:
-        """A table."""
         rows = [
             [
                 each["what"],
@@ -75,7 +73,6 @@ class StartupCommand(Command):
         return table(rows, ["what", "median", "ratio to Python", "counted", "at most"])
 
     def exit_code(self, document: Document) -> ExitCode:
-        """5 when something takes too long."""
         return ExitCode.DONE if all(each["within"] for each in document["startup"]) else ExitCode.DOES_NOT_FIT
 
 
@@ -83,10 +80,6 @@ def _milliseconds(command: Sequence[str]) -> float:
     started = time.perf_counter()
     subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
     return 1000 * (time.perf_counter() - started)
-
-
-def _median(values: list[float]) -> float:
-    return sorted(values)[len(values) // 2]
 
 
 if __name__ == "__main__":

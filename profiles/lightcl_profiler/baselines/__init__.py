@@ -71,11 +71,7 @@ BASELINES = {
 
 
 def load_baseline(name: str) -> type[Baseline]:
-    """The class of a baseline; imports torch.
-
-    Raises:
-        UsageError: naming all known ones.
-    """
+    """The class of a baseline; imports torch. A UsageError names all known ones."""
     if name not in BASELINES:
         raise UsageError(f"found baseline {name!r}, expected one of: {', '.join(BASELINES)}")
     module, _, kind = BASELINES[name].implementation.partition(":")

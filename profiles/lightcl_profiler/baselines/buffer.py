@@ -11,17 +11,11 @@ import torch
 
 @dataclass(frozen=True)
 class Remembered:
-    """Samples from the buffer.
+    """Samples from the buffer, with what the network said when they were stored."""
 
-    Attributes:
-        images: shape ``(n, 3, h, w)``.
-        labels: shape ``(n,)``.
-        logits: what the network said when they were stored, shape ``(n, classes)``; None where none are kept.
-    """
-
-    images: torch.Tensor
-    labels: torch.Tensor
-    logits: torch.Tensor | None = None
+    images: torch.Tensor  # (n, 3, h, w)
+    labels: torch.Tensor  # (n,)
+    logits: torch.Tensor | None = None  # (n, classes); None where none are kept
 
 
 class Buffer:
@@ -39,10 +33,7 @@ class Buffer:
         return len(self._images)
 
     def offer(self, images: torch.Tensor, labels: torch.Tensor, logits: torch.Tensor | None = None) -> None:
-        """Show the samples of a batch, one after the other: the i-th ever is kept with probability capacity / i.
-
-        Logits are given always or never.
-        """
+        """Show the samples of a batch, one after the other: the i-th ever is kept with probability capacity / i."""
         for row in range(len(images)):
             self._offered += 1
             place = len(self._images)

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-#: Makes the network a method starts from; called once by most, once a task by progressive networks.
+#: Makes the network that a method starts from, in training mode: images ``(n, 3, h, w)`` -> logits ``(n, classes)``.
+#: Most methods call it once, progressive networks once a task.
 Build = Callable[[], torch.nn.Module]
 
 
@@ -27,39 +28,25 @@ class Settings:
 
 @dataclass(frozen=True)
 class Batch:
-    """Some images of a task.
+    """Some images of a task."""
 
-    Attributes:
-        images: normalised, shape ``(n, 3, height, width)``.
-        labels: rows of the classifier, shape ``(n,)``, int64.
-        indices: positions of the images in their task, shape ``(n,)``.
-    """
-
-    images: torch.Tensor
-    labels: torch.Tensor
-    indices: NDArray[np.int64]
+    images: torch.Tensor  # normalised (n, 3, height, width)
+    labels: torch.Tensor  # rows of the classifier, (n,), int64
+    indices: NDArray[np.int64]  # positions of the images in their task, (n,)
 
 
 @dataclass(frozen=True)
 class Task:
-    """The task that is being learned.
-
-    Attributes:
-        batches: walks once over its images, in a fixed order, in batches of at most the given size.
-    """
+    """The task that is being learned."""
 
     number: int
     classes: tuple[int, ...]
     images: int
-    batches: Callable[[int], Iterator[Batch]]
+    batches: Callable[[int], Iterator[Batch]]  # once over its images, in a fixed order, in batches of at most a size
 
 
 class Baseline(ABC):
-    """A way to train a whole network on one task after the other.
-
-    Args:
-        build: makes the network to start from, in training mode: images ``(n, 3, h, w)`` -> logits ``(n, classes)``.
-    """
+    """A way to train a whole network on one task after the other."""
 
     joint: ClassVar[bool] = False  # takes all tasks as one
     class_incremental: ClassVar[bool] = True  # can tell classes of different tasks apart without being told the task
@@ -113,14 +100,7 @@ class Baseline(ABC):
         """Take along what is needed of a task, after its last step."""
 
     def logits(self, images: torch.Tensor, task: int | None = None) -> torch.Tensor:
-        """Predict, in evaluation mode.
-
-        Args:
-            images: shape ``(n, 3, h, w)``.
-
-        Returns:
-            Shape ``(n, classes)``.
-        """
+        """Predict, in evaluation mode: images ``(n, 3, h, w)`` -> logits ``(n, classes)``."""
         self.network.eval()
         with torch.no_grad():
             logits: torch.Tensor = self.network(images)
@@ -142,12 +122,7 @@ def mark_largest(values: torch.Tensor, share: float) -> torch.Tensor:
 
 
 def masked_cross_entropy(logits: torch.Tensor, labels: torch.Tensor, classes: tuple[int, ...]) -> torch.Tensor:
-    """Cross entropy over some rows of the classifier only: the task-incremental loss.
-
-    Args:
-        logits: shape ``(n, all classes)``.
-        labels: each one of ``classes``, shape ``(n,)``.
-    """
+    """Cross entropy of logits ``(n, all classes)`` over some classes only: the task-incremental loss."""
     rows = torch.tensor(classes, device=logits.device)
     position = torch.full((logits.shape[1],), -1, device=logits.device).scatter_(
         0, rows, torch.arange(len(classes), device=logits.device)

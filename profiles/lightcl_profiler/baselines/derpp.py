@@ -24,21 +24,15 @@ class Derpp(Baseline):
         self.buffer = Buffer(settings.buffer_samples, settings.seed)
 
     def backward(self, task: Task, batch: Batch) -> tuple[float, torch.Tensor]:
-        """Three terms, one after the other."""
         logits = self.network(batch.images)
         total = add_gradients(nn.cross_entropy(logits, batch.labels))
         if len(self.buffer):
-            total += add_gradients(self.alpha * self._distance(self.draw()))
-            old = self.draw()
+            total += add_gradients(self.alpha * self._distance(self.buffer.sample(self.settings.buffer_samples)))
+            old = self.buffer.sample(self.settings.buffer_samples)
             total += add_gradients(self.beta * nn.cross_entropy(self.network(old.images), old.labels))
         return total, logits.detach()
 
-    def draw(self) -> Remembered:
-        """A batch from the buffer."""
-        return self.buffer.sample(self.settings.buffer_samples)
-
     def after_update(self, batch: Batch, logits: torch.Tensor) -> None:
-        """Offer the batch's images to the buffer with their logits."""
         self.buffer.offer(batch.images, batch.labels, logits)
 
     def _distance(self, old: Remembered) -> torch.Tensor:

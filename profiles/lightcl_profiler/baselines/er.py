@@ -21,7 +21,6 @@ class Er(Baseline):
         self.buffer = Buffer(settings.buffer_samples, settings.seed)
 
     def backward(self, task: Task, batch: Batch) -> tuple[float, torch.Tensor]:
-        """One term."""
         images, labels = batch.images, batch.labels
         if len(self.buffer):
             old = self.buffer.sample(self.settings.buffer_samples)
@@ -30,5 +29,4 @@ class Er(Baseline):
         return add_gradients(nn.cross_entropy(logits, labels)), logits.detach()[: len(batch.labels)]
 
     def after_update(self, batch: Batch, logits: torch.Tensor) -> None:
-        """Offer the batch's images to the buffer."""
         self.buffer.offer(batch.images, batch.labels)

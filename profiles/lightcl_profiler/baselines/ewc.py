@@ -35,7 +35,6 @@ class Ewc(Sgd):
         self.anchor: list[torch.Tensor] = []
 
     def backward(self, task: Task, batch: Batch) -> tuple[float, torch.Tensor]:
-        """As plain SGD, and the penalty."""
         loss, logits = super().backward(task, batch)
         return loss + self._pull(), logits
 

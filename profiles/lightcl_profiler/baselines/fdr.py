@@ -28,7 +28,6 @@ class Fdr(Sgd):
         self._task_of: list[int] = []
 
     def backward(self, task: Task, batch: Batch) -> tuple[float, torch.Tensor]:
-        """As plain SGD, then the distance."""
         loss, logits = super().backward(task, batch)
         if len(self.buffer):
             loss += add_gradients(self.alpha * self.distance())

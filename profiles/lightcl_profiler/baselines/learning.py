@@ -14,15 +14,10 @@ from lightcl_profiler.baselines.contract import Baseline, Batch, Task
 
 @dataclass(frozen=True)
 class Images:
-    """Images of a task, read when they are needed.
+    """Images of a task, read when they are needed."""
 
-    Attributes:
-        labels: rows of the classifier, shape ``(n,)``.
-        load: positions ``(k,)`` -> normalised images ``(k, 3, height, width)``.
-    """
-
-    labels: NDArray[np.int64]
-    load: Callable[[NDArray[np.int64]], torch.Tensor]
+    labels: NDArray[np.int64]  # rows of the classifier, (n,)
+    load: Callable[[NDArray[np.int64]], torch.Tensor]  # positions (k,) -> normalised images (k, 3, height, width)
     device: str = "cpu"
 
     def batch(self, rows: NDArray[np.int64]) -> Batch:

@@ -34,7 +34,6 @@ class LightClSparse(LightClTorch):
         super().begin_task(task)
 
     def after_update(self, batch: Batch, logits: torch.Tensor) -> None:
-        """Masked channels are zero again."""
         self._apply_masks()
 
     def _choose(self, images: torch.Tensor) -> None:

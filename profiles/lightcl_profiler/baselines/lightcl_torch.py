@@ -45,7 +45,6 @@ class LightClTorch(Baseline):
         self._patterns: dict[str, torch.Tensor] = {}
 
     def make_optimiser(self) -> torch.optim.Optimizer:
-        """SGD over what comes after the cut."""
         self.network.freeze_trunk()
         return super().make_optimiser()
 
@@ -63,7 +62,6 @@ class LightClTorch(Baseline):
                 self.masks[name] = self.masks.get(name, torch.zeros_like(marked)) | marked
 
     def backward(self, task: Task, batch: Batch) -> tuple[float, torch.Tensor]:
-        """The task's own classes, then the patterns."""
         logits = self.network(batch.images)
         loss = add_gradients(masked_cross_entropy(logits, batch.labels, task.classes))
         logits = logits.detach()

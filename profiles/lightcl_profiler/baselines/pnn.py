@@ -38,10 +38,7 @@ _ALPHA = 0.1
 
 
 class Adapter(torch.nn.Module):
-    """What earlier columns add to a layer of a new one.
-
-    The scale of each column goes into its part of V: the same product, and no scaled copy of an activation.
-    """
+    """What earlier columns add to a layer of a new one."""
 
     def __init__(self, columns: int, channels: int, outputs: int) -> None:
         super().__init__()
@@ -52,6 +49,7 @@ class Adapter(torch.nn.Module):
 
     def forward(self, hidden: list[torch.Tensor]) -> torch.Tensor:
         """Hidden activations ``(n, channels, h, w)`` of each earlier column -> what to add, ``(n, outputs, h, w)``."""
+        # the scale of each column goes into its part of V: the same product, and no scaled copy of an activation
         parts = self.reduce.weight.chunk(len(hidden), dim=1)
         products = [
             nn.conv2d(values, alpha * part) for values, alpha, part in zip(hidden, self.alpha, parts, strict=True)
@@ -75,14 +73,7 @@ class Column(torch.nn.Module):
         )
 
     def forward(self, images: torch.Tensor, earlier: list[list[torch.Tensor]]) -> list[torch.Tensor]:
-        """Run the column.
-
-        Args:
-            images: shape ``(n, 3, h, w)``.
-
-        Returns:
-            What is before the activation at the end of each stage; the last are the logits ``(n, classes)``.
-        """
+        """What is before the activation at the end of each stage; the last are the logits ``(n, classes)``."""
         value, found = images, []
         for number, (part, stage) in enumerate(zip(self.parts, self._stages, strict=True)):
             value = part(value)[stage.graph.outputs[0]]
@@ -130,11 +121,9 @@ class Pnn(Baseline):
         return self._build()
 
     def parameters(self) -> Iterator[torch.nn.Parameter]:
-        """Of all columns."""
         return (parameter for column in self.columns for parameter in column.parameters())
 
     def begin_task(self, task: Task) -> None:
-        """Freeze the columns there are, add one."""
         for column in self.columns:
             column.requires_grad_(False).eval()
         image = next(task.batches(1)).images

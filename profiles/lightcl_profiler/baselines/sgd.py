@@ -14,7 +14,6 @@ class Sgd(Baseline):
     """Cross entropy over all classes, every layer trained, BatchNorm in training mode."""
 
     def backward(self, task: Task, batch: Batch) -> tuple[float, torch.Tensor]:
-        """One term."""
         logits = self.network(batch.images)
         return add_gradients(nn.cross_entropy(logits, batch.labels)), logits.detach()
 

@@ -64,7 +64,6 @@ class Sparsity:
         self._chosen: NDArray[np.int64] = np.zeros(0, np.int64)
 
     def begin_task(self, task: Task) -> None:
-        """All images take part again."""
         self._mistakes = np.zeros(task.images, np.int64)
         self._chosen = np.arange(task.images)
 
@@ -86,7 +85,6 @@ class Sparsity:
         return self._chosen
 
     def end_task(self, task: Task, buffer: Buffer) -> None:
-        """Give back the weights a task got on top."""
         if task.number:
             self._choose(self._importance_of_gradients(task, buffer), 1 - self.shares.weights, only_used=True)
 
@@ -142,20 +140,16 @@ class SparclReplay(Baseline):
         self.sparsity = Sparsity(self.network, shares or Shares())
 
     def begin_task(self, task: Task) -> None:
-        """All images take part again."""
         self.sparsity.begin_task(task)
 
     def begin_epoch(self, task: Task, epoch: int) -> NDArray[np.int64]:
-        """New masks; the images that are still hard."""
         return self.sparsity.begin_epoch(task, epoch, self.buffer)
 
     def before_update(self, batch: Batch, logits: torch.Tensor) -> None:
-        """Most weights stay as they are."""
         self.sparsity.count_mistakes(batch, logits)
         self.sparsity.mask_gradients()
 
     def end_task(self, task: Task) -> None:
-        """Give back the weights a task got on top."""
         self.sparsity.end_task(task, self.buffer)
 
 

@@ -31,12 +31,10 @@ class BaselineMethod(Method):
     title: ClassVar[str] = "a whole network trained in PyTorch"
 
     def describe(self, name: str) -> str:
-        """The baseline's own line and paper."""
         entry = BASELINES[name]
         return f"{entry.title} ({entry.paper})"
 
     def check(self, name: str, bundle: Path) -> None:
-        """Torch, and what builds the network."""
         from lightcl_profiler.networks.whole_network import check_builder
 
         if find_spec("torch") is None:
@@ -58,7 +56,6 @@ class BaselineMethod(Method):
         import_builder(Path(job.bundle))
 
     def run(self, job: Job, meter: PhaseMeter) -> Outcome:
-        """Learn the tasks, or all of them as one."""
         import torch
 
         from lightcl_profiler.baselines import load_baseline

@@ -15,12 +15,7 @@ from lightcl_edge.machine.memory import PhaseMeter
 
 @dataclass(frozen=True)
 class Job:
-    """The same for every method of a profile.
-
-    Attributes:
-        memory_budget_bytes: of the trainer's own plan; None for what the machine has.
-        buffer_bytes: the most its feature buffer may hold; None for the default.
-    """
+    """The same for every method of a profile."""
 
     method: str
     implementation: str
@@ -35,21 +30,17 @@ class Job:
     engine: str
     buffer_samples: int = 15
     device: str = "auto"
-    memory_budget_bytes: int | None = None
+    memory_budget_bytes: int | None = None  # of the trainer's own plan; None for what the machine has
     strategy: str = "lightcl"
-    buffer_bytes: int | None = None
+    buffer_bytes: int | None = None  # the most its feature buffer may hold; None for the default
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a method says about its run; all memory is measured from outside or by the kernel.
-
-    Attributes:
-        loss: mean training loss of the last epoch of the last task; None when it was not finite.
-    """
+    """What a method says about its run; all memory is measured from outside or by the kernel."""
 
     images: int
-    loss: float | None
+    loss: float | None  # mean of the last epoch of the last task; None when it was not finite
     notes: list[str] = field(default_factory=list)
     calculated_bytes: int | None = None
 
@@ -84,11 +75,7 @@ class Method(ABC):
 
 
 def load_method(implementation: str) -> Method:
-    """Import a method's class and make one.
-
-    Raises:
-        UsageError: when there is no such class, or it is not a method.
-    """
+    """Import a method's class and make one; a UsageError when there is no such class, or it is not a method."""
     module, _, name = implementation.partition(":")
     try:
         kind = getattr(importlib.import_module(module), name)

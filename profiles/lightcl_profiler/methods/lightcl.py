@@ -28,7 +28,6 @@ class LightClMethod(Method):
         import lightcl_edge.learning.task  # noqa: F401
 
     def run(self, job: Job, meter: PhaseMeter) -> Outcome:
-        """Train the tasks into a fresh state."""
         from lightcl_edge.console.progress import Progress
         from lightcl_edge.learning.task import train
 

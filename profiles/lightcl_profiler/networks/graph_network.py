@@ -28,19 +28,14 @@ class Stage:
 
 
 class GraphNetwork(torch.nn.Module):
-    """A graph with one output as an ordinary network: images in, logits out.
-
-    Args:
-        graph: its arrays are dropped once torch has its own copy of them.
-        cut: the tensor after which LightCL trains; None when nobody asks.
-    """
+    """A graph with one output as an ordinary network; ``cut`` is the tensor after which LightCL trains."""
 
     def __init__(self, graph: Graph, cut: str | None = None) -> None:
         super().__init__()
         self.body = GraphModule(graph)
         self.cut = cut
         self._output = graph.outputs[0]
-        graph.initializers.clear()
+        graph.initializers.clear()  # torch has its own copy
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Logits ``(n, classes)`` of images ``(n, 3, height, width)``."""
@@ -48,14 +43,7 @@ class GraphNetwork(torch.nn.Module):
         return logits.flatten(1)
 
     def activations(self, images: torch.Tensor) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        """Run the network and keep what comes out of each activation after the cut.
-
-        Args:
-            images: shape ``(n, 3, height, width)``.
-
-        Returns:
-            Logits, and tensor name -> activation ``(n, channels, ...)``.
-        """
+        """Logits, and what comes out of each activation after the cut: tensor name -> ``(n, channels, ...)``."""
         names = [node.outputs[0] for node in self.nodes_after_cut() if node.operator in ACTIVATIONS]
         found = self.body(images, [*names, self._output])
         return found[self._output].flatten(1), {name: found[name] for name in names}
@@ -90,16 +78,10 @@ def cut_places(graph: Graph) -> list[int]:
 
 
 def find_cut(graph: Graph, head_layers: int) -> str:
-    """Where a bundle's head begins in its whole network.
+    """Where a bundle's head begins in its whole network; a BundleError when there is no such place.
 
     A cut parts all of a network, so the head's layers (those with weights, the classifier included) are the last ones
-    of the whole, whatever they are called.
-
-    Returns:
-        The last tensor that alone goes on and after which exactly these layers come.
-
-    Raises:
-        BundleError: when there is none.
+    of the whole. The cut is the last tensor that alone goes on and after which exactly these layers come.
     """
     weighted = [at for at, node in enumerate(graph.nodes) if node.operator in WEIGHTED]
     bounds = [-1, *weighted, len(graph.nodes)][-head_layers - 2 : -head_layers] if head_layers else []
@@ -113,14 +95,10 @@ def find_cut(graph: Graph, head_layers: int) -> str:
 
 
 def split_stages(network: GraphNetwork, images: torch.Tensor) -> list[Stage]:
-    """Part a network where its spatial size changes; the stages' arrays share its memory.
+    """Part a network where its spatial size changes, as one image ``(1, 3, height, width)`` shows.
 
-    Args:
-        images: one image, shape ``(1, 3, height, width)``, to see the sizes with.
-
-    Returns:
-        Stages in order; each but the last ends right before the activation that ends its size, where there is
-        one, else at the last tensor of that size that alone goes on.
+    Each stage but the last ends right before the activation that ends its size, where there is one, else at the last
+    tensor of that size that alone goes on. The stages' arrays share the network's memory.
     """
     graph = network.body.as_graph()
     shapes = output_shapes(network, images)
@@ -134,14 +112,7 @@ def split_stages(network: GraphNetwork, images: torch.Tensor) -> list[Stage]:
 
 
 def output_shapes(network: GraphNetwork, images: torch.Tensor) -> dict[str, tuple[int, ...]]:
-    """The shape of every node's output.
-
-    Args:
-        images: shape ``(n, 3, height, width)``.
-
-    Returns:
-        Tensor name -> shape.
-    """
+    """The shape of every node's output, by name, for images ``(n, 3, height, width)``."""
     names = [node.outputs[0] for node in network.body.graph.nodes]
     network.eval()
     with torch.no_grad():

@@ -18,10 +18,8 @@ from lightcl_profiler.networks.graph_network import WEIGHTED, GraphNetwork, find
 def network_from_graph(path: Path, classes: int, head_layers: int = 0) -> GraphNetwork:
     """The network of an ONNX file, its last layer of weights replaced by a new one of ``classes`` rows.
 
-    ``head_layers`` are the layers with weights after the cut; 0 when the cut does not matter.
-
-    Raises:
-        BundleError: when the graph has no layer with weights, or holds an operator torch can't run here.
+    ``head_layers`` are the layers with weights after the cut; 0 when the cut does not matter. Raises a BundleError when
+    the graph has no layer with weights, or holds an operator that torch can't run here.
     """
     graph = read_graph(path)
     weighted = [

@@ -6,11 +6,7 @@ from lightcl_edge.errors import UsageError
 
 
 def torch_device(asked: str, option: str = "--device") -> str:
-    """CUDA when it is there, unless the user says otherwise.
-
-    Raises:
-        UsageError: when CUDA is asked for and not there.
-    """
+    """CUDA when it is there, unless the user says otherwise; a UsageError when it is asked for and not there."""
     import torch
 
     available = torch.cuda.is_available()

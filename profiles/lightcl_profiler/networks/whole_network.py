@@ -33,14 +33,9 @@ def import_builder(bundle_path: Path) -> None:
 
 
 def load_whole_network(bundle_path: Path, classes: int, *, needs_graph: bool = False) -> tuple[torch.nn.Module, str]:
-    """Build the network with a classifier of its own for ``classes`` classes.
+    """The network in training mode, with a classifier for ``classes`` classes, and where it came from.
 
-    Returns:
-        The network in training mode, all trainable: images ``(n, 3, h, w)`` -> logits ``(n, classes)``. And where it
-        came from, for the report.
-
-    Raises:
-        BundleError: when the bundle has no network and it can't be rebuilt here.
+    Raises a BundleError when the bundle has no network and it can't be rebuilt here.
     """
     bundle = Bundle.open(bundle_path)
     if bundle.has(WHOLE_NETWORK):

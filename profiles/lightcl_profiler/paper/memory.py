@@ -48,20 +48,15 @@ def calculated_bytes(
     sparcl_sparsity: float = SPARCL_SPARSITY,
     column_saving_bytes: int = 0,
 ) -> int | None:
-    """What the paper's formula gives.
+    """What the paper's formula gives in bytes; None where there is no formula.
 
     Args:
         method: a baseline's name, or ``device:NAME`` for a strategy of the device. The paper has a formula for the
             device's LightCL; those of the other strategies follow the same way from what they hold.
-        count: of the network.
         batch: images a step.
         buffer: remembered images a step.
-        tasks: how many.
         sparcl_sparsity: share of the convolution weights that SparCL leaves out.
         column_saving_bytes: how much smaller a column of PNN is than the network: its classifier has fewer classes.
-
-    Returns:
-        Bytes; None where there is no formula.
     """
     w, a = count.parameters, count.activations
     sparse = round(2 * sparcl_sparsity * count.convolutions)

@@ -23,21 +23,13 @@ _FISHER_IMAGES = 100
 
 @dataclass(frozen=True)
 class Learning:
-    """How much was learned.
+    """How much was learned."""
 
-    Attributes:
-        images: training images of each task.
-        epochs: passes over each task.
-        batch: images a step.
-        remembered: images that a step replays or holds patterns of.
-        kept: the most samples that the device's feature buffer holds; 0 for other methods.
-    """
-
-    images: tuple[int, ...]
+    images: tuple[int, ...]  # of each task
     epochs: int
-    batch: int
-    remembered: int
-    kept: int = 0
+    batch: int  # images a step
+    remembered: int  # images that a step replays or holds patterns of
+    kept: int = 0  # the most samples that the device's feature buffer holds; 0 for other methods
 
     @property
     def passes(self) -> int:

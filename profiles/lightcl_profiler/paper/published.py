@@ -9,21 +9,13 @@ MIB = 2**20
 
 @dataclass(frozen=True)
 class Published:
-    """A row of the table for one data set; None where the paper gives no figure.
+    """A row of the table for one data set; None where the paper gives no figure."""
 
-    Attributes:
-        name: as the paper calls the method.
-        memory_mib: calculated by the paper.
-        class_incremental: accuracy after all tasks, percent.
-        task_incremental: accuracy after all tasks, percent.
-        peta_operations: 10^15 floating-point operations of learning the whole sequence, calculated by the paper.
-    """
-
-    name: str
+    name: str  # as the paper calls the method
     memory_mib: float | None
-    class_incremental: float | None
+    class_incremental: float | None  # accuracy after all tasks, percent
     task_incremental: float | None
-    peta_operations: float | None = None
+    peta_operations: float | None = None  # 10^15 floating-point operations of learning the whole sequence
 
 
 #: Split CIFAR-10, 5 tasks of 2 classes, ResNet-18, batch 32, buffer 15: our name -> the paper's row.

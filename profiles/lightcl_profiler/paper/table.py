@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from lightcl_profiler.baselines import BASELINES
 from lightcl_profiler.paper.memory import PAPER_SPARSITY, NetworkCount, calculated_bytes
 from lightcl_profiler.paper.operations import Learning, calculated_operations
 from lightcl_profiler.paper.published import BY_DATA, MIB
@@ -16,14 +17,7 @@ _BATCH, _BUFFER = 32, 15
 _PNN_TASKS = 5
 #: Row -> the name of its formula, and of its published figures.
 _ROWS = {
-    "sgd": ("sgd", "sgd"),
-    "ewc": ("ewc", "ewc"),
-    "pnn": ("pnn", "pnn"),
-    "fdr": ("fdr", "fdr"),
-    "er": ("er", "er"),
-    "derpp": ("derpp", "derpp"),
-    "sparcl-er": ("sparcl_er", "sparcl_er"),
-    "sparcl-derpp": ("sparcl_derpp", "sparcl_derpp"),
+    **{name.replace("_", "-"): (name, name) for name in BASELINES if not name.startswith("lightcl")},
     "lightcl": ("lightcl_torch", "lightcl_torch"),
     "lightcl-joint": ("lightcl_joint", "lightcl_torch"),
     "lightcl-0.9": ("lightcl_sparse", "lightcl_sparse"),

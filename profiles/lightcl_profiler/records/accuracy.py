@@ -37,10 +37,9 @@ class Accuracy:
 
 
 def after_each_task(matrix: list[list[float]], final: float) -> list[float]:
-    """The mean accuracy over the tasks seen so far, after each task.
+    """The mean accuracy over the tasks seen so far, after each task; ``final`` alone when all is learned at once.
 
-    Args:
-        matrix: a row after each task, a column for each task, 0 to 1; a single row when all is learned at once.
+    The matrix has a row after each task and a column for each task, 0 to 1.
     """
     if len(matrix) == 1:
         return [final]
@@ -82,11 +81,7 @@ class Benchmark:
 
 
 def read_benchmark(path: Path) -> Benchmark:
-    """Read what ``lightcl-host benchmark`` wrote.
-
-    Raises:
-        DataError: when it can't be read or is something else.
-    """
+    """Read what ``lightcl-host benchmark`` wrote; a DataError when it can't be read or is something else."""
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

@@ -14,11 +14,7 @@ def board(report: Report) -> str:
 
 
 def board_names(reports: Sequence[Report], paths: Sequence[Path]) -> list[str]:
-    """A name for each profile, no two alike.
-
-    Returns:
-        The board; where another profile is of the same, followed by as much of the path as tells them apart.
-    """
+    """A name for each profile: the board, and as much of the path as tells two of the same board apart."""
     boards = [board(report) for report in reports]
     names = list(boards)
     for each in {name for name in boards if boards.count(name) > 1}:

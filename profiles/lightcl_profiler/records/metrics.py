@@ -14,11 +14,7 @@ AccuracyMatrix = Sequence[Sequence[float]]
 
 
 def check_matrix(matrix: AccuracyMatrix) -> None:
-    """Refuse a matrix that is not lower triangular.
-
-    Raises:
-        UsageError: when it is empty or a row has the wrong length.
-    """
+    """Refuse, with a UsageError, a matrix that is empty or not lower triangular."""
     if not matrix:
         raise UsageError("the accuracy matrix is empty, expected a row for each task")
     for row, accuracies in enumerate(matrix):
@@ -29,9 +25,8 @@ def check_matrix(matrix: AccuracyMatrix) -> None:
 def average_forgetting(matrix: AccuracyMatrix) -> float:
     """What was lost since it was known best (Chaudhry et al. 2018, eq. 3 and 4).
 
-    Returns:
-        The mean over all tasks but the last of the best accuracy before the last task, minus the final
-        one. 0 for a single task; negative when later tasks helped.
+    The mean over all tasks but the last of the best accuracy before the last task, minus the final one. 0 for a single
+    task; negative when later tasks helped.
     """
     check_matrix(matrix)
     last = len(matrix) - 1
@@ -42,9 +37,8 @@ def average_forgetting(matrix: AccuracyMatrix) -> float:
 def backward_transfer(matrix: AccuracyMatrix) -> float:
     """How learning later tasks changed earlier ones (Lopez-Paz and Ranzato 2017, eq. 3).
 
-    Returns:
-        The mean over all tasks but the last of the final accuracy minus the one right after learning it;
-        0 for a single task.
+    The mean over all tasks but the last of the final accuracy minus the one right after learning it. 0 for a single
+    task.
     """
     check_matrix(matrix)
     last = len(matrix) - 1
@@ -53,11 +47,7 @@ def backward_transfer(matrix: AccuracyMatrix) -> float:
 
 
 def task_accuracies(per_class: Mapping[str, Mapping[str, float]], task_classes: Sequence[Sequence[str]]) -> list[float]:
-    """The accuracy of each task from what ``evaluate --json`` says about each class.
-
-    Raises:
-        UsageError: when a class was not evaluated.
-    """
+    """The accuracy of each task from what ``evaluate --json`` says about each class; a UsageError without it."""
     accuracies = []
     for names in task_classes:
         missing = [name for name in names if name not in per_class]

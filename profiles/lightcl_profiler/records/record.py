@@ -80,14 +80,10 @@ class Trial:
 
 @dataclass(frozen=True)
 class SmallestLimit:
-    """The smallest memory limit a method completes under, by bisection.
-
-    Attributes:
-        smallest_bytes: None when it completed under none that was tried, or none could be set.
-    """
+    """The smallest memory limit a method completes under, by bisection."""
 
     method: str
-    smallest_bytes: int | None
+    smallest_bytes: int | None  # None when it completed under none that was tried, or none could be set
     trials: list[Trial]
     reason: str | None = None
 
@@ -136,11 +132,7 @@ class Work:
 
 @dataclass(frozen=True)
 class Report:
-    """Everything ``report.json`` holds.
-
-    Attributes:
-        cgroup_note: why control groups are unavailable, None where they work.
-    """
+    """Everything ``report.json`` holds."""
 
     command: str
     created: str
@@ -150,7 +142,7 @@ class Report:
     summary: list[MethodSummary]
     failures: list[Failure] = field(default_factory=list)
     limits: list[SmallestLimit] = field(default_factory=list)
-    cgroup_note: str | None = None
+    cgroup_note: str | None = None  # why control groups are unavailable, None where they work
 
     def to_document(self) -> dict[str, Any]:
         """The report as JSON carries it."""

@@ -95,10 +95,6 @@ def _theirs(entry: Entry, name: str, show: Callable[[float], str]) -> str:
     return _shown((entry.get("published") or {}).get(name), show)
 
 
-def _percent(value: float) -> str:
-    return f"{value:g} %"
-
-
 def _accuracies(methods: Sequence[Entry]) -> Table:
     header = [Column("method")]
     for ours, theirs in (("all classes", "the paper's"), ("task known", "the paper's, task known")):
@@ -108,9 +104,9 @@ def _accuracies(methods: Sequence[Entry]) -> Table:
         [
             each["method"],
             _share(each["class_incremental"]),
-            _theirs(each, "class_incremental_percent", _percent),
+            _theirs(each, "class_incremental_percent", "{:g} %".format),
             _share(each["task_incremental"]),
-            _theirs(each, "task_incremental_percent", _percent),
+            _theirs(each, "task_incremental_percent", "{:g} %".format),
             *(_share(each.get(name)) for name in ("forgetting", "backward_transfer", "forward_transfer")),
         ]
         for each in methods
@@ -133,7 +129,7 @@ def costs(methods: Sequence[Entry], show_note: Callable[[str, str], str]) -> Tab
             each["method"],
             _peak(each, show_note),
             _shown(each.get("calculated_memory_bytes"), format_bytes),
-            _theirs(each, "memory_mib", lambda value: f"{value:g} MiB"),
+            _theirs(each, "memory_mib", "{:g} MiB".format),
             _shown(each.get("calculated_operations"), _power),
             _theirs(each, "peta_operations", lambda value: _power(value * 1e15)),
         ]

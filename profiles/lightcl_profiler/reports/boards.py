@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from lightcl_profiler.records.accuracy import Benchmark
-from lightcl_profiler.records.comparing import board, work_differences
+from lightcl_profiler.records.comparing import work_differences
 from lightcl_profiler.records.record import Report
 from lightcl_profiler.records.summary import typical_run
 from lightcl_profiler.reports.charts import Series, memory_chart, tasks_chart
@@ -17,27 +17,22 @@ from lightcl_profiler.reports.profile import figures, method_curves, overlay
 from lightcl_profiler.reports.text import headline, machine_lines, work_lines
 
 
-def render_boards(reports: Sequence[Report], benchmark: Benchmark | None, names: Sequence[str] = ()) -> str:
-    """The page.
-
-    Args:
-        reports: one a board, at least one.
-    """
-    boards = list(names) or [board(report) for report in reports]
+def render_boards(reports: Sequence[Report], benchmark: Benchmark | None, names: Sequence[str]) -> str:
+    """The page of at least one profile; ``names`` is what to call each board."""
     found = [headline(report) for report in reports]
     if len(reports) > 1:
-        found = [f"On {name}: {text}" for name, text in zip(boards, found, strict=True)]
+        found = [f"On {name}: {text}" for name, text in zip(names, found, strict=True)]
     series = _series(methods_of(reports), benchmark)
     return render(
         "boards.html",
         title=f"Continual learning with {reports[0].work.model}",
         lead=" ".join(found),
-        differences=work_differences(reports, boards),
-        comparison=comparison(reports, benchmark, boards),
+        differences=work_differences(reports, names),
+        comparison=comparison(reports, benchmark, names),
         accuracy=benchmark,
         legend=[(each.colour, each.label) for each in series],
         over_tasks=partial(tasks_chart, series),
-        boards=[_board(report, name, series) for report, name in zip(reports, boards, strict=True)],
+        boards=[_board(report, name, series) for report, name in zip(reports, names, strict=True)],
     )
 
 

@@ -8,7 +8,6 @@ from typing import Any
 from lightcl_edge.console.text import format_bytes
 from lightcl_profiler.paper.published import Published, published_for
 from lightcl_profiler.records.accuracy import Benchmark
-from lightcl_profiler.records.comparing import board
 from lightcl_profiler.records.record import Report
 from lightcl_profiler.reports.page import Column, Table, columns
 
@@ -22,13 +21,8 @@ def methods_of(reports: Sequence[Report]) -> list[str]:
     return list(dict.fromkeys(each.method for report in reports for each in report.summary))
 
 
-def comparison(reports: Sequence[Report], benchmark: Benchmark | None, names: Sequence[str] = ()) -> dict[str, Any]:
-    """A row a method: memory as published, calculated and measured on each board; accuracy likewise.
-
-    Args:
-        reports: one a board, at least one.
-    """
-    boards = list(names) or [board(report) for report in reports]
+def comparison(reports: Sequence[Report], benchmark: Benchmark | None, boards: Sequence[str]) -> dict[str, Any]:
+    """A row a method: memory as published, calculated and measured on each board; accuracy likewise."""
     data, published = published_for(reports[0].work.image_side)
     formulas = _formulas(reports, boards)
     header = [Column("method"), Column("the paper's memory", "published"), *columns("calculated", *formulas)]
@@ -39,7 +33,8 @@ def comparison(reports: Sequence[Report], benchmark: Benchmark | None, names: Se
     for method in methods_of(reports):
         paper = published.get(method, _NOT_PUBLISHED)
         row = [method, _shown(paper.memory_mib, "MiB")]
-        row += [_calculated(group, method) for group in formulas.values()]
+        found = [_formula(group, method) for group in formulas.values()]
+        row += ["none" if known is None else format_bytes(known) for known in found]
         row += [_measured(report, method) for report in reports]
         row += [] if benchmark is None else _accuracies(benchmark, method, paper)
         rows.append(row)
@@ -63,11 +58,6 @@ def _formula(reports: Sequence[Report], method: str) -> int | None:
     same = (method, _SAME_FORMULA.get(method))
     found = [run.calculated_bytes for report in reports for run in report.runs if run.method in same]
     return next((value for value in found if value is not None), None)
-
-
-def _calculated(reports: Sequence[Report], method: str) -> str:
-    known = _formula(reports, method)
-    return "none" if known is None else format_bytes(known)
 
 
 def _measured(report: Report, method: str) -> str:

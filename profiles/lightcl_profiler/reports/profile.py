@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from lightcl_edge.console.text import format_bytes
 from lightcl_edge.machine.health import Health, slowed_down
-from lightcl_profiler.records.record import MethodSummary, Report, Run
-from lightcl_profiler.records.summary import typical_run
+from lightcl_profiler.records.comparing import board
+from lightcl_profiler.records.record import Report, Run
+from lightcl_profiler.records.summary import COLUMNS, typical_run
 from lightcl_profiler.reports.charts import FEW_CURVES, Bar, Curve, bar_chart, overlay_chart, phase_chart
 from lightcl_profiler.reports.comparison import comparison
 from lightcl_profiler.reports.page import Column, Table, columns, render, with_note
-from lightcl_profiler.reports.text import COLUMNS, figure, headline, machine_lines, work_lines
+from lightcl_profiler.reports.text import figure, headline, machine_lines, work_lines
 
 #: Tables of all figures: what is above each, and what is in it.
 FIGURE_TABLES = {
@@ -35,7 +35,7 @@ def render_profile(report: Report) -> str:
         lead=headline(report),
         report=report,
         peaks=partial(bar_chart, bars),
-        comparison=comparison([report], None) if report.summary else None,
+        comparison=comparison([report], None, [board(report)]) if report.summary else None,
         limits=_limits(report),
         figures=figures(report),
         overlay=overlay(curves),
@@ -54,7 +54,9 @@ def figures(report: Report) -> dict[str, Any]:
     tables = {}
     for title, names in FIGURE_TABLES.items():
         shown = [column for column in COLUMNS if column[0] in names.split() and column[0] in known]
-        rows = [[each.method, *(_cell(each, name, show) for name, _, show in shown)] for each in report.summary]
+        rows = [
+            [each.method, *(with_note(*figure(each, name, show)) for name, _, show in shown)] for each in report.summary
+        ]
         if shown:
             tables[title] = Table([Column("method"), *columns("measured", *(name for _, name, _ in shown))], rows)
     return {
@@ -63,10 +65,6 @@ def figures(report: Report) -> dict[str, Any]:
         "note": report.cgroup_note,
         "runs": max((each.runs for each in report.summary), default=0),
     }
-
-
-def _cell(summary: MethodSummary, name: str, show: Callable[[float], str]) -> str:
-    return with_note(*figure(summary, name, show))
 
 
 def method_curves(report: Report) -> list[Curve]:

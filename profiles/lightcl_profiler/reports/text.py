@@ -6,39 +6,16 @@ from collections.abc import Callable
 
 from lightcl_edge.console.text import format_bytes, table
 from lightcl_edge.machine.description import Machine
-from lightcl_profiler.records.record import MethodSummary, Report, Spread
-from lightcl_profiler.records.summary import typical_run
-
-COLUMNS: list[tuple[str, str, Callable[[float], str]]] = [
-    ("peak_rss_bytes", "peak RSS", format_bytes),
-    ("import_rss_bytes", "imports alone", format_bytes),
-    ("pss_peak_bytes", "peak PSS", format_bytes),
-    ("anonymous_bytes", "anonymous", format_bytes),
-    ("file_bytes", "file-backed", format_bytes),
-    ("swap_bytes", "swap", format_bytes),
-    ("seconds_per_image", "per image", lambda seconds: f"{seconds * 1000:.1f} ms"),
-    ("wall_seconds", "wall", lambda seconds: f"{seconds:.1f} s"),
-    ("cpu_seconds", "CPU", lambda seconds: f"{seconds:.1f} s"),
-    ("bytes_written", "written to disk", format_bytes),
-    ("cgroup_peak_bytes", "control group peak", format_bytes),
-    ("memavailable_drop_bytes", "MemAvailable drop", format_bytes),
-    ("nvmap_peak_bytes", "NvMap peak", format_bytes),
-    ("cuda_allocated_peak_bytes", "CUDA allocated", format_bytes),
-    ("cuda_reserved_peak_bytes", "CUDA reserved", format_bytes),
-]
-
+from lightcl_profiler.records.record import MethodSummary, Report
+from lightcl_profiler.records.summary import COLUMNS, typical_run
 
 _SIDE_BY_SIDE = 4
 _MAIN = {"peak_rss_bytes", "import_rss_bytes", "pss_peak_bytes", "cgroup_peak_bytes", "wall_seconds", "cpu_seconds"}
 
 
 def figure(summary: MethodSummary, name: str, show: Callable[[float], str]) -> tuple[str, str]:
-    """A figure as text.
-
-    Returns:
-        The median, or ``unavailable``; and ``least to most`` when runs differ, else an empty text.
-    """
-    found: Spread | None = summary.figures.get(name)
+    """The median as text, or ``unavailable``; and ``least to most`` when runs differ, else an empty text."""
+    found = summary.figures.get(name)
     if found is None:
         return "unavailable", ""
     least, most = show(found.minimum), show(found.maximum)

@@ -134,7 +134,7 @@ def test_names_are_no_longer_than_they_must_be(report: Report) -> None:
 
 
 def test_equal_work_needs_no_warning(report: Report) -> None:
-    assert "not of the same work" not in render_boards([report, report], None)
+    assert "not of the same work" not in render_boards([report, report], None, ["one", "two"])
 
 
 def test_limits_are_shown_or_explained(report: Report) -> None:
@@ -160,6 +160,6 @@ def test_labels_of_near_points_do_not_meet() -> None:
 
 
 def test_the_page_without_a_benchmark(report: Report) -> None:
-    page = render_boards([report], None)
+    page = render_boards([report], None, ["one"])
     assert "Accuracy" not in page
     assert "The machine and the command" in page

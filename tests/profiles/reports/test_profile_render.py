@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 from profile_samples import MIB, tag
 
 from lightcl_profiler.records.record import Report
+from lightcl_profiler.records.summary import COLUMNS
 from lightcl_profiler.reports.charts import Bar, Curve, bar_chart, overlay_chart, phase_chart
 from lightcl_profiler.reports.plot import nice_step, thin
 from lightcl_profiler.reports.profile import FIGURE_TABLES, render_profile
-from lightcl_profiler.reports.text import COLUMNS, headline, render_text
+from lightcl_profiler.reports.text import headline, render_text
 
 VOID = {"meta"}
 
