@@ -50,7 +50,7 @@ def manifests_read_once(monkeypatch):
     monkeypatch.setattr(module, "parse_manifest", lru_cache(module.parse_manifest))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def edge():
     """Runs ``lightcl-edge`` in this process: gives exit code and the ``--json`` document's text."""
     import contextlib

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -20,11 +21,21 @@ def snapshot(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in files}
 
 
+@pytest.fixture(scope="module")
+def learned(edge, tmp_path_factory):
+    """A state after one task, and its data."""
+    folder = tmp_path_factory.mktemp("learned")
+    data, bundle = make_folder(folder / "data", ["red", "green"]), make_bundle(folder / "bundle")
+    edge("train", "--bundle", bundle, "--state", folder / "state", "--data", data, "--engine", "ort", "--quiet")
+    shutil.rmtree(bundle)
+    return folder
+
+
 @pytest.fixture
-def taught(edge, bundle, tmp_path):
-    """A state after one task, and a function that checks that a failing command leaves it alone."""
-    state, data = tmp_path / "state", make_folder(tmp_path / "data", ["red", "green"])
-    edge("train", "--bundle", bundle, "--state", state, "--data", data, "--engine", "ort", "--quiet")
+def taught(edge, learned, tmp_path):
+    """A copy of them, and a function that checks that a failing command leaves the state alone."""
+    shutil.copytree(learned, tmp_path, dirs_exist_ok=True)
+    state, data = tmp_path / "state", tmp_path / "data"
     before = snapshot(state)
 
     def fails(*arguments, code, says):

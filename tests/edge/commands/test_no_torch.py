@@ -26,17 +26,32 @@ def run(*arguments, env=None):
     return subprocess.run(command, capture_output=True, text=True, env=env, check=False)
 
 
+def json_documents(text):
+    """The documents that stand one after the other in a text."""
+    found, at = [], 0
+    while at < len(text.rstrip()):
+        document, at = json.JSONDecoder().raw_decode(text, at)
+        found.append(document)
+        at += len(text[at:]) - len(text[at:].lstrip())
+    return found
+
+
 def test_learning_and_predicting_import_neither_torch_nor_onnx(bundle, tmp_path, poison):
     state, data = tmp_path / "s", make_folder(tmp_path / "d", ["red", "green"])
-    done = run("train", "--bundle", bundle, "--state", state, "--data", data, "--json", env=poison)
+    commands = [
+        ("train", "--bundle", bundle, "--state", state, "--data", data, "--json"),
+        ("predict", "--state", state, data / "red" / "0.png", "--json"),
+        ("evaluate", "--state", state, "--data", data, "--json"),
+        ("verify", bundle, "--json"),
+        ("status", "--state", state, "--json"),
+    ]
+    words = [[str(word) for word in command] for command in commands]
+    program = f"from lightcl_edge.cli import main\nfor words in {words}: assert main(words) == 0, words"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=poison, check=False)
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["engine"] == "ort"
-    done = run("predict", "--state", state, data / "red" / "0.png", "--json", env=poison)
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["predictions"][0]["top"][0]["class"] == "red"
-    assert run("evaluate", "--state", state, "--data", data, env=poison).returncode == 0
-    assert run("verify", bundle, env=poison).returncode == 0
-    assert run("status", "--state", state, env=poison).returncode == 0
+    trained, predicted, *_ = json_documents(done.stdout)
+    assert trained["engine"] == "ort"
+    assert predicted["predictions"][0]["top"][0]["class"] == "red"
 
 
 def test_training_with_a_torch_that_does_not_load_says_so(bundle, tmp_path, poison):

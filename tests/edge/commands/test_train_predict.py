@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 
 import pytest
 
@@ -18,12 +19,21 @@ def train(edge, bundle, state, data, *more, code=0):
     return json.loads(out), err
 
 
+@pytest.fixture(scope="module")
+def learned(edge, tmp_path_factory):
+    """A state after two tasks, without its bundle beside it, and what the tasks said."""
+    folder = tmp_path_factory.mktemp("learned")
+    bundle = make_bundle(folder / "bundle")
+    first, second = make_folder(folder / "a", ["red", "green"]), make_folder(folder / "b", ["blue", "grey"])
+    documents = [train(edge, bundle, folder / "state", data)[0] for data in (first, second)]
+    shutil.rmtree(bundle)
+    return folder / "state", documents
+
+
 @pytest.fixture
-def taught(edge, bundle, tmp_path):
-    """A state after two tasks."""
-    first, second = make_folder(tmp_path / "a", ["red", "green"]), make_folder(tmp_path / "b", ["blue", "grey"])
-    documents = [train(edge, bundle, tmp_path / "state", data)[0] for data in (first, second)]
-    return tmp_path / "state", documents
+def taught(learned, tmp_path):
+    """A copy of that state."""
+    return shutil.copytree(learned[0], tmp_path / "state"), learned[1]
 
 
 def test_two_tasks_grow_the_classifier(taught):
@@ -95,10 +105,7 @@ def test_status_history_rollback(edge, taught):
     edge("rollback", "--state", state, "--to", "9", code=6)
 
 
-def test_the_state_needs_no_bundle_beside_it(edge, taught, bundle, tmp_path):
-    import shutil
-
-    shutil.rmtree(bundle)
+def test_the_state_needs_no_bundle_beside_it(edge, taught, tmp_path):
     more = make_folder(tmp_path / "more", ["red"], seed=4)
     out, _ = edge("train", "--state", taught[0], "--data", more, "--json", *ENGINE)
     document = json.loads(out)

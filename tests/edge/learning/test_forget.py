@@ -14,21 +14,28 @@ from lightcl_edge.state.change import changing
 from lightcl_edge.state.state import State
 from lightcl_edge.state.work import has_interrupted_task
 from power_cut import Recorder, Unsynced, fates
-from small_bundle import make_folder
+from small_bundle import make_bundle, make_folder
 
 
 def train(edge, state, data, *more):
     return json.loads(edge("train", "--state", state, "--data", data, "--engine", "ort", "--json", *more)[0])
 
 
-@pytest.fixture
-def taught(edge, bundle, tmp_path):
+@pytest.fixture(scope="module")
+def learned(edge, tmp_path_factory):
     """Three generations: red and green, then blue and grey, then red again with other pictures."""
-    state = tmp_path / "state"
-    train(edge, state, make_folder(tmp_path / "a", ["red", "green"]), "--bundle", bundle)
-    train(edge, state, make_folder(tmp_path / "b", ["blue", "grey"]))
-    train(edge, state, make_folder(tmp_path / "c", ["red"], seed=5))
-    return State(state)
+    folder = tmp_path_factory.mktemp("learned")
+    state = folder / "state"
+    train(edge, state, make_folder(folder / "a", ["red", "green"]), "--bundle", make_bundle(folder / "bundle"))
+    train(edge, state, make_folder(folder / "b", ["blue", "grey"]))
+    train(edge, state, make_folder(folder / "c", ["red"], seed=5))
+    return state
+
+
+@pytest.fixture
+def taught(learned, tmp_path):
+    """A copy of that state."""
+    return State(shutil.copytree(learned, tmp_path / "state"))
 
 
 def samples_of(state, name):

@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 
 import pytest
 
-from small_bundle import make_folder
+from small_bundle import make_bundle, make_folder
 
 NAMES = ["red", "green", "blue", "grey"]
 
 
+@pytest.fixture(scope="module")
+def learned(edge, tmp_path_factory):
+    """A state that knows four colours."""
+    folder = tmp_path_factory.mktemp("learned")
+    bundle, data = make_bundle(folder / "bundle"), make_folder(folder / "data", NAMES, count=30)
+    edge("train", "--bundle", bundle, "--state", folder / "state", "--data", data, "--strategy", "replay", "--quiet")
+    return folder / "state"
+
+
 @pytest.fixture
-def taught(edge, bundle, tmp_path):
-    """A state that knows four colours; gives it and a check that a training is refused."""
-    state, data = tmp_path / "state", make_folder(tmp_path / "data", NAMES, count=30)
-    edge("train", "--bundle", bundle, "--state", state, "--data", data, "--strategy", "replay", "--quiet")
+def taught(edge, learned, tmp_path):
+    """A copy of that state and a check that a training is refused."""
+    state = shutil.copytree(learned, tmp_path / "state")
 
     def refused(data, *more):
         before = {p: p.read_bytes() for p in (state / "generations").rglob("*") if p.is_file()}

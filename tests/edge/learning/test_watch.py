@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import signal
@@ -9,16 +11,38 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from lightcl_edge.cli import main
 from lightcl_edge.data.spool import Spool
+from lightcl_edge.learning import watcher
 from lightcl_edge.state.state import State
 from small_bundle import make_folder
 
 TRAIN = "--engine ort --epochs 2 --threads 1"
+
+
+class InThisProcess:
+    """Stands for ``subprocess.Popen``: the trainer's command, run in the tests' own process."""
+
+    def __init__(self, command, **_):
+        out, err = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            self.returncode = main(command[3:])
+        self.said = out.getvalue().encode(), err.getvalue().encode()
+
+    def communicate(self):
+        return self.said
+
+
+@pytest.fixture
+def here(monkeypatch):
+    """Trainers do not start processes, which take ten times as long as so small a training."""
+    monkeypatch.setattr(watcher, "subprocess", SimpleNamespace(Popen=InThisProcess, PIPE=None))
 
 
 def watch(edge, spool, state, *more, code=0):
@@ -60,7 +84,7 @@ def test_only_whole_files_are_taken(tmp_path):
     assert len(spool.batch()) == 3
 
 
-def test_a_batch_that_was_committed_before_a_crash_is_not_learned_again(edge, bundle, tmp_path):
+def test_a_batch_that_was_committed_before_a_crash_is_not_learned_again(edge, bundle, here, tmp_path):
     spool, state = make_folder(tmp_path / "spool", ["red", "green"], count=6), tmp_path / "s"
     watch(edge, spool, state, "--bundle", bundle)
     (spool / ".learned" / "000001").rename(spool / ".learning")  # as if the power went before it was filed
@@ -71,7 +95,7 @@ def test_a_batch_that_was_committed_before_a_crash_is_not_learned_again(edge, bu
     assert json.loads(watch(edge, spool, state, "--json")[0])["generation"] == 2
 
 
-def test_after_a_class_was_forgotten_its_images_are_learned_again(edge, bundle, tmp_path):
+def test_after_a_class_was_forgotten_its_images_are_learned_again(edge, bundle, here, tmp_path):
     spool, state = make_folder(tmp_path / "spool", ["red", "green"], count=6), tmp_path / "s"
     watch(edge, spool, state, "--bundle", bundle)
     edge("forget", "--state", state, "--class", "red")
@@ -83,7 +107,7 @@ def test_after_a_class_was_forgotten_its_images_are_learned_again(edge, bundle, 
     assert set(State(state).read().meta.classes) == {"red", "green"}
 
 
-def test_a_batch_that_is_dropped_again_is_filed_where_it_was_taught_and_said_so(edge, bundle, tmp_path):
+def test_a_batch_that_is_dropped_again_is_filed_where_it_was_taught_and_said_so(edge, bundle, here, tmp_path):
     spool, state = make_folder(tmp_path / "spool", ["red", "green"], count=6), tmp_path / "s"
     watch(edge, spool, state, "--bundle", bundle)
     make_folder(spool, ["blue"], count=6)
@@ -94,14 +118,14 @@ def test_a_batch_that_is_dropped_again_is_filed_where_it_was_taught_and_said_so(
     assert names(spool / ".learned" / "000001-1") and State(state).current_number() == 2
 
 
-def test_a_state_that_can_not_be_written_leaves_the_images_where_they_are(edge, bundle, tmp_path, monkeypatch):
+def test_a_state_that_can_not_be_written_leaves_the_images_where_they_are(edge, bundle, here, tmp_path, monkeypatch):
     spool, state = make_folder(tmp_path / "spool", ["red"], count=6), tmp_path / "s"
     monkeypatch.setattr("lightcl_edge.state.lock.os.access", lambda path, mode: False)
     assert "can't be written" in watch(edge, spool, state, "--bundle", bundle, code=6)[1]
     assert len(names(spool / "red")) == 6 and not (spool / ".learning").exists()
 
 
-def test_it_says_what_waits_and_what_it_passes_over(edge, bundle, tmp_path):
+def test_it_says_what_waits_and_what_it_passes_over(edge, bundle, here, tmp_path):
     spool, state = make_folder(tmp_path / "spool", ["red", "green"], count=6), tmp_path / "s"
     (spool / "loose.jpg").write_bytes(b"x")
     (spool / "red" / "notes.txt").write_bytes(b"x")
@@ -111,7 +135,7 @@ def test_it_says_what_waits_and_what_it_passes_over(edge, bundle, tmp_path):
     assert "1 image can't be read: torn.png" in told and "and others" not in told
 
 
-def test_what_can_not_be_learned_is_set_aside(edge, bundle, tmp_path):
+def test_what_can_not_be_learned_is_set_aside(edge, bundle, here, tmp_path):
     spool, state = make_folder(tmp_path / "spool", ["red", "green"], count=6), tmp_path / "s"
     (spool / "red" / "torn.png").write_bytes((spool / "red" / "0.png").read_bytes()[:-60])
     watch(edge, spool, state, "--bundle", bundle)
@@ -124,7 +148,7 @@ def test_what_can_not_be_learned_is_set_aside(edge, bundle, tmp_path):
     assert names(spool / ".set-aside" / "no-room") == ["e/1.png"]
 
 
-def test_mistakes_on_the_command_line_leave_the_images_alone(edge, bundle, tmp_path):
+def test_mistakes_on_the_command_line_leave_the_images_alone(edge, bundle, here, tmp_path):
     spool, state = make_folder(tmp_path / "spool", ["red", "green"], count=2), tmp_path / "s"
     before = names(spool)
     assert "watch itself does" in watch(edge, spool, state, "--train", "--state x", code=2)[1]
@@ -169,14 +193,14 @@ def _child_of(pid, parent):
         return False
 
 
-def test_a_class_folder_that_a_kill_left_empty_does_not_spoil_the_batch(edge, bundle, tmp_path):
+def test_a_class_folder_that_a_kill_left_empty_does_not_spoil_the_batch(edge, bundle, here, tmp_path):
     spool, state = make_folder(tmp_path / "spool" / ".learning", ["red"], count=6).parent, tmp_path / "s"
     (spool / ".learning" / "green").mkdir()
     document = json.loads(watch(edge, spool, state, "--bundle", bundle, "--json")[0])
     assert (document["images"], document["set_aside_images"]) == (6, 0)
 
 
-def test_other_images_under_the_same_names_are_learned_too(edge, bundle, tmp_path):
+def test_other_images_under_the_same_names_are_learned_too(edge, bundle, here, tmp_path):
     spool, state = tmp_path / "spool", tmp_path / "s"
     for value in (40, 200):
         for name in ("a", "b"):
@@ -189,7 +213,7 @@ def test_other_images_under_the_same_names_are_learned_too(edge, bundle, tmp_pat
     assert State(state).read().meta.tasks == 2
 
 
-def test_a_batch_on_which_the_trainer_breaks_is_set_aside_in_the_end(edge, bundle, tmp_path, monkeypatch):
+def test_a_batch_on_which_the_trainer_breaks_is_set_aside_in_the_end(edge, bundle, here, tmp_path, monkeypatch):
     from lightcl_edge.learning.watcher import Watcher
 
     spool, state = make_folder(tmp_path / "spool", ["red", "green"], count=3), tmp_path / "s"
@@ -209,7 +233,7 @@ def test_tries_are_counted_across_restarts(tmp_path):
     assert spool.count_try() == 1
 
 
-def test_the_kind_of_an_error_decides_and_not_its_words(edge, bundle, tmp_path, monkeypatch):
+def test_the_kind_of_an_error_decides_and_not_its_words(edge, bundle, here, tmp_path, monkeypatch):
     from lightcl_edge.learning.watcher import Watcher
 
     spool, state = make_folder(tmp_path / "spool", ["red", "green"], count=3), tmp_path / "s"

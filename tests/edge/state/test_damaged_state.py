@@ -18,14 +18,23 @@ from lightcl_edge.learning.checkpoint import Checkpoints, Position
 from lightcl_edge.state import journal
 from lightcl_edge.state.state import State
 from lightcl_edge.state.written_bytes import read_written
-from small_bundle import make_folder
+from small_bundle import make_bundle, make_folder
+
+
+@pytest.fixture(scope="module")
+def learned(edge, tmp_path_factory):
+    """One generation, in ``s``: red and green, from ``a``."""
+    folder = tmp_path_factory.mktemp("learned")
+    data, bundle = make_folder(folder / "a", ["red", "green"]), make_bundle(folder / "bundle")
+    edge("train", "--bundle", bundle, "--state", folder / "s", "--data", data, "--engine", "ort", "--quiet")
+    shutil.rmtree(bundle)
+    return folder
 
 
 @pytest.fixture
-def taught(edge, bundle, tmp_path):
-    """One generation: red and green."""
-    data = make_folder(tmp_path / "a", ["red", "green"])
-    edge("train", "--bundle", bundle, "--state", tmp_path / "s", "--data", data, "--engine", "ort", "--quiet")
+def taught(learned, tmp_path):
+    """A copy of that state and its data."""
+    shutil.copytree(learned, tmp_path, dirs_exist_ok=True)
     return State(tmp_path / "s")
 
 
