@@ -49,9 +49,8 @@ class CompareCommand(Command):
         parser.add_argument("--threads", type=int, default=2, help="threads of each library (default 2)")
         parser.add_argument("--buffer-size", type=int, default=15, help="images in the buffer (default 15)")
         parser.add_argument("--batch-size", type=int, default=32, help="images in each step (default 32)")
-        parser.add_argument(
-            "--runs", type=int, default=1, help="processes of each method; the medians are shown (default 1)"
-        )
+        runs = "processes of each method; the medians are shown (default 1)"
+        parser.add_argument("--runs", type=int, default=1, help=runs)
 
     def run(self, args: argparse.Namespace) -> Document:
         Bundle.open(args.bundle)

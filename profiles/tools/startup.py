@@ -60,16 +60,12 @@ class StartupCommand(Command):
         return {"startup": rows, "runs": args.runs}
 
     def render(self, document: Document) -> str:
-        rows = [
-            [
-                each["what"],
-                f"{each['milliseconds']:.1f} ms",
-                f"{each['ratio_to_python']:.2f}",
-                "" if each["most_milliseconds"] is None else f"{each['counted_milliseconds']:.1f} ms",
-                "" if each["most_milliseconds"] is None else f"{each['most_milliseconds']:.0f} ms",
-            ]
-            for each in document["startup"]
-        ]
+        rows = []
+        for each in document["startup"]:
+            most, limited = each["most_milliseconds"], ["", ""]
+            if most is not None:
+                limited = [f"{each['counted_milliseconds']:.1f} ms", f"{most:.0f} ms"]
+            rows.append([each["what"], f"{each['milliseconds']:.1f} ms", f"{each['ratio_to_python']:.2f}", *limited])
         return table(rows, ["what", "median", "ratio to Python", "counted", "at most"])
 
     def exit_code(self, document: Document) -> ExitCode:

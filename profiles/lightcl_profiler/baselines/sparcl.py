@@ -51,13 +51,15 @@ class Shares:
     old: float = 1.0  # b: weight of the buffer's
 
 
-class Sparsity:
-    """The masks of a network and the images of a task that still take part."""
+class SparclReplay(Baseline):
+    """Adds SparCL to a method that has a buffer and stands behind this one among the bases."""
 
-    def __init__(self, network: torch.nn.Module, shares: Shares) -> None:
-        self.shares = shares
-        self._network = network
-        self.weights = [parameter for parameter in network.parameters() if parameter.ndim >= 2]
+    buffer: Buffer
+
+    def __init__(self, build: Build, settings: Settings, shares: Shares | None = None) -> None:
+        super().__init__(build, settings)
+        self.shares = shares or Shares()
+        self.weights = [parameter for parameter in self.network.parameters() if parameter.ndim >= 2]
         self.used: list[torch.Tensor] = []
         self.updated: list[torch.Tensor] = []
         self._mistakes: NDArray[np.int64] = np.zeros(0, np.int64)
@@ -67,9 +69,9 @@ class Sparsity:
         self._mistakes = np.zeros(task.images, np.int64)
         self._chosen = np.arange(task.images)
 
-    def begin_epoch(self, task: Task, epoch: int, buffer: Buffer) -> NDArray[np.int64]:
+    def begin_epoch(self, task: Task, epoch: int) -> NDArray[np.int64]:
         """Choose weights to use and to update, and the images of the epoch."""
-        gradients = self._importance_of_gradients(task, buffer)
+        gradients = self._importance_of_gradients(task)
         share = 1 - self.shares.weights + (self.shares.extra if task.number else 0.0)
         if self.used and epoch:
             self._choose(gradients, share - self.shares.exchanged, only_used=True)
@@ -84,12 +86,12 @@ class Sparsity:
             self._chosen = np.setdiff1d(self._chosen, easiest)
         return self._chosen
 
-    def end_task(self, task: Task, buffer: Buffer) -> None:
+    def end_task(self, task: Task) -> None:
         if task.number:
-            self._choose(self._importance_of_gradients(task, buffer), 1 - self.shares.weights, only_used=True)
+            self._choose(self._importance_of_gradients(task), 1 - self.shares.weights, only_used=True)
 
-    def mask_gradients(self) -> None:
-        """Between the backward pass and the step."""
+    def before_update(self, batch: Batch, logits: torch.Tensor) -> None:
+        self.count_mistakes(batch, logits)
         for weight, updated in zip(self.weights, self.updated, strict=True):
             if weight.grad is not None:
                 weight.grad.mul_(updated)
@@ -114,43 +116,20 @@ class Sparsity:
                 self.used.append(top_share(importance, share))
                 weight.mul_(self.used[-1])
 
-    def _importance_of_gradients(self, task: Task, buffer: Buffer) -> list[torch.Tensor]:
+    def _importance_of_gradients(self, task: Task) -> list[torch.Tensor]:
         """``a |dL_new/dw| + b |dL_buffer/dw|`` for every weight."""
         batch = next(task.batches(_IMPORTANCE_BATCH))
-        self._network.zero_grad()
-        add_gradients(masked_cross_entropy(self._network(batch.images), batch.labels, task.classes))
+        self.network.zero_grad()
+        add_gradients(masked_cross_entropy(self.network(batch.images), batch.labels, task.classes))
         found = [self.shares.new * _gradient(weight).abs() for weight in self.weights]
-        if len(buffer):
-            old = buffer.all()
-            self._network.zero_grad()
-            add_gradients(nn.cross_entropy(self._network(old.images), old.labels))
+        if len(self.buffer):
+            old = self.buffer.all()
+            self.network.zero_grad()
+            add_gradients(nn.cross_entropy(self.network(old.images), old.labels))
             for value, weight in zip(found, self.weights, strict=True):
                 value.add_(_gradient(weight).abs(), alpha=self.shares.old)
-        self._network.zero_grad()
+        self.network.zero_grad()
         return found
-
-
-class SparclReplay(Baseline):
-    """Adds SparCL to a method that has a buffer and stands behind this one among the bases."""
-
-    buffer: Buffer
-
-    def __init__(self, build: Build, settings: Settings, shares: Shares | None = None) -> None:
-        super().__init__(build, settings)
-        self.sparsity = Sparsity(self.network, shares or Shares())
-
-    def begin_task(self, task: Task) -> None:
-        self.sparsity.begin_task(task)
-
-    def begin_epoch(self, task: Task, epoch: int) -> NDArray[np.int64]:
-        return self.sparsity.begin_epoch(task, epoch, self.buffer)
-
-    def before_update(self, batch: Batch, logits: torch.Tensor) -> None:
-        self.sparsity.count_mistakes(batch, logits)
-        self.sparsity.mask_gradients()
-
-    def end_task(self, task: Task) -> None:
-        self.sparsity.end_task(task, self.buffer)
 
 
 class SparclEr(SparclReplay, Er):

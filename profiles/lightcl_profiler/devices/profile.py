@@ -8,11 +8,10 @@ from __future__ import annotations
 import difflib
 import os
 import sys
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import psutil
 
@@ -103,10 +102,6 @@ class DeviceProfile:
     instruction_set: InstructionSet
     accelerators: Accelerators
     engines: Engines
-
-    def document(self) -> dict[str, Any]:
-        """For JSON."""
-        return asdict(self)
 
 
 def profile_names() -> list[str]:

@@ -20,30 +20,20 @@ COMPLETED, REFUSED, KILLED, FAILED = "completed", "refused", "killed", "failed"
 
 @dataclass(frozen=True)
 class Attempt:
-    """A run under a limit; None for what was never known.
-
-    Attributes:
-        allowed_bytes: the most that its plan was allowed to need.
-        plan_bytes: predicted peak.
-        outcome: ``completed``, ``refused``, ``killed`` or ``failed``.
-        exit_code: of the process; negative: the signal.
-        kills: processes of the group that the kernel killed.
-        group_peak_bytes: the most that the group held, file pages included. It may reach the limit without harm.
-        peak_rss_bytes: as ``train`` itself measured it; None for other commands.
-    """
+    """A run under a limit; None for what was never known."""
 
     bundle: str
     run: str
     engine: str
     limit_bytes: int
-    allowed_bytes: int | None
-    plan_bytes: int | None
-    outcome: str
-    exit_code: int
+    allowed_bytes: int | None  # the most that its plan was allowed to need
+    plan_bytes: int | None  # predicted peak
+    outcome: str  # ``completed``, ``refused``, ``killed`` or ``failed``
+    exit_code: int  # of the process; negative: the signal
     message: str | None
-    kills: int | None
-    group_peak_bytes: int | None
-    peak_rss_bytes: int | None
+    kills: int | None  # processes of the group that the kernel killed
+    group_peak_bytes: int | None  # file pages included: it may reach the limit without harm
+    peak_rss_bytes: int | None  # as ``train`` itself measured it; None for other commands
     seconds: float
 
     @property

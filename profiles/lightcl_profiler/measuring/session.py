@@ -26,36 +26,23 @@ from lightcl_profiler.records.summary import summarise
 
 @dataclass(frozen=True)
 class Settings:
-    """What to profile; None leaves the choice to the bundle or the machine.
-
-    Attributes:
-        runs: processes for each method.
-        epochs: passes over each task.
-        max_images: most images in all.
-        threads: of each library.
-        engine: of ``lightcl-edge train``.
-        tasks: how many the classes are divided into.
-        buffer_samples: images that a method may remember.
-        learning_rate: of SGD.
-        device: of the baselines.
-        limit_bytes: the largest memory limit to try; None to look for no limit.
-    """
+    """What to profile; None leaves the choice to the bundle or the machine."""
 
     bundle: str
     data: str
     methods: list[str]
-    runs: int
+    runs: int  # processes for each method
     epochs: int
     batch_size: int | None = None
     max_images: int | None = None
     threads: int | None = None
     engine: str = "auto"
     seed: int = 0
-    tasks: int | None = None
-    buffer_samples: int | None = None
+    tasks: int | None = None  # how many the classes are divided into
+    buffer_samples: int | None = None  # images that a method may remember
     learning_rate: float | None = None
-    device: str = "auto"
-    limit_bytes: int | None = None
+    device: str = "auto"  # of the baselines
+    limit_bytes: int | None = None  # the largest memory limit to try; None to look for no limit
 
 
 #: Fields of a job that are those of the report's work.

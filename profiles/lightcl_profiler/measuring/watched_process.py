@@ -27,25 +27,15 @@ _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS
 
 @dataclass(frozen=True)
 class Start:
-    """What to start, and how to watch it.
+    """What to start, and how to watch it."""
 
-    Attributes:
-        module: run with ``python -m``; it calls :func:`lightcl_profiler.measuring.channel.answer`.
-        job: for the child, ready for JSON.
-        threads: of each numerical library in the child; None for all processors.
-        sample_seconds: between two looks.
-        looks_a_pss: PSS is read at every so many looks, because the kernel walks all pages for it; 0 for never.
-        group: the memory control group to run in; the caller closes it.
-        timeout_seconds: after which the child is ended; None for never.
-    """
-
-    module: str
-    job: dict[str, Any]
-    threads: int | None
-    sample_seconds: float
-    looks_a_pss: int = 0
-    group: MemoryGroup | None = None
-    timeout_seconds: float | None = None
+    module: str  # run with ``python -m``; it calls :func:`lightcl_profiler.measuring.channel.answer`
+    job: dict[str, Any]  # for the child, ready for JSON
+    threads: int | None  # of each numerical library in the child; None for all processors
+    sample_seconds: float  # between two looks
+    looks_a_pss: int = 0  # PSS is read at every so many looks, because the kernel walks all pages for it; 0 for never
+    group: MemoryGroup | None = None  # the caller closes it
+    timeout_seconds: float | None = None  # after which the child is ended
 
 
 @dataclass

@@ -8,7 +8,7 @@ from typing import Any
 from lightcl_edge.console.text import format_bytes
 from lightcl_edge.machine.health import Health, slowed_down
 from lightcl_profiler.records.comparing import board
-from lightcl_profiler.records.record import Report, Run
+from lightcl_profiler.records.record import Report
 from lightcl_profiler.records.summary import COLUMNS, typical_run
 from lightcl_profiler.reports.charts import FEW_CURVES, Bar, Curve, bar_chart, overlay_chart, phase_chart
 from lightcl_profiler.reports.comparison import comparison
@@ -69,13 +69,13 @@ def figures(report: Report) -> dict[str, Any]:
 
 def method_curves(report: Report) -> list[Curve]:
     """The memory of each method over time, of the run with the median peak."""
-    return [_curve(typical_run(report.runs, each.method), i) for i, each in enumerate(report.summary)]
-
-
-def _curve(run: Run, colour: int) -> Curve:
-    points = [(seconds, rss) for seconds, rss, _ in run.timeline]
-    phases = [(phase.name, phase.start_seconds) for phase in run.phases]
-    return Curve(run.method, colour, points, phases, run.wall_seconds)
+    curves = []
+    for colour, each in enumerate(report.summary):
+        run = typical_run(report.runs, each.method)
+        points = [(seconds, rss) for seconds, rss, _ in run.timeline]
+        phases = [(phase.name, phase.start_seconds) for phase in run.phases]
+        curves.append(Curve(run.method, colour, points, phases, run.wall_seconds))
+    return curves
 
 
 def overlay(curves: list[Curve]) -> dict[str, Any]:

@@ -82,27 +82,20 @@ def _figures(report: Report) -> str:
     return table(rows, ["measured", *(title for _, title, _ in columns)])
 
 
-def _limits(report: Report) -> str:
-    rows = [
+def render_text(report: Report) -> str:
+    """The report as text: the figures, each method's phases, the machine."""
+    parts = [headline(report), "", _figures(report)]
+    limits = [
         [each.method, each.reason or format_bytes(each.smallest_bytes or 0), str(len(each.trials))]
         for each in report.limits
     ]
-    return table(rows, ["method", "smallest memory limit", "trials"])
-
-
-def _phase_rows(report: Report) -> list[list[str]]:
-    return [
+    parts += ["", table(limits, ["method", "smallest memory limit", "trials"])] if limits else []
+    phases = [
         [each.method, phase.name, f"{phase.seconds:.2f} s", format_bytes(phase.peak_rss_bytes)]
         for each in report.summary
         for phase in typical_run(report.runs, each.method).phases
     ]
-
-
-def render_text(report: Report) -> str:
-    """The report as text: the figures, each method's phases, the machine."""
-    parts = [headline(report), "", _figures(report)]
-    parts += ["", _limits(report)] if report.limits else []
-    parts += ["", table(_phase_rows(report), ["method", "phase", "time", "peak RSS in it"]), ""]
+    parts += ["", table(phases, ["method", "phase", "time", "peak RSS in it"]), ""]
     parts += [f"FAILED {each.method}, run {each.run}: {each.message}" for each in report.failures]
     parts += [f"{name}: {value}" for name, value in [*work_lines(report), *machine_lines(report.machine)]]
     return "\n".join(parts)

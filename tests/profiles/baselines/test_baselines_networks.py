@@ -137,13 +137,13 @@ def test_sparcl_keeps_its_share_of_weights_and_gradients(kind: type) -> None:
     task = images.task(0)
     method.begin_task(task)
     method.begin_epoch(task, 0)
-    before = [weight.detach().clone() for weight in method.sparsity.weights]
+    before = [weight.detach().clone() for weight in method.weights]
     method.step(task, next(task.batches(6)))
-    for old, weight in zip(before, method.sparsity.weights, strict=True):
+    for old, weight in zip(before, method.weights, strict=True):
         assert int((old != 0).sum()) == round(0.25 * old.numel())
         assert 0 < int((old != weight).sum()) <= round(0.1 * old.numel())
     learn(method)
-    for weight in method.sparsity.weights:
+    for weight in method.weights:
         assert int((weight != 0).sum()) <= round(0.25 * weight.numel()), "a task gives back what it got on top"
 
 
@@ -156,7 +156,7 @@ def test_sparcl_removes_the_images_it_gets_right() -> None:
     batch = images.batch(np.arange(8))
     logits = torch.nn.functional.one_hot(batch.labels, CLASSES).float()
     logits[[1, 4, 5, 7]] *= -1
-    method.sparsity.count_mistakes(batch, logits)
+    method.count_mistakes(batch, logits)
     assert method.begin_epoch(task, 1).tolist() == [1, 4, 5, 7]
 
 
