@@ -103,8 +103,6 @@ def _refuse_without_groups() -> None:
 
 
 class _Runs:
-    """All runs of a bundle."""
-
     def __init__(self, bundle: Path, limits: Sequence[int], photos: Sequence[Path], scratch: Path) -> None:
         self._bundle, self._limits, self._photos, self._scratch = bundle, limits, photos, scratch
         self._learned: Path | None = None

@@ -134,7 +134,6 @@ class FolderDataset(Dataset):
         return str(self.paths[index])
 
     def open(self, index: int) -> Image.Image:
-        """Open the file."""
         return open_image(self.paths[index])
 
     def content(self, index: int) -> bytes:
@@ -180,7 +179,6 @@ class ArrayDataset(Dataset):
         return f"{self._origin}[{index}]"
 
     def open(self, index: int) -> Image.Image:
-        """The array as an image."""
         return Image.fromarray(self._images[index])
 
     def content(self, index: int) -> bytes:

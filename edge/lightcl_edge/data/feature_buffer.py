@@ -77,7 +77,6 @@ class FeatureBuffer:
 
     @staticmethod
     def bytes_of(tensors: Tensors) -> int:
-        """The same for the tensors of ``buffer.safetensors``."""
         return sum(int(tensors[name].nbytes) for name in _SAMPLES if name in tensors)
 
     def forget(self, row: int) -> FeatureBuffer:

@@ -44,11 +44,9 @@ class ImageList(Dataset):
         self.labels = np.array([rows[label] for label in labels], np.int64)
 
     def name(self, index: int) -> str:
-        """Its place in the list."""
         return f"image {index}"
 
     def open(self, index: int) -> Image.Image:
-        """The array as an image."""
         return Image.fromarray(np.ascontiguousarray(self._images[index]))
 
     def content(self, index: int) -> bytes:

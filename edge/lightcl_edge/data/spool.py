@@ -101,7 +101,6 @@ class Spool:
                 folder.rmdir()
 
     def batch(self) -> list[Path]:
-        """The images of the batch."""
         return sorted(path for path in self.learning.rglob("*") if path.is_file())
 
     def count_try(self) -> int:

@@ -37,7 +37,6 @@ class Calls:
         os.fsync(handle)
 
     def close(self, handle: int) -> None:
-        """Close a file."""
         os.close(handle)
 
     def sync_folder(self, folder: Path) -> None:
@@ -57,11 +56,9 @@ class Calls:
         os.unlink(path)
 
     def make_folder(self, path: Path) -> None:
-        """Make one folder."""
         path.mkdir()
 
     def remove_folder(self, path: Path) -> None:
-        """Remove an empty folder."""
         path.rmdir()
 
 

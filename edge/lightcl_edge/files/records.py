@@ -34,7 +34,6 @@ def between(low: float, high: float) -> Check:
 
 
 def hexadecimal(digits: int) -> Check:
-    """Text of so many hexadecimal digits."""
     pattern = re.compile(f"[0-9a-fA-F]{{{digits}}}")
     return Check(lambda value: pattern.fullmatch(value) is not None, f"{digits} hexadecimal digits")
 

@@ -37,8 +37,6 @@ MOST_TRIES = 3
 
 @dataclass(frozen=True)
 class WatchOptions:
-    """How to watch."""
-
     state: Path
     train_arguments: Sequence[str] = field(default_factory=list)  # besides state and data
     minimum_images: int = 32  # make a batch

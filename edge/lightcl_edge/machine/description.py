@@ -14,8 +14,6 @@ PACKAGES = ("lightcl-edge", "numpy", "onnxruntime", "torch", "onnx", "timm", "Pi
 
 @dataclass(frozen=True)
 class Machine:
-    """A machine and what is installed on it."""
-
     board: str | None  # the device tree's model, if there is one
     cpu_model: str
     architecture: str  # x86_64, aarch64
@@ -46,7 +44,6 @@ def usable_cores() -> int:
 
 
 def describe_machine() -> Machine:
-    """This machine."""
     from importlib.metadata import PackageNotFoundError, version
 
     packages = {}

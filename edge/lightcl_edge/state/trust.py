@@ -18,8 +18,6 @@ NAME = "trust.json"
 
 @dataclass(frozen=True)
 class Trust:
-    """What a state trusts."""
-
     key: str  # the public key, hexadecimal
     release: int  # the newest one taken so far
     identity: str  # of the bundle that was taken with it

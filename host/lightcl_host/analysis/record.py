@@ -176,7 +176,6 @@ class Analysis:
         ]
 
     def cut(self, name: str) -> CutRecord:
-        """The cut of that name."""
         return next(cut for cut in self.cuts if cut.name == name)
 
     @classmethod

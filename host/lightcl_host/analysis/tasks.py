@@ -49,7 +49,6 @@ class Sequence:
 
     @property
     def images(self) -> int:
-        """Training images of all tasks."""
         return sum(len(task.train) for task in self.tasks)
 
 

@@ -39,7 +39,6 @@ class ForwardNode:
 
     @property
     def outputs(self) -> list[str]:
-        """Names of the outputs."""
         return list(self.proto.output)
 
     def ints(self, name: str, default: Sequence[int]) -> list[int]:
@@ -191,7 +190,6 @@ class GraphBuilder:
         return self.op("Slice", tensor, *bounds)
 
     def transpose(self, tensor: str, order: Sequence[int]) -> str:
-        """Emit a Transpose."""
         return self.op("Transpose", tensor, perm=list(order))
 
     def sum(self, tensor: str, axes: Sequence[int], *, keep: bool = False) -> str:
@@ -203,7 +201,6 @@ class GraphBuilder:
         return self.op("Concat", *parts, axis=axis) if len(parts) > 1 else parts[0]
 
     def scaled(self, tensor: str, scale: str | None) -> str:
-        """``tensor * scale``; the tensor itself where there is no scale."""
         return self.op("Mul", tensor, scale) if scale else tensor
 
     def adder(self, gradient: str) -> ParameterGradient:

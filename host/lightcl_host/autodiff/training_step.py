@@ -228,7 +228,6 @@ class StepGraphs:
 
     @property
     def records(self) -> list[StepGraph]:
-        """The manifest's ``training_step``."""
         return [record for record, _ in self.graphs]
 
     @property

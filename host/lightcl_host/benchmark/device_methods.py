@@ -61,7 +61,6 @@ class DeviceMethod(Method):
         self._scale: float | None = None
 
     def learn(self, task: TaskPart) -> None:
-        """Learn one task as the device would."""
         setting, settings = self._setting, self._settings
         own = Settings(settings.beta, settings.ratio, settings.buffer_samples)
         strategy = STRATEGIES[settings.strategy](setting.bundle.manifest.head, own)

@@ -28,7 +28,6 @@ _LARGEST_IMAGE = 4096
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    """``--model`` and what belongs to it."""
     parser.add_argument(
         "--model",
         required=True,
@@ -161,7 +160,6 @@ def check_learning_rate(args: argparse.Namespace) -> None:
 
 
 def _three_numbers(text: str | None, option: str) -> tuple[float, float, float] | None:
-    """``0.5,0.5,0.5`` as numbers."""
     if text is None:
         return None
     try:

@@ -88,7 +88,6 @@ def _benchmark_alone(path: Path | None, out: Path) -> Document:
 
 
 def _read(path: Path) -> Report:
-    """The report of a board."""
     from lightcl_profiler.records.record import Report
 
     file = path / "report.json" if path.is_dir() else path

@@ -26,8 +26,6 @@ _PLANNED_IMAGES = 1000
 
 @dataclass(frozen=True)
 class CutChoice:
-    """A cut and the reason for it."""
-
     cut: Cut
     chosen_by: str  # the reason, for a person
     # that the choice was made from, for the manifest; empty where nothing was measured or predicted

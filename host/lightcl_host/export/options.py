@@ -15,8 +15,6 @@ DEFAULT_CAPACITY = 64
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """What to export and how."""
-
     source: SourceOptions  # the model
     out: Path  # the bundle's folder, or a path ending in ``.lclb``
     cut: str = AUTOMATIC  # a name, or ``auto``

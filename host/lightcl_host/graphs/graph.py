@@ -70,7 +70,6 @@ def _batched_shapes(graph: onnx.GraphProto) -> dict[str, tuple[int, ...]]:
 
 
 def attribute(node: onnx.NodeProto, name: str, default: object = None) -> object:
-    """The value of a node's attribute, or ``default``."""
     import onnx
 
     for entry in node.attribute:
@@ -81,7 +80,6 @@ def attribute(node: onnx.NodeProto, name: str, default: object = None) -> object
 
 
 def integer_attribute(node: onnx.NodeProto, name: str, default: int) -> int:
-    """The value of a node's integer attribute."""
     value = attribute(node, name, default)
     return value if isinstance(value, int) else default
 
@@ -94,7 +92,6 @@ def to_array(tensor: onnx.TensorProto) -> NDArray[np.generic]:
 
 
 def to_tensor(values: NDArray[np.generic], name: str) -> onnx.TensorProto:
-    """An initialiser from values."""
     from onnx import numpy_helper
 
     return numpy_helper.from_array(np.ascontiguousarray(values), name)

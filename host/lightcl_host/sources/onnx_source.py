@@ -103,7 +103,6 @@ def _drop_probabilities(graph: onnx.GraphProto) -> None:
 
 
 def _fix_input(graph: onnx.GraphProto, image_size: int | None, path: Path) -> tuple[int, int]:
-    """Fix the input to one image of a known size."""
     dims = graph.input[0].type.tensor_type.shape.dim
     for axis in (2, 3):
         found = dims[axis].dim_value

@@ -67,7 +67,6 @@ class Baseline(ABC):
         return self.network
 
     def parameters(self) -> Iterator[torch.nn.Parameter]:
-        """All parameters of the model."""
         return self.network.parameters()
 
     def begin_task(self, task: Task) -> None:  # noqa: B027 - need not do anything

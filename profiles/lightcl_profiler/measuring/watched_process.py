@@ -27,8 +27,6 @@ _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS
 
 @dataclass(frozen=True)
 class Start:
-    """What to start, and how to watch it."""
-
     module: str  # run with ``python -m``; it calls :func:`lightcl_profiler.measuring.channel.answer`
     job: dict[str, Any]  # for the child, ready for JSON
     threads: int | None  # of each numerical library in the child; None for all processors

@@ -19,8 +19,6 @@ TimelinePoint = tuple[float, int, int | None]
 
 @dataclass(frozen=True)
 class Phase:
-    """A phase of a run."""
-
     name: str
     start_seconds: float
     seconds: float

@@ -166,7 +166,6 @@ class OrtEngine(Engine):
                 )
 
     def logits(self, features: FloatArray) -> FloatArray:
-        """Unmasked logits."""
         return self.activations(features, ["logits"])["logits"]
 
     def activations(self, features: FloatArray, names: Sequence[str]) -> dict[str, FloatArray]:
@@ -192,7 +191,6 @@ class OrtEngine(Engine):
         return _Forward(open_session(self._head, options, "head.onnx"), {}, values, 0)
 
     def parameters(self) -> dict[str, FloatArray]:
-        """A copy of all parameters."""
         return {name: np.array(array, order="C") for name, array in self._parameters.views.items()}
 
     def views(self) -> Parameters:

@@ -82,7 +82,6 @@ class TorchEngine(Engine):
         return float(loss.detach())
 
     def logits(self, features: FloatArray) -> FloatArray:
-        """Unmasked logits."""
         return self.activations(features, ["logits"])["logits"]
 
     def activations(self, features: FloatArray, names: Sequence[str]) -> dict[str, FloatArray]:
@@ -96,7 +95,6 @@ class TorchEngine(Engine):
         return {name: tensor.detach().cpu().numpy() for name, tensor in self._module.named_tensors().items()}
 
     def parameters(self) -> dict[str, FloatArray]:
-        """A copy of all parameters."""
         return {name: np.array(tensor.detach().cpu().numpy()) for name, tensor in self._module.named_tensors().items()}
 
     def _tensor(self, array: NDArray[np.generic]) -> torch.Tensor:

@@ -95,7 +95,6 @@ class Ncm(Slda):
     whitened = False
 
     def rows(self, statistics: ClassStatistics, means: DoubleArray) -> tuple[FloatArray, FloatArray]:
-        """As :meth:`Slda.rows`."""
         return nearest_mean_rows(means, ROW_SHARPNESS / (statistics.variance() * means.shape[1]))
 
 

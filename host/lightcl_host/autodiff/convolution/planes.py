@@ -49,7 +49,6 @@ class PlaneConvolution:
         self._places, self._planes = "", ""
 
     def emit_forward(self) -> None:
-        """Emit the convolution."""
         graph, window = self._graph, self._window
         self._planes = self._planes_of(self._image, self._before)
         self._places = graph.op("Cast", graph.constant(self._selection(), np.uint8), to=onnx.TensorProto.FLOAT)

@@ -45,7 +45,6 @@ class RowConvolution:
             graph.taps[self._kernel] = sorted(self._reads)
 
     def emit_forward(self) -> None:
-        """Emit the convolution."""
         graph, window = self._graph, self._window
         total = self._node.inputs[2] if len(self._node.inputs) > 2 and self._node.inputs[2] else None
         for tap in self._reads:

@@ -49,7 +49,6 @@ class Window:
 
     @property
     def taps(self) -> int:
-        """Taps of the kernel."""
         return self.kernel[0] * self.kernel[1]
 
 

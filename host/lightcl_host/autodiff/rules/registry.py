@@ -31,8 +31,6 @@ SavedTensors = Callable[[ForwardNode, Sequence[bool]], Sequence[str]]
 
 @dataclass(frozen=True)
 class Rule:
-    """A gradient rule."""
-
     function: RuleFunction  # emits the nodes
     # True if upstream gradients may have a shape that only broadcasts to the output's, as those of poolings have. False
     # if they must be spread out first
