@@ -77,6 +77,7 @@ def test_a_network_without_linear_classifier_has_no_trainable_cut() -> None:
         choose_automatically(cuts)
 
 
+@pytest.mark.slow
 def test_resnet18_cifar_can_be_cut_at_layer3() -> None:
     source = open_source(SourceOptions("resnet18_cifar", "none"))
     cut = choose_by_name(find_cuts(source.graph), "layer3")

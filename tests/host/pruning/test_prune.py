@@ -18,6 +18,7 @@ from lightcl_host.cutting.cuts import choose_by_name, find_cuts
 from lightcl_host.pruning.channels import remove_channels
 from lightcl_host.pruning.distillation import LabelledImages, distil, probe_accuracy, top1_agreement
 from lightcl_host.sources.torch_source import export_module
+from lightcl_models.loaded_model import LoadedModel, rgb_input
 from lightcl_models.registry import load_model
 from small_networks import SqueezeExcite, randomise_batch_norm
 
@@ -39,6 +40,28 @@ class Gate(nn.Module):
         x = self.grow(self.stem(x))
         x = torch.relu(self.gate(self.inner(x)) + x)
         return self.fc(x.mean(dim=(2, 3)))
+
+
+class Inverted(nn.Module):
+    """An inverted residual block: wide between, a kernel a channel, no bend at its ends."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.stem = nn.Sequential(nn.Conv2d(3, 16, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU())
+        self.expand = nn.Sequential(nn.Conv2d(16, 64, 1, bias=False), nn.BatchNorm2d(64), nn.Hardswish())
+        self.depthwise = nn.Sequential(
+            nn.Conv2d(64, 64, 3, padding=1, groups=64, bias=False), nn.BatchNorm2d(64), nn.Hardswish()
+        )
+        self.project = nn.Sequential(nn.Conv2d(64, 16, 1, bias=False), nn.BatchNorm2d(16))
+        self.last = nn.Sequential(nn.Conv2d(16, 64, 1), nn.ReLU6())
+        self.fc = nn.Linear(64, 5)
+        randomise_batch_norm(self)
+
+    def forward(self, x):
+        x = self.stem(x)
+        x = x + self.project(self.depthwise(self.expand(x)))
+        return self.fc(self.last(x).mean(dim=(2, 3)))
 
 
 class Narrow(nn.Module):
@@ -85,18 +108,28 @@ def test_removed_channels_are_those_of_the_smallest_norm():
     assert torch.equal(removal.module.second.weight, wanted)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("spec", "size", "cut"),
     [
         ("resnet18_cifar", 32, "layer3"),
         ("efficientnet_lite0", 64, "blocks.5"),
         ("torchvision:mobilenet_v3_small", 64, "features.8"),
-        pytest.param("timm:efficientnet_b0", 64, "blocks.5", marks=pytest.mark.slow),
-        pytest.param("torchvision:resnet18", 64, "layer3", marks=pytest.mark.slow),
+        ("timm:efficientnet_b0", 64, "blocks.5"),
+        ("torchvision:resnet18", 64, "layer3"),
     ],
 )
 def test_real_networks_lose_channels_and_still_export(spec, size, cut):
-    module = load_model(spec, "none").module
+    check_halved(load_model(spec, "none").module, size, cut)
+
+
+@pytest.mark.parametrize("network", [Gate, Inverted])
+def test_small_networks_lose_channels_and_still_export(network):
+    check_halved(network(), 16, "stem")
+
+
+def check_halved(module, size, cut):
+    """Half of the channels go behind the cut; what is left can be cut there and trained."""
     found = _cut(module, size, cut)
     removal = remove_channels(module, found, 0.5, size, size)
     assert removal.parameters_after < 0.75 * removal.parameters_before
@@ -157,16 +190,28 @@ def test_labels_that_mean_nothing_probe_at_chance():
     assert 0.3 < probe_accuracy(Gate(), random) < 0.7
 
 
-def test_export_reports_what_was_lost(tmp_path, capsys):
+@pytest.mark.slow
+def test_an_export_of_a_real_network_reports_what_was_lost(tmp_path, capsys):
+    check_report(tmp_path, capsys, load_model("resnet18_cifar", "none").module, "layer4.0", 256)
+
+
+def test_an_export_reports_what_was_lost(tmp_path, capsys, monkeypatch):
+    loaded = LoadedModel(Gate(), rgb_input(16, 16), 5, random_weights=False)
+    monkeypatch.setattr("lightcl_host.sources.source.load_model", lambda *_: loaded)
+    check_report(tmp_path, capsys, loaded.module, "stem", 16)
+
+
+def check_report(tmp_path, capsys, module, cut, width):
+    """Prunes and exports the network that is called resnet18_cifar here."""
     weights = tmp_path / "w.pth"
-    torch.save(load_model("resnet18_cifar", "none").module.state_dict(), weights)
+    torch.save(module.state_dict(), weights)
     rng = np.random.default_rng(0)
     for name in ("a", "b"):
         (tmp_path / "data" / name).mkdir(parents=True)
         for index in range(8):
             pixels = rng.integers(0, 256, (32, 32, 3), np.uint8)
             Image.fromarray(pixels).save(tmp_path / "data" / name / f"{index}.png")
-    arguments = ["export", "--model", "resnet18_cifar", "--weights", str(weights), "--cut", "layer4.0"]
+    arguments = ["export", "--model", "resnet18_cifar", "--weights", str(weights), "--cut", cut]
     arguments += ["--calibration", str(tmp_path / "data"), "--sparsity", "0.5", "--recovery-epochs", "1"]
     arguments += ["--trunk-dtype", "fp32", "--quiet", "--json", "--out", str(tmp_path / "b")]
     assert main(arguments) == 0
@@ -176,4 +221,4 @@ def test_export_reports_what_was_lost(tmp_path, capsys):
     manifest = Bundle.open(tmp_path / "b").manifest
     assert manifest.provenance["pruning_sparsity"] == 0.5
     assert manifest.provenance["pruning_accuracy_after"] == found["accuracy_after"]
-    assert manifest.head.penultimate_size == 256
+    assert manifest.head.penultimate_size == width

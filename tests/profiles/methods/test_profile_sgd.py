@@ -76,10 +76,22 @@ def test_one_epoch_is_plain_sgd(tmp_path: Path) -> None:
     assert found.images == 8
 
 
-def test_in_a_process_of_its_own(tmp_path: Path) -> None:
-    bundle = make_bundle(tmp_path, whole=small_network())
+def _two_tasks(tmp_path: Path) -> Job:
     tasks = [make_images(tmp_path / "one", ["a", "b"]), make_images(tmp_path / "two", ["c", "d"])]
-    run = run_method(_job(tmp_path, tasks, bundle), run=1)
+    return _job(tmp_path, tasks, make_bundle(tmp_path, whole=small_network()))
+
+
+def test_two_tasks_one_after_the_other(tmp_path: Path) -> None:
+    meter = PhaseMeter()
+    found = BaselineMethod().run(_two_tasks(tmp_path), meter)
+    assert [record.name for record in meter.records] == ["load", "train", "train"]
+    assert found.images == 16
+    assert found.notes[0] == "network from the bundle's model.onnx, 1 BatchNorm layers"
+
+
+@pytest.mark.slow
+def test_in_a_process_of_its_own(tmp_path: Path) -> None:
+    run = run_method(_two_tasks(tmp_path), run=1)
     assert [phase.name for phase in run.phases] == ["start", "load", "train 1", "train 2"]
     assert run.images == 16
     assert run.loss is not None
