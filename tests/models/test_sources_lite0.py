@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from sklearn.datasets import load_sample_images
 
 from lightcl_edge.data.decoding import resize
 from lightcl_edge.inference.trunk import normalise
@@ -17,6 +16,8 @@ PALACE, DAISY = 698, 985
 
 @pytest.mark.slow
 def test_real_weights_name_the_sample_photographs() -> None:
+    from sklearn.datasets import load_sample_images
+
     loaded = load_model("efficientnet_lite0", "default")
     pixels = np.stack([resize(photograph, loaded.input_info) for photograph in load_sample_images().images])
     with torch.no_grad():

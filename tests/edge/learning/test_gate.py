@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lightcl_edge.data.held_out_samples import HOLDOUT_MINIMUM, HOLDOUT_PER_CLASS, HOLDOUT_SHARE, Holdout, split_holdout
@@ -16,6 +16,7 @@ def marked(count, seed=0):
     return np.random.default_rng(seed).integers(0, 2**64, count, np.uint64)
 
 
+@settings(max_examples=40)
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=300), st.integers(0, 1000))
 def test_the_split_is_a_partition_with_every_class_to_train_on(labels, seed):
     rows = np.array(labels)
