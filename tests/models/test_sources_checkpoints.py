@@ -126,3 +126,17 @@ def test_a_module_gets_a_classifier_of_its_own() -> None:
     assert module(torch.rand(2, 6)).shape == (2, 3)
     with pytest.raises(UsageError, match="has no linear layer, expected a classifier"):
         replace_classifier(torch.nn.Sequential(torch.nn.ReLU()), 3)
+
+
+def test_a_library_network_takes_weights_of_other_classes(tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    from lightcl_models.checkpoints import replace_classifier
+
+    module = load_model("torchvision:squeezenet1_1", "none").module
+    assert not any(isinstance(layer, torch.nn.Linear) for layer in module.modules())
+    module = load_model("torchvision:mobilenet_v3_small", "none").module
+    replace_classifier(module, 5)
+    save_file(module.state_dict(), tmp_path / "w.safetensors")
+    again = load_model("torchvision:mobilenet_v3_small", str(tmp_path / "w.safetensors"))
+    assert again.classes == 5

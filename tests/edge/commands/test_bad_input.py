@@ -266,14 +266,3 @@ def test_rollback_goes_to_the_parent(edge, taught):
     edge("rollback", "--state", state, "--to", "0")
     assert "0*" in edge("history", "--state", state)[0]
     assert "generation 0 is the bundle itself" in edge("rollback", "--state", state, code=6)[1]
-
-
-def test_extreme_images_stay_small(tmp_path):
-    from PIL import Image
-
-    from lightcl_edge.bundle.manifest import InputInfo
-    from lightcl_edge.data.decoding import load_image
-
-    Image.new("RGB", (20_000, 1)).save(tmp_path / "thin.png")
-    info = InputInfo(64, 64, "crop", 0.875, "bicubic", [0.0] * 3, [1.0] * 3, "RGB")
-    assert load_image(tmp_path / "thin.png", info).shape == (64, 64, 3)

@@ -7,7 +7,6 @@ import os
 
 import pytest
 
-from lightcl_edge.console.text import parse_memory
 from small_bundle import make_folder
 
 
@@ -131,12 +130,6 @@ def test_a_budget_without_a_unit_is_asked_for_one(edge, tmp_path, text):
     words = ("train", "--state", tmp_path / "s", "--data", "d", "--memory-budget", text)
     err = edge(*words, code=2)[1]
     assert f"--memory-budget: found '{text}' without a unit" in err and "such as 200MiB" in err
-
-
-def test_sizes_that_are_clear_stay_as_they_are():
-    assert [parse_memory(text) for text in ("1048576", "200MiB", "2g", "512k", "20B")] == [
-        2**20, 200 * 2**20, 2**31, 2**19, 20,
-    ]  # fmt: skip
 
 
 def test_a_damaged_generation_is_left_by_a_command_that_is_told(edge, bundle, tmp_path):

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from importlib import metadata
 from pathlib import Path
 
 import pytest
 
 import lightcl_edge
 import lightcl_profiler
-from lightcl_edge.machine import plugins
 
 ROOMS = [str(Path(package.__file__).parents[1]) for package in (lightcl_edge, lightcl_profiler)]
 HEAVY = ("numpy", "onnxruntime", "PIL", "psutil", "safetensors", "torch", "onnx", "importlib.metadata", "inspect")
@@ -45,24 +43,3 @@ def test_help_knows_the_commands_of_other_rooms():
     command = [sys.executable, "-m", "lightcl_edge", "--help"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "profile" in done.stdout and "completion" in done.stdout
-
-
-@pytest.mark.parametrize("group", ["lightcl_edge.commands", "lightcl_edge.datasets", "console_scripts"])
-def test_entry_points_are_those_of_importlib(group):
-    known = {entry.name: entry.value for entry in metadata.entry_points(group=group)}
-    found = plugins.entry_points(group)
-    assert known and set(found) == set(known)
-    if group.startswith("lightcl"):
-        assert found == known
-
-
-def test_entry_points_survive_odd_files(tmp_path, monkeypatch):
-    for name, content in {
-        "a": b"[lightcl_edge.commands]\n# x = y:z\none = mod:One\n\n[other]\ntwo = m:T\n",
-        "b": b"\xff\xfe",
-        "c": b"[lightcl_edge.commands]\none = later:One\nthree = m.n:Three [extra]\nnothing\n",
-    }.items():
-        (tmp_path / f"{name}.dist-info").mkdir()
-        (tmp_path / f"{name}.dist-info" / "entry_points.txt").write_bytes(content)
-    monkeypatch.setattr(plugins.sys, "path", [str(tmp_path), str(tmp_path / "none")])
-    assert plugins.entry_points("lightcl_edge.commands") == {"one": "mod:One", "three": "m.n:Three"}

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from lightcl_edge.bundle.manifest import FeatureInfo, InputInfo
+from lightcl_edge.data import decoding
 from lightcl_edge.data.dataset import ArrayDataset, FolderDataset
 from lightcl_edge.data.decoding import load_image, resize
 from lightcl_edge.data.feature_store import FeatureStore, FeatureStoreWriter
@@ -191,3 +192,36 @@ def test_numbers_without_a_range_are_no_image(tmp_path):
     Image.fromarray(np.ones((8, 8), np.float32)).save(tmp_path / "f.tif")
     with pytest.raises(DataError, match="mode F"):
         load_image(tmp_path / "f.tif", STRETCH)
+
+
+def test_extreme_images_stay_small(tmp_path):
+    from PIL import Image
+
+    from lightcl_edge.bundle.manifest import InputInfo
+    from lightcl_edge.data.decoding import load_image
+
+    Image.new("RGB", (20_000, 1)).save(tmp_path / "thin.png")
+    info = InputInfo(64, 64, "crop", 0.875, "bicubic", [0.0] * 3, [1.0] * 3, "RGB")
+    assert load_image(tmp_path / "thin.png", info).shape == (64, 64, 3)
+
+
+def test_a_progressive_jpeg_is_counted_in_full(tmp_path):
+    for progressive, expected in ((False, 8 * 500 * 250), (True, 8 * 500 * 250 + 6 * 4000 * 2000)):
+        Image.new("RGB", (4000, 2000)).save(tmp_path / "p.jpg", progressive=progressive)
+        image = Image.open(tmp_path / "p.jpg")
+        image.draft("RGB", (128, 128))
+        assert decoding.decoding_bytes(image) == expected
+
+
+def test_turned_photos_stand_upright(tmp_path):
+    """The image is turned in place; what comes out is as it was seen."""
+    from lightcl_edge.data.decoding import load_image
+    from small_bundle import INPUT
+
+    picture = Image.new("RGB", (64, 64), (0, 0, 0))
+    picture.paste((255, 255, 255), (0, 0, 64, 32))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned clockwise: what is on top belongs on the right
+    picture.save(tmp_path / "turned.png", exif=exif)
+    pixels = load_image(tmp_path / "turned.png", INPUT)
+    assert pixels[8, -1].tolist() == [255, 255, 255] and pixels[8, 0].tolist() == [0, 0, 0]

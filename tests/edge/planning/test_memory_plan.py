@@ -6,7 +6,6 @@ import json
 from dataclasses import replace
 
 import numpy as np
-import pytest
 from PIL import Image
 
 from lightcl_edge.bundle.bundle import Bundle
@@ -18,46 +17,6 @@ from lightcl_edge.planning.plan import GENERATION_COPIES, Carried, Plan, covaria
 from small_bundle import make_folder
 
 MIB = 2**20
-
-
-@pytest.fixture
-def group(tmp_path, monkeypatch):
-    """A control group as the kernel shows it."""
-
-    def make(**files):
-        for name, text in files.items():
-            (tmp_path / name.replace("__", ".")).write_text(text)
-        limit = int(files.get("memory__limit_in_bytes", files.get("memory__max", "0")))
-        monkeypatch.setattr(limits, "_group_limits", lambda: ("v1", [(tmp_path, limit)]))
-        monkeypatch.setattr(memory, "kib_fields", lambda path: {"RssAnon": 10 * MIB})
-
-    return make
-
-
-def test_others_in_the_group_count_with_what_they_hold(group):
-    group(memory__limit_in_bytes=str(256 * MIB), memory__stat=f"cache 1\ntotal_rss {40 * MIB}\ntotal_shmem {MIB}\n")
-    assert limits.cgroup_room_bytes() == (256 - 30 - 1) * MIB
-    group(memory__max=str(100 * MIB), memory__stat=f"anon {12 * MIB}\nshmem 0\nfile {50 * MIB}\n")
-    assert limits.cgroup_room_bytes() == 98 * MIB
-
-
-def test_a_group_that_says_nothing_of_its_content_still_limits(group):
-    group(memory__max=str(100 * MIB))
-    assert limits.cgroup_room_bytes() == 100 * MIB
-
-
-def test_without_a_limit_the_machine_decides(monkeypatch):
-    monkeypatch.setattr(limits, "_group_limits", lambda: ("unavailable", []))
-    assert limits.cgroup_room_bytes() is None
-    assert limits.available_bytes() > 0
-
-
-def test_a_budget_never_allows_more_than_there_is(monkeypatch):
-    monkeypatch.setattr(limits, "available_bytes", lambda: 144 * MIB)
-    assert limits.allowed_bytes(None) == 144 * MIB
-    assert limits.allowed_bytes(100 * MIB) == 100 * MIB
-    assert limits.allowed_bytes(300 * MIB) == 144 * MIB
-    assert limits.allowed_bytes(limits.UNCHECKED_BYTES) == limits.UNCHECKED_BYTES
 
 
 def test_train_says_which_limit_refused(edge, bundle, tmp_path, monkeypatch):
@@ -97,34 +56,6 @@ def test_an_image_too_large_for_the_memory_left_is_not_decoded(edge, bundle, tmp
     assert document["skipped_images"] == 1 and "45.8 MiB of memory to decode" in document["skipped"][0]
     monkeypatch.setattr(decoding, "spare_bytes", unpatched)
     edge("predict", "--state", state, data / "red" / "large.png")
-
-
-def test_a_progressive_jpeg_is_counted_in_full(tmp_path):
-    for progressive, expected in ((False, 8 * 500 * 250), (True, 8 * 500 * 250 + 6 * 4000 * 2000)):
-        Image.new("RGB", (4000, 2000)).save(tmp_path / "p.jpg", progressive=progressive)
-        image = Image.open(tmp_path / "p.jpg")
-        image.draft("RGB", (128, 128))
-        assert decoding.decoding_bytes(image) == expected
-
-
-def test_turned_photos_stand_upright(tmp_path):
-    """The image is turned in place; what comes out is as it was seen."""
-    from lightcl_edge.data.decoding import load_image
-    from small_bundle import INPUT
-
-    picture = Image.new("RGB", (64, 64), (0, 0, 0))
-    picture.paste((255, 255, 255), (0, 0, 64, 32))
-    exif = Image.Exif()
-    exif[0x0112] = 6  # to be turned clockwise: what is on top belongs on the right
-    picture.save(tmp_path / "turned.png", exif=exif)
-    pixels = load_image(tmp_path / "turned.png", INPUT)
-    assert pixels[8, -1].tolist() == [255, 255, 255] and pixels[8, 0].tolist() == [0, 0, 0]
-
-
-def test_what_is_left_counts_pages_that_can_be_taken_back(monkeypatch):
-    own = memory.sample(with_pss=False)
-    monkeypatch.setattr(limits, "cgroup_room_bytes", lambda: own.anonymous_bytes + 30 * MIB)
-    assert 10 * MIB < limits.spare_bytes() < 15 * MIB + 2**20  # less the reserve of 16 MiB, whatever its libraries take
 
 
 def test_arrays_larger_than_what_is_left_are_not_read(edge, bundle, tmp_path, monkeypatch):

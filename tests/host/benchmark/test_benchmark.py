@@ -157,19 +157,6 @@ def test_jobs_run_side_by_side_and_one_failure_cancels_what_waits(options):
     assert {0, 1} <= set(started) and len(started) < 40
 
 
-def test_cuda_is_taken_where_torch_sees_it(options, monkeypatch):
-    import torch
-
-    from lightcl_profiler.networks.torch_device import torch_device
-
-    assert METHODS["sgd"].learner == "sgd" and not METHODS["sgd"].on_device
-    for seen, asked, expected in ((True, "auto", "cuda"), (True, "cpu", "cpu"), (False, "auto", "cpu")):
-        monkeypatch.setattr(torch.cuda, "is_available", lambda seen=seen: seen)
-        assert torch_device(asked) == expected
-    with pytest.raises(UsageError, match="found --torch-device cuda, but this torch sees no CUDA device"):
-        torch_device("cuda", "--torch-device")
-
-
 def test_features_are_extracted_once_and_an_interrupted_extraction_goes_on(options, monkeypatch):
     from lightcl_edge.inference.trunk import Trunk
     from lightcl_host.benchmark import feature_cache
@@ -244,6 +231,10 @@ def test_parts_do_not_share_images(options):
         assert sorted(data.everything(0).images.positions) == sorted(learned)
     one, two = (BenchmarkData(options.data).tasks(seed)[0].images.positions.tolist() for seed in (0, 1))
     assert one != two and len(one) == 20
+
+
+def test_baselines_learn_the_whole_network_with_torch():
+    assert METHODS["sgd"].learner == "sgd" and not METHODS["sgd"].on_device
 
 
 def test_mistakes(options, tmp_path):

@@ -37,20 +37,6 @@ def test_the_weights_are_written_and_read_again(tmp_path: Path, capsys: pytest.C
     assert loaded.module(torch.zeros(1, 3, 32, 32)).shape == (1, 3)
 
 
-def test_a_library_network_takes_weights_of_other_classes(tmp_path: Path) -> None:
-    from safetensors.torch import save_file
-
-    from lightcl_models.checkpoints import replace_classifier
-
-    module = load_model("torchvision:squeezenet1_1", "none").module
-    assert not any(isinstance(layer, torch.nn.Linear) for layer in module.modules())
-    module = load_model("torchvision:mobilenet_v3_small", "none").module
-    replace_classifier(module, 5)
-    save_file(module.state_dict(), tmp_path / "w.safetensors")
-    again = load_model("torchvision:mobilenet_v3_small", str(tmp_path / "w.safetensors"))
-    assert again.classes == 5
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

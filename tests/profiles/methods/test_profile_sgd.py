@@ -8,19 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from profile_bundles import CHANNELS, SIDE, make_bundle, make_images, small_network
+from profile_bundles import make_bundle, make_images, small_network
 from profile_samples import make_job
 
 from lightcl_edge.bundle.bundle import Bundle
 from lightcl_edge.data.specification import open_dataset
-from lightcl_edge.errors import BundleError
 from lightcl_edge.inference.trunk import normalise
 from lightcl_edge.machine.memory import PhaseMeter
 from lightcl_profiler.measuring.launcher import run_method
 from lightcl_profiler.methods import METHODS
 from lightcl_profiler.methods.baseline import BaselineMethod
 from lightcl_profiler.methods.contract import Job
-from lightcl_profiler.networks.new_classifier import network_from_graph
 from lightcl_profiler.networks.whole_network import load_whole_network
 
 
@@ -34,29 +32,6 @@ def _job(tmp_path: Path, tasks: list[Path], bundle: Path) -> Job:
         batch_size=3,
         epochs=2,
     )
-
-
-@pytest.mark.parametrize("last", ["Gemm", "MatMul", "Conv"])
-def test_a_graph_gets_a_classifier_of_its_own(tmp_path: Path, last: str) -> None:
-    path = tmp_path / "model.onnx"
-    path.write_bytes(small_network(last))
-    network = network_from_graph(path, classes=3)
-    logits = network(torch.rand(2, 3, SIDE, SIDE))
-    assert logits.shape == (2, 3)
-    logits.sum().backward()
-    assert all(parameter.grad is not None for parameter in network.parameters())
-    trained = CHANNELS * 27 + 2 * CHANNELS + 3 * CHANNELS + 3
-    assert sum(parameter.numel() for parameter in network.parameters()) == trained
-
-
-def test_batch_statistics_are_used_and_learned(tmp_path: Path) -> None:
-    path = tmp_path / "model.onnx"
-    path.write_bytes(small_network())
-    network = network_from_graph(path, classes=3).train()
-    before = [statistic.clone() for statistic in network.buffers()]
-    network(torch.rand(4, 3, SIDE, SIDE))
-    assert before
-    assert not any(torch.equal(a, b) for a, b in zip(before, network.buffers(), strict=True))
 
 
 def test_one_epoch_is_plain_sgd(tmp_path: Path) -> None:
@@ -97,20 +72,3 @@ def test_in_a_process_of_its_own(tmp_path: Path) -> None:
     assert run.loss is not None
     assert run.notes[0] == "network from the bundle's model.onnx, 1 BatchNorm layers"
     assert run.import_rss_bytes > 100 * 2**20  # torch alone
-
-
-def test_without_a_whole_network_the_error_says_how_to_export_one(tmp_path: Path) -> None:
-    bundle = make_bundle(tmp_path, whole=None, model="someones.onnx")
-    with pytest.raises(BundleError, match=r"has no model.onnx and .* rebuilt here .*export --with-baselines"):
-        load_whole_network(bundle, 2)
-
-
-def test_the_model_library_rebuilds_what_it_knows(tmp_path: Path) -> None:
-    bundle = make_bundle(tmp_path, whole=None, model="resnet18_cifar")
-    network, origin = load_whole_network(bundle, 5)
-    assert network(torch.rand(2, 3, 32, 32)).shape == (2, 5)
-    assert network.training
-    assert (
-        origin
-        == "network rebuilt by the model library as resnet18_cifar with random weights, which need the same memory"
-    )

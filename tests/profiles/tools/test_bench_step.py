@@ -7,14 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 import bench_step
 from bench_step import BenchStepCommand
-from lightcl_edge.bundle.bundle import Bundle
-from lightcl_edge.errors import BundleError
-from lightcl_edge.files.tensors import TensorFile
 from small_bundle import make_bundle
 from step_bundle import make_step_bundle
 
@@ -59,20 +55,3 @@ def test_wrong_arguments(tmp_path: Path) -> None:
         "found method 'tensorflow', expected some of ort_auto, ort_in_place, ort_accumulate, torch_engine, torch_sgd"
         in done.stderr
     )
-
-
-def test_tensors_of_a_file_one_by_one(tmp_path: Path) -> None:
-    bundle = Bundle.open(make_bundle(tmp_path / "plain"))
-    path = bundle.path("head.safetensors")
-    tensors, expected = TensorFile(path, BundleError), bundle.head_parameters()
-    assert set(tensors) == set(expected)
-    for name, value in expected.items():
-        np.testing.assert_array_equal(tensors[name], value)
-    with pytest.raises(KeyError):
-        tensors["absent"]
-    damaged = tmp_path / "damaged.safetensors"
-    damaged.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(BundleError, match=r"damaged\.safetensors is damaged .*; expected a safetensors file"):
-        TensorFile(damaged, BundleError)
-    with pytest.raises(BundleError, match="missing"):
-        TensorFile(tmp_path / "none.safetensors", BundleError)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -25,36 +23,6 @@ from step_reference import Head, activations, largest_relative_difference, rando
 
 SHAPE = (4, 8, 8)
 UPDATES = ("in_place", "accumulate")
-
-
-class Residual(nn.Module):
-    """A block with a branch, a gate and a depthwise convolution."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.expand, self.act = nn.Conv2d(4, 8, 1), nn.ReLU6()
-        self.depthwise, self.act2 = nn.Conv2d(8, 8, 3, padding=1, groups=8), nn.ReLU()
-        self.gate, self.project = nn.Conv2d(8, 8, 1), nn.Conv2d(8, 4, 1)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        y = self.act2(self.depthwise(self.act(self.expand(x))))
-        y = y * torch.sigmoid(self.gate(y.mean((2, 3), keepdim=True)))
-        return x + self.project(y)
-
-
-@pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> Head:
-    torch.manual_seed(0)
-    body = nn.Sequential(Residual(), nn.Conv2d(4, 10, 3, stride=2, padding=1), nn.ReLU(), nn.MaxPool2d(2))
-    return Head(Tail(body, 10, 6), SHAPE, tmp_path_factory.mktemp("head"))
-
-
-@pytest.fixture
-def head(exported: Head) -> Head:
-    """The head with a torch network of its own, which a test may train."""
-    own = copy.copy(exported)
-    own.tail = copy.deepcopy(exported.tail)
-    return own
 
 
 @pytest.mark.parametrize("update", UPDATES)
@@ -184,58 +152,6 @@ def test_read_only_and_strided_inputs(head: Head) -> None:
     assert head.engine().step(strided) == head.engine().step(batch)
 
 
-def test_wrong_parameters(head: Head) -> None:
-    engine, given = head.engine(), head.parameters()
-    missing = {name: value for name, value in given.items() if name != "classifier.bias"}
-    with pytest.raises(
-        BundleError, match=r"parameters: tensors \['classifier\.bias'\] are only in the file or only in the manifest"
-    ):
-        engine.load(missing)
-    given["classifier.bias"] = np.zeros(3, np.float32)
-    with pytest.raises(BundleError, match=r"classifier\.bias is float32 \(3,\), expected float32 \(6,\)"):
-        engine.load(given)
-
-
-def test_features_of_another_trunk(head: Head) -> None:
-    batch = random_batch(head, 2, 0)
-    with pytest.raises(BundleError, match=r"features have the shape \(4, 8, 4\), expected \(4, 8, 8\)"):
-        head.engine().step(replace(batch, features=batch.features[..., :4]))
-
-
-def test_graphs_that_are_missing_or_damaged(head: Head, tmp_path: Path) -> None:
-    model = head.model.SerializeToString()
-    with pytest.raises(BundleError, match="training_step graphs are none, expected auto; export the bundle again"):
-        OrtEngine(model, head.info, SHAPE, [], 1)
-    in_place = [step for step in head.steps if step[0].update == "in_place"]
-    with pytest.raises(BundleError, match=r"training_step graphs are \['in_place'\], expected accumulate"):
-        OrtEngine(model, head.info, SHAPE, in_place, 1, "accumulate")
-    engine = OrtEngine(model, head.info, SHAPE, in_place, 1)
-    engine.load(head.parameters())
-    with pytest.raises(BundleError, match=r"a step of 7 samples and 0 buffered ones fits no .* at most 6 samples"):
-        engine.step(random_batch(head, 7, 0))
-    broken = tmp_path / "broken.onnx"
-    broken.write_bytes(b"not a graph")
-    engine = OrtEngine(model, head.info, SHAPE, [(in_place[0][0], broken)], 1, "in_place")
-    with pytest.raises(BundleError, match=r"can't open the graph: .* export it again or update onnxruntime"):
-        engine.step(random_batch(head, 2, 0))
-
-
-def test_graph_of_another_head(head: Head) -> None:
-    graph, path = next(step for step in head.steps if step[0] == replace(step[0], update="in_place"))
-    other = replace(graph, samples=graph.samples + 1)
-    engine = OrtEngine(b"", head.info, SHAPE, [(other, path)], 1, "in_place")
-    with pytest.raises(BundleError, match=r"input '.*' takes \d+ rows, expected \d+"):
-        engine.step(random_batch(head, 2, 0))
-
-
-def test_a_layout_that_is_not_that_of_the_graphs(head: Head) -> None:
-    assert head.info.taps_first, "the graphs of this head take kernels tap by tap"
-    whole = replace(head.info, taps_first=[])
-    engine = OrtEngine(b"", whole, SHAPE, head.steps, 1, "in_place")
-    with pytest.raises(BundleError, match=r"output 'update\.\d+\..*@\d' fits no parameter of the head"):
-        engine.step(random_batch(head, 2, 0))
-
-
 def test_auto_takes_the_smaller_plan(tmp_path: Path) -> None:
     """Many parameters and few activations: in place. The reverse: accumulation."""
     torch.manual_seed(0)
@@ -267,14 +183,6 @@ def test_neither_torch_nor_onnx_is_imported() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
-
-
-def test_without_onnxruntime(tmp_path: Path) -> None:
-    (tmp_path / "onnxruntime.py").write_text("raise ImportError('not for this processor')")
-    code = "from lightcl_edge.learning.engines.ort_engine import OrtEngine; OrtEngine(b'', None, (1,), [])"
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment)
-    assert "NoEngineError: onnxruntime can't be imported (not for this processor)" in done.stderr
 
 
 def _resnet18() -> tuple[nn.Module, int, tuple[int, ...]]:
