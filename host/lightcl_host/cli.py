@@ -1,7 +1,5 @@
 """The program ``lightcl-host``."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 
 from lightcl_edge.console.program import Command, run_program

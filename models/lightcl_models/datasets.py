@@ -4,8 +4,6 @@ The device's package finds each function by name, through the entry-point group 
 nothing of what they import.
 """
 
-from __future__ import annotations
-
 import gzip
 import importlib.util
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Find out quickly whether weights can be downloaded at all."""
 
-from __future__ import annotations
-
 import urllib.error
 import urllib.request
 

@@ -1,7 +1,5 @@
 """Model specifications: from a name on the command line to a network with its weights."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from lightcl_edge.errors import UsageError

@@ -1,7 +1,5 @@
 """ResNet-18 for 32x32 images: torchvision's, with a 3x3 stem of stride 1 and no max-pool."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from lightcl_edge.errors import UsageError

@@ -5,8 +5,6 @@ import stops because two operators are unknown that torchvision only describes. 
 schemas are enough.
 """
 
-from __future__ import annotations
-
 import importlib
 import sys
 from types import ModuleType

@@ -1,7 +1,5 @@
 """``lightcl-edge profile``: measure what each way of learning costs on this machine."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import math

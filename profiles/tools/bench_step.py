@@ -4,8 +4,6 @@ Each method runs in fresh processes on the same random batch with the same threa
 accumulating, is compared with plain SGD in bare PyTorch. A peak is that of the whole process, imports included.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import statistics

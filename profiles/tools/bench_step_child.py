@@ -1,7 +1,5 @@
 """What one process of ``bench_step`` does: ``python profiles/tools/bench_step_child.py < job.json``."""
 
-from __future__ import annotations
-
 import json
 import statistics
 import sys

@@ -6,8 +6,6 @@ once more in a process that has imported Avalanche too. Imports leave freed memo
 only processes with equal imports show what training itself needs.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import sys

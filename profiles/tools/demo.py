@@ -4,8 +4,6 @@ Prepare on the host, learn five tasks on the "device", evaluate after each, pred
 plain SGD of the whole network.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import shutil

@@ -1,7 +1,5 @@
 """Runs the product's own commands as a person would, and shows them."""
 
-from __future__ import annotations
-
 import json
 import os
 import shlex

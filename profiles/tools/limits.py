@@ -4,8 +4,6 @@ This tries every bundle, engine and limit. A run that fits by its plan must comp
 exit code 5 before it starts. No run may be killed. ``make test-limits`` does this for four bundles.
 """
 
-from __future__ import annotations
-
 import argparse
 import itertools
 import json

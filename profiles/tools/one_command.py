@@ -1,7 +1,5 @@
 """Runs a program that has a single command, whose name need not be typed."""
 
-from __future__ import annotations
-
 import sys
 
 from lightcl_edge.console.program import Command, run_program

@@ -1,7 +1,5 @@
 """Pictures as a camera writes them: 12 megapixels, JPEG. Their content is made up; their size is what matters."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

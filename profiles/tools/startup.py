@@ -1,7 +1,5 @@
 """``python profiles/tools/startup.py``: how long importing and ``--help`` take, beside a bare Python."""
 
-from __future__ import annotations
-
 import argparse
 import subprocess
 import sys

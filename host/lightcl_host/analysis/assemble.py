@@ -1,7 +1,5 @@
 """Makes the record of an analysis from its measurements and predictions."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Pictures of an analysis: measures against depth, accuracy against memory."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from itertools import groupby

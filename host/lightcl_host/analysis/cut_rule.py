@@ -1,7 +1,5 @@
 """The rule that chooses a cut for a device, its reason in words, and which heads are worth training."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

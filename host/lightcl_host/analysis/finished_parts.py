@@ -1,7 +1,5 @@
 """Finished parts of an analysis on disk, so that an interrupted analysis goes on where it stopped."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re

@@ -1,7 +1,5 @@
 """What a person should know before they follow the choice, in sentences."""
 
-from __future__ import annotations
-
 from lightcl_edge.console.text import format_bytes
 from lightcl_host.analysis.record import Analysis, CutRecord
 

@@ -1,7 +1,5 @@
 """An analysis as one HTML file that refers to nothing outside itself."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 

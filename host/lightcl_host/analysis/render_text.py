@@ -1,7 +1,5 @@
 """An analysis for a terminal."""
 
-from __future__ import annotations
-
 from lightcl_edge.console.text import format_bytes, table
 from lightcl_host.analysis.record import Analysis, CutRecord
 

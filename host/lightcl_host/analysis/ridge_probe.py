@@ -1,7 +1,5 @@
 """The ridge probe: how well a linear classifier in closed form tells classes apart by features as they are."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from lightcl_edge.files.tensors import FloatArray, IntArray

@@ -1,7 +1,5 @@
 """The whole analysis: measure, predict, choose, try heads, and make one record of it."""
 
-from __future__ import annotations
-
 import hashlib
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version

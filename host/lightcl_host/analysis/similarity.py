@@ -6,8 +6,6 @@ Same Things?", ICLR 2021. Features of early layers have many more entries than t
 would call any two sets of such features alike. No library that the host uses has the unbiased one.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Repeats of a measurement as one figure with its spread, and the rank correlation of a figure with depth."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

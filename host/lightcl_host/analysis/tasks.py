@@ -1,7 +1,5 @@
 """The user's images as a short sequence of tasks, each with training images and held-out images."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,7 +1,5 @@
 """One progress bar over pieces of work of very different sizes."""
 
-from __future__ import annotations
-
 import time
 
 from lightcl_edge.console.progress import Progress

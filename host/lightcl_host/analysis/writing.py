@@ -1,7 +1,5 @@
 """Writes the files of an analysis, ``analysis.json`` and ``report.html``, from one record."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

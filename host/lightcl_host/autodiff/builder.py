@@ -1,7 +1,5 @@
 """Collects the nodes of a training step: the head's forward nodes first, then what the rules emit."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol

@@ -1,7 +1,5 @@
 """What a gradient rule gives for one input of a node."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 

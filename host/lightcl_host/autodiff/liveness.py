@@ -1,7 +1,5 @@
 """How much memory a step needs when its nodes run in the order they stand."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -6,8 +6,6 @@ as ``lightcl_edge.learning.engines.contract`` states it. New samples are the fir
 last.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from lightcl_edge.bundle.graph_names import LOGITS, MASKED_LOGIT

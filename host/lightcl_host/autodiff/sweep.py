@@ -1,7 +1,5 @@
 """The reverse sweep: from the loss back through the head's nodes to its parameters."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Sequence
 
 import numpy as np

@@ -32,8 +32,6 @@ the parameters, so that a device evaluates its head without a second copy of the
 by tap, an ``evaluate`` graph does the same with the taps and a stated number of rows.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 

@@ -5,8 +5,6 @@ another node that reads ``W``, which then silently reads the new weights. So eac
 every other reader of its parameter.
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 

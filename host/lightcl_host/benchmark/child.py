@@ -3,8 +3,6 @@
 The peak is that of this whole process, testing included.
 """
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 from typing import Any

@@ -17,8 +17,6 @@ A new strategy of the device or a new baseline needs a line in :data:`lightcl_ho
 method is a subclass of :class:`Method` in a module of its own.
 """
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field

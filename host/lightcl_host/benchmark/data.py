@@ -1,7 +1,5 @@
 """The benchmark's data: classes cut into tasks in their order, so many images of each, and the test images."""
 
-from __future__ import annotations
-
 from itertools import pairwise
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The device's own strategies as benchmark methods: the code of ``lightcl-edge train`` without its state and gate."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

@@ -1,7 +1,5 @@
 """``benchmark.json``: every figure of a benchmark, and where it comes from."""
 
-from __future__ import annotations
-
 from dataclasses import asdict
 from datetime import datetime, timezone
 from typing import Any

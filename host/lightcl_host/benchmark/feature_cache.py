@@ -1,7 +1,5 @@
 """Features of the benchmark's images: extracted once for each trunk, kept on disk, shared by all methods and seeds."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from dataclasses import asdict

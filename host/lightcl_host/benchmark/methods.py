@@ -1,7 +1,5 @@
 """The methods that can be benchmarked, as a table; their code is imported only when one is made."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from lightcl_host.benchmark.contract import Method

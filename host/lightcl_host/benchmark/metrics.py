@@ -3,8 +3,6 @@
 In a matrix, ``[i][j]`` is the accuracy on task ``j`` after task ``i`` was learned, a share of 0 to 1.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

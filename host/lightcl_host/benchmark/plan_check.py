@@ -1,7 +1,5 @@
 """Predicted against measured peak memory on this machine, for several networks, cuts, engines and batch sizes."""
 
-from __future__ import annotations
-
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence

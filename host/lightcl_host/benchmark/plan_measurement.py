@@ -5,8 +5,6 @@ patterns have no weight: ``lightcl`` still holds them, ``replay`` then holds non
 patterns are held from the second task on.
 """
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """Runs of the benchmark in fresh processes, several at a time."""
 
-from __future__ import annotations
-
 import subprocess
 import threading
 from collections.abc import Callable, Iterator, Sequence

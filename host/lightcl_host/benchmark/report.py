@@ -1,7 +1,5 @@
 """From the records of all runs to one document, and that as text."""
 
-from __future__ import annotations
-
 from statistics import fmean, pstdev
 from typing import Any
 

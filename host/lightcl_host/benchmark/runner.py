@@ -1,7 +1,5 @@
 """Runs every method with every seed, each in a process of its own. A finished run is not repeated."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """One method with one seed: it learns task after task, and is tested on all test images after each."""
 
-from __future__ import annotations
-
 import shutil
 import time
 from collections.abc import Callable, Sequence

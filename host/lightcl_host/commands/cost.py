@@ -1,7 +1,5 @@
 """``lightcl-host cost``."""
 
-from __future__ import annotations
-
 import argparse
 import shlex
 from dataclasses import asdict

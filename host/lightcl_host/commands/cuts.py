@@ -1,7 +1,5 @@
 """``lightcl-host cuts``."""
 
-from __future__ import annotations
-
 import argparse
 from typing import ClassVar
 

@@ -1,7 +1,5 @@
 """``lightcl-host export``."""
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 from typing import ClassVar

@@ -1,7 +1,5 @@
 """The predicted peak memory of a training on the device, phase by phase, and its work."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 from lightcl_edge.bundle.manifest import Manifest

@@ -1,7 +1,5 @@
 """Where ``--cut auto`` cuts a network when nothing has been measured."""
 
-from __future__ import annotations
-
 from lightcl_edge.errors import UsageError
 from lightcl_host.cutting.cuts import Cut, spatial
 

@@ -1,7 +1,5 @@
 """Checks of an export that need no network; opening it takes longest, so they come first."""
 
-from __future__ import annotations
-
 from lightcl_edge.bundle.writing import check_replaceable
 from lightcl_edge.data.specification import open_dataset
 from lightcl_edge.errors import DataError

@@ -1,7 +1,5 @@
 """Names of the network's own classes, and room for those of the device."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from lightcl_edge.bundle.manifest import MAX_CLASSES, MAX_NAME_LENGTH

@@ -1,7 +1,5 @@
 """The manifest and the files of a bundle, from its parts."""
 
-from __future__ import annotations
-
 from lightcl_edge.bundle.bundle import BUFFER
 from lightcl_edge.bundle.manifest import Manifest, ModelInfo, TrainingDefaults
 from lightcl_host.export.cut_choice import CutChoice, providers_of

@@ -1,7 +1,5 @@
 """What ``lightcl-host export --json`` prints."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from lightcl_edge.bundle.manifest import Manifest

@@ -1,7 +1,5 @@
 """From a model to a verified bundle on disk."""
 
-from __future__ import annotations
-
 import time
 from dataclasses import replace
 from typing import Any

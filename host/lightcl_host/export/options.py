@@ -1,7 +1,5 @@
 """What an export can be asked for."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Who made a bundle, and from what; nothing here changes from run to run."""
 
-from __future__ import annotations
-
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Tell a person when an export replaces another bundle."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from lightcl_edge.bundle.bundle import Bundle

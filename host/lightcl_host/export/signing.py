@@ -1,7 +1,5 @@
 """Sign the manifest of a bundle."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Sets of ONNX operators: those a head may hold, activations, views and others."""
 
-from __future__ import annotations
-
 #: Operators with weights that are trained, as their inputs from 1 on.
 WEIGHTED_OPERATORS = frozenset({"Conv", "Gemm", "MatMul"})
 #: Operators whose output is a view of their input: they need no memory of their own.

@@ -1,7 +1,5 @@
 """Keep a library's log and warnings from a person who did not call it."""
 
-from __future__ import annotations
-
 import logging
 import warnings
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Tensors as the bytes of a safetensors file."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import numpy as np

@@ -1,7 +1,5 @@
 """``--sparsity``: prune, distil where there are images, and measure what was lost."""
 
-from __future__ import annotations
-
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 

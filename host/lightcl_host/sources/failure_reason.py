@@ -1,7 +1,5 @@
 """Why a library failed, in one plain line: the first cause of a chain of errors, without colours."""
 
-from __future__ import annotations
-
 import re
 
 _LONGEST = 200

@@ -1,7 +1,5 @@
 """Real images to calibrate and check a trunk with: the user's, or crops of scikit-learn's two photographs."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

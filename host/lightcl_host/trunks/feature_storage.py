@@ -1,7 +1,5 @@
 """The uint8 form of features: a scale and a zero point for each channel, from real images."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -1,7 +1,5 @@
 """A bounded memory of images, filled by reservoir sampling (Vitter 1985)."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

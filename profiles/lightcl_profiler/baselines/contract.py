@@ -1,7 +1,5 @@
 """What every baseline does, and what it is given: one contract, so that all get the same work."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

@@ -6,8 +6,6 @@ when an image was first seen. As in the authors' code each term has a forward an
 gradients add up, and the activations of only one term exist at a time.
 """
 
-from __future__ import annotations
-
 import torch
 from torch.nn import functional as nn
 

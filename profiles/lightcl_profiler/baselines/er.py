@@ -4,8 +4,6 @@ Each step stacks the new batch and a batch drawn from a reservoir of earlier ima
 mean cross entropy of both together (their Algorithm 1).
 """
 
-from __future__ import annotations
-
 import torch
 from torch.nn import functional as nn
 

@@ -5,8 +5,6 @@ the last task; ``F``, the diagonal of the empirical Fisher information, is the m
 log p(label | image) over samples of a task, and ``F = decay * F + F_task`` from task to task.
 """
 
-from __future__ import annotations
-
 from itertools import islice
 
 import torch

@@ -5,8 +5,6 @@ The distance of two networks is the L2 distance of their answers on images from 
 end of a task the buffer is shared equally among the tasks so far, with the answers of the network as it then is.
 """
 
-from __future__ import annotations
-
 import torch
 from torch.nn import functional as nn
 

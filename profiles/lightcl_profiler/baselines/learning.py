@@ -1,7 +1,5 @@
 """Drives a baseline over tasks: the same batches in the same order for every method."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 

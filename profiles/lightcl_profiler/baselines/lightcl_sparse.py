@@ -5,8 +5,6 @@ to them, and stay zero: 80 % in the layers of the last spatial size, 70 % in tho
 earlier. As in the reference's code nothing becomes smaller: measured memory shows that, the paper's is calculated.
 """
 
-from __future__ import annotations
-
 import torch
 
 from lightcl_edge.learning.engines.torch_rules import Node

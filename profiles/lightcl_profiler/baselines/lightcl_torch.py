@@ -10,8 +10,6 @@ The term has a forward and backward pass of its own, as the reference's has; gra
 anomaly mode is left out: it is a debugging aid that costs memory and time.
 """
 
-from __future__ import annotations
-
 from typing import ClassVar
 
 import torch

@@ -11,8 +11,6 @@ Columns start from the same weights that all methods start from, adapters' U fro
 The task must be known to predict.
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Iterator
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """SGD, also called fine-tuning: each task in turn, nothing done against forgetting. The lower bound."""
 
-from __future__ import annotations
-
 from typing import ClassVar
 
 import torch

@@ -12,8 +12,6 @@ The paper gives its shares by data set and leaves some of the schedule open; the
 tensors here, as in PyTorch they must be: measured memory does not shrink, the paper's is calculated.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

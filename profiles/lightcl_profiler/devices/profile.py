@@ -3,8 +3,6 @@
 A profile is a TOML file. Those of known boards lie beside this module. ``this-machine`` is measured when it is loaded.
 """
 
-from __future__ import annotations
-
 import difflib
 import os
 import sys

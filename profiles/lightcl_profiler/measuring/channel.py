@@ -4,8 +4,6 @@ The child gets the pipe's number as its argument and its job as JSON on stdin. I
 end one ``result`` or ``error``. :mod:`lightcl_profiler.measuring.watched_process` is the parent's side.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import sys

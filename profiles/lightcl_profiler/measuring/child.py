@@ -1,7 +1,5 @@
 """Runs one method once, in a process started for it: ``python -m lightcl_profiler.measuring.child CHANNEL < job``."""
 
-from __future__ import annotations
-
 import sys
 import time
 from dataclasses import asdict

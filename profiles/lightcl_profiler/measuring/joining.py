@@ -1,7 +1,5 @@
 """Joins the runs of one method on task after task, each in a process of its own, to one run."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any

@@ -1,7 +1,5 @@
 """Runs a profiled method once in a fresh process and makes the record of the run."""
 
-from __future__ import annotations
-
 from dataclasses import asdict
 from typing import Any
 

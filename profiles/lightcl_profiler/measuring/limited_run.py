@@ -1,7 +1,5 @@
 """One command of ``lightcl-edge`` inside a memory control group, and how it ended."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

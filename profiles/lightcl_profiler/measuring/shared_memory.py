@@ -3,8 +3,6 @@
 On a Jetson the CPU and the GPU share one DRAM. These figures overlap, so they stand side by side and are never summed.
 """
 
-from __future__ import annotations
-
 import re
 import sys
 from contextlib import suppress

@@ -1,7 +1,5 @@
 """Finds the smallest memory limit under which a method completes."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Memory of a process over time, bounded in length however long the process runs."""
 
-from __future__ import annotations
-
 from lightcl_edge.machine.memory import MemorySample
 from lightcl_profiler.records.record import TimelinePoint
 

@@ -1,7 +1,5 @@
 """Starts a child process, samples its memory from outside and reads its messages until it ends."""
 
-from __future__ import annotations
-
 import json
 import os
 import select

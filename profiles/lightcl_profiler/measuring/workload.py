@@ -4,8 +4,6 @@ Files are linked, not copied. Images from arrays or from a package become lossle
 or of a package's loader, does not count for a method.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass

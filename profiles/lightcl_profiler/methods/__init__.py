@@ -3,8 +3,6 @@
 Only the child process that runs a method imports its file.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection
 
 from lightcl_edge.errors import UsageError

@@ -1,7 +1,5 @@
 """What a profiled method must do, and what it is given."""
 
-from __future__ import annotations
-
 import importlib
 import math
 from abc import ABC, abstractmethod

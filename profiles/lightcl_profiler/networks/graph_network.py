@@ -1,7 +1,5 @@
 """A whole network from an ONNX graph, as the baselines need it: with a view of its inside."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from itertools import pairwise
 

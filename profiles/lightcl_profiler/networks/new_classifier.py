@@ -1,7 +1,5 @@
 """A network from an ONNX graph, run in torch, with a classifier of its own size."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Where torch works."""
 
-from __future__ import annotations
-
 from lightcl_edge.errors import UsageError
 
 

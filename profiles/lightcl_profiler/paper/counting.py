@@ -1,7 +1,5 @@
 """Counts a network's parameters, activations and multiply-adds from its ONNX graph."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 

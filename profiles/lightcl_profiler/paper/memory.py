@@ -5,8 +5,6 @@ shortcuts. The formulas were found from the published figures; docs/cost.md deri
 formula gives.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 

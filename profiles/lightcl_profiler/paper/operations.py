@@ -7,8 +7,6 @@ keep. These formulas meet the published figures to 1 %. The paper publishes no o
 what each method computes, as docs/results.md says.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """The figures of the paper's Table 1 (Wang et al., ASP-DAC 2025), as published. The paper calculates its memory."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 MIB = 2**20

@@ -1,7 +1,5 @@
 """What each method knew after each task, read from a benchmark's JSON for pages that also show memory."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import dataclass
 from pathlib import Path

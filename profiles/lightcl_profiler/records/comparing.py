@@ -1,7 +1,5 @@
 """What to call the profiles on one page: the board, and the folder where several are of one kind of board."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from pathlib import Path
 

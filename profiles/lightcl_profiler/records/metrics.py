@@ -4,8 +4,6 @@
 ``i + 1`` numbers, shares of 0 to 1.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 from lightcl_edge.errors import UsageError

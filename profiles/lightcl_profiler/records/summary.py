@@ -1,7 +1,5 @@
 """The figures of runs, and their medians and spread over the runs of each method."""
 
-from __future__ import annotations
-
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 

@@ -1,7 +1,5 @@
 """A benchmark as one HTML page: accuracies, operations, memory, the machine."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any

@@ -1,7 +1,5 @@
 """Profiles of several boards, and a benchmark's accuracies, as one HTML page."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import partial
 from typing import Any

@@ -1,7 +1,5 @@
 """The pictures of profiles and benchmarks: peaks as bars, memory over time, accuracy over tasks and against memory."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The paper's table beside what was measured."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

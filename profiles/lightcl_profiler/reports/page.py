@@ -3,8 +3,6 @@
 jinja2 is imported only here, so only where something is rendered.
 """
 
-from __future__ import annotations
-
 import re
 from functools import cache
 from typing import Any, NamedTuple

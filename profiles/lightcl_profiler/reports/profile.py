@@ -1,7 +1,5 @@
 """A profile as one HTML page, and the parts of it that the page of several boards has too."""
 
-from __future__ import annotations
-
 from functools import partial
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The report for a terminal."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 from lightcl_edge.console.text import format_bytes, table

@@ -1,7 +1,5 @@
 """The gradient of a grouped convolution with respect to its input image."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from lightcl_host.autodiff.builder import GraphBuilder

@@ -3,8 +3,6 @@
 A pixel is counted row by row. Position -1 stands for a pixel outside the image, which is zero.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -9,8 +9,6 @@ channels of 7 x 7 pixels, 12 samples and 2 threads (x86-64, AVX2), forward takes
 gradient 3 ms instead of 12.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Sequence
 

@@ -6,8 +6,6 @@ image. Kernels of more than one tap are held taps first, ``(taps, filters, chann
 graph, named by :func:`lightcl_edge.bundle.graph_names.tap_name`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Sides, strides and pads of a two-dimensional window operator, read once and checked."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from lightcl_edge.errors import BundleError

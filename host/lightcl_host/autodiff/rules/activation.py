@@ -3,8 +3,6 @@
 At the points where a function has no derivative the choice is PyTorch's.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from lightcl_host.autodiff.builder import ForwardNode, GraphBuilder

@@ -1,7 +1,5 @@
 """Gradients of Add, Sub and Mul; where an input was broadcast, its gradient is summed back to its shape."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from lightcl_host.autodiff.builder import GraphBuilder

@@ -4,8 +4,6 @@ Dense convolutions and depthwise ones of small images bring gradients of their o
 (:mod:`lightcl_host.autodiff.convolution`). The others are differentiated here, as convolutions.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

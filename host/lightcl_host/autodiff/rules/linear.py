@@ -1,7 +1,5 @@
 """Gradients of Gemm and MatMul; a parameter's gradient is added by the Gemm that makes it."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

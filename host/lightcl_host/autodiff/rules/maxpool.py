@@ -1,7 +1,5 @@
 """The gradient of MaxPool with inference operators alone."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Gradients of means: global and windowed average pooling, and ReduceMean."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """What a gradient rule is, and the table of all rules."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 

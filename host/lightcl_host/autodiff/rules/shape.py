@@ -1,7 +1,5 @@
 """Gradients of operators that only arrange values anew."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from lightcl_host.autodiff.builder import GraphBuilder

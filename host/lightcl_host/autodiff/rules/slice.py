@@ -1,7 +1,5 @@
 """Gradients of operators that cut tensors apart or put them together."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from lightcl_edge.errors import BundleError
