@@ -1,7 +1,5 @@
 """The program ``lightcl-edge``: its commands are found by name and imported only when needed."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Iterator, Sequence
 from importlib import import_module

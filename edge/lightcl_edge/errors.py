@@ -4,8 +4,6 @@ Only :func:`lightcl_edge.console.program.run_program` turns one into an exit cod
 found, what was expected and what to do. Every code has a page in ``docs/exit-codes.md``.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from enum import IntEnum
 from typing import Any

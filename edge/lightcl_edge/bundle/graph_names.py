@@ -1,7 +1,5 @@
 """Names inside the graphs of a bundle, for host and device."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The files of a bundle before any of them is believed: names, kinds, sizes, and the zip around them."""
 
-from __future__ import annotations
-
 import errno
 import shutil
 import zipfile

@@ -1,7 +1,5 @@
 """The bundle's ``manifest.json`` as typed records, read strictly. The format is in ``docs/bundle.md``."""
 
-from __future__ import annotations
-
 import json
 import math
 from dataclasses import asdict, dataclass, field

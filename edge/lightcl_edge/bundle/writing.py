@@ -1,7 +1,5 @@
 """Write a bundle."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import shutil

@@ -1,7 +1,5 @@
 """What a shell completes from a state; read without numpy, which would make the Tab key slow."""
 
-from __future__ import annotations
-
 import argparse
 import json
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """``completion``: the same command for ``lightcl-edge`` and ``lightcl-host``."""
 
-from __future__ import annotations
-
 import argparse
 
 from lightcl_edge.console.program import Command

@@ -1,7 +1,5 @@
 """``lightcl-edge forget``."""
 
-from __future__ import annotations
-
 import argparse
 
 from lightcl_edge.commands.arguments import add_state

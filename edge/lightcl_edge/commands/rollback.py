@@ -1,7 +1,5 @@
 """``lightcl-edge rollback``."""
 
-from __future__ import annotations
-
 import argparse
 
 from lightcl_edge.commands.arguments import add_state, not_negative

@@ -1,7 +1,5 @@
 """``lightcl-edge train``."""
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """``lightcl-edge verify``."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """``lightcl-edge watch``."""
 
-from __future__ import annotations
-
 import argparse
 import shlex
 from pathlib import Path

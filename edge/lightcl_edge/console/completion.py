@@ -1,7 +1,5 @@
 """How a shell completes a command line: by the library argcomplete, which is imported for nothing else."""
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Callable, Iterable
 from pathlib import Path

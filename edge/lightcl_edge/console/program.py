@@ -4,8 +4,6 @@ A command returns one document, a dict that JSON can carry. ``--json`` prints it
 same document, so that both say the same.
 """
 
-from __future__ import annotations
-
 import argparse
 import errno
 import io

@@ -1,7 +1,5 @@
 """A bar on a terminal, notes on stderr."""
 
-from __future__ import annotations
-
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence

@@ -1,7 +1,5 @@
 """Sizes, counts, tables: what a person reads."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from typing import Any

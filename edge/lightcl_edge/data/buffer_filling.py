@@ -1,7 +1,5 @@
 """How new samples enter a feature buffer. Reservoir sampling or herding ranks them; each class keeps its share."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import replace
 

@@ -1,7 +1,5 @@
 """Which names a class may have."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 

@@ -1,7 +1,5 @@
 """From an image file to pixels: opened, judged by its header, decoded, turned upright, RGB, resized."""
 
-from __future__ import annotations
-
 import struct
 import warnings
 import zipfile

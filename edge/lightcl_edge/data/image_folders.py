@@ -1,7 +1,5 @@
 """Which files of a folder count as images. Imports no decoder, so that a process that only waits stays small."""
 
-from __future__ import annotations
-
 from collections import Counter
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Images and labels that an application holds in memory."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

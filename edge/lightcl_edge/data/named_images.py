@@ -1,7 +1,5 @@
 """Images that a command line names. Files that can't be read are noted and skipped."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 

@@ -5,8 +5,6 @@
 cut in order into five parts. ``@1-3/5`` selects the first three tasks together.
 """
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

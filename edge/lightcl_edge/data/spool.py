@@ -14,8 +14,6 @@ together. After a crash, a batch that is in a generation is only moved. Any othe
 if there is one.
 """
 
-from __future__ import annotations
-
 import hashlib
 import itertools
 import json

@@ -1,7 +1,5 @@
 """Features as uint8 and back (affine quantisation)."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from lightcl_edge.bundle.manifest import FeatureInfo

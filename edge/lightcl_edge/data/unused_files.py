@@ -1,7 +1,5 @@
 """The files in a folder of classes that are not learned from, so that nobody believes they were."""
 
-from __future__ import annotations
-
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field

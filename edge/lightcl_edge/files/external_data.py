@@ -6,8 +6,6 @@ Field numbers are those of ``onnx.proto``: ModelProto.graph = 7, .functions = 25
 TensorProto.external_data = 13, .data_location = 14; FunctionProto.node = 7, .attribute_proto = 11.
 """
 
-from __future__ import annotations
-
 import mmap
 from collections.abc import Callable, Iterator
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Files that are read whole: opened without a risk of waiting, and their hashes."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import stat

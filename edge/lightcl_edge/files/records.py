@@ -4,8 +4,6 @@ What a value must be besides its type stands in the dataclass: ``height: Annotat
 that uses a name of its module must be written outside of the class, because annotations are evaluated elsewhere.
 """
 
-from __future__ import annotations
-
 import re
 import types
 from collections.abc import Callable, Mapping

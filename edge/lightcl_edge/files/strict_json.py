@@ -1,7 +1,5 @@
 """Small JSON files, read strictly and with a limit, because somebody may have changed them."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections import Counter

@@ -1,7 +1,5 @@
 """Read and write safetensors files, and the array types of the product."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import math

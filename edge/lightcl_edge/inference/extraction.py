@@ -1,7 +1,5 @@
 """One pass of a task's images through the trunk, into the feature store on disk."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Is this the host's trunk? The golden images tell: here they must give the host's features and logits."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import numpy as np

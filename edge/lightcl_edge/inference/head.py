@@ -1,7 +1,5 @@
 """The learned head as an inference session."""
 
-from __future__ import annotations
-
 from lightcl_edge.bundle.bundle import HEAD, Bundle, check_parameters
 from lightcl_edge.files.tensors import FloatArray, Parameters
 from lightcl_edge.inference.sessions import inference_session

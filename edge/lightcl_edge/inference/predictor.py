@@ -1,7 +1,5 @@
 """Images to classes with what the device has learned: trunk and head in ONNX Runtime alone, never torch."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path

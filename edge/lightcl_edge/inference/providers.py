@@ -5,8 +5,6 @@ tried if this onnxruntime has it. A provider that is missing, does not load or d
 and the reason is noted. The processor comes last and always works. The head learns on the processor, or in torch.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Images to features: the frozen trunk in ONNX Runtime."""
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 

@@ -1,7 +1,5 @@
 """How far a running task has come. After a crash it goes on from there and ends in the same weights."""
 
-from __future__ import annotations
-
 import json
 import re
 import time

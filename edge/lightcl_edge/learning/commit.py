@@ -1,7 +1,5 @@
 """The third stage of a task: the accepted head becomes the state's new generation."""
 
-from __future__ import annotations
-
 import time
 
 from lightcl_edge.learning.decide import Job

@@ -1,7 +1,5 @@
 """The first stage of a task: what is learned, how, and whether it fits this machine. Nothing is written yet."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

@@ -5,8 +5,6 @@ new number. Then ``CURRENT`` moves and the old ones are removed. ``STATE/FORGET`
 command that locks the state finishes the erasure, or clears what was begun if ``CURRENT`` had not moved.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any

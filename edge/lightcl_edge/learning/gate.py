@@ -1,7 +1,5 @@
 """Whether a new head may replace the old one. Every refusal is a RejectedError with the figures in its message."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The second stage of a task: images to features, training of the head, and the gate."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import partial
 

@@ -3,8 +3,6 @@
 A strategy without gradients has no epochs: it computes its rows in ``finish``.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol

@@ -1,7 +1,5 @@
 """What a user may ask of a training, and what that makes of the bundle's defaults."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What the device knows before a task. It is read once, when the state is locked."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from dataclasses import asdict, dataclass

@@ -1,7 +1,5 @@
 """One task, in three stages: decide, learn, commit."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager

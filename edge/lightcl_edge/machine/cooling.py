@@ -6,8 +6,6 @@ the board is not throttled and five degrees below the limit, for a minute at mos
 of work follow, so that a board that never cools down gets on too.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from dataclasses import asdict

@@ -1,7 +1,5 @@
 """Give memory back to the system."""
 
-from __future__ import annotations
-
 import ctypes
 import gc
 import re

@@ -1,7 +1,5 @@
 """Is the board too hot, or short of power? Clock, temperature and throttling, as far as kernel and firmware tell."""
 
-from __future__ import annotations
-
 import re
 import subprocess
 from contextlib import suppress

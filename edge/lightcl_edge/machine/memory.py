@@ -1,7 +1,5 @@
 """What the kernel says about the memory of a process. All figures are bytes; None means that it does not tell."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress

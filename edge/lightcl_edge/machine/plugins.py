@@ -1,7 +1,5 @@
 """Entry points of installed packages. ``importlib.metadata`` would cost 20 ms and 4 MiB."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 

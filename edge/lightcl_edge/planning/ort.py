@@ -1,7 +1,5 @@
 """Bytes that the ``ort`` engine adds to the process, by phase."""
 
-from __future__ import annotations
-
 import math
 
 from lightcl_edge.bundle.graph_names import ACCUMULATE, IN_PLACE

@@ -4,8 +4,6 @@ The phases follow one another, so the plan's peak is the largest phase, not thei
 present size. The other figures come from the manifest's counts.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import asdict, dataclass, replace
 from types import ModuleType

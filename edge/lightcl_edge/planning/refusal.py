@@ -1,7 +1,5 @@
 """The refusal of runs that need more memory or disk than there is."""
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Which of a bundle's step graphs to train with: the fastest that does not raise the run's peak memory."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Bytes that the ``torch`` engine adds to the process, by phase."""
 
-from __future__ import annotations
-
 from lightcl_edge.bundle.manifest import Manifest
 from lightcl_edge.planning.trunk import MIB
 

@@ -1,7 +1,5 @@
 """Bytes that the frozen trunk needs: when a bundle is first used, and while images become features."""
 
-from __future__ import annotations
-
 from lightcl_edge.bundle.manifest import Manifest
 from lightcl_edge.data.decoding import planned_decoding_bytes
 

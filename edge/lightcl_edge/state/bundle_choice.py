@@ -1,7 +1,5 @@
 """Which bundle a training uses: the state's own once it has one."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

@@ -5,8 +5,6 @@ buffer (``export --seed-buffer``) is forgotten, ``STATE/forgotten.json`` names i
 replaces ``bundle/buffer.safetensors``. The record has the hash of that buffer. It says nothing about another bundle.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field

@@ -1,7 +1,5 @@
 """``STATE/FORGET``: the note of a class to forget. A forgetting that a crash cut short is finished by this note."""
 
-from __future__ import annotations
-
 import json
 
 from lightcl_edge.errors import BundleError, StateError

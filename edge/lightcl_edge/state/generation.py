@@ -1,7 +1,5 @@
 """A generation: everything a device has learned at one point, as records."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import Annotated
 

@@ -4,8 +4,6 @@ A hash says that a file is the one that its record names, not that its content m
 when a generation is read, so that no command meets such tensors later.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from pathlib import Path
 

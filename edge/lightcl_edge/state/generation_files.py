@@ -1,7 +1,5 @@
 """The files of one generation: write them, read them back against their hashes, remove them."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace

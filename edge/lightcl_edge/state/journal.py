@@ -1,7 +1,5 @@
 """``STATE/journal.jsonl``: what happened, one JSON line an event, for a person. The program never acts on it."""
 
-from __future__ import annotations
-
 import json
 import time
 from contextlib import suppress

@@ -1,7 +1,5 @@
 """The exclusive right to change a state directory."""
 
-from __future__ import annotations
-
 import errno
 import fcntl
 import os

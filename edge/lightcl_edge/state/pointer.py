@@ -1,7 +1,5 @@
 """``STATE/CURRENT``: which generation counts, and which is the newest that ever did."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 from pathlib import Path

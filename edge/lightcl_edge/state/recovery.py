@@ -1,7 +1,5 @@
 """Clear what a crash left half-made. A crash in here changes nothing of that."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from lightcl_edge.files.durable import remove_tree

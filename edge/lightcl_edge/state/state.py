@@ -6,8 +6,6 @@
 what it guarantees are in ``docs/state.md``.
 """
 
-from __future__ import annotations
-
 import re
 from contextlib import suppress
 from pathlib import Path

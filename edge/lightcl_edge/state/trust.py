@@ -1,7 +1,5 @@
 """Which bundles a state may take: ``STATE/trust.json`` names a key, and the newest release seen under it."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path

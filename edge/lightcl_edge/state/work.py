@@ -1,7 +1,5 @@
 """The folder of the running task: ``STATE/work``."""
 
-from __future__ import annotations
-
 import fcntl
 import os
 from contextlib import suppress

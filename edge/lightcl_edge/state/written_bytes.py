@@ -4,8 +4,6 @@
 set right at the end. A process that is killed leaves the figure that ran ahead, so the total is never too small.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress

@@ -5,8 +5,6 @@ The loss of a step is ``sum_i weights[i] * CE(logits[i] masked, labels[i])
 feature-pattern term (Wang et al., ASP-DAC 2025). The update is plain SGD, applied parameter by parameter.
 """
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

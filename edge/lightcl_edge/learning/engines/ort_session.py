@@ -1,7 +1,5 @@
 """Opens onnxruntime sessions that hold as little memory as they can."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -3,8 +3,6 @@
 ``docs/bundle.md`` describes the graph's inputs and outputs.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any

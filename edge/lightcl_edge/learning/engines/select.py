@@ -1,7 +1,5 @@
 """Which engine runs here, and why."""
 
-from __future__ import annotations
-
 import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ As soon as a parameter's gradient is complete, a hook updates the parameter and 
 never exist at once.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

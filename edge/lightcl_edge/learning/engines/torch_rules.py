@@ -1,7 +1,5 @@
 """What each ONNX operator computes, written in torch."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -4,8 +4,6 @@ A wheel that was built for another processor dies of an illegal instruction. The
 prints one JSON document: whether a small computation came out right, and the peak memory of importing the engine.
 """
 
-from __future__ import annotations
-
 import importlib.util
 import json
 import signal

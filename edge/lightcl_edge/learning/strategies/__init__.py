@@ -1,7 +1,5 @@
 """What the loss is and what is remembered: strategies behind one contract."""
 
-from __future__ import annotations
-
 from lightcl_edge.learning.strategies.contract import Strategy
 from lightcl_edge.learning.strategies.finetune import Finetune
 from lightcl_edge.learning.strategies.lightcl import LightCL

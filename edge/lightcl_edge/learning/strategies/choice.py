@@ -1,7 +1,5 @@
 """Which strategy learns, and why."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass, replace
 from typing import Any

@@ -5,8 +5,6 @@ the logits ``s (mu_c . x - |mu_c|^2 / 2)``. Their order is that of the nearest c
 new class is recognised before the first step. Rows of different tasks compare fairly because they share ``s``.
 """
 
-from __future__ import annotations
-
 from collections import ChainMap
 from collections.abc import Sequence
 

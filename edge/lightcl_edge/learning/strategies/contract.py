@@ -13,8 +13,6 @@ A strategy without gradients does its work in ``begin``. Samples of earlier task
 ``task.buffer``. It is filled after every task, whatever the strategy, so that a device may change its strategy.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar

@@ -1,7 +1,5 @@
 """Plain training on the new task alone: the baseline that forgets."""
 
-from __future__ import annotations
-
 from lightcl_edge.learning.strategies.contract import Strategy
 
 

@@ -1,7 +1,5 @@
 """The head run forward over many samples, a few at a time."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 
 import numpy as np

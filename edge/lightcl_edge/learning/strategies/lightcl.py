@@ -6,8 +6,6 @@ important channels. In each task the share ``ratio`` of channels with the larges
 important, and stays so. Logits are held in all rows.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 

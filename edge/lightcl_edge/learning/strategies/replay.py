@@ -15,8 +15,6 @@ samples seen and kept, not on the order of tasks.
 - With ``--beta`` above 0 LightCL's pattern term holds the head's inner activations to what they were before the task.
 """
 
-from __future__ import annotations
-
 from collections import ChainMap
 from collections.abc import Iterator, Mapping
 from dataclasses import replace

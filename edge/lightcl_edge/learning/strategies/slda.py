@@ -7,8 +7,6 @@ Unlike in the paper, the covariance is the exact within-class one of all samples
 when a sample came), and it is shrunk by a share of its own mean variance instead of by an absolute 1e-4.
 """
 
-from __future__ import annotations
-
 from collections import ChainMap
 from typing import ClassVar
 

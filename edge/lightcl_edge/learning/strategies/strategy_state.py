@@ -1,7 +1,5 @@
 """What all strategies keep between tasks, in one mapping ``part:tensor`` -> array (``strategy.safetensors``)."""
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 
