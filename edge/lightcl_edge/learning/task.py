@@ -30,9 +30,6 @@ _NAMED_IMAGES = 20
 def train(options: TrainOptions, meter: PhaseMeter, progress: Progress) -> Document:
     """Learn one task and commit it as a new generation.
 
-    Returns:
-        The document of ``train --json``.
-
     Raises:
         LightclError: of the kinds that ``docs/exit-codes.md`` lists; the state is then as it was.
     """

@@ -232,9 +232,6 @@ class Watcher:
 
         A trainer that outlived its watcher may commit a later generation at any moment: then this one ends. An
         interrupt is passed on and waited for, so that the trainer keeps a checkpoint.
-
-        Returns:
-            Exit code, document, and the last line on stderr.
         """
         command = [sys.executable, "-m", "lightcl_edge", "train", "--state", str(self._options.state)]
         command += ["--data", str(self._spool.learning), "--from-generation", str(generation)]

@@ -31,11 +31,6 @@ def choose(candidates: Sequence[Candidate], usable_bytes: int, threshold: float)
 
     If no such cut fits, the best of those that fit is taken. Of cuts with no weights between them, the cheapest is.
 
-    Args:
-        candidates: cuts in the order of the network.
-        usable_bytes: memory of the device.
-        threshold: generalizability that is enough.
-
     Returns:
         The cut and which part of the rule decided; None when nothing fits.
     """

@@ -32,17 +32,7 @@ class CutRecord:
     image forward; a multiply-add counts as two. Predicted peaks are those of the whole process.
 
     Attributes:
-        name: as ``lightcl-host cuts`` lists it.
-        stage: part of the network that it belongs to.
-        depth: 0 for the first.
-        shape: of one image's feature.
-        feature_bytes: of one stored feature.
-        relative_time: multiply-adds of a task over those of training the whole network on it.
-        fits: the device has the memory for it.
         head_accuracy: of a really trained head, all classes, after the last task; None where there is none.
-        head_note: why a head that was tried has no accuracy, else ``""``.
-        shortlisted: a head was to be trained.
-        pareto: no other trained head is as good in accuracy and memory, and better in one.
     """
 
     name: str

@@ -39,16 +39,7 @@ _WORK_FOLDER = "work"
 
 @dataclass(frozen=True)
 class AnalyzeOptions:
-    """What to analyse and how; fields without a description are those of the record's ``Settings``.
-
-    Attributes:
-        source: the model.
-        data: a data specification.
-        out: folder of the results.
-        device: name of a device profile, or a TOML file.
-        seed: of everything random.
-        command: that is being run, for the record.
-    """
+    """What to analyse and how; fields without a description are those of the record's ``Settings``."""
 
     source: SourceOptions
     data: str

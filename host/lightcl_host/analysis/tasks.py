@@ -54,12 +54,7 @@ def open_tasks(spec: str, tasks: int, images: int) -> Dataset:
     """Open the images, and check before any is read that they can be divided into so many tasks.
 
     Args:
-        spec: a data specification.
-        tasks: how many.
         images: how many in all, at most, with the held-out ones.
-
-    Returns:
-        The images, read lazily.
 
     Raises:
         DataError: when there are no such data.

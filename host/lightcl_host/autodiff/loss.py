@@ -15,12 +15,6 @@ from lightcl_host.autodiff.builder import GraphBuilder
 def cross_entropy(graph: GraphBuilder, samples: int, buffered: int, capacity: int) -> tuple[str, str]:
     """Emit the masked, weighted cross entropy of the new samples.
 
-    Args:
-        graph: holds ``logits``; the inputs ``labels``, ``logit_mask`` and ``weights`` are read.
-        samples: new samples in the batch.
-        buffered: buffered samples behind them.
-        capacity: columns of the logits.
-
     Returns:
         The loss (a scalar) and its gradient at ``logits``, shape ``(samples + buffered, capacity)``.
     """
@@ -41,17 +35,7 @@ def cross_entropy(graph: GraphBuilder, samples: int, buffered: int, capacity: in
 
 
 class PatternTerms:
-    """The squared distances of the buffered samples' activations from their patterns.
-
-    Args:
-        graph: where to emit.
-        names: pattern tensors; for each the inputs ``target.<name>`` and ``mask.<name>`` are read.
-        samples: new samples, which have no pattern.
-        buffered: samples with patterns; 0 for no term at all.
-
-    Attributes:
-        terms: the scalars emitted so far, which add to the loss.
-    """
+    """The squared distances of the buffered samples' activations from their patterns."""
 
     def __init__(self, graph: GraphBuilder, names: list[str], samples: int, buffered: int) -> None:
         self._graph = graph

@@ -50,17 +50,6 @@ def cut_manifest(
 
     The counts are those of a real export. Two are estimates: the weights and activations of an fp16 or int8 trunk, and
     the peaks of the larger step graphs.
-
-    Args:
-        graph: the whole network in normal form; not changed.
-        cut: a trainable cut of it.
-        input_info: of the network's input.
-        trunk_dtype: ``fp32``, ``fp16`` or ``int8``.
-        engine: ``ort``, or ``torch``, which needs no step graphs.
-        defaults: batch size and the like; a bundle's own when None.
-
-    Returns:
-        A manifest without files, classes and scales.
     """
     settings = defaults or TrainingDefaults()
     split = split_graph(graph, cut, _CAPACITY, keep_classes=False, seed=0)

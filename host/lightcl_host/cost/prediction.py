@@ -20,14 +20,6 @@ def predict(
 ) -> Plan:
     """What a training of one task would need on a device; None takes the strategy's own default.
 
-    Args:
-        manifest: of a bundle, or of :func:`lightcl_host.cost.cut_manifest.cut_manifest`.
-        engine: ``ort`` or ``torch``.
-        batch_size: samples a step.
-        buffer_samples: samples with patterns a step; ``replay`` then holds them as with ``--beta``.
-        images: of the task, for the disk.
-        strategy: that learns. The default of ``train``, ``auto``, tries ``replay`` first.
-
     Returns:
         The plan; ``peak_bytes`` is its largest phase.
     """
