@@ -49,6 +49,7 @@ def graph_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("dataset", "side", "classes"), [("cifar10", 32, 10), ("tinyimagenet", 64, 200)])
 def test_the_papers_network_is_counted_rightly(graph_file: Path, dataset: str, side: int, classes: int) -> None:
     """layer4 has five convolutions, one of them a shortcut; with the classifier the head has six layers."""
