@@ -79,7 +79,7 @@ def test_the_wheel_holds_the_four_packages_only(wheel):
         names = packed.namelist()
     folders = {name.split("/")[0] for name in names if ".dist-info/" not in name}
     assert folders == {"lightcl_edge", "lightcl_host", "lightcl_models", "lightcl_profiler"}
-    templates = {"lightcl_profiler/reports/templates/page.html", "lightcl_profiler/reports/templates/report.css"}
+    templates = {"lightcl_profiler/reports/templates/frame.html", "lightcl_profiler/reports/templates/report.css"}
     assert templates | {"lightcl_host/analysis/templates/analysis.html"} <= set(names)
 
 

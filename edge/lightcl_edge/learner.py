@@ -19,7 +19,7 @@ from lightcl_edge.errors import UsageError
 from lightcl_edge.inference.predictor import Evaluation, Predictor
 from lightcl_edge.learning.gate import DEFAULT_MAX_FORGETTING
 from lightcl_edge.learning.options import TrainOptions
-from lightcl_edge.learning.task import train
+from lightcl_edge.learning.train import train
 from lightcl_edge.machine.description import usable_cores
 from lightcl_edge.machine.freeing import give_back
 from lightcl_edge.machine.memory import PhaseMeter

@@ -18,7 +18,7 @@ from lightcl_edge.console.program import Command
 from lightcl_edge.console.text import Document, format_bytes, parse_memory, table
 from lightcl_edge.errors import ExitCode, UsageError
 from lightcl_edge.machine.description import describe_machine
-from lightcl_edge.machine.limits import RESERVE_BYTES
+from lightcl_edge.machine.memory_limits import MEMORY_RESERVE_BYTES
 from lightcl_profiler.measuring.limited_run import Attempt, run_limited
 from lightcl_profiler.measuring.memory_group import MemoryGroup, NoGroupError
 from one_command import run_command
@@ -71,7 +71,7 @@ class LimitsCommand(Command):
             "attempts": [asdict(each) for each in attempts],
             "wrong": sum(not each.as_planned for each in attempts),
             "killed": sum(each.kills or each.exit_code < 0 for each in attempts),
-            "reserve_bytes": RESERVE_BYTES,
+            "reserve_bytes": MEMORY_RESERVE_BYTES,
             "machine": asdict(describe_machine()),
             "command": "make test-limits",
         }
@@ -116,7 +116,7 @@ class _Runs:
                 plans += [found.plan_bytes] if found.plan_bytes else []
                 yield found
         if plans:
-            yield from run(max(plans) + RESERVE_BYTES + _JITTER_BYTES)
+            yield from run(max(plans) + MEMORY_RESERVE_BYTES + _JITTER_BYTES)
 
     def _tasks(self, engine: str, strategy: str, limit: int) -> Iterator[Attempt]:
         state = self._scratch / f"{self._bundle.name}-{engine}-{strategy}-{limit}"

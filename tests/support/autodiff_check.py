@@ -15,8 +15,8 @@ from onnx import TensorProto, helper, numpy_helper
 from lightcl_edge.bundle.graph_names import tap_name
 from lightcl_host.autodiff.builder import GraphBuilder
 from lightcl_host.autodiff.loss import PatternTerms
+from lightcl_host.autodiff.sgd_update import Updater, update_hazards
 from lightcl_host.autodiff.sweep import Sweep, check_trainable, emit_forward
-from lightcl_host.autodiff.updates import Updater, update_hazards
 
 Array = NDArray[Any]
 

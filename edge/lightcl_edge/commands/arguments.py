@@ -120,7 +120,7 @@ def _budget(text: str) -> int:
     from lightcl_edge.errors import UsageError
 
     if text == "none":
-        from lightcl_edge.machine.limits import UNCHECKED_BYTES
+        from lightcl_edge.machine.memory_limits import UNCHECKED_BYTES
 
         return UNCHECKED_BYTES
     try:

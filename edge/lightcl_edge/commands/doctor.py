@@ -43,7 +43,7 @@ class DoctorCommand(Command):
         from lightcl_edge.learning.engines.trial import try_engine
         from lightcl_edge.machine.description import describe_machine
         from lightcl_edge.machine.health import look
-        from lightcl_edge.machine.limits import available_bytes
+        from lightcl_edge.machine.memory_limits import available_bytes
 
         manifest = Bundle.open(args.bundle).manifest if args.bundle else None
         available = available_bytes()

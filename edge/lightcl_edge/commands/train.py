@@ -89,7 +89,7 @@ class TrainCommand(Command):
 
         from lightcl_edge.data.unused_files import find_unused_files
         from lightcl_edge.learning.options import TrainOptions
-        from lightcl_edge.learning.task import train
+        from lightcl_edge.learning.train import train
         from lightcl_edge.machine.memory import PhaseMeter
 
         named = {field.name: getattr(args, field.name) for field in fields(TrainOptions) if hasattr(args, field.name)}

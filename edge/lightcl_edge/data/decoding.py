@@ -14,7 +14,7 @@ from lightcl_edge.bundle.manifest import InputInfo
 from lightcl_edge.console.text import format_bytes
 from lightcl_edge.data.image_folders import CONVERT, FORMAT_NAMES, OTHER_PHOTOS
 from lightcl_edge.errors import DataError, HugeImageError, ImageBombError
-from lightcl_edge.machine.limits import spare_bytes
+from lightcl_edge.machine.memory_limits import spare_bytes
 
 ByteImage = NDArray[np.uint8]
 

@@ -14,7 +14,7 @@ from lightcl_edge.console.text import format_bytes
 from lightcl_edge.data.dataset import ArrayDataset, Dataset, FolderDataset
 from lightcl_edge.data.decoding import SMALL_DECODING_BYTES, UNREADABLE
 from lightcl_edge.errors import DataError, DoesNotFitError
-from lightcl_edge.machine.limits import spare_bytes
+from lightcl_edge.machine.memory_limits import spare_bytes
 
 #: The largest array of an .npz file, unpacked.
 MAX_ARRAY_BYTES = 2**30

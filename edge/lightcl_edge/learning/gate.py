@@ -12,7 +12,7 @@ from lightcl_edge.learning.judging import Judgement, Reference, accuracy, contra
 #: Loss of accuracy on earlier classes, among themselves, that is accepted unless the user says otherwise.
 DEFAULT_MAX_FORGETTING = 0.2
 #: What may be lost beyond that when new classes compete too.
-LARGER_CHOICE = 0.3
+MORE_FORGETTING_AMONG_ALL = 0.3
 #: Training may not lower the accuracy on the task's own classes by more than this.
 HARM_LIMIT = 0.25
 #: No head is refused for so few samples that turned wrong, unless no loss at all is allowed.
@@ -97,7 +97,7 @@ def refuse_forgetting(judgement: Judgement, limit: float) -> None:
     """Keep the old head when earlier classes lost more than allowed.
 
     Two losses count. Among the earlier classes alone the choice did not get harder, so a loss is forgetting. It may be
-    ``limit``. Among all classes there are more to choose from: there ``limit + LARGER_CHOICE`` may be lost.
+    ``limit``. Among all classes there are more to choose from: there ``limit + MORE_FORGETTING_AMONG_ALL`` may be lost.
 
     Args:
         limit: the largest allowed loss, 0 to 1; 1 allows any.
@@ -110,7 +110,7 @@ def refuse_forgetting(judgement: Judgement, limit: float) -> None:
     before = float(np.average(judgement.before[known], weights=weights))
     for values, allowed, where in (
         (judgement.among_earlier, limit, "among themselves"),
-        (judgement.after, limit + LARGER_CHOICE, "among all classes"),
+        (judgement.after, limit + MORE_FORGETTING_AMONG_ALL, "among all classes"),
     ):
         after = float(np.average(values[known], weights=weights))
         if _fell(before, after, samples, allowed):

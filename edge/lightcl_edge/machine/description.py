@@ -5,7 +5,7 @@ import platform
 from contextlib import suppress
 from dataclasses import dataclass
 
-from lightcl_edge.machine.limits import cgroup_limit, kernel_text
+from lightcl_edge.machine.memory_limits import cgroup_limit, kernel_text
 
 PACKAGES = ("lightcl-edge", "numpy", "onnxruntime", "torch", "onnx", "timm", "Pillow", "safetensors")
 

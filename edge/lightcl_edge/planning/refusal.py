@@ -6,7 +6,7 @@ from pathlib import Path
 from lightcl_edge.bundle.manifest import Manifest
 from lightcl_edge.console.text import format_bytes
 from lightcl_edge.errors import DoesNotFitError
-from lightcl_edge.machine.limits import RESERVE_BYTES, allowed_bytes
+from lightcl_edge.machine.memory_limits import MEMORY_RESERVE_BYTES, allowed_bytes
 from lightcl_edge.planning.plan import Plan, plan_prediction
 
 #: What makes a phase smaller.
@@ -71,5 +71,5 @@ def refuse_prediction(manifest: Manifest, budget_bytes: int | None = None) -> tu
 def _limit_and_remedy(limit: int, budget_bytes: int | None) -> tuple[str, str]:
     if limit == budget_bytes:
         return f"{format_bytes(limit)} (--memory-budget)", "raise --memory-budget"
-    reserve = format_bytes(RESERVE_BYTES)
+    reserve = format_bytes(MEMORY_RESERVE_BYTES)
     return f"{format_bytes(max(limit, 0))} (what is free here less a reserve of {reserve})", "stop other programs"

@@ -16,13 +16,13 @@ from lightcl_edge.errors import RejectedError
 from lightcl_edge.inference.predictor import Predictor
 from lightcl_edge.inference.trunk import normalise
 from lightcl_edge.learning.options import TrainOptions
-from lightcl_edge.learning.task import train
+from lightcl_edge.learning.train import train
 from lightcl_edge.machine.memory import PhaseMeter
 from lightcl_host.cutting.split import split_graph
 from lightcl_host.graphs.counts import count_cost
 from lightcl_host.graphs.graph import MINIMUM_ONNXRUNTIME, OPSET
 from lightcl_host.graphs.tensor_bytes import tensors_to_bytes
-from lightcl_host.trunks.choice import trunk_features
+from lightcl_host.trunks.dtype_choice import trunk_features
 from lightcl_host.trunks.feature_storage import feature_info
 from lightcl_host.trunks.golden import golden_info, golden_values
 

@@ -14,7 +14,7 @@ from lightcl_host.autodiff.loss import PatternTerms
 from lightcl_host.autodiff.rules import RULES
 from lightcl_host.autodiff.rules.activation import GATING_OPERATORS, gate_of
 from lightcl_host.autodiff.rules.registry import BackwardNode
-from lightcl_host.autodiff.updates import Updater, ancestors_of
+from lightcl_host.autodiff.sgd_update import Updater, ancestors_of
 
 
 def _depending_on(graph: GraphBuilder, parameters: Collection[str]) -> set[str]:

@@ -54,8 +54,8 @@ from lightcl_edge.errors import BundleError
 from lightcl_host.autodiff.builder import GraphBuilder
 from lightcl_host.autodiff.liveness import peak_bytes
 from lightcl_host.autodiff.loss import PatternTerms, cross_entropy
+from lightcl_host.autodiff.sgd_update import ACCUMULATOR_PREFIX, Updater, ancestors_of, update_hazards
 from lightcl_host.autodiff.sweep import Sweep, check_trainable, emit_forward
-from lightcl_host.autodiff.updates import ACCUMULATOR_PREFIX, Updater, ancestors_of, update_hazards
 
 #: Where gradients are accumulated, a batch is divided into this many micro-batches. Few parts take less time, many take
 #: less memory. On EfficientNet-Lite0's last blocks, 4 parts take 0.20 s a step and 16 MiB of activations; 16 parts take

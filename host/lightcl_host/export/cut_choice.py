@@ -12,7 +12,7 @@ from lightcl_edge.console.text import format_bytes
 from lightcl_edge.errors import DoesNotFitError, UsageError
 from lightcl_host.cutting.cuts import Cut, choose_by_name
 from lightcl_host.cutting.rule_of_thumb import RULE, choose_automatically
-from lightcl_host.trunks.choice import FP32
+from lightcl_host.trunks.dtype_choice import FP32
 
 if TYPE_CHECKING:
     from lightcl_host.analysis.record import Analysis

@@ -17,7 +17,7 @@ from lightcl_host.export.replaced_bundle import identity_at, note_replaced
 from lightcl_host.export.signing import signer
 from lightcl_host.pruning.pruning import PruningOptions, PruningRecord, prune_source
 from lightcl_host.sources.source import Source, open_source
-from lightcl_host.trunks.choice import planned_dtype
+from lightcl_host.trunks.dtype_choice import planned_dtype
 
 
 def export_bundle(options: ExportOptions, progress: Progress, source: Source | None = None) -> dict[str, Any]:

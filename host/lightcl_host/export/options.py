@@ -6,7 +6,7 @@ from pathlib import Path
 from lightcl_host.export.cut_choice import AUTOMATIC
 from lightcl_host.pruning.pruning import RECOVERY_EPOCHS
 from lightcl_host.sources.source import SourceOptions
-from lightcl_host.trunks.choice import AUTO, MINIMUM_AGREEMENT
+from lightcl_host.trunks.dtype_choice import AUTO, MINIMUM_AGREEMENT
 
 DEFAULT_CAPACITY = 64
 

@@ -17,7 +17,7 @@ from lightcl_host.cutting.split import Split, split_graph
 from lightcl_host.export.class_names import read_class_names
 from lightcl_host.export.seed_buffer import SeedBuffer, seed_buffer
 from lightcl_host.trunks.calibration import CALIBRATION_IMAGES, Calibration, calibration_images, divide
-from lightcl_host.trunks.choice import FP32, Comparison, TrunkChoice, choose_trunk, first_classes, trunk_features
+from lightcl_host.trunks.dtype_choice import FP32, Comparison, TrunkChoice, choose_trunk, first_classes, trunk_features
 from lightcl_host.trunks.feature_storage import feature_info, signal_to_noise_db
 from lightcl_host.trunks.golden import GOLDEN_IMAGES, golden_values
 from lightcl_host.trunks.verification import verify_in_fresh_process

@@ -7,7 +7,7 @@ from lightcl_edge import __version__
 from lightcl_host.export.parts import Parts
 from lightcl_host.pruning.pruning import PruningRecord
 from lightcl_host.sources.source import Source
-from lightcl_host.trunks.choice import FP32
+from lightcl_host.trunks.dtype_choice import FP32
 
 _PACKAGES = ("torch", "onnx", "onnxscript", "onnxruntime")
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _IMAGES, _TEST_EVERY = 640, 4
 _BATCH, _LEARNING_RATE, _TEMPERATURE = 32, 5e-4, 2.0
 #: Of the ridge classifier, on standardised features, times the number of samples.
-_RIDGE = 0.1
+_JUDGING_RIDGE = 0.1
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ def probe_accuracy(module: torch.nn.Module, data: LabelledImages) -> float:
     from sklearn.preprocessing import StandardScaler
 
     features, fitted = _penultimate(module, data.images).astype(np.float64), ~data.tests
-    probe = make_pipeline(StandardScaler(), RidgeClassifier(alpha=_RIDGE * fitted.sum()))
+    probe = make_pipeline(StandardScaler(), RidgeClassifier(alpha=_JUDGING_RIDGE * fitted.sum()))
     probe.fit(features[fitted], data.labels[fitted])
     return float(probe.score(features[data.tests], data.labels[data.tests]))
 

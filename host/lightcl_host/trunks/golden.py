@@ -11,7 +11,7 @@ from lightcl_edge.bundle.graph_names import FEATURES, LOGITS
 from lightcl_edge.bundle.manifest import GoldenInfo
 from lightcl_edge.files.tensors import FloatArray
 from lightcl_host.graphs.runner import GraphRunner
-from lightcl_host.trunks.choice import FP16, INT8
+from lightcl_host.trunks.dtype_choice import FP16, INT8
 
 if TYPE_CHECKING:
     import onnx

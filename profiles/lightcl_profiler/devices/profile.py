@@ -17,7 +17,7 @@ from lightcl_edge.bundle.manifest import PROVIDERS
 from lightcl_edge.errors import UsageError
 from lightcl_edge.files.records import read_record
 from lightcl_edge.machine.description import describe_machine
-from lightcl_edge.machine.limits import RESERVE_BYTES
+from lightcl_edge.machine.memory_limits import MEMORY_RESERVE_BYTES
 
 THIS_MACHINE = "this-machine"
 _SUFFIX = ".toml"
@@ -183,7 +183,7 @@ def measure_this_machine() -> DeviceProfile:
     machine = describe_machine()
     free = int(psutil.virtual_memory().available)
     limit = machine.cgroup_limit_bytes
-    usable = max(1, min(free, machine.ram_bytes, limit if limit is not None else free) - RESERVE_BYTES)
+    usable = max(1, min(free, machine.ram_bytes, limit if limit is not None else free) - MEMORY_RESERVE_BYTES)
     bound = "" if limit is None else f", at most the control group's limit of {limit}"
     return DeviceProfile(
         name=THIS_MACHINE,

@@ -10,7 +10,7 @@ from typing import Any
 
 from lightcl_edge.console.text import format_bytes
 from lightcl_edge.errors import ExitCode
-from lightcl_edge.machine.limits import RESERVE_BYTES
+from lightcl_edge.machine.memory_limits import MEMORY_RESERVE_BYTES
 from lightcl_profiler.measuring.memory_group import MemoryGroup
 
 COMPLETED, REFUSED, KILLED, FAILED = "completed", "refused", "killed", "failed"
@@ -39,7 +39,7 @@ class Attempt:
         """It completed when its plan fits the limit, or was refused when it does not; both figures are known."""
         if self.kills or self.plan_bytes is None or self.allowed_bytes is None:
             return False
-        reserved = self.allowed_bytes <= self.limit_bytes - RESERVE_BYTES
+        reserved = self.allowed_bytes <= self.limit_bytes - MEMORY_RESERVE_BYTES
         return reserved and self.outcome == (COMPLETED if self.plan_bytes <= self.allowed_bytes else REFUSED)
 
     def line(self) -> str:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from lightcl_edge.console.text import format_bytes
 from lightcl_edge.errors import DoesNotFitError
-from lightcl_edge.machine.limits import UNCHECKED_BYTES
+from lightcl_edge.machine.memory_limits import UNCHECKED_BYTES
 from lightcl_profiler.measuring.launcher import KilledError, run_method
 from lightcl_profiler.measuring.memory_group import MemoryGroup, NoGroupError
 from lightcl_profiler.methods.contract import Job

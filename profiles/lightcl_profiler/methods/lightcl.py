@@ -25,11 +25,11 @@ class LightClMethod(Method):
         """What every ``lightcl-edge train`` imports; torch only later, and only for the torch engine."""
         import onnxruntime  # noqa: F401
 
-        import lightcl_edge.learning.task  # noqa: F401
+        import lightcl_edge.learning.train  # noqa: F401
 
     def run(self, job: Job, meter: PhaseMeter) -> Outcome:
         from lightcl_edge.console.progress import Progress
-        from lightcl_edge.learning.task import train
+        from lightcl_edge.learning.train import train
 
         images, loss, engines = 0, 0.0, set()
         for data in job.tasks:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from lightcl_edge.machine import limits, memory
+from lightcl_edge.machine import memory
+from lightcl_edge.machine import memory_limits as limits
 
 MIB = 2**20
 

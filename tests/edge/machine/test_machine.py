@@ -8,7 +8,7 @@ import sys
 import psutil
 import pytest
 
-from lightcl_edge.machine.limits import machine_available_bytes
+from lightcl_edge.machine.memory_limits import machine_available_bytes
 
 
 def test_available_memory_is_the_kernels_figure(tmp_path):
@@ -22,7 +22,7 @@ def test_available_memory_is_the_kernels_figure(tmp_path):
 
 
 def test_a_training_imports_nothing_it_can_do_without():
-    code = "import sys, lightcl_edge.learning.task, lightcl_edge.commands.train; print(*sys.modules)"
+    code = "import sys, lightcl_edge.learning.train, lightcl_edge.commands.train; print(*sys.modules)"
     loaded = set(
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     )

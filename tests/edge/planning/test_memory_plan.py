@@ -12,7 +12,8 @@ from lightcl_edge.bundle.bundle import Bundle
 from lightcl_edge.data import decoding, specification
 from lightcl_edge.learning.strategies import STRATEGIES
 from lightcl_edge.learning.strategies.choice import plan_for, planned_patterns
-from lightcl_edge.machine import limits, memory
+from lightcl_edge.machine import memory
+from lightcl_edge.machine import memory_limits as limits
 from lightcl_edge.planning.plan import GENERATION_COPIES, Carried, Plan, covariance_bytes, stored_statistics_bytes
 from small_bundle import make_folder
 

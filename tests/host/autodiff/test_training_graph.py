@@ -18,8 +18,8 @@ from lightcl_edge.errors import BundleError
 from lightcl_host.autodiff import training_step as training_graph
 from lightcl_host.autodiff.liveness import peak_bytes
 from lightcl_host.autodiff.rules import RULES
+from lightcl_host.autodiff.sgd_update import Updater, ancestors_of, update_hazards
 from lightcl_host.autodiff.training_step import build_step, step_graphs
-from lightcl_host.autodiff.updates import Updater, ancestors_of, update_hazards
 from lightcl_host.graphs import operators
 from step_reference import Head, largest_relative_difference, random_batch, torch_step
 

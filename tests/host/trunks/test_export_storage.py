@@ -13,7 +13,7 @@ from lightcl_edge.data.uint8_codec import FeatureCodec
 from lightcl_host.cutting.cuts import choose_by_name, find_cuts
 from lightcl_host.cutting.split import Split, split_graph
 from lightcl_host.graphs.runner import relative_difference
-from lightcl_host.trunks.choice import trunk_features
+from lightcl_host.trunks.dtype_choice import trunk_features
 from lightcl_host.trunks.feature_storage import RANGE_MARGIN, feature_info, signal_to_noise_db
 from lightcl_host.trunks.int8 import quantize_trunk
 

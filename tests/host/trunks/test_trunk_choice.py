@@ -15,7 +15,7 @@ from lightcl_host.cutting.cuts import choose_by_name, find_cuts
 from lightcl_host.cutting.split import split_graph
 from lightcl_host.graphs.runner import GraphRunner
 from lightcl_host.trunks.calibration import divide
-from lightcl_host.trunks.choice import Comparison, choose_trunk, first_classes, trunk_features
+from lightcl_host.trunks.dtype_choice import Comparison, choose_trunk, first_classes, trunk_features
 from lightcl_host.trunks.feature_storage import NO_NOISE_DB, channel_signal_to_noise_db
 from lightcl_host.trunks.fp16 import halve_trunk
 from lightcl_host.trunks.int8 import quantize_trunk
@@ -93,7 +93,7 @@ def test_float32_is_taken_with_a_reason_or_refused(split):
 
 
 def test_noisy_channels_are_a_reason_too(split, monkeypatch):
-    monkeypatch.setattr("lightcl_host.trunks.choice.MINIMUM_CHANNEL_DB", 90.0)
+    monkeypatch.setattr("lightcl_host.trunks.dtype_choice.MINIMUM_CHANNEL_DB", 90.0)
     choice = choose_trunk(split, "auto", 0.0, IMAGES[:48], _comparison(split, _reference))
     assert choice.dtype == "fp32"
     assert "dB of signal to noise, expected 90 dB or more" in choice.note

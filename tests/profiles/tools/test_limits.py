@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import limits
-from lightcl_edge.machine.limits import RESERVE_BYTES
+from lightcl_edge.machine.memory_limits import MEMORY_RESERVE_BYTES
 from lightcl_profiler.measuring.limited_run import COMPLETED, FAILED, KILLED, REFUSED, Attempt, run_limited
 from lightcl_profiler.measuring.memory_group import MemoryGroup, NoGroupError
 from one_command import run_command
@@ -29,7 +29,7 @@ FITS = Attempt("b", "train", "ort", 160 * MIB, 144 * MIB, 100 * MIB, COMPLETED, 
         ({"outcome": KILLED, "exit_code": -9}, False),
         ({"outcome": FAILED, "exit_code": 3}, False),
         ({"plan_bytes": None, "outcome": REFUSED}, False),
-        ({"allowed_bytes": 160 * MIB - RESERVE_BYTES + 1}, False),
+        ({"allowed_bytes": 160 * MIB - MEMORY_RESERVE_BYTES + 1}, False),
     ],
 )
 def test_what_is_as_planned(changes, as_planned):

@@ -20,9 +20,9 @@ from lightcl_edge.errors import BundleError
 from lightcl_edge.files.tensors import FloatArray, Parameters
 from lightcl_edge.inference.sessions import import_onnxruntime
 from lightcl_edge.learning.engines.contract import Batch, Engine
-from lightcl_edge.learning.engines.layout import ParameterMemory
 from lightcl_edge.learning.engines.ort_session import open_session, session_options
 from lightcl_edge.learning.engines.ort_step import StepRunner
+from lightcl_edge.learning.engines.parameter_memory import ParameterMemory
 from lightcl_edge.machine.freeing import give_back, return_freed_memory
 from lightcl_edge.planning.step_choice import choose_step
 

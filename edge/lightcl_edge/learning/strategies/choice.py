@@ -11,7 +11,7 @@ from lightcl_edge.data.held_out_samples import HOLDOUT_PER_CLASS
 from lightcl_edge.errors import UsageError
 from lightcl_edge.learning.strategies import STRATEGIES
 from lightcl_edge.learning.strategies.slda import Slda
-from lightcl_edge.machine.limits import allowed_bytes
+from lightcl_edge.machine.memory_limits import allowed_bytes
 from lightcl_edge.planning.plan import Carried, Plan, plan_closed_form, plan_training, stored_statistics_bytes
 
 AUTO = "auto"

@@ -16,8 +16,8 @@ from head_export import Tail, fold_batch_norm, torchvision_models
 from lightcl_edge.bundle.graph_names import tap_name
 from lightcl_edge.errors import BundleError
 from lightcl_edge.learning.engines.contract import PatternTerm
-from lightcl_edge.learning.engines.layout import ParameterMemory
 from lightcl_edge.learning.engines.ort_engine import OrtEngine
+from lightcl_edge.learning.engines.parameter_memory import ParameterMemory
 from lightcl_edge.machine.memory import sample
 from step_reference import Head, activations, largest_relative_difference, random_batch, torch_step
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from lightcl_edge.machine import memory
 
 #: Left for everything else on the board, and for what the kernel itself charges to a control group.
-RESERVE_BYTES = 16 * 2**20
+MEMORY_RESERVE_BYTES = 16 * 2**20
 #: A budget this large switches the check off (``--memory-budget none``).
 UNCHECKED_BYTES = 2**60
 #: A version-1 group without a limit says a number close to 2**63.
@@ -18,7 +18,7 @@ def available_bytes() -> int:
     """The most this process may take, its present size included. A reserve is left for everything else."""
     free = machine_available_bytes() + (memory.sample(with_pss=False).rss_bytes or 0)
     room = cgroup_room_bytes()
-    return min(free, room if room is not None else free) - RESERVE_BYTES
+    return min(free, room if room is not None else free) - MEMORY_RESERVE_BYTES
 
 
 def spare_bytes(limit_bytes: int | None = None) -> int:
@@ -30,7 +30,7 @@ def spare_bytes(limit_bytes: int | None = None) -> int:
     used = memory.sample(with_pss=False)
     room, own = cgroup_room_bytes(), used.anonymous_bytes or 0
     free = machine_available_bytes()
-    spare = min(free, room - own if room is not None else free) - RESERVE_BYTES
+    spare = min(free, room - own if room is not None else free) - MEMORY_RESERVE_BYTES
     return spare if limit_bytes is None else min(spare, limit_bytes - (used.rss_bytes or 0))
 
 
