@@ -1,0 +1,212 @@
+"""How a generation predicts: rows in closed form, the trained head, or both; and whether an image was never seen.
+
+Everything here works on **taps**: rows of ``D`` numbers, the pooled and normalised outputs of the head's last stages.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lightcl_edge.errors import StateError
+from lightcl_edge.files.tensors import DoubleArray, FloatArray, Tensors
+
+#: Share of images of known classes that may be called unknown, unless the user says otherwise.
+DEFAULT_FALSE_ALARMS = 0.05
+#: A prediction whose largest probability is below this is unsure, unless the user says otherwise.
+DEFAULT_UNSURE_BELOW = 0.5
+#: Quantiles of held-out novelty scores that are kept: 0, 1, ... 100 per cent.
+QUANTILES = 101
+_LARGEST = 1e30
+
+
+@dataclass(frozen=True, eq=False)
+class NoveltyTerms:
+    """The terms of the novelty score of ``k`` classes; float64, because large terms cancel to small scores."""
+
+    matrix: DoubleArray  # (k, k)
+    vector: DoubleArray  # (k,)
+    constant: float
+    own: DoubleArray  # (k,): mu_c' A^-1 mu_c
+
+    @classmethod
+    def none(cls) -> NoveltyTerms:
+        """Terms of no class, for a classifier that can't tell what it has never seen."""
+        return cls(np.zeros((0, 0)), np.zeros(0), 0.0, np.zeros(0))
+
+
+def novelty(terms: NoveltyTerms, products: DoubleArray) -> DoubleArray:
+    """Relative Mahalanobis distance (Ren et al. 2021) of samples from ``products = taps @ weights.T`` alone.
+
+    ``min_c (own_c - 2 z_c) + z' M z + v' z + constant``, which is the squared distance to the nearest class mean less
+    the squared distance to the mean of all samples. The larger, the stranger.
+
+    Args:
+        products: shape ``(n, k)``, without biases.
+
+    Returns:
+        Scores, shape ``(n,)``.
+    """
+    nearest = (terms.own - 2.0 * products).min(axis=1)
+    quadratic = np.einsum("nk,nk->n", products @ terms.matrix, products)
+    scores: DoubleArray = nearest + quadratic + products @ terms.vector + terms.constant
+    return scores
+
+
+@dataclass(frozen=True, eq=False)
+class LearnedClassifier:
+    """Gives logits, probabilities and novelty scores of ``k`` classes.
+
+    Attributes:
+        weights: ``(k, D)`` float32; ``(0, D)`` where nothing was learned in closed form.
+        biases: ``(k,)`` float32; zeros where there are no weights.
+        closed_form_share: of ``taps @ weights.T + biases`` in the logits.
+        head_share: of the head's own logits in the logits.
+        temperature: that logits are divided by before the softmax, above 0.
+        terms: of the novelty score; of no class where there are no weights.
+        held_out_scores: ``(101,)`` float32, the quantiles 0 to 100 % of the novelty scores of held-out samples, or
+            ``(0,)`` where none were held out. Then nothing is called unknown.
+    """
+
+    weights: FloatArray
+    biases: FloatArray
+    closed_form_share: float
+    head_share: float
+    temperature: float
+    terms: NoveltyTerms
+    held_out_scores: FloatArray
+
+    @classmethod
+    def of_head(cls, classes: int, tap_size: int) -> LearnedClassifier:
+        """The head's own logits and nothing else, as a bundle predicts before anything was learned."""
+        weights, biases = np.zeros((0, tap_size), np.float32), np.zeros(classes, np.float32)
+        return cls(weights, biases, 0.0, 1.0, 1.0, NoveltyTerms.none(), np.zeros(0, np.float32))
+
+    @property
+    def needs_head(self) -> bool:
+        """Whether logits need the head's own; if not, the head need not be run to its end."""
+        return self.head_share != 0.0
+
+    @property
+    def tells_unknown(self) -> bool:
+        """Whether novelty scores can be computed."""
+        return len(self.weights) > 0
+
+    def products(self, taps: FloatArray) -> DoubleArray:
+        """``taps @ weights.T`` in float64, shape ``(n, k)``."""
+        return taps.astype(np.float64) @ self.weights.T.astype(np.float64)
+
+    def logits(self, taps: FloatArray, head_logits: FloatArray | None) -> DoubleArray:
+        """Logits of the classes, shape ``(n, k)``.
+
+        Args:
+            taps: shape ``(n, D)``.
+            head_logits: the head's own, shape ``(n, k)`` or ``(n, capacity)``; None unless :attr:`needs_head`.
+        """
+        found = np.zeros((len(taps), len(self.biases)))
+        if self.closed_form_share and len(self.weights):
+            found += self.closed_form_share * (self.products(taps) + self.biases)
+        if self.needs_head and head_logits is not None:
+            found += self.head_share * head_logits[:, : len(self.biases)].astype(np.float64)
+        return found
+
+    def probabilities(self, taps: FloatArray, head_logits: FloatArray | None) -> FloatArray:
+        """``softmax(logits / temperature)``, shape ``(n, k)``; arguments as for :meth:`logits`."""
+        return softmax(self.logits(taps, head_logits) / self.temperature)
+
+    def novelty(self, taps: FloatArray) -> DoubleArray | None:
+        """Novelty scores, shape ``(n,)``; None unless :attr:`tells_unknown`."""
+        return novelty(self.terms, self.products(taps)) if self.tells_unknown else None
+
+    def threshold(self, false_alarms: float = DEFAULT_FALSE_ALARMS) -> float | None:
+        """The novelty score that this share (0 to 1) of held-out samples exceeds; None where none were held out."""
+        if not self.tells_unknown or not len(self.held_out_scores):
+            return None
+        return float(np.interp(1.0 - false_alarms, np.linspace(0.0, 1.0, QUANTILES), self.held_out_scores))
+
+    def is_unknown(self, scores: DoubleArray, false_alarms: float = DEFAULT_FALSE_ALARMS) -> NDArray[np.bool_]:
+        """Which novelty scores lie above the threshold of this share of false alarms (0 to 1), shape ``(n,)``."""
+        threshold = self.threshold(false_alarms)
+        return scores > threshold if threshold is not None else np.zeros(len(scores), np.bool_)
+
+    def tensors(self) -> dict[str, NDArray[np.generic]]:
+        """What to keep of it; :meth:`from_tensors` reads it."""
+        return {
+            "weights": self.weights,
+            "biases": self.biases,
+            "closed_form_share": np.array(self.closed_form_share, np.float32),
+            "head_share": np.array(self.head_share, np.float32),
+            "temperature": np.array(self.temperature, np.float32),
+            "novelty.matrix": self.terms.matrix,
+            "novelty.vector": self.terms.vector,
+            "novelty.constant": np.array(self.terms.constant, np.float64),
+            "novelty.own": self.terms.own,
+            "held_out_scores": self.held_out_scores,
+        }
+
+    @classmethod
+    def from_tensors(cls, tensors: Tensors, classes: int, tap_size: int) -> LearnedClassifier:
+        """The classifier of :meth:`tensors`, for so many classes and numbers a sample.
+
+        Raises StateError when names, types, shapes or ranges do not fit.
+        """
+        try:
+            _check(tensors, classes, tap_size)
+        except ValueError as error:
+            raise StateError(
+                f"the state's classifier does not fit: {error}; "
+                "roll back to another generation: lightcl-edge rollback --state S"
+            ) from error
+        terms = NoveltyTerms(
+            tensors["novelty.matrix"].astype(np.float64, copy=False),
+            tensors["novelty.vector"].astype(np.float64, copy=False),
+            float(tensors["novelty.constant"].item()),
+            tensors["novelty.own"].astype(np.float64, copy=False),
+        )
+        return cls(
+            weights=tensors["weights"].astype(np.float32, copy=False),
+            biases=tensors["biases"].astype(np.float32, copy=False),
+            closed_form_share=float(tensors["closed_form_share"].item()),
+            head_share=float(tensors["head_share"].item()),
+            temperature=float(tensors["temperature"].item()),
+            terms=terms,
+            held_out_scores=tensors["held_out_scores"].astype(np.float32, copy=False),
+        )
+
+
+def softmax(logits: DoubleArray) -> FloatArray:
+    """Probabilities of logits, shape ``(n, k)``."""
+    shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(shifted / shifted.sum(axis=1, keepdims=True), np.float32)
+
+
+def _check(tensors: Tensors, classes: int, tap_size: int) -> None:
+    rows = 0 if tensors.get("weights", np.zeros(0)).shape[:1] == (0,) else classes
+    scored = 0 if tensors.get("held_out_scores", np.zeros(1)).shape == (0,) else QUANTILES
+    expected: dict[str, tuple[type[np.generic], tuple[int, ...]]] = {
+        "weights": (np.float32, (rows, tap_size)),
+        "biases": (np.float32, (classes,)),
+        "closed_form_share": (np.float32, ()),
+        "head_share": (np.float32, ()),
+        "temperature": (np.float32, ()),
+        "novelty.matrix": (np.float64, (rows, rows)),
+        "novelty.vector": (np.float64, (rows,)),
+        "novelty.constant": (np.float64, ()),
+        "novelty.own": (np.float64, (rows,)),
+        "held_out_scores": (np.float32, (scored,)),
+    }
+    if set(tensors) != set(expected):
+        raise ValueError(f"it holds {[name[:80] for name in sorted(tensors)][:12]}, expected {sorted(expected)}")
+    for name, (kind, shape) in expected.items():
+        tensor = tensors[name]
+        if tensor.dtype != kind or tensor.shape != shape:
+            raise ValueError(f"{name} is {tensor.dtype} {tensor.shape}, expected {np.dtype(kind)} {shape}")
+        if not bool((np.abs(tensor.astype(np.float64, copy=False)) < _LARGEST).all()):  # NaN is not below either
+            raise ValueError(f"{name} holds NaN, infinity or numbers beyond {_LARGEST:g}, expected finite ones")
+    if not tensors["temperature"].item() > 0:
+        raise ValueError(f"the temperature is {tensors['temperature'].item():g}, expected a number above 0")
+    scores = tensors["held_out_scores"].astype(np.float64)
+    if (np.diff(scores) < 0).any():
+        raise ValueError("held_out_scores fall, expected quantiles in ascending order")
