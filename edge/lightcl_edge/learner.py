@@ -22,7 +22,7 @@ from lightcl_edge.learning.options import TrainOptions
 from lightcl_edge.learning.train import train
 from lightcl_edge.machine.description import usable_cores
 from lightcl_edge.machine.freeing import give_back
-from lightcl_edge.machine.memory import PhaseMeter
+from lightcl_edge.machine.process_memory import PhaseMeter
 from lightcl_edge.state.bundle_choice import bundle_for
 from lightcl_edge.state.state import State
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from lightcl_edge.errors import NoEngineError
-from lightcl_edge.machine.memory import PhaseMeter
+from lightcl_edge.machine.process_memory import PhaseMeter
 from lightcl_profiler.methods.baseline import BaselineMethod, load_tasks
 from lightcl_profiler.methods.contract import Job, Method, Outcome, outcome
 

@@ -15,7 +15,7 @@ from lightcl_edge.bundle.manifest import HeadInfo
 from lightcl_edge.errors import BundleError, LightclError, NoEngineError, UsageError
 from lightcl_edge.files.tensors import TensorFile
 from lightcl_edge.learning.engines.contract import Batch, Engine, PatternTerm
-from lightcl_edge.machine.memory import peak_rss_bytes
+from lightcl_edge.machine.process_memory import peak_rss_bytes
 
 METHODS = ("ort_auto", "ort_in_place", "ort_accumulate", "torch_engine", "torch_sgd")
 REFERENCE = "torch_sgd"

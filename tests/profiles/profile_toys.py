@@ -8,7 +8,7 @@ import time
 from typing import ClassVar
 
 from lightcl_edge.errors import DataError
-from lightcl_edge.machine.memory import PhaseMeter
+from lightcl_edge.machine.process_memory import PhaseMeter
 from lightcl_profiler.methods.contract import Job, Method, Outcome, outcome
 
 MIB = 2**20

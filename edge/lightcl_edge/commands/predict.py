@@ -34,7 +34,7 @@ class PredictCommand(Command):
 
         from lightcl_edge.data.named_images import NamedImages
         from lightcl_edge.inference.predictor import Predictor
-        from lightcl_edge.machine.memory import peak_rss_bytes
+        from lightcl_edge.machine.process_memory import peak_rss_bytes
 
         predictor = Predictor(args.state, args.threads, args.provider, args.memory_budget_bytes)
         named = NamedImages(args.images)

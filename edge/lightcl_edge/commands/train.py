@@ -90,7 +90,7 @@ class TrainCommand(Command):
         from lightcl_edge.data.unused_files import find_unused_files
         from lightcl_edge.learning.options import TrainOptions
         from lightcl_edge.learning.train import train
-        from lightcl_edge.machine.memory import PhaseMeter
+        from lightcl_edge.machine.process_memory import PhaseMeter
 
         named = {field.name: getattr(args, field.name) for field in fields(TrainOptions) if hasattr(args, field.name)}
         options = TrainOptions(**named, cool_at_celsius=cooling_limit(args))

@@ -27,7 +27,7 @@ from lightcl_edge.learning.strategies.forward import FORWARD_BATCH
 from lightcl_edge.learning.strategies.strategy_state import part_of
 from lightcl_edge.machine.cooling import Cooler
 from lightcl_edge.machine.freeing import give_back
-from lightcl_edge.machine.memory import PhaseMeter
+from lightcl_edge.machine.process_memory import PhaseMeter
 from lightcl_edge.planning.ort import spare_step_bytes
 
 #: Streams of random numbers, apart from each other whatever the seed.

@@ -15,7 +15,7 @@ from lightcl_edge.errors import StateChangedError
 from lightcl_edge.learning.decide import Job
 from lightcl_edge.learning.strategies.class_rows import assign_rows
 from lightcl_edge.machine.freeing import give_back
-from lightcl_edge.machine.memory import PhaseMeter
+from lightcl_edge.machine.process_memory import PhaseMeter
 from lightcl_edge.state.bundle_choice import ChosenBundle
 from lightcl_edge.state.change import Change
 from lightcl_edge.state.generation import Generation

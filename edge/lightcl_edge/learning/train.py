@@ -17,7 +17,7 @@ from lightcl_edge.learning.options import TrainOptions
 from lightcl_edge.learning.starting_point import StartingPoint, starting_point
 from lightcl_edge.machine.cooling import Cooler
 from lightcl_edge.machine.interrupts import DeferredInterrupt
-from lightcl_edge.machine.memory import PhaseMeter
+from lightcl_edge.machine.process_memory import PhaseMeter
 from lightcl_edge.state.bundle_choice import bundle_for
 from lightcl_edge.state.change import Change, changing
 from lightcl_edge.state.state import State

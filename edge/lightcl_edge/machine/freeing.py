@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from lightcl_edge.machine.memory import KIB
+from lightcl_edge.machine.process_memory import KIB
 
 
 def give_back() -> None:

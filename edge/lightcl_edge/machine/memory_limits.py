@@ -3,7 +3,7 @@
 from contextlib import suppress
 from pathlib import Path
 
-from lightcl_edge.machine import memory
+from lightcl_edge.machine import process_memory
 
 #: Left for everything else on the board, and for what the kernel itself charges to a control group.
 MEMORY_RESERVE_BYTES = 16 * 2**20
@@ -16,7 +16,7 @@ _MEMINFO = Path("/proc/meminfo")
 
 def available_bytes() -> int:
     """The most this process may take, its present size included. A reserve is left for everything else."""
-    free = machine_available_bytes() + (memory.sample(with_pss=False).rss_bytes or 0)
+    free = machine_available_bytes() + (process_memory.sample(with_pss=False).rss_bytes or 0)
     room = cgroup_room_bytes()
     return min(free, room if room is not None else free) - MEMORY_RESERVE_BYTES
 
@@ -27,7 +27,7 @@ def spare_bytes(limit_bytes: int | None = None) -> int:
     The kernel can take back pages of files that were read. They count only against ``limit_bytes``, the most that this
     process may take.
     """
-    used = memory.sample(with_pss=False)
+    used = process_memory.sample(with_pss=False)
     room, own = cgroup_room_bytes(), used.anonymous_bytes or 0
     free = machine_available_bytes()
     spare = min(free, room - own if room is not None else free) - MEMORY_RESERVE_BYTES
@@ -57,7 +57,7 @@ def machine_available_bytes(meminfo: Path = _MEMINFO) -> int:
 
     The kernel's file is asked first: importing psutil costs 2 MiB, which a training would carry to its end.
     """
-    if (available := memory.kib_fields(meminfo).get("MemAvailable")) is not None:
+    if (available := process_memory.kib_fields(meminfo).get("MemAvailable")) is not None:
         return available
     import psutil
 
@@ -113,7 +113,7 @@ def cgroup_room_bytes() -> int | None:
     Other processes in the group (a watcher beside its training) count with their anonymous and shared memory. Pages of
     files do not count: the kernel takes them back when memory runs short.
     """
-    own = memory.sample(with_pss=False).anonymous_bytes or 0
+    own = process_memory.sample(with_pss=False).anonymous_bytes or 0
     rooms = []
     for folder, limit in _group_limits()[1]:
         if limit < _UNLIMITED_BYTES:

@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import Any
 
 from lightcl_edge.bundle.manifest import Manifest
-from lightcl_edge.machine import memory
+from lightcl_edge.machine import process_memory
 from lightcl_edge.planning import ort as plan_ort
 from lightcl_edge.planning import torch as plan_torch
 from lightcl_edge.planning import trunk as plan_trunk
@@ -97,7 +97,7 @@ def _plan(manifest: Manifest, engine: str, images: int, train_bytes: int, *, hea
 
 
 def _own_bytes() -> int:
-    return memory.sample(with_pss=False).rss_bytes or 0
+    return process_memory.sample(with_pss=False).rss_bytes or 0
 
 
 def covariance_bytes(manifest: Manifest) -> int:

@@ -17,7 +17,7 @@ from lightcl_edge.inference.predictor import Predictor
 from lightcl_edge.inference.trunk import normalise
 from lightcl_edge.learning.options import TrainOptions
 from lightcl_edge.learning.train import train
-from lightcl_edge.machine.memory import PhaseMeter
+from lightcl_edge.machine.process_memory import PhaseMeter
 from lightcl_host.cutting.split import split_graph
 from lightcl_host.graphs.counts import count_cost
 from lightcl_host.graphs.graph import MINIMUM_ONNXRUNTIME, OPSET

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from lightcl_edge.machine.memory import PhaseMeter
+from lightcl_edge.machine.process_memory import PhaseMeter
 from lightcl_host.benchmark.options import BenchmarkOptions
 from lightcl_profiler.measuring.channel import Channel, answer
 from lightcl_profiler.measuring.shared_memory import torch_cuda_peaks

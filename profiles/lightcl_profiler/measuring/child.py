@@ -5,7 +5,7 @@ import time
 from dataclasses import asdict
 from typing import Any
 
-from lightcl_edge.machine.memory import PhaseMeter, PhaseRecord
+from lightcl_edge.machine.process_memory import PhaseMeter, PhaseRecord
 from lightcl_profiler.measuring.channel import Channel, answer
 from lightcl_profiler.measuring.joining import numbered
 from lightcl_profiler.measuring.shared_memory import bytes_written, torch_cuda_peaks

@@ -1,6 +1,6 @@
 """Memory of a process over time, bounded in length however long the process runs."""
 
-from lightcl_edge.machine.memory import MemorySample
+from lightcl_edge.machine.process_memory import MemorySample
 from lightcl_profiler.records.record import TimelinePoint
 
 

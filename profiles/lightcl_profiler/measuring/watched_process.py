@@ -15,7 +15,7 @@ from typing import IO, Any
 
 from lightcl_edge import errors
 from lightcl_edge.errors import DoesNotFitError, LightclError, NoEngineError
-from lightcl_edge.machine.memory import sample
+from lightcl_edge.machine.process_memory import sample
 from lightcl_profiler.measuring.memory_group import MemoryGroup
 from lightcl_profiler.measuring.shared_memory import MachineWatch
 from lightcl_profiler.measuring.timeline import Timeline

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightcl_edge.errors import NoEngineError
-from lightcl_edge.machine.memory import PhaseMeter
+from lightcl_edge.machine.process_memory import PhaseMeter
 from lightcl_profiler.baselines import BASELINES
 from lightcl_profiler.methods.contract import Job, Method, Outcome, outcome
 from lightcl_profiler.networks.torch_device import torch_device

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from lightcl_edge.errors import UsageError
-from lightcl_edge.machine.memory import PhaseMeter
+from lightcl_edge.machine.process_memory import PhaseMeter
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from lightcl_edge.bundle.manifest import Manifest, parse_manifest
 from lightcl_edge.bundle.writing import write_bundle
 from lightcl_edge.errors import BundleError
 from lightcl_edge.files.external_data import refuse_external_data
-from lightcl_edge.machine import memory
+from lightcl_edge.machine import process_memory
 from small_bundle import make_bundle
 
 
@@ -130,11 +130,11 @@ def test_looking_for_external_data_maps_little(tmp_path):
     path = tmp_path / "large.onnx"
     path.write_bytes(helper.make_model(graph).SerializeToString())
     del tensors, graph
-    if not memory.reset_peak():
+    if not process_memory.reset_peak():
         pytest.skip("the kernel keeps one peak for the whole process")
-    before = memory.sample(with_pss=False).rss_bytes or 0
+    before = process_memory.sample(with_pss=False).rss_bytes or 0
     refuse_external_data(path)
-    assert memory.peak_rss_bytes() - before < 12 * 2**20
+    assert process_memory.peak_rss_bytes() - before < 12 * 2**20
 
 
 def test_external_data_is_refused(bundle):

@@ -12,8 +12,8 @@ from lightcl_edge.bundle.bundle import Bundle
 from lightcl_edge.data import decoding, specification
 from lightcl_edge.learning.strategies import STRATEGIES
 from lightcl_edge.learning.strategies.choice import plan_for, planned_patterns
-from lightcl_edge.machine import memory
 from lightcl_edge.machine import memory_limits as limits
+from lightcl_edge.machine import process_memory
 from lightcl_edge.planning.plan import GENERATION_COPIES, Carried, Plan, covariance_bytes, stored_statistics_bytes
 from small_bundle import make_folder
 
@@ -74,7 +74,7 @@ def test_a_large_image_keeps_to_the_budget(edge, bundle, tmp_path):
     pixels = np.random.default_rng(0).integers(0, 9, (4000, 4000, 1)).astype(np.uint8)  # worth its bytes
     Image.fromarray(np.repeat(pixels, 3, axis=2)).save(data / "red" / "large.png", compress_level=1)
     words = ("train", "--bundle", bundle, "--data", data, "--json")
-    own = memory.sample(with_pss=False).rss_bytes
+    own = process_memory.sample(with_pss=False).rss_bytes
     out, _ = edge(*words, "--state", tmp_path / "tight", "--memory-budget", str(own + 100 * MIB))
     document = json.loads(out)
     assert document["skipped_images"] == 1 and "large.png" in document["skipped"][0]

@@ -8,7 +8,7 @@ import pytest
 from profile_samples import MIB, make_job
 
 from lightcl_edge.errors import DataError, ExitCode, NoEngineError
-from lightcl_edge.machine.memory import PhaseRecord
+from lightcl_edge.machine.process_memory import PhaseRecord
 from lightcl_profiler.measuring.child import phases_with_starts
 from lightcl_profiler.measuring.launcher import KilledError, run_method
 

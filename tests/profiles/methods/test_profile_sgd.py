@@ -14,7 +14,7 @@ from profile_samples import make_job
 from lightcl_edge.bundle.bundle import Bundle
 from lightcl_edge.data.specification import open_dataset
 from lightcl_edge.inference.trunk import normalise
-from lightcl_edge.machine.memory import PhaseMeter
+from lightcl_edge.machine.process_memory import PhaseMeter
 from lightcl_profiler.measuring.launcher import run_method
 from lightcl_profiler.methods import METHODS
 from lightcl_profiler.methods.baseline import BaselineMethod

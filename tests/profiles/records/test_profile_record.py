@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from profile_samples import MIB, make_run
 
 from lightcl_edge.errors import DataError
-from lightcl_edge.machine.memory import MemorySample
+from lightcl_edge.machine.process_memory import MemorySample
 from lightcl_profiler.measuring.joining import join_tasks
 from lightcl_profiler.measuring.timeline import Timeline
 from lightcl_profiler.records.record import Report

@@ -11,7 +11,7 @@ import subprocess
 import sys
 from dataclasses import dataclass, field
 
-from lightcl_edge.machine.memory import peak_rss_bytes
+from lightcl_edge.machine.process_memory import peak_rss_bytes
 
 TRIAL_SECONDS = 120.0
 #: An ONNX model (opset 20) with one node, Relu from ``x`` to ``y``, both float32 of shape (2,).

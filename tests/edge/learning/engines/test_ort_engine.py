@@ -18,7 +18,7 @@ from lightcl_edge.errors import BundleError
 from lightcl_edge.learning.engines.contract import PatternTerm
 from lightcl_edge.learning.engines.ort_engine import OrtEngine
 from lightcl_edge.learning.engines.parameter_memory import ParameterMemory
-from lightcl_edge.machine.memory import sample
+from lightcl_edge.machine.process_memory import sample
 from step_reference import Head, activations, largest_relative_difference, random_batch, torch_step
 
 SHAPE = (4, 8, 8)

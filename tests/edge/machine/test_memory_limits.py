@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import psutil
 import pytest
 
-from lightcl_edge.machine import memory
 from lightcl_edge.machine import memory_limits as limits
+from lightcl_edge.machine import process_memory
 
 MIB = 2**20
 
@@ -19,7 +20,7 @@ def group(tmp_path, monkeypatch):
             (tmp_path / name.replace("__", ".")).write_text(text)
         limit = int(files.get("memory__limit_in_bytes", files.get("memory__max", "0")))
         monkeypatch.setattr(limits, "_group_limits", lambda: ("v1", [(tmp_path, limit)]))
-        monkeypatch.setattr(memory, "kib_fields", lambda path: {"RssAnon": 10 * MIB})
+        monkeypatch.setattr(process_memory, "kib_fields", lambda path: {"RssAnon": 10 * MIB})
 
     return make
 
@@ -51,6 +52,16 @@ def test_a_budget_never_allows_more_than_there_is(monkeypatch):
 
 
 def test_what_is_left_counts_pages_that_can_be_taken_back(monkeypatch):
-    own = memory.sample(with_pss=False)
+    own = process_memory.sample(with_pss=False)
     monkeypatch.setattr(limits, "cgroup_room_bytes", lambda: own.anonymous_bytes + 30 * MIB)
     assert 10 * MIB < limits.spare_bytes() < 15 * MIB + 2**20  # less the reserve of 16 MiB, whatever its libraries take
+
+
+def test_available_memory_is_the_kernels_figure(tmp_path):
+    meminfo = tmp_path / "meminfo"
+    meminfo.write_text("MemTotal:       16000 kB\nMemAvailable:    1234 kB\n")
+    assert limits.machine_available_bytes(meminfo) == 1234 * 1024
+    asked = psutil.virtual_memory().available
+    assert limits.machine_available_bytes() == pytest.approx(asked, rel=0.2)
+    meminfo.write_text("MemFree: 5 kB\n")
+    assert limits.machine_available_bytes(meminfo) == pytest.approx(asked, rel=0.2)
