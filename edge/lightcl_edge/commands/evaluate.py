@@ -37,16 +37,15 @@ class EvaluateCommand(Command):
 
     def run(self, args: argparse.Namespace) -> Document:
         from lightcl_edge.data.specification import open_dataset
-        from lightcl_edge.data.unused_files import find_unused_files
         from lightcl_edge.inference.predictor import Predictor
 
         predictor = Predictor(args.state, args.threads, args.provider, args.memory_budget_bytes)
-        dataset, unknown = open_dataset(args.data), list[str]()
-        notes = [find_unused_files(args.data).note()]
+        dataset, unknown = open_dataset(args.data, use="evaluate"), list[str]()
+        notes = dataset.all_notes()
         if args.skip_unknown:
             dataset, unknown = _known_only(dataset, predictor.classes)
-            notes.append(f"left out, never learned: {', '.join(unknown)}" if unknown else None)
-        for note in filter(None, notes):
+            notes += [f"left out, never learned: {', '.join(unknown)}"] if unknown else []
+        for note in notes:
             args.progress.note(note)
         dataset.memory_limit_bytes = predictor.decoding_limit_bytes
         return {**predictor.evaluate(dataset, args.progress).document(), "unknown_classes": unknown}

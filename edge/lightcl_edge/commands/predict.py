@@ -40,7 +40,8 @@ class PredictCommand(Command):
         named = NamedImages(args.images)
         if note := named.note():
             args.progress.note(note)
-        tops = predictor.top(named.images(predictor.input, predictor.decoding_limit_bytes, args.progress), args.top_k)
+        limit, grey_range = predictor.decoding_limit_bytes, predictor.grey_range
+        tops = predictor.top(named.images(predictor.input, limit, grey_range, args.progress), args.top_k)
         named.refuse_none()
         for _, error in named.faults:  # --quiet hides notes, never errors
             print(f"error: {printable(str(error))}", file=sys.stderr)

@@ -29,7 +29,8 @@ class TrainCommand(Command):
     --data names a folder with one sub-folder of images a class, or an .npz file with arrays x (uint8 images) and
     y (classes), or a named source: digits, digits:test, cifar10:FOLDER, cifar10:test:FOLDER, tinyimagenet:FOLDER. A
     selection may follow: @2/5 is the second of five tasks (the classes in order, cut into five), @1-3/5 the first
-    three.
+    three. Hidden files and what systems leave in folders (__MACOSX, @eaDir, ...) are ignored. A folder divided into
+    train and val or test is recognised: train takes train, evaluate takes test, or val without one.
     """
 
     name = "train"
@@ -87,17 +88,13 @@ class TrainCommand(Command):
     def run(self, args: argparse.Namespace) -> Document:
         from dataclasses import fields
 
-        from lightcl_edge.data.unused_files import find_unused_files
         from lightcl_edge.learning.options import TrainOptions
         from lightcl_edge.learning.train import train
         from lightcl_edge.machine.process_memory import PhaseMeter
 
         named = {field.name: getattr(args, field.name) for field in fields(TrainOptions) if hasattr(args, field.name)}
         options = TrainOptions(**named, cool_at_celsius=cooling_limit(args))
-        unused = find_unused_files(args.data)
-        if note := unused.note():
-            args.progress.note(note)
-        return {**train(options, PhaseMeter(), args.progress), "left_out": unused.document()}
+        return train(options, PhaseMeter(), args.progress)
 
     def render(self, document: Document) -> str:
         """What was learned and what it took, in at most 12 lines."""

@@ -26,6 +26,12 @@ from lightcl_edge.errors import ExitCode, InterruptedTaskError, LightclError, St
 #: True of every command: of one that only looks, and of ``watch`` that has learned already.
 _INTERRUPTED = "interrupted; nothing half-learned is kept, what was learned until now is: the same command goes on"
 
+_HINTS = {
+    errno.ENOSPC: "; free some space and run the same command again",
+    errno.EACCES: "; check its owner and rights",
+    errno.EPERM: "; check its owner and rights",
+}
+
 
 class Command(ABC):
     """One command. Its docstring is its help; ``example`` is shown below the options."""
@@ -118,7 +124,7 @@ def _as_lightcl_error(error: BaseException) -> LightclError:
     if isinstance(error, OSError):
         where = f" at {error.filename}" if error.filename else ""
         what = os.strerror(error.errno) if error.errno else str(error)
-        hint = "; free some space and run the same command again" if error.errno == errno.ENOSPC else ""
+        hint = _HINTS.get(error.errno or 0, "")
         return StorageError(f"input/output failed{where}: {what}{hint}")
     missing = getattr(error, "name", None)
     if missing is None or missing.startswith("lightcl_"):

@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 from abc import ABC, abstractmethod
-from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,16 +16,16 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lightcl_edge.bundle.manifest import InputInfo
-from lightcl_edge.data.decoding import ByteImage, decode, open_image
-from lightcl_edge.data.image_folders import (
-    FORMAT_NAMES,
-    count_other_files,
-    describe_suffixes,
-    image_files,
-    visible_folders,
-)
+from lightcl_edge.console.text import first_names
+from lightcl_edge.data.decoding import ByteImage, decode, deep_range, open_image
+from lightcl_edge.data.grey_range import GreyRange, joined
+from lightcl_edge.data.image_folders import FORMAT_NAMES, FolderContent, describe_suffixes, look_into
+from lightcl_edge.data.left_out import LeftOut
 from lightcl_edge.errors import DataError
 from lightcl_edge.files.plain import content_digest
+
+#: The most images that are looked at to find the range of grey.
+_SURVEYED = 256
 
 
 class Dataset(ABC):
@@ -35,6 +34,13 @@ class Dataset(ABC):
     classes: list[str]
     labels: NDArray[np.int64]  # index into ``classes`` of each image, shape (n,)
     memory_limit_bytes: int | None = None  # as decoding takes it
+    grey_range: GreyRange | None = None  # what becomes black and white in images of more than 8 bits
+    left_out: LeftOut | None = None  # what lies beside the images; None when they are no files
+    notes: Sequence[str] = ()  # what a person should know about how the data were read
+
+    def all_notes(self) -> list[str]:
+        """What to tell a person before the images are used."""
+        return [note for note in (*self.notes, self.left_out.note() if self.left_out else None) if note]
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -57,11 +63,19 @@ class Dataset(ABC):
 
     def image(self, index: int) -> ByteImage:
         """The whole image, RGB, shape ``(height, width, 3)``. DataError when it is not a readable image."""
-        return decode(self.open(index), self.name(index), None, self.memory_limit_bytes)
+        return decode(self.open(index), self.name(index), None, self.memory_limit_bytes, self.grey_range)
 
     def load(self, index: int, info: InputInfo) -> ByteImage:
         """The image at the trunk's input size, RGB, shape ``(info.height, info.width, 3)``. DataError as above."""
-        return decode(self.open(index), self.name(index), info, self.memory_limit_bytes)
+        return decode(self.open(index), self.name(index), info, self.memory_limit_bytes, self.grey_range)
+
+    def survey_grey(self) -> GreyRange | None:
+        """The range of the images of more than 8 bits, from at most 256 images; None when there are none of these."""
+        found = []
+        for index in range(0, len(self), -(-len(self) // _SURVEYED)):
+            with suppress(DataError):  # told when the image is used
+                found.append(deep_range(self.open(index), self.name(index), self.memory_limit_bytes))
+        return joined(each for each in found if each is not None)
 
     def subset(self, indices: Sequence[int] | NDArray[np.int64], classes: Sequence[str]) -> Dataset:
         """The images at ``indices``; their labels are renumbered to ``classes``, which names all of theirs."""
@@ -92,6 +106,7 @@ def identify(dataset: Dataset) -> DatasetIdentity:
 class _Subset(Dataset):
     def __init__(self, whole: Dataset, indices: NDArray[np.int64], classes: list[str]) -> None:
         self._whole, self._indices, self.classes = whole, indices, classes
+        self.left_out, self.notes = whole.left_out, whole.notes
         position = {name: row for row, name in enumerate(classes)}
         self.labels = np.array([position[whole.classes[whole.labels[i]]] for i in indices], np.int64)
 
@@ -109,23 +124,28 @@ class _Subset(Dataset):
 
 
 class FolderDataset(Dataset):
-    """A folder with one sub-folder a class.
+    """A folder with one sub-folder a class. Sub-folders without images, or that can't be read, are passed over.
 
-    Raises DataError when it is missing, has no class folders, or one of them has no images.
+    Raises DataError when it is missing, can't be read, or no sub-folder holds an image.
     """
 
     def __init__(self, folder: Path) -> None:
         if not folder.is_dir():
             found = f"{folder} is a file" if folder.is_file() else f"no data at {folder}"
             raise DataError(f"{found}; expected a folder with one sub-folder a class, or an .npz file")
-        files_of = {path: image_files(path) for path in visible_folders(folder)}
-        if not files_of:
-            loose = len(image_files(folder))
+        whole, self.left_out = _look(folder), LeftOut()
+        if not whole.folders:
+            loose = len(whole.images)
             found = f"{loose} images and no sub-folders" if loose else "no sub-folders"
             raise DataError(f"{folder} has {found}; expected a sub-folder for each class, named after it")
-        if empty := [path for path, files in files_of.items() if not files]:
-            raise DataError(_no_images(empty))
-        self.classes = [path.name for path in files_of]
+        files_of = dict[str, list[Path]]()
+        for path in whole.folders:
+            if images := self.left_out.images_in(path):
+                files_of[path.name] = images
+        if not files_of:
+            raise DataError(_no_images(folder, self.left_out))
+        self.left_out.loose_images, self.left_out.loose_files = len(whole.images), whole.others
+        self.classes = list(files_of)
         self.paths = [path for files in files_of.values() for path in files]
         self.labels = np.repeat(np.arange(len(files_of), dtype=np.int64), [len(files) for files in files_of.values()])
 
@@ -187,13 +207,19 @@ class ArrayDataset(Dataset):
         return pixels
 
 
-def _no_images(folders: Sequence[Path]) -> str:
-    """Names up to three class folders without an image, and what is in all of them instead."""
-    others = sum((count_other_files(folder) for folder in folders), Counter[str]())
-    inside = f"; found files of other kinds: {describe_suffixes(others)}" if others else ""
-    more = f" and {len(folders) - 3} more" if len(folders) > 3 else ""
-    one = len(folders) == 1
+def _look(folder: Path) -> FolderContent:
+    try:
+        return look_into(folder)
+    except OSError as error:
+        raise DataError(f"the folder {folder} can't be read: {error.strerror}; check its owner and rights") from error
+
+
+def _no_images(folder: Path, left_out: LeftOut) -> str:
+    """What is in the class folders instead of images."""
+    others = f"; found files of other kinds: {describe_suffixes(left_out.files)}" if left_out.files else ""
+    closed = "".join(f"; {name} can't be read ({why})" for name, why in left_out.unreadable.items())
+    empty = f": {first_names(left_out.empty_classes)}" if left_out.empty_classes else ""
     return (
-        f"class folder{'' if one else 's'} {', '.join(map(str, folders[:3]))}{more} hold{'s' if one else ''} no images "
-        f"({FORMAT_NAMES} files){inside}; add some or remove the folder{'' if one else 's'}, or name another --data"
+        f"no class folder in {folder} holds images ({FORMAT_NAMES} files){empty}{others}{closed}; "
+        "add some, or name another --data"
     )

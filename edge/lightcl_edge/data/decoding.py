@@ -1,5 +1,7 @@
 """From an image file to pixels: opened, judged by its header, decoded, turned upright, RGB, resized."""
 
+import errno
+import os
 import struct
 import warnings
 import zipfile
@@ -9,16 +11,18 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
+from PIL.JpegImagePlugin import JpegImageFile
 
 from lightcl_edge.bundle.manifest import InputInfo
 from lightcl_edge.console.text import format_bytes
+from lightcl_edge.data.grey_range import GreyRange, is_deep, range_of, with_eight_bits
 from lightcl_edge.data.image_folders import CONVERT, FORMAT_NAMES, OTHER_PHOTOS
 from lightcl_edge.errors import DataError, HugeImageError, ImageBombError
 from lightcl_edge.machine.memory_limits import spare_bytes
 
 ByteImage = NDArray[np.uint8]
 
-#: A larger picture is refused before it is decoded: 64 megapixels need 192 MB.
+#: A picture that stays larger while it is read is refused: 64 megapixels need 192 MB.
 MAX_PIXELS = 64_000_000
 #: Above this many pixels a file must be worth them: a photograph takes 2 to 8 pixels a byte, a trap thousands.
 PIXELS_ON_TRUST, MAX_PIXELS_PER_BYTE = 4_000_000, 200
@@ -43,6 +47,7 @@ UNREADABLE: tuple[type[Exception], ...] = (
     zipfile.BadZipFile,
     Image.DecompressionBombError,
 )
+_HINTS = {errno.EACCES: "; check its owner and rights", errno.EIO: "; the disk or card may be failing"}
 _INTERPOLATION = {
     "nearest": Image.Resampling.NEAREST,
     "bilinear": Image.Resampling.BILINEAR,
@@ -50,14 +55,16 @@ _INTERPOLATION = {
 }
 
 
-def load_image(path: Path, info: InputInfo, limit_bytes: int | None = None) -> ByteImage:
+def load_image(
+    path: Path, info: InputInfo, limit_bytes: int | None = None, grey_range: GreyRange | None = None
+) -> ByteImage:
     """One image file at the trunk's input size, RGB, shape ``(info.height, info.width, 3)``; see :func:`decode`.
 
     Raises DataError when it is not a readable image or not a regular file: reading a pipe or a device may never end.
     """
-    if path.exists() and not (path.is_file() or path.is_dir()):
+    if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):  # noqa: PTH110, PTH112, PTH113
         raise DataError(f"{path} is a pipe, socket or device; expected an image file")
-    return decode(open_image(path), str(path), info, limit_bytes)
+    return decode(open_image(path), str(path), info, limit_bytes, grey_range)
 
 
 def open_image(path: Path) -> Image.Image:
@@ -68,7 +75,7 @@ def open_image(path: Path) -> Image.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about a size that is refused below, or about metadata that is not used
-            image = Image.open(path, formats=FORMATS)
+            image = _opened(path)
     except FileNotFoundError as error:
         raise DataError(f"no image at {path}") from error
     except IsADirectoryError as error:
@@ -76,16 +83,41 @@ def open_image(path: Path) -> Image.Image:
     except Image.DecompressionBombError as error:
         raise ImageBombError(f"{path} has too many pixels ({error}), expected at most {MAX_PIXELS} in all") from error
     except UNREADABLE as error:
+        _raise_what_the_system_says(error, str(path))
         advice = CONVERT if _is_other_photo(path) else ""
         raise DataError(f"{path} can't be read as an image; expected {FORMAT_NAMES}{advice}") from error
     pixels, size = image.width * image.height, path.stat().st_size
-    if pixels > MAX_PIXELS or (pixels > PIXELS_ON_TRUST and pixels > MAX_PIXELS_PER_BYTE * size):
+    if pixels > MAX_PIXELS * _most_reduced(image) ** 2 or (
+        pixels > PIXELS_ON_TRUST and pixels > MAX_PIXELS_PER_BYTE * size
+    ):
         image.close()
         raise ImageBombError(
             f"{path} has {image.width} x {image.height} pixels in {size} bytes, expected at most {MAX_PIXELS} in all, "
             f"and above {PIXELS_ON_TRUST} at most {MAX_PIXELS_PER_BYTE} a byte"
         )
     return image
+
+
+def _opened(path: Path) -> Image.Image:
+    try:
+        return Image.open(path, formats=FORMATS)
+    except Image.DecompressionBombError:  # Pillow does not ask whether the image will be reduced
+        with path.open("rb") as file:
+            if file.read(3) != b"\xff\xd8\xff":
+                raise
+        return JpegImageFile(path)
+
+
+def _most_reduced(image: Image.Image) -> int:
+    """By how much the sides can be divided while the image is read: only a JPEG's decoder can."""
+    return 8 if isinstance(image, JpegImageFile) else 1
+
+
+def _raise_what_the_system_says(error: Exception, name: str) -> None:
+    """Raise a DataError when the system refuses to read a file; return when the file's content is at fault."""
+    if isinstance(error, OSError) and error.errno is not None:
+        hint = _HINTS.get(error.errno, "")
+        raise DataError(f"{name} can't be read: {os.strerror(error.errno)}{hint}") from error
 
 
 def _is_other_photo(path: Path) -> bool:
@@ -97,27 +129,59 @@ def _is_other_photo(path: Path) -> bool:
         return False
 
 
-def decode(image: Image.Image, name: str, info: InputInfo | None, limit_bytes: int | None = None) -> ByteImage:
+def decode(
+    image: Image.Image,
+    name: str,
+    info: InputInfo | None,
+    limit_bytes: int | None = None,
+    grey_range: GreyRange | None = None,
+) -> ByteImage:
     """Decode an image, turn it upright, convert it to RGB, resize it, and close it.
 
-    Without ``info``, the trunk's input, it keeps its size. ``limit_bytes`` is the most memory this process may take
-    meanwhile; None for what the machine has. Raises DataError when the image is damaged or needs more memory.
+    Without ``info``, the trunk's input, it keeps its size; a JPEG is then halved until it has at most ``MAX_PIXELS``.
+    ``limit_bytes`` is the most memory this process may take meanwhile; None for what the machine has. ``grey_range`` is
+    what becomes black and white where pixels have more than 8 bits; None for the image's own range. Raises DataError
+    when the image is damaged or needs more memory.
     """
     try:
-        if info is not None:
-            # A JPEG decoder can halve the sides while it reads: a 12-megapixel photo then never exists in full.
-            image.draft("RGB", (2 * info.width, 2 * info.height))
+        _reduce(image, name, info)
         planned = 0 if info is None else planned_decoding_bytes(info.width, info.height)
         refuse_what_memory_can_not_hold(image, name, planned, limit_bytes)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             ImageOps.exif_transpose(image, in_place=True)
-            upright = image if image.mode == "RGB" else _with_eight_bits(image, name).convert("RGB")
+            upright = with_eight_bits(image, name, grey_range) if is_deep(image) else image
+            upright = upright if upright.mode == "RGB" else upright.convert("RGB")
             return np.array(upright if info is None else _resized(upright, info))
+    except UNREADABLE as error:
+        _raise_what_the_system_says(error, name)
+        raise DataError(f"{name} is damaged ({error}); expected a complete image") from error
+    finally:
+        image.close()
+
+
+def deep_range(image: Image.Image, name: str, limit_bytes: int | None = None) -> GreyRange | None:
+    """The range of an image of more than 8 bits, None for another; the image is closed. Raises as :func:`decode`."""
+    try:
+        if not is_deep(image):
+            return None
+        refuse_what_memory_can_not_hold(image, name, 0, limit_bytes)
+        return range_of(image, name)
     except UNREADABLE as error:
         raise DataError(f"{name} is damaged ({error}); expected a complete image") from error
     finally:
         image.close()
+
+
+def _reduce(image: Image.Image, name: str, info: InputInfo | None) -> None:
+    """Let a JPEG's decoder divide the sides by 2, 4 or 8: a 12-megapixel photo then never exists in full."""
+    if info is not None:
+        image.draft("RGB", (2 * info.width, 2 * info.height))
+    elif image.width * image.height > MAX_PIXELS:
+        divisor = next((each for each in (2, 4) if image.width * image.height <= MAX_PIXELS * each**2), 8)
+        image.draft("RGB", (image.width // divisor, image.height // divisor))
+    if image.width * image.height > MAX_PIXELS:
+        raise HugeImageError(f"{name} has {image.width} x {image.height} pixels, expected at most {MAX_PIXELS} in all")
 
 
 def decoding_bytes(image: Image.Image) -> int:
@@ -160,18 +224,6 @@ def refuse_what_memory_can_not_hold(
             f"left are {format_bytes(left)}. Expected a smaller image, or a JPEG that is not progressive, which is "
             "reduced while it is read"
         )
-
-
-def _with_eight_bits(image: Image.Image, name: str) -> Image.Image:
-    """Keep the upper 8 of 16 grey bits. Pillow would cut off all values above 255 and leave a white image."""
-    if image.mode == "F":
-        raise DataError(f"{name} holds numbers without a range (mode F); expected pixels of 8 or 16 bits")
-    if image.mode != "I" and not image.mode.startswith("I;16"):
-        return image
-    pixels = np.asarray(image)
-    if pixels.min() < 0 or pixels.max() >= 2**16:
-        raise DataError(f"{name} has pixels of {pixels.min()} to {pixels.max()}; expected 8 or 16 bits")
-    return Image.fromarray((pixels >> 8).astype(np.uint8))
 
 
 def _resized(image: Image.Image, info: InputInfo) -> Image.Image:

@@ -1,30 +1,67 @@
-"""Which files of a folder count as images. Imports no decoder, so that a process that only waits stays small."""
+"""Which files and folders of a folder count: one rule for all commands, on the device and on the host.
 
+Imports no decoder, so that a process that only waits stays small.
+"""
+
+import errno
+import os
 from collections import Counter
+from dataclasses import dataclass, field
 from pathlib import Path
 
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm", ".gif", ".tif", ".tiff"})
+IMAGE_SUFFIXES = frozenset(
+    ".png .jpg .jpeg .jpe .jfif .mpo .bmp .webp .gif .tif .tiff .ppm .pgm .pbm .pnm".split()  # noqa: SIM905
+)
 #: What to call such files to a person.
 FORMAT_NAMES = "PNG, JPEG, WebP, BMP, TIFF, GIF or PPM"
 #: Photographs of telephones that no decoder here reads.
 OTHER_PHOTOS = frozenset({".heic", ".heif", ".avif"})
 CONVERT = "; convert HEIC and AVIF photos to JPEG, for example with heif-convert PHOTO.heic PHOTO.jpg"
+#: What systems and file servers leave in folders; compared in small letters.
+_JUNK = frozenset(
+    {
+        *("__macosx", "system volume information", "$recycle.bin", "recycler", "lost+found", "lost.dir", "found.000"),
+        *("@eadir", "#recycle", "@recycle", "@recently-snapshot", "network trash folder", "temporary items"),
+        *("thumbs.db", "ehthumbs.db", "desktop.ini"),
+    }
+)
 
 
-def visible_folders(folder: Path) -> list[Path]:
-    """The sub-folders that are not hidden, in order."""
-    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+def is_ignored(name: str) -> bool:
+    """Whether a file or folder of this name is never looked at: hidden ones, and what a system leaves behind."""
+    return name.startswith(".") or name.lower() in _JUNK
 
 
-def image_files(folder: Path) -> list[Path]:
-    """The files of a folder that are named as images, in order."""
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
+def is_image_name(name: str) -> bool:
+    return not is_ignored(name) and Path(name).suffix.lower() in IMAGE_SUFFIXES
 
 
-def count_other_files(folder: Path) -> Counter[str]:
-    """The number of files that are not named as images, by suffix. Hidden files do not count."""
-    found = [path.suffix.lower() for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")]
-    return Counter(suffix or "without suffix" for suffix in found if suffix not in IMAGE_SUFFIXES)
+@dataclass
+class FolderContent:
+    """What a folder holds, in order of names."""
+
+    images: list[Path] = field(default_factory=list)  # files that are named as images
+    folders: list[Path] = field(default_factory=list)
+    others: Counter[str] = field(default_factory=Counter)  # other files: number by suffix
+
+
+def look_into(folder: Path) -> FolderContent:
+    """What a folder holds that is not ignored. Raises OSError when it can't be read."""
+    if not os.access(folder, os.X_OK):  # its names could be listed, but nothing in it opened
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
+    found = FolderContent()
+    for name in sorted(os.listdir(folder)):  # noqa: PTH208 - most entries need no Path
+        path = folder / name
+        if is_ignored(name):
+            continue
+        if os.path.isdir(path):  # noqa: PTH112 - False, not an error, for what can't be looked at
+            found.folders.append(path)
+        elif os.path.isfile(path):  # noqa: PTH113
+            if is_image_name(name):
+                found.images.append(path)
+            else:
+                found.others[path.suffix.lower() or "without suffix"] += 1
+    return found
 
 
 def describe_suffixes(files: Counter[str]) -> str:

@@ -7,8 +7,9 @@ from lightcl_edge.bundle.manifest import InputInfo
 from lightcl_edge.console.progress import Progress
 from lightcl_edge.console.text import Document
 from lightcl_edge.data.decoding import ByteImage, load_image
-from lightcl_edge.data.image_folders import FORMAT_NAMES, count_other_files, image_files, visible_folders
-from lightcl_edge.data.unused_files import UnusedFiles
+from lightcl_edge.data.grey_range import GreyRange
+from lightcl_edge.data.image_folders import FORMAT_NAMES, look_into
+from lightcl_edge.data.left_out import LeftOut
 from lightcl_edge.errors import DataError
 
 
@@ -22,18 +23,20 @@ class NamedImages:
         self.paths: list[Path] = []
         self.read: list[Path] = []  # those of ``paths`` that could be read so far
         self.faults: list[tuple[Path, DataError]] = []
-        self._unused = UnusedFiles()
+        self._left_out = LeftOut()
         for path in named:
             try:
                 self.paths += self._images_of(path) if path.is_dir() else [path]
             except DataError as error:
                 self.faults.append((path, error))
 
-    def images(self, info: InputInfo, limit_bytes: int | None, progress: Progress) -> Iterator[ByteImage]:
+    def images(
+        self, info: InputInfo, limit_bytes: int | None, grey_range: GreyRange | None, progress: Progress
+    ) -> Iterator[ByteImage]:
         """Read the images one by one at input size; the paths of the readable ones go to ``read``."""
         for path in progress.track(self.paths, "predicting") if len(self.paths) > 1 else self.paths:
             try:
-                image = load_image(path, info, limit_bytes)
+                image = load_image(path, info, limit_bytes, grey_range)
             except DataError as error:
                 self.faults.append((path, error))
                 continue
@@ -46,7 +49,7 @@ class NamedImages:
 
     def note(self) -> str | None:
         """Which files of the folders are not used; None when all are."""
-        return self._unused.note()
+        return self._left_out.note()
 
     def refuse_none(self) -> None:
         """Refuse to go on without any image.
@@ -65,12 +68,13 @@ class NamedImages:
 
     def _images_of(self, folder: Path) -> list[Path]:
         try:
-            inside = [folder] if image_files(folder) else [folder, *visible_folders(folder)]
-            found = [path for each in inside for path in image_files(each)]
-            for each in inside:
-                self._unused.files += count_other_files(each)
+            whole = look_into(folder)
         except OSError as error:
             raise DataError(f"the folder {folder} can't be read: {error.strerror}") from error
+        found = list(whole.images)
+        self._left_out.files += whole.others
+        for inner in [] if found else whole.folders:
+            found += self._left_out.images_in(inner)
         if not found:
             raise DataError(f"the folder {folder} holds no images ({FORMAT_NAMES} files), nor do its sub-folders")
         return found

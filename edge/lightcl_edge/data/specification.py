@@ -3,34 +3,42 @@
 ``BASE`` is a folder with one sub-folder a class, an ``.npz`` file with ``x`` and ``y``, or a named source (``digits``,
 ``digits:test``, ``cifar10:PATH``, ``cifar10:test:PATH``). ``@2/5`` selects the second of five tasks: the classes are
 cut in order into five parts. ``@1-3/5`` selects the first three tasks together.
+
+A folder that holds ``train`` and ``val`` or ``test``, each with class folders, is a set that was divided before:
+learning takes ``train``, evaluating ``test``, or ``val`` where there is no ``test``.
 """
 
 import re
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from lightcl_edge.console.text import format_bytes
 from lightcl_edge.data.dataset import ArrayDataset, Dataset, FolderDataset
 from lightcl_edge.data.decoding import SMALL_DECODING_BYTES, UNREADABLE
+from lightcl_edge.data.image_folders import look_into
 from lightcl_edge.errors import DataError, DoesNotFitError
 from lightcl_edge.machine.memory_limits import spare_bytes
 
 #: The largest array of an .npz file, unpacked.
 MAX_ARRAY_BYTES = 2**30
+Use = Literal["learn", "evaluate"]
+#: Names of the parts of a divided set, the preferred one first.
+_PARTS = {"learn": ("train", "training"), "evaluate": ("test", "testing", "val", "valid", "validation")}
 _SELECTION = re.compile(r"^(?P<base>.+)@(?P<first>\d+)(?:-(?P<last>\d+))?/(?P<tasks>\d+)$")
 
 
-def open_dataset(spec: str) -> Dataset:
-    """Open a data set; the images of a folder are read later, one by one.
+def open_dataset(spec: str, use: Use = "learn") -> Dataset:
+    """Open a data set; the images of a folder are read later, one by one. ``use`` chooses the part of a divided one.
 
     Raises DataError when there is no such data or the selection does not fit it, and DoesNotFitError when the arrays of
     an ``.npz`` file need more memory than is left.
     """
     match = None if Path(spec).exists() else _SELECTION.match(spec)
     if match is None:
-        return _open_base(spec)
-    whole = _open_base(match["base"])
+        return _open_base(spec, use)
+    whole = _open_base(match["base"], use)
     first, tasks = int(match["first"]), int(match["tasks"])
     last = int(match["last"] or first)
     count = len(whole.classes)
@@ -44,7 +52,7 @@ def open_dataset(spec: str) -> Dataset:
     return whole.subset(np.flatnonzero(np.isin(whole.labels, rows)), wanted)
 
 
-def _open_base(spec: str) -> Dataset:
+def _open_base(spec: str, use: Use) -> Dataset:
     path = Path(spec)
     if path.suffix == ".npz":
         return _open_npz(path)
@@ -59,7 +67,24 @@ def _open_base(spec: str) -> Dataset:
             if not isinstance(dataset, Dataset):
                 raise DataError(f"data source {name!r} gave {type(dataset).__name__}, expected a Dataset")
             return dataset
-    return FolderDataset(path)
+    part = _part_of_divided(path, use)
+    dataset = FolderDataset(part or path)
+    if part is not None:
+        dataset.notes = [f"{path} is divided: {part.name} is taken to {use}"]
+    return dataset
+
+
+def _part_of_divided(folder: Path, use: Use) -> Path | None:
+    """The part of a divided set; None where the sub-folders are classes."""
+    try:
+        parts = {path.name.lower(): path for path in look_into(folder).folders}
+        known = {name for names in _PARTS.values() for name in names}
+        divided = set(parts) <= known and all(any(name in parts for name in names) for names in _PARTS.values())
+        if divided and all(look_into(path).folders for path in parts.values()):
+            return next(parts[name] for name in _PARTS[use] if name in parts)
+    except OSError:
+        pass  # opening the data set reports it
+    return None
 
 
 def _refuse_arrays_that_do_not_fit(path: Path, needed_bytes: int) -> None:

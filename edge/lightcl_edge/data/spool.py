@@ -14,19 +14,20 @@ together. After a crash, a batch that is in a generation is only moved. Any othe
 if there is one.
 """
 
+import errno
 import hashlib
 import itertools
 import json
 import os
 import shutil
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from lightcl_edge.data.image_folders import IMAGE_SUFFIXES, visible_folders
+from lightcl_edge.data.image_folders import look_into
+from lightcl_edge.data.left_out import LeftOut
 from lightcl_edge.errors import DataError
-from lightcl_edge.files.durable import replace_durably
+from lightcl_edge.files.durable import fsync_folder, replace_durably
 from lightcl_edge.files.strict_json import read_json
 
 LEARNING, LEARNED, SET_ASIDE, TRIES = ".learning", ".learned", ".set-aside", ".tries"
@@ -43,7 +44,9 @@ class Spool:
             raise DataError(f"no folder at {folder}; expected one with a sub-folder of images a class")
         self.folder, self._settle = folder, settle_seconds
         self.learning = folder / LEARNING
+        self.left_out = LeftOut()  # at the last look
         self._seen: dict[Path, tuple[tuple[int, int], float]] = {}
+        self._stuck: dict[Path, str] = {}  # what could not be moved, and why
 
     def ready(self, now: float | None = None) -> dict[Path, float]:
         """Whole images that wait: path -> seconds since it was last seen to change, ordered by path."""
@@ -58,24 +61,30 @@ class Spool:
         self._seen = seen
         return {path: moment - since for path, (_, since) in seen.items() if moment - since >= self._settle}
 
-    def _waiting(self) -> Iterator[Path]:
-        """Image files in class folders; no links, nothing hidden."""
-        for folder in visible_folders(self.folder):
-            for path in [] if folder.is_symlink() else sorted(folder.iterdir()):
-                plain = not path.name.startswith(".") and not path.is_symlink() and path.is_file()
-                if plain and path.suffix.lower() in IMAGE_SUFFIXES:
-                    yield path
+    def _waiting(self) -> list[Path]:
+        """Image files in class folders; no links. ``left_out`` then says what else there is."""
+        whole, self.left_out = look_into(self.folder), LeftOut()
+        self.left_out.loose_images, self.left_out.loose_files = len(whole.images), whole.others
+        images = [
+            path for folder in whole.folders if not folder.is_symlink() for path in self.left_out.images_in(folder)
+        ]
+        self.left_out.empty_classes.clear()  # their images were learned
+        return [path for path in images if not path.is_symlink() and self._may_take(path)]
 
-    def strangers(self) -> list[Path]:
-        """Files that are never taken: outside class folders, in their sub-folders, or not named as images."""
-        fine = set(self._waiting())
-        found = (path for path in self.folder.glob("*") if not path.name.startswith("."))
-        inside = (path for folder in found for path in ([folder] if folder.is_file() else folder.rglob("*")))
-        return sorted(path for path in inside if path.is_file() and not path.name.startswith(".") and path not in fine)
+    def _may_take(self, path: Path) -> bool:
+        reason = self._stuck.get(path)
+        if not os.access(path.parent, os.W_OK):
+            self.left_out.unreadable[path.parent.name] = "files can't be moved out of it: Permission denied"
+            return False
+        if reason is None and not os.access(path, os.R_OK):
+            reason = os.strerror(errno.EACCES)
+        if reason is not None:
+            self.left_out.unreadable[f"{path.parent.name}/{path.name}"] = reason
+        return reason is None
 
     def waits(self) -> int:
         """How many images wait, whole or not."""
-        return sum(1 for _ in self._waiting())
+        return len(self._waiting())
 
     def has_batch(self) -> bool:
         """Whether a batch is being learned, or was when the last process ended."""
@@ -84,17 +93,22 @@ class Spool:
     def take(self, images: list[Path]) -> None:
         """Move images of :meth:`ready` into the batch; from then on they survive a power cut."""
         for path in images:
-            with suppress(FileNotFoundError):  # whoever dropped it took it back
+            (self.learning / path.parent.name).mkdir(parents=True, exist_ok=True)
+            try:
                 _move(path, self.learning / path.parent.name)
+            except FileNotFoundError:
+                pass  # whoever dropped it took it back
+            except PermissionError as error:  # of another owner, in a folder where only owners may move files
+                self._stuck[path] = str(error.strerror)
         self.tidy()
         _sync_all(self.learning)
         for folder in {path.parent for path in images if path.parent.is_dir()}:
-            _sync(folder)
-        _sync(self.folder)
+            fsync_folder(folder)
+        fsync_folder(self.folder)
 
     def tidy(self) -> None:
-        """Drop empty class folders, which a crash before the first rename leaves. A data set with one is refused."""
-        for folder in visible_folders(self.learning) if self.learning.is_dir() else []:
+        """Drop empty class folders, which a crash before the first rename leaves."""
+        for folder in look_into(self.learning).folders if self.learning.is_dir() else []:
             if not folder.is_symlink() and not any(folder.iterdir()):
                 folder.rmdir()
 
@@ -128,8 +142,8 @@ class Spool:
         place = _free_name(self.folder / LEARNED / f"{generation:06d}")
         place.parent.mkdir(exist_ok=True)
         os.rename(self.learning, place)  # all of it at once: half a batch would have another fingerprint
-        _sync(place.parent)
-        _sync(self.folder)
+        fsync_folder(place.parent)
+        fsync_folder(self.folder)
         if delete:
             shutil.rmtree(place)
         (self.folder / TRIES).unlink(missing_ok=True)
@@ -146,7 +160,10 @@ def _free_name(path: Path) -> Path:
 
 
 def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except PermissionError:
+        return  # it is set aside as unreadable
     try:
         os.fsync(handle)
     finally:
@@ -157,5 +174,5 @@ def _sync_all(folder: Path) -> None:
     """Sync everything in a folder: images that a camera wrote may not have reached the disk yet."""
     if folder.is_dir():
         for path in folder.rglob("*"):
-            _sync(path)
-        _sync(folder)
+            (fsync_folder if path.is_dir() else _sync)(path)
+        fsync_folder(folder)

@@ -6,6 +6,7 @@ All changes of a state directory go through :class:`Calls`. So a test can record
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -15,6 +16,9 @@ _CHUNK_BYTES = 2**20
 #: Not blocking: opening a pipe in a file's place is then an error, and does not wait for ever.
 _WRITE = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
 _NEW_FILE, _GROWING_FILE = _WRITE | os.O_TRUNC, _WRITE | os.O_APPEND
+
+#: File systems that keep no folders of their own to sync say this, such as CIFS of older kernels. Files say it never.
+_NO_FOLDER_SYNC = (errno.EINVAL, errno.ENOTSUP)
 
 
 class Calls:
@@ -44,6 +48,9 @@ class Calls:
         handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             os.fsync(handle)
+        except OSError as error:
+            if error.errno not in _NO_FOLDER_SYNC:
+                raise
         finally:
             os.close(handle)
 

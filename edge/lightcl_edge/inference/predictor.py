@@ -72,6 +72,7 @@ class Predictor:
         generation = holder.read(bundle=bundle)
         self.generation = generation.meta.generation
         self.classes = generation.meta.classes
+        self.grey_range = generation.meta.grey_range
         if not self.classes:
             raise StateError(f"the state at {state} knows no classes yet; teach it some with lightcl-edge train")
         self.plan_bytes, self.allowed_bytes = refuse_prediction(bundle.manifest, budget_bytes)
@@ -120,6 +121,7 @@ class Predictor:
                 f"the data has classes {unknown} that were never learned, known are {self.classes}; "
                 "train them first or leave them out (lightcl-edge evaluate --skip-unknown)"
             )
+        dataset.grey_range = self.grey_range
         rows = [self.classes.index(name) for name in dataset.classes]
         confusion = np.zeros((len(self.classes), len(self.classes)), np.int64)
         skipped: list[str] = []

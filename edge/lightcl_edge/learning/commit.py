@@ -28,6 +28,7 @@ def commit(job: Job, start: StartingPoint, candidate: Candidate, change: Change)
         images=len(candidate.extracted.store.labels),
         holdout_accuracy=candidate.holdout_accuracy,
         row_scale=candidate.trained.row_scale,
+        grey_range=job.dataset.grey_range,
         sources=[*before.sources, start.data.fingerprint][-REMEMBERED_TASKS:],
     )
     kept = joined(start.generation.strategy_state, candidate.strategy)

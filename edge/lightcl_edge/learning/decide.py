@@ -1,6 +1,6 @@
 """The first stage of a task: what is learned, how, and whether it fits this machine. Nothing is written yet."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from lightcl_edge.bundle.bundle import TRUNK, Bundle
@@ -34,6 +34,12 @@ class Job:
     buffer_limit: int  # samples that the feature buffer may hold
     plan: Plan
     allowed_bytes: int
+    progress: Progress
+    notes: list[str] = field(default_factory=list)  # what a person was told on the way
+
+    def tell(self, note: str) -> None:
+        self.notes.append(note)
+        self.progress.note(note)
 
 
 def decide(options: TrainOptions, state: State, bundle: Bundle, progress: Progress) -> Job:
@@ -62,7 +68,12 @@ def decide(options: TrainOptions, state: State, bundle: Bundle, progress: Progre
     dataset.memory_limit_bytes = allowed_bytes
     if is_new:
         assign_rows(manifest.classes, dataset.classes, manifest.head.capacity)
-    return Job(options, state, dataset, engine, strategy, settings, ignored, patterns, limit, plan, allowed_bytes)
+    job = Job(
+        options, state, dataset, engine, strategy, settings, ignored, patterns, limit, plan, allowed_bytes, progress
+    )
+    for note in dataset.all_notes():
+        job.tell(note)
+    return job
 
 
 def _nearest_folder(path: Path) -> Path:

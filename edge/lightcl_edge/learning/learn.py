@@ -1,12 +1,13 @@
 """The second stage of a task: images to features, training of the head, and the gate."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
 
 from lightcl_edge.bundle.bundle import HEAD_PARAMETERS
 from lightcl_edge.console.progress import Progress
+from lightcl_edge.console.text import first_names
 from lightcl_edge.data.buffer_filling import fill
 from lightcl_edge.data.feature_buffer import FeatureBuffer
 from lightcl_edge.data.held_out_samples import Holdout, split_holdout
@@ -69,18 +70,17 @@ class Candidate:
     buffer: FeatureBuffer
 
 
-def learn(job: Job, start: StartingPoint, watch: Watch) -> Candidate:
-    """Train the head on the task and judge it.
+def images_to_features(job: Job, start: StartingPoint, watch: Watch) -> tuple[Extracted, StartingPoint]:
+    """The task's features, and the starting point without new classes of which no image can be read.
 
     Raises:
-        RejectedError: when the gate keeps the old head.
-        LightclError: when images can't be read, or the engine can't run here.
+        LightclError: when no image can be read, or the trunk can't run here.
     """
-    options, bundle, meter = job.options, start.bundle, watch.meter
-    with meter.phase("extract"):
+    options, dataset = job.options, job.dataset
+    with watch.meter.phase("extract"):
         extracted = extract(
-            bundle,
-            job.dataset,
+            start.bundle,
+            dataset,
             start.data,
             job.state.work / "features",
             options.threads,
@@ -89,7 +89,25 @@ def learn(job: Job, start: StartingPoint, watch: Watch) -> Candidate:
             options.provider,
         )
         give_back()
-    labels = np.array([start.classes.index(name) for name in job.dataset.classes])[extracted.store.labels]
+    read = np.bincount(extracted.store.labels, minlength=len(dataset.classes))
+    missing = [name for row, name in enumerate(dataset.classes) if not read[row]]
+    if missing:
+        job.tell(f"nothing is learned of {first_names(missing)}: none of the images can be read")
+    known = start.generation.meta.classes
+    classes = [name for name in start.classes if name in known or name not in missing]
+    return extracted, replace(start, classes=classes)
+
+
+def learn(job: Job, start: StartingPoint, extracted: Extracted, watch: Watch) -> Candidate:
+    """Train the head on the task and judge it.
+
+    Raises:
+        RejectedError: when the gate keeps the old head.
+        LightclError: when the engine can't run here.
+    """
+    options, bundle, meter = job.options, start.bundle, watch.meter
+    row_of = {name: row for row, name in enumerate(start.classes)}
+    labels = np.array([row_of.get(name, -1) for name in job.dataset.classes])[extracted.store.labels]
     train_rows, held_rows = split_holdout(labels, extracted.store.marks)
     samples = Samples(extracted.store, start.codec, labels, train_rows)
     with meter.phase("import"):

@@ -9,6 +9,7 @@ import numpy as np
 from lightcl_edge.bundle.bundle import TRUNK, Bundle
 from lightcl_edge.data.dataset import DatasetIdentity, identify
 from lightcl_edge.data.feature_buffer import BufferIdentity, FeatureBuffer
+from lightcl_edge.data.grey_range import GreyRange
 from lightcl_edge.data.held_out_samples import Holdout
 from lightcl_edge.data.uint8_codec import FeatureCodec
 from lightcl_edge.errors import StateChangedError
@@ -62,6 +63,7 @@ def starting_point(job: Job, change: Change, chosen: ChosenBundle, meter: PhaseM
     bundle = _own_copy(job, change, chosen.bundle, meter)
     remember_trust(state.folder, chosen.trust, bundle, chosen.signature)
     generation = state.read(number, bundle)
+    _settle_grey(job, generation.meta.grey_range)
     codec = FeatureCodec(bundle.manifest.feature)
     identity = BufferIdentity(bundle.sha256(TRUNK), bundle.manifest.feature)
     return StartingPoint(
@@ -90,6 +92,17 @@ def _own_copy(job: Job, change: Change, bundle: Bundle, meter: PhaseMeter) -> Bu
         change.install_bundle(bundle)
         give_back()
     return state.own_bundle()
+
+
+def _settle_grey(job: Job, known: GreyRange | None) -> None:
+    """The range of grey that the state has, or that its first images of more than 8 bits decide."""
+    found = known or job.dataset.survey_grey()
+    job.dataset.grey_range = found
+    if known is None and found is not None:
+        job.tell(
+            f"images of more than 8 bits: {found[0]:.6g} becomes black and {found[1]:.6g} white, from now on in "
+            "this state"
+        )
 
 
 def checkpoint_key(job: Job, start: StartingPoint) -> str:

@@ -12,7 +12,7 @@ from lightcl_edge.errors import InterruptedTaskError, LightclError
 from lightcl_edge.learning.checkpoint import NOTE
 from lightcl_edge.learning.commit import commit
 from lightcl_edge.learning.decide import Job, decide
-from lightcl_edge.learning.learn import Candidate, Watch, learn
+from lightcl_edge.learning.learn import Candidate, Watch, images_to_features, learn
 from lightcl_edge.learning.options import TrainOptions
 from lightcl_edge.learning.starting_point import StartingPoint, starting_point
 from lightcl_edge.machine.cooling import Cooler
@@ -42,7 +42,8 @@ def train(options: TrainOptions, meter: PhaseMeter, progress: Progress) -> Docum
         start = starting_point(job, change, chosen, meter)
         del chosen  # an unpacked .lclb goes with it, from a disk that may be memory
         with _running(change, start):
-            candidate = learn(job, start, watch)
+            extracted, start = images_to_features(job, start, watch)
+            candidate = learn(job, start, extracted, watch)
             # A signal that comes now waits: the answer must say what really was committed.
             with DeferredInterrupt(), meter.phase("commit"):
                 commit(job, start, candidate, change)
@@ -100,4 +101,6 @@ def _what_was_learned(job: Job, start: StartingPoint, candidate: Candidate) -> D
         "buffer": {"samples": len(candidate.buffer), "bytes": candidate.buffer.bytes},
         "plan": job.plan.document(),
         "allowed_bytes": job.allowed_bytes,
+        "left_out": left_out.document() if (left_out := job.dataset.left_out) else None,
+        "notes": job.notes,
     }

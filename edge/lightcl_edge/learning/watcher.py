@@ -59,6 +59,7 @@ class Watcher:
 
     def __init__(self, spool: Spool, options: WatchOptions, progress: Progress) -> None:
         self._spool, self._options, self._progress = spool, options, progress
+        self._told: str | None = None
         self.totals: dict[str, int] = dict.fromkeys(
             ("batches", "images", "known_images", "set_aside_images", "generation"), 0
         )
@@ -75,6 +76,7 @@ class Watcher:
                 self._learn_batch()
                 continue
             images = self._due()
+            self._tell_what_is_left_out()
             if images:
                 refuse_unwritable(self._options.state)
                 self._spool.take(images)
@@ -89,11 +91,13 @@ class Watcher:
         options, waiting = self._options, self._spool.waits()
         when = "now" if options.once else f"at {options.minimum_images}, or after {options.longest_wait_seconds:.0f} s"
         self._progress.note(f"watching {self._spool.folder}: {count(waiting, 'image')} there, learned {when}")
-        if strangers := self._spool.strangers():
-            self._progress.note(
-                f"{count(len(strangers), 'file')} of another kind or place are passed over, {strangers[0]} first; "
-                "expected images, each in a sub-folder named after its class"
-            )
+
+    def _tell_what_is_left_out(self) -> None:
+        """Once for each change: it may be there at the start or come later."""
+        note = self._spool.left_out.note()
+        if note is not None and note != self._told:
+            self._progress.note(f"{note}; expected images, each in a sub-folder named after its class")
+        self._told = note
 
     def _due(self) -> list[Path]:
         """Images to take now: enough for a batch, or fewer when one has waited long enough."""
@@ -174,19 +178,20 @@ class Watcher:
         from lightcl_edge.errors import DataError
 
         faults: tuple[type[Exception], ...] = (DataError, *UNREADABLE)
-        unreadable = []
+        unreadable, reasons = [], []
         for path in self._spool.batch():
             try:
                 with open_image(path) as image:
                     image.draft(None, (_CHECKED_SIDE, _CHECKED_SIDE))  # a JPEG need not be decoded pixel by pixel
                     refuse_what_memory_can_not_hold(image, str(path), 0, _WATCHER_BYTES)
                     image.load()
-            except faults:
+            except faults as error:
                 unreadable.append(path)
+                reasons.append(str(error))
         if unreadable:
-            others = " and others" if len(unreadable) > 1 else ""
-            self._progress.note(f"{count(len(unreadable), 'image')} can't be read: {unreadable[0].name}{others}")
-            self._aside(unreadable, "unreadable")
+            others = ", and others" if len(unreadable) > 1 else ""
+            self._progress.note(f"{count(len(unreadable), 'image')} set aside: {reasons[0]}{others}")
+            self._aside(unreadable, "unreadable", f"{reasons[0]}{others}")
         nameless = [path for path in self._spool.batch() if class_name_fault(path.parent.name)]
         if nameless:
             self._progress.note(f"{count(len(nameless), 'image')} in folders whose names can't be class names")

@@ -38,6 +38,8 @@ class Meta:
     images: Count = 0  # learned in the last task
     holdout_accuracy: Annotated[float, between(0, 1)] | None = None  # of all classes; None without held-out features
     row_scale: Annotated[float, POSITIVE] | None = None  # that new rows of the classifier start with; None before any
+    #: What becomes black and white in images of more than 8 bits; None before any was learned.
+    grey_range: tuple[float, float] | None = None
     bytes_written_total: Count = 0  # to this state's disk when the generation was committed
     #: Fingerprints of the data of the newest tasks, oldest first; none of those before a class was forgotten.
     sources: list[str] = field(default_factory=list)

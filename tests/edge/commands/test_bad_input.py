@@ -97,17 +97,26 @@ def test_a_truncated_image(taught):
     fails("predict", "--state", state, image, code=4, says="0.png")
 
 
-def test_an_empty_class_folder(taught):
-    state, data, fails = taught
-    (data / "hollow").mkdir()
-    fails("train", "--state", state, "--data", data, code=4, says=["hollow", "holds no images"])
-
-
-def test_a_class_with_no_readable_image(taught):
-    state, data, fails = taught
-    (data / "torn").mkdir()
+def test_classes_without_a_readable_image_do_not_stop_the_others(edge, taught):
+    state, data, _ = taught
+    for name in ("hollow", "torn", "hollow too"):
+        (data / name).mkdir()
     (data / "torn" / "a.png").write_text("no")
-    fails("train", "--state", state, "--data", data, "--engine", "ort", code=4, says=["'torn'", "a.png"])
+    out, err = edge("train", "--state", state, "--data", data, "--engine", "ort", "--json")
+    assert json.loads(out)["classes"] == ["green", "red"] and json.loads(out)["skipped_images"] == 1
+    assert "the class folders hollow, hollow too, which hold no images" in err
+    assert "nothing is learned of torn: none of the images can be read" in err
+    assert len(json.loads(out)["notes"]) == 2
+
+
+def test_no_class_with_a_readable_image(taught):
+    state, data, fails = taught
+    for name in ("red", "green"):
+        shutil.rmtree(data / name)
+    (data / "torn").mkdir()
+    fails("train", "--state", state, "--data", data, code=4, says=["no class folder in", "holds images", "torn"])
+    (data / "torn" / "a.png").write_text("no")
+    fails("train", "--state", state, "--data", data, code=4, says=["none of the 1 images can be read", "a.png"])
 
 
 def test_no_data(taught, tmp_path):
@@ -221,9 +230,9 @@ def test_a_folder_of_other_things_is_no_state(edge, bundle, tmp_path):
 
 def test_a_failed_task_leaves_no_interrupted_one(edge, taught):
     state, data, fails = taught
-    (data / "torn").mkdir()
-    (data / "torn" / "a.png").write_text("no")
-    fails("train", "--state", state, "--data", data, code=4, says="'torn'")
+    for path in data.rglob("*.png"):
+        path.write_text("no")
+    fails("train", "--state", state, "--data", data, code=4, says="none of the 24 images")
     assert json.loads(edge("status", "--state", state, "--json")[0])["interrupted_task"] is False
 
 

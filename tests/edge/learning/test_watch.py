@@ -120,7 +120,7 @@ def test_a_batch_that_is_dropped_again_is_filed_where_it_was_taught_and_said_so(
 
 def test_a_state_that_can_not_be_written_leaves_the_images_where_they_are(edge, bundle, here, tmp_path, monkeypatch):
     spool, state = make_folder(tmp_path / "spool", ["red"], count=6), tmp_path / "s"
-    monkeypatch.setattr("lightcl_edge.state.lock.os.access", lambda path, mode: False)
+    monkeypatch.setattr("lightcl_edge.state.lock.os.access", lambda path, mode: Path(path) != tmp_path)
     assert "can't be written" in watch(edge, spool, state, "--bundle", bundle, code=6)[1]
     assert len(names(spool / "red")) == 6 and not (spool / ".learning").exists()
 
@@ -131,8 +131,9 @@ def test_it_says_what_waits_and_what_it_passes_over(edge, bundle, here, tmp_path
     (spool / "red" / "notes.txt").write_bytes(b"x")
     (spool / "red" / "torn.png").write_bytes(b"x")
     told = watch(edge, spool, state, "--bundle", bundle)[1]
-    assert "13 images there" in told and "2 files of another kind or place" in told and "loose.jpg first" in told
-    assert "1 image can't be read: torn.png" in told and "and others" not in told
+    assert "13 images there" in told and "1 file that is no image (.txt 1); 1 image beside the class folders" in told
+    assert "1 image set aside: " in told and "torn.png can't be read as an image" in told and "and others" not in told
+    assert told.count("not used") == 1
 
 
 def test_what_can_not_be_learned_is_set_aside(edge, bundle, here, tmp_path):
