@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
@@ -14,9 +14,13 @@ from numpy.typing import NDArray
 
 from lightcl_edge.bundle.signature import read_public_key
 from lightcl_edge.console.progress import Progress
+from lightcl_edge.data.decoding import ByteImage
 from lightcl_edge.data.image_list import ImageList, Images
 from lightcl_edge.errors import UsageError
-from lightcl_edge.inference.predictor import Evaluation, Predictor
+from lightcl_edge.inference.evaluation import Evaluation, evaluate
+from lightcl_edge.inference.learned_classifier import DEFAULT_FALSE_ALARMS, DEFAULT_UNSURE_BELOW
+from lightcl_edge.inference.prediction import Limits, Prediction
+from lightcl_edge.inference.predictor import Predictor
 from lightcl_edge.learning.gate import DEFAULT_MAX_FORGETTING
 from lightcl_edge.learning.options import TrainOptions
 from lightcl_edge.learning.train import train
@@ -26,14 +30,7 @@ from lightcl_edge.machine.process_memory import PhaseMeter
 from lightcl_edge.state.bundle_choice import bundle_for
 from lightcl_edge.state.state import State
 
-
-@dataclass(frozen=True)
-class Prediction:
-    """What an image shows: the most probable class, its probability (0 to 1), and that of every known class."""
-
-    label: str
-    probability: float
-    probabilities: dict[str, float]
+__all__ = ["Learned", "Learner", "Prediction"]
 
 
 @dataclass(frozen=True)
@@ -42,7 +39,7 @@ class Learned:
 
     Attributes:
         generation: number of the new generation.
-        holdout_accuracy: of the new head on held-out features of all classes; None when none are held out yet.
+        holdout_accuracy: on held-out features, the mean over all classes; None when none are held out yet.
         per_class: held-out accuracy of earlier classes before and after, as in ``train --json``.
     """
 
@@ -166,11 +163,15 @@ class Learner:
         """
         return self.learn([image], [label])
 
-    def predict(self, images: Images) -> list[Prediction]:
-        """Classify images among the classes known now.
+    def predict(
+        self, images: Images, *, false_alarms: float = DEFAULT_FALSE_ALARMS, unsure_below: float = DEFAULT_UNSURE_BELOW
+    ) -> list[Prediction]:
+        """Classify images among the classes known now, and say which were never seen.
 
         Args:
             images: RGB, uint8, each of shape ``(height, width, 3)``, of any size.
+            false_alarms: share of images of known classes that may be called unknown by mistake, 0 to 1.
+            unsure_below: a prediction is unsure when its probability is below this, 0 to 1.
 
         Returns:
             One prediction an image.
@@ -178,32 +179,38 @@ class Learner:
         Raises:
             StateError: when nothing was learned yet.
             DataError: when an image is of another type or shape.
+            UsageError: when a share is not 0 to 1.
         """
-        predictor = self._current()
-        if not len(images):
-            return []
-        dataset = ImageList(images, ["?"] * len(images))
-        loaded = (dataset.load(index, predictor.input) for index in range(len(dataset)))
-        return [
-            Prediction(top[0]["class"], top[0]["probability"], {each["class"]: each["probability"] for each in top})
-            for top in predictor.top(loaded, len(predictor.classes))
-        ]
+        limits, predictor = Limits(false_alarms, unsure_below), self._current()
+        return list(predictor.predict(_loaded(images, predictor), limits))
 
-    def evaluate(self, images: Images, labels: Sequence[str]) -> Evaluation:
+    def evaluate(
+        self,
+        images: Images,
+        labels: Sequence[str],
+        *,
+        unknown: Images = (),
+        false_alarms: float = DEFAULT_FALSE_ALARMS,
+    ) -> Evaluation:
         """Count how many labelled images are recognised among all known classes.
 
         Args:
             images: as :meth:`predict` takes them.
             labels: the true class of each image.
+            unknown: images of classes that were never learned, to see how many are noticed.
+            false_alarms: as :meth:`predict` takes it.
 
         Returns:
-            Accuracy and confusion counts.
+            Accuracy and confusion counts, calibration, and how well the unknown is told apart.
 
         Raises:
             StateError: when nothing was learned yet.
             DataError: when a class was never learned, or an image is of another type or shape.
+            UsageError: when ``false_alarms`` is not 0 to 1.
         """
-        return self._current().evaluate(ImageList(images, labels), Progress(quiet=True))
+        limits, predictor = Limits(false_alarms), self._current()
+        others = _loaded(unknown, predictor)
+        return evaluate(predictor, ImageList(images, labels), Progress(quiet=True), limits, others)
 
     def _current(self) -> Predictor:
         """The predictor of the current generation, opened again when there is a newer one."""
@@ -211,3 +218,11 @@ class Learner:
             self._predictor = None
             self._predictor = Predictor(self._state.folder, self._options.threads)
         return self._predictor
+
+
+def _loaded(images: Images, predictor: Predictor) -> list[ByteImage] | Iterator[ByteImage]:
+    """Images without labels at input size."""
+    if not len(images):
+        return []
+    dataset = ImageList(images, ["?"] * len(images))
+    return (dataset.load(index, predictor.input) for index in range(len(dataset)))

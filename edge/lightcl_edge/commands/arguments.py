@@ -71,6 +71,22 @@ def add_memory_budget(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_false_alarms(parser: argparse.ArgumentParser) -> None:
+    """``--false-alarms``: when an image is called unknown."""
+    parser.add_argument(
+        "--false-alarms",
+        type=share,
+        default=0.05,
+        metavar="SHARE",
+        help="how many images of known classes may be called never seen by mistake, 0 to 1 (default: 0.05)",
+    )
+
+
+def share(text: str) -> float:
+    """A share of 0 to 1."""
+    return _number(text, 0, 1, "a share of 0 to 1, such as 0.05")
+
+
 def positive(text: str) -> int:
     """A whole number of 1 or more."""
     if not text.isdecimal() or int(text) < 1:

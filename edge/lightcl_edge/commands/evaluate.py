@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lightcl_edge.commands.arguments import add_computing, add_data, add_memory_budget, add_state
+from lightcl_edge.commands.arguments import add_computing, add_data, add_false_alarms, add_memory_budget, add_state
 from lightcl_edge.console.program import Command
 from lightcl_edge.console.text import Document, count, table
 from lightcl_edge.errors import DataError
 
 if TYPE_CHECKING:
     from lightcl_edge.data.dataset import Dataset
+    from lightcl_edge.data.named_images import NamedImages
 
 
 class EvaluateCommand(Command):
     """Count how many labelled images are recognised, class by class.
 
-    Every image competes among all classes learned so far (class-incremental accuracy).
+    Every image competes among all classes learned so far (class-incremental accuracy). The first figure is the mean
+    over classes, so that a class with many images counts no more than one with few.
     """
 
     name = "evaluate"
@@ -32,23 +35,40 @@ class EvaluateCommand(Command):
             action="store_true",
             help="leave classes out that were never learned (default: refuse the data)",
         )
+        parser.add_argument(
+            "--unknown",
+            type=Path,
+            metavar="FOLDER",
+            help="images of classes that were never learned, to see how many are noticed",
+        )
+        add_false_alarms(parser)
         add_memory_budget(parser)
         add_computing(parser)
 
     def run(self, args: argparse.Namespace) -> Document:
+        from lightcl_edge.data.named_images import NamedImages
         from lightcl_edge.data.specification import open_dataset
+        from lightcl_edge.inference.evaluation import evaluate
+        from lightcl_edge.inference.prediction import Limits
         from lightcl_edge.inference.predictor import Predictor
 
         predictor = Predictor(args.state, args.threads, args.provider, args.memory_budget_bytes)
-        dataset, unknown = open_dataset(args.data, use="evaluate"), list[str]()
+        dataset, left_out = open_dataset(args.data, use="evaluate"), list[str]()
         notes = dataset.all_notes()
         if args.skip_unknown:
-            dataset, unknown = _known_only(dataset, predictor.classes)
-            notes += [f"left out, never learned: {', '.join(unknown)}"] if unknown else []
-        for note in notes:
+            dataset, left_out = _known_only(dataset, predictor.classes)
+            notes += [f"left out, never learned: {', '.join(left_out)}"] if left_out else []
+        others = NamedImages([args.unknown] if args.unknown else [])
+        _refuse_known(others, predictor.classes)
+        for note in filter(None, [*notes, others.note()]):
             args.progress.note(note)
         dataset.memory_limit_bytes = predictor.decoding_limit_bytes
-        return {**predictor.evaluate(dataset, args.progress).document(), "unknown_classes": unknown}
+        limit, grey_range = predictor.decoding_limit_bytes, predictor.grey_range
+        unknown = others.images(predictor.input, limit, grey_range, args.progress)
+        found = evaluate(predictor, dataset, args.progress, Limits(args.false_alarms), unknown)
+        if args.unknown:
+            others.refuse_none()
+        return {**found.document(), "unknown_classes": left_out, "unreadable_unknown": others.unreadable()}
 
     def render(self, document: Document) -> str:
         rows = []
@@ -57,11 +77,37 @@ class EvaluateCommand(Command):
             worst = "".join(f"{other} ({times})" for other, times in mistakes.most_common(1))
             rows.append([name, f"{entry['accuracy']:.1%}", str(entry["images"]), worst])
         text = table(rows, ["class", "accuracy", "images", "most often taken for"])
-        skipped = f", {document['skipped_images']} could not be read" if document["skipped_images"] else ""
-        if document["unknown_classes"]:
-            skipped += f"; never learned and left out: {', '.join(document['unknown_classes'])}"
-        among = f", among {count(len(document['classes']), 'class')}"
-        return f"accuracy {document['accuracy']:.1%} of {count(document['images'], 'image')}{among}{skipped}\n\n{text}"
+        return "\n".join([*_headlines(document), "", text])
+
+
+def _headlines(document: Document) -> list[str]:
+    """The result, and what is behind it."""
+    skipped = f", {document['skipped_images']} could not be read" if document["skipped_images"] else ""
+    if document["unknown_classes"]:
+        skipped += f"; never learned and left out: {', '.join(document['unknown_classes'])}"
+    among = f"among {count(len(document['classes']), 'class')}"
+    lines = [
+        f"accuracy {document['balanced_accuracy']:.1%}, mean over classes; {document['accuracy']:.1%} of "
+        f"{count(document['images'], 'image')}, {among}{skipped}",
+        f"probabilities are {document['expected_calibration_error']:.1%} off (expected calibration error)",
+    ]
+    if document["false_alarms"] is not None:
+        lines.append(f"called never seen by mistake: {document['false_alarms']:.1%}")
+    if document["unknown_auroc"] is not None:
+        lines.append(
+            f"never seen: {document['unknown_found']:.1%} of {count(document['unknown_images'], 'image')} noticed, "
+            f"AUROC {document['unknown_auroc']:.1%}"
+        )
+    return lines
+
+
+def _refuse_known(images: NamedImages, known: list[str]) -> None:
+    """Refuse images in a folder that is named after a known class: they would count as never learned."""
+    learned = sorted({path.parent.name for path in images.paths} & set(known))
+    if learned:
+        raise DataError(
+            f"--unknown holds images of {', '.join(learned)}, which was learned; expected classes never learned"
+        )
 
 
 def _known_only(dataset: Dataset, known: list[str]) -> tuple[Dataset, list[str]]:

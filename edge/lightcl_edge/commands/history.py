@@ -58,7 +58,7 @@ class HistoryCommand(Command):
         exported = document["exported_classes"]
         rows.insert(0, [f"0{mark}", "as exported", *(["?", "damaged"] if exported is None else [str(exported), "-"])])
         kept = f"* in use; the newest {KEPT_GENERATIONS} generations are kept"
-        lines = [table(rows, ["generation", "created", "classes", "held-out accuracy"]), kept]
+        lines = [table(rows, ["generation", "created", "classes", "held-out accuracy, mean over classes"]), kept]
         lines += [entry["problem"] for entry in document["generations"] if entry["problem"]]
         if document["events"]:
             lines += ["", "events", *(_event_line(event) for event in document["events"])]

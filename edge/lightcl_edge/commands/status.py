@@ -71,7 +71,8 @@ class StatusCommand(Command):
         accuracy = document["holdout_accuracy"]
         lines = [
             f"generation {document['generation']}: {count(len(document['classes']), 'class')} after "
-            f"{count(document['tasks'], 'task')}" + ("" if accuracy is None else f", held-out accuracy {accuracy:.1%}"),
+            f"{count(document['tasks'], 'task')}"
+            + ("" if accuracy is None else f", held-out accuracy {accuracy:.1%} (mean over classes)"),
             f"  classes ({len(document['classes'])} of {document['capacity']}): "
             + (", ".join(document["classes"]) or "none yet"),
             f"  bundle {bundle['model']}, cut at {bundle['cut']}, {bundle['trunk_dtype']} trunk",

@@ -1,20 +1,19 @@
 """Images to classes with what the device has learned: trunk and head in ONNX Runtime alone, never torch."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lightcl_edge.console.progress import Progress
-from lightcl_edge.console.text import Document
-from lightcl_edge.data.dataset import Dataset
 from lightcl_edge.data.decoding import ByteImage
 from lightcl_edge.data.uint8_codec import FeatureCodec
-from lightcl_edge.errors import DataError, StateError
-from lightcl_edge.files.tensors import Parameters
+from lightcl_edge.errors import StateError
+from lightcl_edge.files.tensors import DoubleArray, FloatArray, Parameters
 from lightcl_edge.inference.head import HeadSession
+from lightcl_edge.inference.learned_classifier import LearnedClassifier
+from lightcl_edge.inference.prediction import Limits, Prediction
 from lightcl_edge.inference.trunk import Trunk
 from lightcl_edge.planning.refusal import refuse_prediction
 from lightcl_edge.planning.trunk import extraction_batch
@@ -22,39 +21,11 @@ from lightcl_edge.state.state import State
 
 
 @dataclass(frozen=True)
-class Evaluation:
-    """How well the learned classes are told apart."""
+class Scores:
+    """Of ``n`` images: probabilities ``(n, classes)`` and novelty scores ``(n,)``; None when nothing gives such."""
 
-    classes: list[str]
-    confusion: NDArray[np.int64]  # counts, shape (classes, classes): row = true class, column = prediction
-    skipped: list[str]  # the fault of each unreadable image
-
-    @property
-    def accuracy(self) -> float:
-        """Share of images that were recognised."""
-        return float(self.confusion.diagonal().sum() / max(1, self.confusion.sum()))
-
-    def document(self) -> Document:
-        """The document of ``evaluate --json``."""
-        totals, right = self.confusion.sum(axis=1), self.confusion.diagonal()
-        seen = [row for row in range(len(self.classes)) if totals[row]]
-        return {
-            "accuracy": self.accuracy,
-            "images": int(totals.sum()),
-            "skipped_images": len(self.skipped),
-            "classes": self.classes,
-            "per_class": {
-                self.classes[row]: {"accuracy": float(right[row] / totals[row]), "images": int(totals[row])}
-                for row in seen
-            },
-            "confusion": {
-                self.classes[row]: {
-                    self.classes[column]: int(self.confusion[row, column])
-                    for column in np.flatnonzero(self.confusion[row])
-                }
-                for row in seen
-            },
-        }
+    probabilities: FloatArray
+    novelty: DoubleArray | None
 
 
 class Predictor:
@@ -83,6 +54,7 @@ class Predictor:
         self._bundle, self._threads = bundle, threads
         self._trunk = Trunk(bundle, threads, provider)
         self.provider = self._trunk.provider
+        self.classifier = LearnedClassifier.of_head(len(self.classes), 0)
         self.use_weights(generation.parameters)
 
     def use_weights(self, parameters: Parameters) -> None:
@@ -92,60 +64,35 @@ class Predictor:
         """
         self._head = HeadSession(self._bundle, parameters, self._threads)
 
-    def probabilities(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Probabilities of the known classes, shape ``(n, classes)``, for RGB images at input size."""
+    def scores(self, images: NDArray[np.uint8]) -> Scores:
+        """Scores of RGB images at input size, shape ``(n, height, width, 3)``."""
         features = self._trunk.features_of_pixels(images)
         # Through uint8 and back, because the head was trained on such features.
         stored = self.codec.decode(self.codec.encode(features))
-        logits = self._head.logits(stored)[:, : len(self.classes)]
-        shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return np.asarray(shifted / shifted.sum(axis=1, keepdims=True), np.float32)
+        taps, logits = np.zeros((len(stored), 0), np.float32), self._head.logits(stored)
+        return Scores(self.classifier.probabilities(taps, logits), self.classifier.novelty(taps))
 
-    def top(self, images: Iterable[ByteImage], count: int) -> list[list[Document]]:
-        """The ``count`` most probable classes of each image at input size."""
-        results: list[list[Document]] = []
+    def scores_of(self, images: Iterable[ByteImage]) -> Iterator[Scores]:
+        """Scores of images at input size, a few images at a time."""
         for batch in _batches(images, self.batch):
-            for row in self.probabilities(np.stack(batch)):
-                best = np.argsort(-row, kind="stable")[:count]
-                results.append([{"class": self.classes[at], "probability": float(row[at])} for at in best])
-        return results
+            yield self.scores(np.stack(batch))
 
-    def evaluate(self, dataset: Dataset, progress: Progress) -> Evaluation:
-        """Predict labelled images and count.
-
-        Raises DataError when it holds a class that was never learned, or no readable image.
-        """
-        unknown = sorted(set(dataset.classes) - set(self.classes))
-        if unknown:
-            raise DataError(
-                f"the data has classes {unknown} that were never learned, known are {self.classes}; "
-                "train them first or leave them out (lightcl-edge evaluate --skip-unknown)"
-            )
-        dataset.grey_range = self.grey_range
-        rows = [self.classes.index(name) for name in dataset.classes]
-        confusion = np.zeros((len(self.classes), len(self.classes)), np.int64)
-        skipped: list[str] = []
-        labels: list[int] = []
-
-        def readable() -> Iterable[ByteImage]:
-            for index in progress.track(range(len(dataset)), "evaluating"):
-                try:
-                    image = dataset.load(index, self.input)
-                except DataError as error:
-                    skipped.append(str(error))
-                    continue
-                labels.append(rows[dataset.labels[index]])
-                yield image
-
-        found = [
-            at
-            for batch in _batches(readable(), self.batch)
-            for at in self.probabilities(np.stack(batch)).argmax(axis=1)
-        ]
-        if not found:
-            raise DataError(f"none of the {len(dataset)} images can be read; the first fault: {skipped[0]}")
-        np.add.at(confusion, (labels, found), 1)
-        return Evaluation(self.classes, confusion, skipped)
+    def predict(self, images: Iterable[ByteImage], limits: Limits | None = None) -> Iterator[Prediction]:
+        """A prediction for each image at input size; None for the default limits."""
+        limits = limits or Limits()
+        for scores in self.scores_of(images):
+            novelty = scores.novelty
+            called = None if novelty is None else self.classifier.is_unknown(novelty, limits.false_alarms)
+            for at, row in enumerate(scores.probabilities):
+                best = np.argsort(-row, kind="stable")
+                yield Prediction(
+                    label=self.classes[best[0]],
+                    probability=float(row[best[0]]),
+                    probabilities={self.classes[place]: float(row[place]) for place in best},
+                    unknown=called is not None and bool(called[at]),
+                    unknown_score=None if novelty is None else float(novelty[at]),
+                    unsure=bool(row[best[0]] < limits.unsure_below),
+                )
 
 
 def _batches(images: Iterable[ByteImage], size: int) -> Iterable[list[ByteImage]]:

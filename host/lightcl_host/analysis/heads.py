@@ -13,6 +13,7 @@ from lightcl_edge.bundle.writing import write_bundle
 from lightcl_edge.console.progress import Progress
 from lightcl_edge.data.specification import open_dataset
 from lightcl_edge.errors import RejectedError
+from lightcl_edge.inference.evaluation import evaluate
 from lightcl_edge.inference.predictor import Predictor
 from lightcl_edge.inference.trunk import normalise
 from lightcl_edge.learning.options import TrainOptions
@@ -62,8 +63,7 @@ def train_head(source: Source, cut: Cut, sequence: Sequence, folder: Path, seed:
                 note = f"task {number + 1} was refused: {error}"
                 return {"accuracy": None, "after_tasks": after, "note": note}
             held = open_dataset(str(_save(sequence, range(number + 1), folder, held=True)))
-            found = Predictor(folder / "state").evaluate(held, Progress(quiet=True))
-            after.append(float(found.document()["accuracy"]))
+            after.append(evaluate(Predictor(folder / "state"), held, Progress(quiet=True)).accuracy)
         return {"accuracy": after[-1], "after_tasks": after, "note": ""}
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -204,4 +204,4 @@ def test_the_predictor_uses_the_learned_weights(edge, tmp_path, steps):
         logits = engine.logits(stored)[:, :4]
         expected = np.exp(logits - logits.max(1, keepdims=True))
         expected /= expected.sum(1, keepdims=True)
-        assert np.abs(predictor.probabilities(images) - expected).max() < 1e-4
+        assert np.abs(predictor.scores(images).probabilities - expected).max() < 1e-4

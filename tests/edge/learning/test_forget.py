@@ -78,12 +78,12 @@ def test_the_other_classes_answer_as_before(edge, taught, tmp_path):
 
     images = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3)).astype(np.uint8)
     before = Predictor(taught.folder)
-    probabilities = before.probabilities(images)
+    probabilities = before.scores(images).probabilities
     edge("forget", "--state", taught.folder, "--class", "green")
     after = Predictor(taught.folder)
     assert after.classes == [name for name in before.classes if name != "green"]
     kept = probabilities[:, [before.classes.index(name) for name in after.classes]]
-    assert np.allclose(after.probabilities(images), kept / kept.sum(axis=1, keepdims=True), atol=1e-5)
+    assert np.allclose(after.scores(images).probabilities, kept / kept.sum(axis=1, keepdims=True), atol=1e-5)
     head = taught.read().parameters
     assert not head["classifier.weight"][-1].any() and not head["classifier.bias"][-1].any()
 
