@@ -58,7 +58,7 @@ check: $(VENV)/dev.done ## style, types, docstrings, who imports whom, the Docke
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	@if [ -x $(BIN)/hadolint ]; then set -x; $(BIN)/hadolint Dockerfile.arm64 && $(BIN)/shellcheck edge/docker/*.sh; \
+	@if [ -x $(BIN)/hadolint ]; then set -x; $(BIN)/hadolint Dockerfile.arm64 && $(BIN)/shellcheck edge/docker/*.sh .ci/*.sh .ci/run; \
 	else echo "hadolint and shellcheck are packaged for x86-64 only: Dockerfile.arm64 not checked here"; fi
 
 format: $(VENV)/dev.done ## rewrite the code in the project's style

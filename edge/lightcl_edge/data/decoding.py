@@ -6,6 +6,7 @@ import struct
 import warnings
 import zipfile
 import zlib
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -72,40 +73,56 @@ def open_image(path: Path) -> Image.Image:
 
     Raises DataError when it is missing or not an image, ImageBombError when it has too many pixels.
     """
+    return _open(path, str(path))
+
+
+def open_bytes(data: bytes, name: str) -> Image.Image:
+    """As :func:`open_image`, for an image from a camera or a network; ``name`` is for messages."""
+    return _open(BytesIO(data), name)
+
+
+def _open(source: Path | BytesIO, name: str) -> Image.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about a size that is refused below, or about metadata that is not used
-            image = _opened(path)
+            image = _opened(source)
     except FileNotFoundError as error:
-        raise DataError(f"no image at {path}") from error
+        raise DataError(f"no image at {name}") from error
     except IsADirectoryError as error:
-        raise DataError(f"{path} is a folder; name image files, such as {path}/*.jpg") from error
+        raise DataError(f"{name} is a folder; name image files, such as {name}/*.jpg") from error
     except Image.DecompressionBombError as error:
-        raise ImageBombError(f"{path} has too many pixels ({error}), expected at most {MAX_PIXELS} in all") from error
+        raise ImageBombError(f"{name} has too many pixels ({error}), expected at most {MAX_PIXELS} in all") from error
     except UNREADABLE as error:
-        _raise_what_the_system_says(error, str(path))
-        advice = CONVERT if _is_other_photo(path) else ""
-        raise DataError(f"{path} can't be read as an image; expected {FORMAT_NAMES}{advice}") from error
-    pixels, size = image.width * image.height, path.stat().st_size
+        _raise_what_the_system_says(error, name)
+        advice = CONVERT if _is_other_photo(source) else ""
+        raise DataError(f"{name} can't be read as an image; expected {FORMAT_NAMES}{advice}") from error
+    pixels = image.width * image.height
+    size = source.stat().st_size if isinstance(source, Path) else source.getbuffer().nbytes
     if pixels > MAX_PIXELS * _most_reduced(image) ** 2 or (
         pixels > PIXELS_ON_TRUST and pixels > MAX_PIXELS_PER_BYTE * size
     ):
         image.close()
         raise ImageBombError(
-            f"{path} has {image.width} x {image.height} pixels in {size} bytes, expected at most {MAX_PIXELS} in all, "
+            f"{name} has {image.width} x {image.height} pixels in {size} bytes, expected at most {MAX_PIXELS} in all, "
             f"and above {PIXELS_ON_TRUST} at most {MAX_PIXELS_PER_BYTE} a byte"
         )
     return image
 
 
-def _opened(path: Path) -> Image.Image:
+def _opened(source: Path | BytesIO) -> Image.Image:
     try:
-        return Image.open(path, formats=FORMATS)
+        return Image.open(source, formats=FORMATS)
     except Image.DecompressionBombError:  # Pillow does not ask whether the image will be reduced
-        with path.open("rb") as file:
-            if file.read(3) != b"\xff\xd8\xff":
-                raise
-        return JpegImageFile(path)
+        if _first_bytes(source, 3) != b"\xff\xd8\xff":
+            raise
+        return JpegImageFile(source)
+
+
+def _first_bytes(source: Path | BytesIO, count: int) -> bytes:
+    if isinstance(source, BytesIO):
+        return source.getvalue()[:count]
+    with source.open("rb") as file:
+        return file.read(count)
 
 
 def _most_reduced(image: Image.Image) -> int:
@@ -120,11 +137,12 @@ def _raise_what_the_system_says(error: Exception, name: str) -> None:
         raise DataError(f"{name} can't be read: {os.strerror(error.errno)}{hint}") from error
 
 
-def _is_other_photo(path: Path) -> bool:
-    """Whether a file is HEIC or AVIF, by its name or by its content."""
+def _is_other_photo(source: Path | BytesIO) -> bool:
+    """Whether an image is HEIC or AVIF, by its name or by its content."""
+    if isinstance(source, Path) and source.suffix.lower() in OTHER_PHOTOS:
+        return True
     try:
-        with path.open("rb") as file:
-            return path.suffix.lower() in OTHER_PHOTOS or file.read(8)[4:] == b"ftyp"
+        return _first_bytes(source, 8)[4:] == b"ftyp"
     except OSError:
         return False
 

@@ -47,10 +47,11 @@ class FolderContent:
 
 def look_into(folder: Path) -> FolderContent:
     """What a folder holds that is not ignored. Raises OSError when it can't be read."""
+    names = sorted(os.listdir(folder))  # noqa: PTH208 - most entries need no Path
     if not os.access(folder, os.X_OK):  # its names could be listed, but nothing in it opened
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
     found = FolderContent()
-    for name in sorted(os.listdir(folder)):  # noqa: PTH208 - most entries need no Path
+    for name in names:
         path = folder / name
         if is_ignored(name):
             continue

@@ -26,6 +26,7 @@ from pathlib import Path
 
 from lightcl_edge.data.image_folders import look_into
 from lightcl_edge.data.left_out import LeftOut
+from lightcl_edge.data.settling_files import SettlingFiles
 from lightcl_edge.errors import DataError
 from lightcl_edge.files.durable import fsync_folder, replace_durably
 from lightcl_edge.files.strict_json import read_json
@@ -42,24 +43,14 @@ class Spool:
     def __init__(self, folder: Path, settle_seconds: float) -> None:
         if not folder.is_dir():
             raise DataError(f"no folder at {folder}; expected one with a sub-folder of images a class")
-        self.folder, self._settle = folder, settle_seconds
+        self.folder, self._settling = folder, SettlingFiles(settle_seconds)
         self.learning = folder / LEARNING
         self.left_out = LeftOut()  # at the last look
-        self._seen: dict[Path, tuple[tuple[int, int], float]] = {}
         self._stuck: dict[Path, str] = {}  # what could not be moved, and why
 
     def ready(self, now: float | None = None) -> dict[Path, float]:
         """Whole images that wait: path -> seconds since it was last seen to change, ordered by path."""
-        moment = time.monotonic() if now is None else now
-        seen: dict[Path, tuple[tuple[int, int], float]] = {}
-        for path in self._waiting():
-            with suppress(FileNotFoundError):
-                about = path.stat()
-                state = about.st_size, about.st_mtime_ns
-                before = self._seen.get(path)
-                seen[path] = before if before is not None and before[0] == state else (state, moment)
-        self._seen = seen
-        return {path: moment - since for path, (_, since) in seen.items() if moment - since >= self._settle}
+        return self._settling.whole(self._waiting(), now)
 
     def _waiting(self) -> list[Path]:
         """Image files in class folders; no links. ``left_out`` then says what else there is."""

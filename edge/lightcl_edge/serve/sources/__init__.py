@@ -1,0 +1,1 @@
+"""Where pictures come from: cameras, streams, video files, folders, or whoever sends them."""
