@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from lightcl_edge.bundle.bundle import TRUNK, Bundle
-from lightcl_edge.data.class_names import nearly_equal
 from lightcl_edge.data.dataset import DatasetIdentity, identify
 from lightcl_edge.data.feature_buffer import BufferIdentity, FeatureBuffer
 from lightcl_edge.data.grey_range import GreyRange
@@ -65,9 +64,6 @@ def starting_point(job: Job, change: Change, chosen: ChosenBundle, meter: PhaseM
     remember_trust(state.folder, chosen.trust, bundle, chosen.signature)
     generation = state.read(number, bundle)
     _settle_grey(job, generation.meta.grey_range)
-    classes = assign_rows(generation.meta.classes, dataset.classes, bundle.manifest.head.capacity)
-    for new, other in nearly_equal(classes[len(generation.meta.classes) :], classes):
-        job.tell(f"{new!r} and {other!r} are two classes; if they are one, call them the same and forget one of them")
     codec = FeatureCodec(bundle.manifest.feature)
     identity = BufferIdentity(bundle.sha256(TRUNK), bundle.manifest.feature)
     return StartingPoint(
@@ -77,7 +73,7 @@ def starting_point(job: Job, change: Change, chosen: ChosenBundle, meter: PhaseM
         holdout=Holdout.from_tensors(generation.holdout, codec.shape),
         buffer=FeatureBuffer.from_tensors(generation.buffer, identity),
         next_number=state.next_number(),
-        classes=classes,
+        classes=assign_rows(generation.meta.classes, dataset.classes, bundle.manifest.head.capacity),
         data=identify(dataset),
     )
 

@@ -1,0 +1,1 @@
+"""Classifiers computed from sums, without a training step."""

@@ -1,0 +1,76 @@
+"""Linear discriminant analysis (Fisher 1936) from the sums of classes.
+
+With class means ``mu_c``, a shared covariance ``A`` and equal priors, ``w_c = A^-1 mu_c`` and ``b_c = -mu_c . w_c / 2``
+make logits that are log posteriors. Two things differ from the textbook, so that few and unequal samples do no harm:
+
+- ``A = (1 - s) S / N + s v I`` with the scatter ``S`` of ``N`` samples, their mean variance ``v`` and
+  ``s = 2 d / (2 d + N)``. One sample a class makes it the nearest class mean, many make it the full analysis.
+- The mean of few samples is noisy, and its noise makes ``mu_c . w_c`` too large by ``t / n_c`` with the mean squared
+  length ``t`` of a sample around its class mean. The bias gets half of that back. Without it a large class swallows a
+  small one. A sample that made ``A`` is shorter than a new one: ``q = tr(A^-1 S) / (N - k)`` of the samples themselves
+  becomes ``t = q / (1 - a q)`` with ``a = (1 - s) / N``. That is leaving each one out (Sherman and Morrison 1950), with
+  the mean in place of each sample's own length, as in generalised cross-validation.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from lightcl_edge.data.sums import Pooled
+from lightcl_edge.errors import StateError
+from lightcl_edge.files.tensors import DoubleArray
+from lightcl_edge.learning.closed_form.cholesky import factor_in_place, inverse_trace, solve
+
+#: The shrinkage is a half when there are this many samples a dimension.
+SAMPLES_PER_DIMENSION = 2
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows of a classifier: ``weights`` of shape ``(k, d)``, ``biases`` of shape ``(k,)``."""
+
+    weights: DoubleArray
+    biases: DoubleArray
+
+
+def degrees_of_freedom(pooled: Pooled) -> int:
+    """Samples less the classes whose means were taken from them, at least 1."""
+    return max(1, pooled.samples - len(pooled.counts))
+
+
+def mean_variance(pooled: Pooled) -> float:
+    """Mean variance of a direction, above 0.
+
+    A tenth of the means' own size stands in for it while no class has two different samples.
+    """
+    size = pooled.means.shape[1]
+    found = float(np.trace(pooled.scatter)) / degrees_of_freedom(pooled) / size
+    length = float(np.square(pooled.means).sum(axis=1).mean()) / size if len(pooled.means) else 1.0
+    return found if found > 1e-6 * length else max(0.1 * length, 1e-12)
+
+
+def analysis_rows(pooled: Pooled) -> Rows:
+    """Rows of all classes. The scatter of ``pooled`` is overwritten: a device has no room for a copy.
+
+    Raises:
+        StateError: when the scatter is not that of samples.
+    """
+    size, samples = pooled.means.shape[1], max(1, pooled.samples)
+    shrinkage = SAMPLES_PER_DIMENSION * size / (SAMPLES_PER_DIMENSION * size + samples)
+    scale, ridge = (1.0 - shrinkage) / samples, shrinkage * mean_variance(pooled)
+    freedom = degrees_of_freedom(pooled)
+    matrix = pooled.scatter
+    matrix *= scale
+    matrix.flat[:: size + 1] += ridge
+    try:
+        factor_in_place(matrix)
+    except np.linalg.LinAlgError as error:
+        raise StateError(
+            f"the sums of what was learned before can't be solved ({error}), expected those of real samples; "
+            "roll back to another generation: lightcl-edge rollback --state S"
+        ) from error
+    weights = solve(matrix, pooled.means.T).T
+    length = (size - ridge * inverse_trace(matrix)) / scale / freedom  # tr(A^-1 S) / dof, as S = (A - ridge I) / scale
+    length /= 1.0 - scale * length
+    biases = -0.5 * np.einsum("kd,kd->k", weights, pooled.means) + 0.5 * length / pooled.counts
+    return Rows(np.ascontiguousarray(weights), biases)

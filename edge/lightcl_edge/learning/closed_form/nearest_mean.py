@@ -1,0 +1,17 @@
+"""Nearest class mean (Mensink et al. 2013) from the sums of classes: an analysis with one variance for all directions.
+
+The largest logit is that of the nearest mean, but for the noise of means of few samples.
+"""
+
+import numpy as np
+
+from lightcl_edge.data.sums import Pooled
+from lightcl_edge.learning.closed_form.analysis import Rows, degrees_of_freedom, mean_variance
+
+
+def nearest_mean_rows(pooled: Pooled) -> Rows:
+    """Rows of all classes, as :func:`~lightcl_edge.learning.closed_form.analysis.analysis_rows` gives them."""
+    variance = mean_variance(pooled)
+    weights = pooled.means / variance
+    noise = float(np.trace(pooled.scatter)) / degrees_of_freedom(pooled) / variance
+    return Rows(weights, -0.5 * np.einsum("kd,kd->k", weights, pooled.means) + 0.5 * noise / pooled.counts)
