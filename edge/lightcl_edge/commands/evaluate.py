@@ -91,8 +91,8 @@ def _headlines(document: Document) -> list[str]:
         f"{count(document['images'], 'image')}, {among}{skipped}",
         f"probabilities are {document['expected_calibration_error']:.1%} off (expected calibration error)",
     ]
-    if document["false_alarms"] is not None:
-        lines.append(f"called never seen by mistake: {document['false_alarms']:.1%}")
+    if document["false_alarm_rate"] is not None:
+        lines.append(f"called never seen by mistake: {document['false_alarm_rate']:.1%}")
     if document["unknown_auroc"] is not None:
         lines.append(
             f"never seen: {document['unknown_found']:.1%} of {count(document['unknown_images'], 'image')} noticed, "

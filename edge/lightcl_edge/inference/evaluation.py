@@ -45,7 +45,7 @@ class Evaluation:
         expected_calibration_error: how far probabilities are from the share of right predictions, 0 to 1.
         error_auroc: the probability that a right prediction has a larger probability than a wrong one; None when all
             are right or all are wrong.
-        false_alarms: share of these images that are called unknown; None when no score tells.
+        false_alarm_rate: share of these images that are called unknown; None when no score tells.
         unknown: of images of other classes; None when there are none, or no score tells.
     """
 
@@ -54,7 +54,7 @@ class Evaluation:
     skipped: list[str]
     expected_calibration_error: float
     error_auroc: float | None
-    false_alarms: float | None
+    false_alarm_rate: float | None
     unknown: UnknownImages | None
 
     @property
@@ -78,7 +78,7 @@ class Evaluation:
             "balanced_accuracy": self.balanced_accuracy,
             "expected_calibration_error": self.expected_calibration_error,
             "error_auroc": self.error_auroc,
-            "false_alarms": self.false_alarms,
+            "false_alarm_rate": self.false_alarm_rate,
             "unknown_images": self.unknown and self.unknown.images,
             "unknown_auroc": self.unknown and self.unknown.auroc,
             "unknown_found": self.unknown and self.unknown.found,
@@ -130,13 +130,13 @@ def evaluate(
     error = expected_calibration_error(known.confidences, right)
     apart = auroc(known.confidences[~right], known.confidences[right]) if 0 < right.sum() < len(right) else None
     strange = _judged(predictor, unknown).novelty
-    others, false_alarms = None, None
+    others, rate = None, None
     if known.novelty is not None:
-        false_alarms = _called_unknown(predictor, known.novelty, limits)
+        rate = _called_unknown(predictor, known.novelty, limits)
         if strange is not None:
             found = _called_unknown(predictor, strange, limits)
             others = UnknownImages(len(strange), auroc(known.novelty, strange), found)
-    return Evaluation(predictor.classes, confusion, skipped, error, apart, false_alarms, others)
+    return Evaluation(predictor.classes, confusion, skipped, error, apart, rate, others)
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from lightcl_edge.bundle.bundle import Bundle
 from lightcl_edge.data.dataset import Dataset
-from lightcl_edge.files.tensors import FloatArray, IntArray
+from lightcl_edge.files.tensors import DoubleArray, FloatArray, IntArray
 from lightcl_host.benchmark.options import BenchmarkOptions
 
 
@@ -115,9 +115,17 @@ class Method(ABC):
             part: images of any tasks, also of tasks that are not learned yet.
 
         Returns:
-            Shape ``(len(part), len(setting.classes))``. Columns of classes that are not seen yet count only in the
-            forward transfer (is a task easier than chance before it is learned?); zeros there mean chance.
+            Logits, whose softmax is the method's probabilities; shape ``(len(part), len(setting.classes))``. Columns of
+            classes that are not seen yet count only in the forward transfer (is a task easier than chance before it is
+            learned?); zeros there mean chance.
         """
+
+    def novelty(self, part: Part) -> DoubleArray | None:
+        """How strange images are to what was learned, shape ``(len(part),)``: larger is stranger.
+
+        None when the method can't tell.
+        """
+        return None
 
     @abstractmethod
     def facts(self) -> Facts:

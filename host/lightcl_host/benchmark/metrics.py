@@ -9,7 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from lightcl_edge.errors import UsageError
-from lightcl_edge.files.tensors import FloatArray, IntArray
+from lightcl_edge.files.tensors import DoubleArray, FloatArray, IntArray
+from lightcl_edge.inference.calibration import auroc, expected_calibration_error
+from lightcl_edge.inference.learned_classifier import softmax
 from lightcl_profiler.records.metrics import average_forgetting, backward_transfer
 
 Matrix = list[list[float]]
@@ -23,11 +25,15 @@ class Measured:
         class_incremental: of each task, among all classes seen so far; 0 for tasks to come.
         task_incremental: of each task, among its own classes.
         per_class: of each class, among all classes seen so far.
+        expected_calibration_error: of the softmax over the classes seen so far, on their images.
+        error_auroc: the probability that a right prediction is surer than a wrong one; None when there are not both.
     """
 
     class_incremental: list[float]
     task_incremental: list[float]
     per_class: list[float]
+    expected_calibration_error: float
+    error_auroc: float | None
 
 
 def measure(scores: FloatArray, labels: IntArray, tasks: Sequence[tuple[int, ...]], seen: int) -> Measured:
@@ -51,11 +57,28 @@ def measure(scores: FloatArray, labels: IntArray, tasks: Sequence[tuple[int, ...
         members = np.isin(labels, rows)
         within[members] = np.asarray(rows)[scores[members][:, list(rows)].argmax(axis=1)]
     of_task = [np.isin(labels, rows) for rows in tasks]
+    seen_images = np.isin(labels, known)
+    sure = softmax(scores[seen_images][:, known].astype(np.float64)).max(axis=1)
+    good = right[seen_images]
     return Measured(
         [float(right[members].mean()) for members in of_task],
         [float((within == labels)[members].mean()) for members in of_task],
         [float(right[labels == row].mean()) for row in range(scores.shape[1])],
+        expected_calibration_error(sure, good),
+        auroc(sure[~good], sure[good]) if 0 < good.sum() < len(good) else None,
     )
+
+
+def unknown_auroc(novelty: DoubleArray | None, labels: IntArray, known: Sequence[int]) -> float | None:
+    """The probability that an image of a class to come is stranger than one of a known class.
+
+    Args:
+        novelty: scores of all test images, shape ``(n,)``; None when the method has none.
+        labels: their classes, shape ``(n,)``.
+        known: rows of the classes that were learned.
+    """
+    learned = np.isin(labels, known)
+    return None if novelty is None or learned.all() else auroc(novelty[learned], novelty[~learned])
 
 
 def forward_transfer(matrix: Matrix, chance: Sequence[float]) -> float | None:

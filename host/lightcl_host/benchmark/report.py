@@ -6,6 +6,8 @@ from typing import Any
 from lightcl_edge.console.text import format_bytes, table
 
 FIGURES = ("class_incremental", "task_incremental", "forgetting", "backward_transfer", "forward_transfer")
+#: What probabilities and novelty scores are worth.
+CERTAINTY = ("expected_calibration_error", "error_auroc", "unknown_auroc")
 #: More classes than this are not printed.
 _MOST_CLASSES = 40
 
@@ -19,7 +21,7 @@ def summarise(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
     for name in names:
         runs = [record for record in records if record["method"] == name]
         entry: dict[str, Any] = {"method": name, "title": runs[0]["title"], "seeds": [run["seed"] for run in runs]}
-        entry |= {figure: _spread([run[figure] for run in runs]) for figure in FIGURES}
+        entry |= {figure: _spread([run.get(figure) for run in runs]) for figure in (*FIGURES, *CERTAINTY)}
         entry["below_joint"] = fmean(joint) - entry["class_incremental"]["mean"] if joint else None
         entry["memory_bytes"] = max(run["memory_bytes"] for run in runs)
         entry["learning_seconds"] = _spread([run["learning_seconds"] for run in runs])
@@ -66,6 +68,8 @@ def render(document: dict[str, Any]) -> str:
         "",
         table(rows, header),
         "",
+        _certainty_table(document["methods"]),
+        "",
         costs_table(document),
         "",
         _class_table(document["methods"]),
@@ -73,6 +77,11 @@ def render(document: dict[str, Any]) -> str:
         f"report: {document['report']}, {document['page']}",
     ]
     return "\n".join(lines)
+
+
+def _certainty_table(methods: list[dict[str, Any]]) -> str:
+    header = ["method", "calibration error", "own errors, AUROC", "never seen, AUROC"]
+    return table([[entry["method"], *(_share(entry[figure]) for figure in CERTAINTY)] for entry in methods], header)
 
 
 def _class_table(methods: list[dict[str, Any]]) -> str:

@@ -13,7 +13,7 @@ from lightcl_host.benchmark.contract import Method, Setting
 from lightcl_host.benchmark.data import BenchmarkData
 from lightcl_host.benchmark.feature_cache import FeatureCache
 from lightcl_host.benchmark.methods import METHODS, make_method
-from lightcl_host.benchmark.metrics import Matrix, forward_transfer, measure, transfers
+from lightcl_host.benchmark.metrics import Matrix, forward_transfer, measure, transfers, unknown_auroc
 from lightcl_host.benchmark.options import BenchmarkOptions
 
 
@@ -40,7 +40,7 @@ def _learn(method: Method, data: BenchmarkData, seed: int, *, all_at_once: bool)
     parts = [data.everything(seed)] if all_at_once else tasks
     class_matrix: Matrix = []
     task_matrix: Matrix = []
-    per_class: list[float] = []
+    unknown: float | None = None
     seconds = 0.0
     for place, part in enumerate(parts):
         started = time.monotonic()
@@ -50,7 +50,9 @@ def _learn(method: Method, data: BenchmarkData, seed: int, *, all_at_once: bool)
         found = measure(method.scores(test), test.labels, data.task_classes, seen)
         class_matrix.append(found.class_incremental)
         task_matrix.append(found.task_incremental)
-        per_class = found.per_class
+        if seen == len(tasks) - 1:  # the classes of the last task are the unknown ones
+            known = [row for rows in data.task_classes[:seen] for row in rows]
+            unknown = unknown_auroc(method.novelty(test), test.labels, known)
     forgetting, backward = transfers(class_matrix)
     chance = [1 / len(rows) for rows in data.task_classes]
     return {
@@ -59,9 +61,12 @@ def _learn(method: Method, data: BenchmarkData, seed: int, *, all_at_once: bool)
         "forgetting": forgetting,
         "backward_transfer": backward,
         "forward_transfer": None if all_at_once else forward_transfer(task_matrix, chance),
+        "expected_calibration_error": found.expected_calibration_error,
+        "error_auroc": found.error_auroc,
+        "unknown_auroc": unknown,
         "class_incremental_matrix": class_matrix,
         "task_incremental_matrix": task_matrix,
-        "per_class": dict(zip(data.classes, per_class, strict=True)),
+        "per_class": dict(zip(data.classes, found.per_class, strict=True)),
         "training_images": sum(len(part.images) for part in parts),
         "task_images": [len(part.images) for part in parts],
         "test_images": len(test),

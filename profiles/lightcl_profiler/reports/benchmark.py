@@ -14,6 +14,14 @@ from lightcl_profiler.reports.text import machine_lines
 
 #: More classes than this are in ``benchmark.json`` alone.
 _MOST_CLASSES = 20
+_FIGURES = (
+    "forgetting",
+    "backward_transfer",
+    "forward_transfer",
+    "expected_calibration_error",
+    "error_auroc",
+    "unknown_auroc",
+)
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 Entry = Mapping[str, Any]
 
@@ -98,6 +106,7 @@ def _accuracies(methods: Sequence[Entry]) -> Table:
     for ours, theirs in (("all classes", "the paper's"), ("task known", "the paper's, task known")):
         header += [Column(ours, "measured"), Column(theirs, "published")]
     header += columns("measured", "forgetting", "backward transfer", "forward transfer")
+    header += columns("measured", "calibration error", "own errors, AUROC", "never seen, AUROC")
     rows = [
         [
             each["method"],
@@ -105,7 +114,7 @@ def _accuracies(methods: Sequence[Entry]) -> Table:
             _theirs(each, "class_incremental_percent", "{:g} %".format),
             _share(each["task_incremental"]),
             _theirs(each, "task_incremental_percent", "{:g} %".format),
-            *(_share(each.get(name)) for name in ("forgetting", "backward_transfer", "forward_transfer")),
+            *(_share(each.get(name)) for name in _FIGURES),
         ]
         for each in methods
     ]

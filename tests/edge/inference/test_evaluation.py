@@ -73,14 +73,14 @@ def test_figures_are_those_of_scikit_learn(classifier):
     truth = [0] * len(known) + [1] * len(others)
     assert found.unknown.auroc == pytest.approx(roc_auc_score(truth, np.concatenate([known, others])))
     assert found.unknown.images == 40 and found.unknown.found > 0.9
-    assert found.false_alarms == pytest.approx((known > classifier.threshold()).mean())
-    assert 0 < found.false_alarms < 0.15
+    assert found.false_alarm_rate == pytest.approx((known > classifier.threshold()).mean())
+    assert 0 < found.false_alarm_rate < 0.15
 
 
 def test_more_false_alarms_find_more(classifier):
     strange = pictures(np.array([[1.0, 1.0]]), [80], seed=2)
     few, many = (evaluated(classifier, limits=Limits(rate), unknown=strange)[0] for rate in (0.01, 0.3))
-    assert few.false_alarms < many.false_alarms and few.unknown.found < many.unknown.found
+    assert few.false_alarm_rate < many.false_alarm_rate and few.unknown.found < many.unknown.found
     assert few.unknown.auroc == many.unknown.auroc
 
 
@@ -100,7 +100,7 @@ def test_classes_without_images_do_not_count(classifier):
 def test_without_rows_nothing_is_said_of_the_unknown():
     strange = pictures(np.array([[0.2, 0.2]]), [3])
     found, _ = evaluated(LearnedClassifier.of_head(3, 2), unknown=strange)
-    assert found.false_alarms is None and found.unknown is None
+    assert found.false_alarm_rate is None and found.unknown is None
     assert found.document()["unknown_auroc"] is None
 
 

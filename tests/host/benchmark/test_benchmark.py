@@ -18,7 +18,7 @@ from lightcl_host.benchmark.calculated import calculate, count_bundle
 from lightcl_host.benchmark.data import BenchmarkData
 from lightcl_host.benchmark.feature_cache import FeatureCache
 from lightcl_host.benchmark.methods import METHODS
-from lightcl_host.benchmark.metrics import forward_transfer, measure, transfers
+from lightcl_host.benchmark.metrics import forward_transfer, measure, transfers, unknown_auroc
 from lightcl_host.benchmark.options import BenchmarkOptions, DataOptions
 from lightcl_host.benchmark.processes import RunJob, run_all
 from lightcl_host.benchmark.report import render, summarise
@@ -53,6 +53,17 @@ def test_accuracies_from_scores_by_hand():
     assert both.class_incremental == pytest.approx([1 / 3, 1 / 2]) and both.per_class == [0.5, 0.0, 0.0, 1.0]
     with pytest.raises(UsageError, match="not numbers"):
         measure(np.full((1, 4), np.nan, np.float32), np.array([0]), [(0, 1), (2, 3)], 2)
+
+
+def test_certainty_counts_the_classes_seen_so_far():
+    labels = np.array([0, 1, 1, 2])
+    scores = np.log(np.array([[0.9, 0.1, 5.0], [0.4, 0.6, 5.0], [0.7, 0.3, 5.0], [0.5, 0.5, 5.0]], np.float32))
+    found = measure(scores, labels, [(0, 1), (2,)], 1)  # right, right, wrong, not seen
+    assert found.expected_calibration_error == pytest.approx((0.1 + 0.4 + 0.7) / 3, abs=1e-6)
+    assert found.error_auroc == pytest.approx(0.5)  # 0.9 is surer than 0.7, 0.6 is not
+    strange = np.array([1.0, 2.0, 3.0, 2.5])
+    assert unknown_auroc(strange, labels, [0, 1]) == pytest.approx(2 / 3)
+    assert unknown_auroc(None, labels, [0, 1]) is None and unknown_auroc(strange, labels, [0, 1, 2]) is None
 
 
 @pytest.fixture
@@ -94,6 +105,7 @@ def test_all_methods_run_and_what_is_done_is_not_done_again(options):
         assert entries[name]["class_incremental"]["mean"] > 0.7, entries[name]
         assert set(entries[name]["per_class"]) == set(NAMES)
         assert len(entries[name]["class_incremental_matrix"]) == 2
+        assert 0 <= entries[name]["expected_calibration_error"]["mean"] <= 1
     assert entries["auto"]["settings"]["strategy"] == "replay"
     assert all(record["settings"]["buffer_bytes"] <= 4000 for record in records)
     assert entries["slda"]["class_incremental"]["deviation"] >= 0
@@ -205,6 +217,7 @@ def test_the_command_prints_tables_and_json(options, tmp_path):
 
     code, text = run("--methods", "slda,ncm", "--seeds", "1", "--validation", "--jobs", "2")
     assert code == 0 and all(words in text for words in ("slda", "ncm", "class-incr.", "validation images", "grey"))
+    assert "calibration error" in text and "never seen, AUROC" in text
     assert "peak of the process, measured" in text and "lightcl-edge train on" in text and "not calculated: " in text
     code, text = run("--methods", "slda,ncm", "--seeds", "1", "--validation", "--json")
     document = json.loads(text)
