@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -63,11 +64,15 @@ class Learner:
     """
 
     def __init__(self, options: TrainOptions) -> None:
+        # once: a process that becomes a daemon changes its working directory
+        bundle, key = (None if path is None else path.absolute() for path in (options.bundle, options.key))
+        options = replace(options, bundle=bundle, key=key, state=options.state.absolute())
         self._options = options
         self._state = State(options.state)
-        key = read_public_key(options.key) if options.key else None
-        self._bundle = bundle_for(self._state, options.bundle, key).bundle
+        public_key = read_public_key(key) if key else None
+        self._bundle = bundle_for(self._state, bundle, public_key).bundle
         self._predictor: Predictor | None = None
+        self._process = os.getpid()  # that opened the predictor
 
     @classmethod
     def open(
@@ -214,8 +219,9 @@ class Learner:
 
     def _current(self) -> Predictor:
         """The predictor of the current generation, opened again when there is a newer one."""
-        if self._predictor is None or self._predictor.generation != self.generation:
-            self._predictor = None
+        forked = self._process != os.getpid()
+        if self._predictor is None or forked or self._predictor.generation != self.generation:
+            self._predictor, self._process = None, os.getpid()
             self._predictor = Predictor(self._state.folder, self._options.threads)
         return self._predictor
 

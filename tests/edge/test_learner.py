@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -111,3 +112,15 @@ def test_importing_the_package_is_light():
     assert done.stdout.split()[1:] == ["False", "False"]
     with pytest.raises(AttributeError):
         __import__("lightcl_edge").Teacher  # noqa: B018
+
+
+def test_a_changed_working_directory_changes_nothing(bundle, tmp_path, monkeypatch):
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    learner = Learner.open(os.path.relpath(bundle), "state", threads=1)
+    learner.learn(pictures("red", 6) + pictures("grey", 6), ["red"] * 6 + ["grey"] * 6)
+    monkeypatch.chdir(tmp_path / "elsewhere")  # as a daemon does
+    assert learner.classes == ["grey", "red"] and learner.generation == 1
+    assert learner.learn(pictures("blue", 6), ["blue"] * 6).classes == ["grey", "red", "blue"]
+    assert learner.predict(pictures("blue", 1, 5))[0].label == "blue"
+    assert not list((tmp_path / "elsewhere").iterdir())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -19,6 +18,7 @@ from lightcl_edge.files.external_data import refuse_external_data
 from lightcl_edge.files.plain import sha256_of
 from lightcl_edge.files.strict_json import read_limited
 from lightcl_edge.files.tensors import TensorFile, read_tensors
+from lightcl_edge.machine.forks import OwnFolder
 
 TRUNK = "trunk.onnx"
 HEAD = "head.onnx"
@@ -77,9 +77,9 @@ class Bundle:
         if where.is_dir():
             return cls._with_manifest(where)
         if where.is_file():
-            unpacked = tempfile.TemporaryDirectory(prefix="lightcl-bundle-")
-            unpack(where, Path(unpacked.name))
-            return cls._with_manifest(Path(unpacked.name), unpacked)
+            unpacked = OwnFolder("lightcl-bundle-")
+            unpack(where, unpacked.path)
+            return cls._with_manifest(unpacked.path, unpacked)
         raise BundleError(f"no bundle at {where}; expected a bundle folder or .lclb file made by lightcl-host export")
 
     @classmethod

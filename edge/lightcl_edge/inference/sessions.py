@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lightcl_edge.errors import BundleError, NoEngineError
+from lightcl_edge.errors import BundleError, NoEngineError, UsageError
 from lightcl_edge.inference.providers import CPU, ProviderChoice, open_with
 from lightcl_edge.machine.description import usable_cores
+from lightcl_edge.machine.forks import never_destroy_in_children
 from lightcl_edge.machine.freeing import give_back
 
 #: x86 processors without VNNI add products of bytes in 16 bits, which saturate. An 8-bit trunk would give other
@@ -83,9 +85,13 @@ class InferenceSession:
 
     def __init__(self, session: Any, values: Mapping[str, Any], provider: ProviderChoice) -> None:
         self._session, self._values, self.provider = session, values, provider
+        self._process = os.getpid()
+        never_destroy_in_children(session)
 
     def run(self, outputs: list[str], inputs: Mapping[str, NDArray[np.generic]]) -> list[NDArray[np.float32]]:
         """The named outputs for the named inputs. Raises BundleError when shapes or types do not fit the graph."""
+        if os.getpid() != self._process:
+            raise UsageError("this session was opened before the process forked; open another in the child")
         try:
             return list(self._session.run(outputs, dict(inputs)))
         except Exception as error:  # no public base here either

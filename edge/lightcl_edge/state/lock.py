@@ -15,7 +15,7 @@ from lightcl_edge.errors import BusyStateError, StateError
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Hold an advisory lock on the directory. The kernel drops it when the process ends, however it ends."""
-    path, handle = folder / "LOCK", -1
+    path, handle, owner_pid = folder / "LOCK", -1, os.getpid()
     try:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         _take(handle)
@@ -33,6 +33,8 @@ def locked(folder: Path) -> Iterator[None]:
             os.write(handle, str(os.getpid()).encode())
         yield
     finally:
+        if os.getpid() == owner_pid:  # a forked child has the same lock, and would keep it until it ends
+            fcntl.flock(handle, fcntl.LOCK_UN)
         os.close(handle)
 
 

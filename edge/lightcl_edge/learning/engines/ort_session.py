@@ -6,6 +6,7 @@ from typing import Any
 from lightcl_edge.errors import BundleError
 from lightcl_edge.inference.sessions import import_onnxruntime
 from lightcl_edge.machine.description import usable_cores
+from lightcl_edge.machine.forks import never_destroy_in_children
 from lightcl_edge.machine.freeing import give_back
 
 
@@ -46,5 +47,6 @@ def open_session(model: Path | bytes, options: Any, name: str) -> Any:
             f"{name}: onnxruntime {runtime.__version__} can't open the graph: {str(error)[:300]}; "
             "expected a graph of this bundle's export; export it again or update onnxruntime"
         ) from error
+    never_destroy_in_children(session)
     give_back()  # opening needs more than running
     return session
