@@ -115,12 +115,6 @@ def replace_classifier(module: torch.nn.Module, classes: int) -> None:
     setattr(module.get_submodule(parent), child, torch.nn.Linear(last.in_features, classes))
 
 
-def count_classes(module: torch.nn.Module, otherwise: int) -> int:
-    """Rows of the network's last linear layer, or ``otherwise`` where it has none."""
-    _, last = _last_linear(module)
-    return otherwise if last is None else int(last.out_features)
-
-
 def _last_linear(module: torch.nn.Module) -> tuple[str, torch.nn.Linear | None]:
     import torch
 

@@ -58,7 +58,7 @@ def load(weights: str) -> LoadedModel:
     if state is not None:
         load_into(module, state, path.name)
     info = rgb_input(SIZE, SIZE, MEAN, STD, interpolation="bicubic")
-    return LoadedModel(module.eval(), info, classes, random_weights=state is None)
+    return LoadedModel(module.eval(), info, random_weights=state is None)
 
 
 def _packaged_weights() -> Path:

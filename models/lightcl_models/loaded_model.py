@@ -22,7 +22,6 @@ class LoadedModel:
     # in evaluation mode; takes float32 ``(n, 3, height, width)``, gives logits ``(n, classes)``
     module: torch.nn.Module
     input_info: InputInfo  # how an image becomes the input
-    classes: int  # how many classes it tells apart
     random_weights: bool  # whether the weights were drawn at random
 
 

@@ -35,4 +35,4 @@ def load(weights: str) -> LoadedModel:
     if state is not None:
         load_into(module, state, Path(weights).name)
     info = rgb_input(SIZE, SIZE, MEAN, STD, resize="stretch", crop_ratio=1.0)
-    return LoadedModel(module.eval(), info, classes, random_weights=state is None)
+    return LoadedModel(module.eval(), info, random_weights=state is None)

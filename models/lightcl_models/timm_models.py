@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from lightcl_edge.bundle.manifest import InputInfo
 from lightcl_edge.errors import UsageError
-from lightcl_models.checkpoints import count_classes, load_into, read_checkpoint
+from lightcl_models.checkpoints import load_into, read_checkpoint
 from lightcl_models.loaded_model import LoadedModel, rgb_input
 from lightcl_models.names import unknown_name
 from lightcl_models.reachability import can_reach
@@ -46,9 +46,7 @@ def load(name: str, weights: str) -> LoadedModel:
     module: Any = _pretrained(timm, name) if weights == "default" else create(name)
     if weights not in ("default", "none"):
         load_into(module, read_checkpoint(Path(weights)), Path(weights).name)
-    config = module.pretrained_cfg
-    classes = count_classes(module, int(module.num_classes))
-    return LoadedModel(module.eval(), _input_info(config), classes, random_weights=weights == "none")
+    return LoadedModel(module.eval(), _input_info(module.pretrained_cfg), random_weights=weights == "none")
 
 
 def _pretrained(timm: Any, name: str) -> torch.nn.Module:

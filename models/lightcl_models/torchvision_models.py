@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from lightcl_edge.bundle.manifest import InputInfo
 from lightcl_edge.errors import UsageError
-from lightcl_models.checkpoints import count_classes, load_into, read_checkpoint
+from lightcl_models.checkpoints import load_into, read_checkpoint
 from lightcl_models.loaded_model import LoadedModel, rgb_input
 from lightcl_models.names import unknown_name
 from lightcl_models.reachability import can_reach
@@ -15,8 +15,6 @@ from lightcl_models.torchvision_import import import_torchvision
 
 if TYPE_CHECKING:
     import torch
-
-_CLASSES = 1000
 
 
 def load(name: str, weights: str) -> LoadedModel:
@@ -31,14 +29,11 @@ def load(name: str, weights: str) -> LoadedModel:
         raise unknown_name(f"torchvision:{name}", [f"torchvision:{other}" for other in known])
     published = _published_weights(models, name)
     if weights == "default":
-        return LoadedModel(
-            _pretrained(models, name, published).eval(), _input_info(published), _CLASSES, random_weights=False
-        )
+        return LoadedModel(_pretrained(models, name, published).eval(), _input_info(published), random_weights=False)
     module = models.get_model(name, weights=None)
     if weights != "none":
         load_into(module, read_checkpoint(Path(weights)), Path(weights).name)
-    classes = count_classes(module, _CLASSES)
-    return LoadedModel(module.eval(), _input_info(published), classes, random_weights=weights == "none")
+    return LoadedModel(module.eval(), _input_info(published), random_weights=weights == "none")
 
 
 def _published_weights(models: Any, name: str) -> Any:

@@ -51,7 +51,7 @@ def test_reference_checkpoint_gives_the_same_network(network: torch.nn.Module, t
         save_file(theirs, path)
     loaded = load_model("resnet18_cifar", str(path))
     images = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
-    assert not loaded.random_weights and loaded.classes == 10
+    assert not loaded.random_weights and loaded.module.fc.out_features == 10
     assert torch.equal(loaded.module(images), network(images))
 
 
@@ -60,7 +60,7 @@ def test_half_precision_is_read_as_float32_and_classes_come_from_the_file(tmp_pa
     state["fc.weight"], state["fc.bias"] = torch.randn(7, 512).half(), torch.zeros(7)
     save_file(state, tmp_path / "half.safetensors")
     loaded = load_model("resnet18_cifar", str(tmp_path / "half.safetensors"))
-    assert loaded.classes == 7
+    assert loaded.module.fc.out_features == 7
     assert {parameter.dtype for parameter in loaded.module.parameters()} == {torch.float32}
 
 

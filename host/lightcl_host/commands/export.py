@@ -102,7 +102,7 @@ def _pruning(record: Document) -> str:
         return f"pruned      {removed}; the loss of accuracy was not measured (no images, or random weights)"
     return (
         f"pruned      {removed}; accuracy of a ridge classifier {record['accuracy_before']:.1%}, pruned "
-        f"{record['accuracy_pruned']:.1%}, recovered {record['accuracy_after']:.1%} ({record['test_images']} images)"
+        f"{record['accuracy_pruned']:.1%}, distilled {record['accuracy_after']:.1%} ({record['test_images']} images)"
     )
 
 

@@ -1,1 +1,1 @@
-"""Removing channels and recovering accuracy."""
+"""Removing channels, and distilling what is left."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from lightcl_edge.errors import UsageError
 from lightcl_host.cutting.cuts import Cut
 from lightcl_host.graphs.quiet import quiet
+from lightcl_host.sources.failure_reason import failure_reason
 
 if TYPE_CHECKING:
     import torch
@@ -82,8 +83,9 @@ def _prune(module: torch.nn.Module, example: torch.Tensor, sparsity: float, prun
         with torch.no_grad():
             module(example)
     except Exception as error:  # torch-pruning raises whatever its tracing meets
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-        raise UsageError(f"--sparsity: torch-pruning can't prune this network: {reason}; export without it") from error
+        raise UsageError(
+            f"--sparsity: torch-pruning can't prune this network: {failure_reason(error)}; export without it"
+        ) from error
 
 
 def _import_torch_pruning() -> Any:

@@ -12,6 +12,7 @@ from lightcl_edge.files.tensors import FloatArray
 from lightcl_host.graphs.graph import OPSET, drop_unused
 from lightcl_host.graphs.runner import GraphRunner
 from lightcl_host.sources.constant_folding import fold_constants
+from lightcl_host.sources.failure_reason import failure_reason
 from lightcl_host.sources.normal_form import to_normal_form
 
 if TYPE_CHECKING:
@@ -44,8 +45,9 @@ class ForeignGraph:
             runner = self._runner = self._runner or GraphRunner(self._model)
             return np.concatenate([runner({name: images[i : i + 1]}, [output])[output] for i in range(len(images))])
         except RuntimeError as error:
-            reason = str(error).splitlines()[0][:200]
-            raise UsageError(f"{self._path} does not run in onnxruntime: {reason}; export it again") from error
+            raise UsageError(
+                f"{self._path} does not run in onnxruntime: {failure_reason(error)}; export it again"
+            ) from error
 
     def normal_form(self, *, keep_batch_norm: bool = False) -> onnx.ModelProto:
         """The graph in normal form; UsageError when it can't be converted or run in batches."""
@@ -58,8 +60,9 @@ class ForeignGraph:
         except UsageError:
             raise
         except Exception as error:  # onnx and onnxscript raise many classes on graphs they do not understand
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-            raise UsageError(f"{self._path} can't be simplified: {reason}; export it with static shapes") from error
+            raise UsageError(
+                f"{self._path} can't be simplified: {failure_reason(error)}; export it with static shapes"
+            ) from error
 
 
 def _read(path: Path) -> onnx.ModelProto:
@@ -71,8 +74,9 @@ def _read(path: Path) -> onnx.ModelProto:
         model = onnx.load(path)
         onnx.checker.check_model(model)
     except Exception as error:  # protobuf, the checker and the file system each have their own classes
-        reason = str(error).strip().splitlines()[0][:200]
-        raise UsageError(f"{path} is not a readable ONNX model ({reason}); expected an exported classifier") from error
+        raise UsageError(
+            f"{path} is not a readable ONNX model ({failure_reason(error)}); expected an exported classifier"
+        ) from error
     return model
 
 
@@ -129,8 +133,8 @@ def _at_opset(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
     try:
         converted: onnx.ModelProto = onnx.version_converter.convert_version(model, OPSET)
     except Exception as error:  # the converter raises bare C++ errors
-        reason = str(error).strip().splitlines()[0][:200]
         raise UsageError(
-            f"{path} has opset {version} and can't be converted to {OPSET}: {reason}; export it with opset {OPSET}"
+            f"{path} has opset {version} and can't be converted to {OPSET}: {failure_reason(error)}; "
+            f"export it with opset {OPSET}"
         ) from error
     return converted

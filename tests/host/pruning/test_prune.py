@@ -196,7 +196,7 @@ def test_an_export_of_a_real_network_reports_what_was_lost(tmp_path, capsys):
 
 
 def test_an_export_reports_what_was_lost(tmp_path, capsys, monkeypatch):
-    loaded = LoadedModel(Gate(), rgb_input(16, 16), 5, random_weights=False)
+    loaded = LoadedModel(Gate(), rgb_input(16, 16), random_weights=False)
     monkeypatch.setattr("lightcl_host.sources.source.load_model", lambda *_: loaded)
     check_report(tmp_path, capsys, loaded.module, "stem", 16)
 

@@ -33,7 +33,6 @@ def test_the_weights_are_written_and_read_again(tmp_path: Path, capsys: pytest.C
     assert document["epochs"][-1]["loss"] < document["epochs"][0]["loss"]
     assert 0 <= document["accuracy"] <= 1
     loaded = load_model("resnet18_cifar", str(out))
-    assert loaded.classes == 3
     assert loaded.module(torch.zeros(1, 3, 32, 32)).shape == (1, 3)
 
 
