@@ -134,11 +134,11 @@ def pattern_shapes(bundle: Bundle) -> dict[str, list[int]]:
 
     Raises a UsageError when the bundle has no graph with buffered samples.
     """
-    from lightcl_edge.learning.engines.ort_session import open_session, session_options
+    from lightcl_edge.learning.engines.ort_session import open_session
 
     for graph in bundle.manifest.training_step:
         if graph.buffered_samples:
-            session = open_session(bundle.path(graph.path), session_options(1), graph.path)
+            session = open_session(bundle.path(graph.path), 1, graph.path)
             inputs = {value.name: list(value.shape) for value in session.get_inputs()}
             return {name: inputs[f"target.{name}"][1:] for name in bundle.manifest.head.patterns}
     raise UsageError("the bundle has no training_step graph with buffered samples, expected one; use --buffer 0")

@@ -69,7 +69,7 @@ def _bundle_readers() -> tuple[Callable[[Path], None], ...]:
             read()
 
     def graph(path: Path) -> None:
-        refuse_external_data(path)
+        refuse_external_data([path])
         read_graph(path)
 
     return everything, all_tensors, graph

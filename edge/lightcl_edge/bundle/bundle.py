@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -13,11 +13,10 @@ from numpy.typing import NDArray
 from lightcl_edge.bundle.listing import listing_problems, unpack
 from lightcl_edge.bundle.manifest import MANIFEST, MAX_MANIFEST_BYTES, FileInfo, Manifest, StepGraph, parse_manifest
 from lightcl_edge.bundle.signature import MAX_SIGNATURE_BYTES, SIGNATURE, check_signature
-from lightcl_edge.errors import BundleError, HugeHeaderError, LinkError, NotFiniteError
+from lightcl_edge.errors import BundleError, HugeHeaderError, LinkError
 from lightcl_edge.files.external_data import refuse_external_data
-from lightcl_edge.files.plain import sha256_of
-from lightcl_edge.files.strict_json import read_limited
-from lightcl_edge.files.tensors import TensorFile, read_tensors
+from lightcl_edge.files.plain import hashes_of, read_limited
+from lightcl_edge.files.tensors import TensorFile, check_parameters, read_tensors
 from lightcl_edge.machine.forks import OwnFolder
 
 TRUNK = "trunk.onnx"
@@ -97,8 +96,7 @@ class Bundle:
 
     def all_files(self) -> list[str]:
         """Sorted names of all files of the bundle with the manifest; each is checked against the manifest."""
-        for name in self._files:
-            self.path(name)
+        self.paths(list(self._files))
         extra = [SIGNATURE] if (self.folder / SIGNATURE).is_file() else []
         return sorted([*self._files, MANIFEST, *extra])
 
@@ -120,30 +118,37 @@ class Bundle:
         return self._entry(name).sha256
 
     def path(self, name: str) -> Path:
-        """The path of one of its files, which is checked against the manifest on first use.
+        """The path of one of its files, which is checked as by :meth:`paths`."""
+        return self.paths([name])[0]
+
+    def paths(self, names: Sequence[str]) -> list[Path]:
+        """The paths of some of its files, each of which is checked against the manifest on first use.
 
         Raises:
             BundleError: when the bundle has no such file, its content differs, or an ONNX file refers to others.
         """
-        entry = self._entry(name)
-        path = self.folder / name
-        if name not in self._checked:
+        entries = {self.folder / name: self._entry(name) for name in names}
+        new = {path: entry for path, entry in entries.items() if entry.path not in self._checked}
+        for path, entry in new.items():
             if not path.is_file():
-                raise BundleError(f"{name} is missing, expected a file of {entry.bytes} bytes; copy the bundle again")
-            found = sha256_of(path)
+                raise BundleError(
+                    f"{entry.path} is missing, expected a file of {entry.bytes} bytes; copy the bundle again"
+                )
+        for entry, found in zip(new.values(), hashes_of(new) if new else [], strict=True):
             if found != entry.sha256:
                 raise BundleError(
-                    f"{name} is damaged: SHA-256 found {found[:12]}..., expected {entry.sha256[:12]}...; "
+                    f"{entry.path} is damaged: SHA-256 found {found[:12]}..., expected {entry.sha256[:12]}...; "
                     "copy the bundle again"
                 )
-            if name.endswith(".onnx"):
-                refuse_external_data(path)
-            self._checked.add(name)
-        return path
+        if graphs := [path for path in new if path.suffix == ".onnx"]:
+            refuse_external_data(graphs)
+        self._checked.update(entry.path for entry in new.values())
+        return [self.folder / name for name in names]
 
     def step_graphs(self) -> list[tuple[StepGraph, Path]]:
-        """The training-step graphs with their files, each checked as by :meth:`path`."""
-        return [(graph, self.path(graph.path)) for graph in self.manifest.training_step]
+        """The training-step graphs with their files, each checked as by :meth:`paths`."""
+        graphs = self.manifest.training_step
+        return list(zip(graphs, self.paths([graph.path for graph in graphs]), strict=True))
 
     def _entry(self, name: str) -> FileInfo:
         if name not in self._files:
@@ -166,45 +171,3 @@ class Bundle:
         if missing:
             raise BundleError(f"{GOLDEN} lacks {sorted(missing)}; export the bundle again")
         return tensors
-
-
-def check_parameters(
-    tensors: Mapping[str, NDArray[np.generic]], expected: Mapping[str, tuple[int, ...]], origin: str
-) -> dict[str, NDArray[np.float32]]:
-    """Check that tensors have exactly the expected names and shapes, are float32 and finite.
-
-    A BundleError names their file (``origin``) and the first tensor that differs.
-    """
-    _check_names(tensors, expected, origin)
-    return {name: _checked(name, tensors[name], shape, origin) for name, shape in expected.items()}
-
-
-def copy_parameters(
-    tensors: Mapping[str, NDArray[np.generic]], into: Mapping[str, NDArray[np.float32]], origin: str
-) -> None:
-    """Copy tensors into arrays of the same names and shapes, each checked as by :func:`check_parameters`.
-
-    They are read one by one: a mapping that takes its tensors from a file never holds them all.
-
-    Raises:
-        BundleError: naming the first tensor that differs.
-    """
-    _check_names(tensors, into, origin)
-    for name, array in into.items():
-        np.copyto(array, _checked(name, tensors[name], array.shape, origin))
-
-
-def _check_names(found: Mapping[str, object], expected: Mapping[str, object], origin: str) -> None:
-    differing = sorted(set(found) ^ set(expected))
-    if differing:
-        raise BundleError(
-            f"{origin}: tensors {differing[:4]} are only in the file or only in the manifest; expected the same names"
-        )
-
-
-def _checked(name: str, tensor: NDArray[np.generic], shape: tuple[int, ...], origin: str) -> NDArray[np.float32]:
-    if tensor.dtype != np.float32 or tensor.shape != shape:
-        raise BundleError(f"{origin}: {name} is {tensor.dtype} {tensor.shape}, expected float32 {shape}")
-    if not np.isfinite(tensor).all():
-        raise NotFiniteError(f"{origin}: {name} holds NaN or infinity, expected finite numbers")
-    return tensor.astype(np.float32, copy=False)

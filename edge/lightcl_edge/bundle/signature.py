@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from lightcl_edge.errors import SignatureError, UsageError
 from lightcl_edge.files.durable import write_durably
+from lightcl_edge.files.plain import read_limited
 from lightcl_edge.files.records import Check, between, hexadecimal, read_record
-from lightcl_edge.files.strict_json import parse_json, read_limited
+from lightcl_edge.files.strict_json import parse_json
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey

@@ -7,16 +7,19 @@ import json
 import os
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lightcl_edge.data.uint8_codec import FeatureCodec
 from lightcl_edge.errors import StateError
 from lightcl_edge.files.durable import DurableFile, fsync_folder, make_folders, remove, replace_durably, write_durably
 from lightcl_edge.files.plain import open_plain, sha256_of
 from lightcl_edge.files.strict_json import read_json
-from lightcl_edge.files.tensors import ByteArray
+from lightcl_edge.files.tensors import ByteArray, FloatArray, IntArray
 
 
 class FeatureStore:
@@ -71,6 +74,32 @@ def _all_text(value: object) -> bool:
     return isinstance(value, list) and all(isinstance(item, str) for item in value)
 
 
+class Stored(Protocol):
+    """Where quantised features are read from."""
+
+    def read(self, rows: IntArray, /) -> ByteArray:
+        """The stored features at ``rows``, shape ``(len(rows), *feature_shape)``."""
+
+
+@dataclass(frozen=True)
+class Samples:
+    """The part of a task's store that is trained on.
+
+    Attributes:
+        labels: of every sample in the store, rows of the classifier, shape ``(n,)``.
+        rows: positions to train on, shape ``(k,)``.
+    """
+
+    store: Stored
+    codec: FeatureCodec
+    labels: IntArray
+    rows: IntArray
+
+    def read(self, rows: IntArray) -> FloatArray:
+        """Float features, shape ``(len(rows), *feature_shape)``."""
+        return self.codec.decode(self.store.read(rows))
+
+
 class FeatureStoreWriter:
     """Fills a store batch by batch."""
 
@@ -100,8 +129,7 @@ class FeatureStoreWriter:
         hashes = {"features.u8": self._digest.hexdigest()}
         for name, values in {"labels.i64": self.labels, "marks.u64": self._marks}.items():
             data = np.asarray(values, f"<{name[-3]}8").tobytes()
-            write_durably(self._folder / name, data)
-            hashes[name] = hashlib.sha256(data).hexdigest()
+            hashes[name] = write_durably(self._folder / name, data)
         fsync_folder(self._folder)
         note = {"key": self._key, "count": len(self.labels), "skipped": list(skipped), "sha256": hashes}
         replace_durably(self._folder / "store.json", json.dumps(note).encode())

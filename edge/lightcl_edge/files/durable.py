@@ -7,12 +7,15 @@ All changes of a state directory go through :class:`Calls`. So a test can record
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _CHUNK_BYTES = 2**20
+#: Largest copy made of data that does not lie in one piece.
+_COPY_BYTES = 2**18
 #: Not blocking: opening a pipe in a file's place is then an error, and does not wait for ever.
 _WRITE = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
 _NEW_FILE, _GROWING_FILE = _WRITE | os.O_TRUNC, _WRITE | os.O_APPEND
@@ -69,8 +72,22 @@ class Calls:
         path.rmdir()
 
 
+class WriteCount:
+    """Bytes written to a disk so far. ``promise_more`` is called before they pass ``promised_bytes``."""
+
+    def __init__(self, total_bytes: int, promise_more: Callable[[], None]) -> None:
+        self.total_bytes = self.promised_bytes = total_bytes
+        self._promise_more = promise_more
+
+    def add(self, count: int) -> None:
+        """Count bytes that are about to be written."""
+        self.total_bytes += count
+        if self.total_bytes > self.promised_bytes:
+            self._promise_more()
+
+
 _active: Calls = Calls()
-_counters: list[Callable[[int], None]] = []
+_counts: list[WriteCount] = []
 
 
 @contextmanager
@@ -85,13 +102,13 @@ def calls_through(calls: Calls) -> Iterator[None]:
 
 
 @contextmanager
-def counting(counter: Callable[[int], None]) -> Iterator[None]:
-    """Tell ``counter`` the number of bytes just before each write."""
-    _counters.append(counter)
+def counting(count: WriteCount) -> Iterator[None]:
+    """Count every byte just before it is written."""
+    _counts.append(count)
     try:
         yield
     finally:
-        _counters.remove(counter)
+        _counts.remove(count)
 
 
 class DurableFile:
@@ -111,8 +128,8 @@ class DurableFile:
         left = memoryview(data)
         while left:
             piece = left[:_CHUNK_BYTES]
-            for counter in list(_counters):
-                counter(len(piece))
+            for count in list(_counts):
+                count.add(len(piece))
             while len(piece):
                 written = _active.write(self._handle, piece)
                 left, piece = left[written:], piece[written:]
@@ -164,21 +181,43 @@ def remove_tree(path: Path) -> None:
         remove(path)
 
 
-def write_durably(path: Path, data: bytes) -> None:
-    """Write a file and sync it. A missing folder is made, but not synced."""
+def write_durably(path: Path, data: bytes) -> str:
+    """Write a file and sync it; gives its SHA-256. A missing folder is made, but not synced."""
+    return write_parts_durably(path, [data])
+
+
+def write_parts_durably(path: Path, parts: Iterable[bytes | memoryview]) -> str:
+    """As :func:`write_durably`, part after part. An array that does not lie row by row is copied in small pieces."""
+    digest = hashlib.sha256()
     make_folders(path.parent)
     with DurableFile(path) as file:
-        file.write(data)
+        for part in parts:
+            for piece in _pieces(memoryview(part)):
+                file.write(piece)
+                digest.update(piece)
         file.sync()
+    return digest.hexdigest()
 
 
-def copy_durably(source: Path, target: Path) -> None:
-    """Copy a file's content piece by piece and sync it. A missing folder is made, but not synced."""
-    make_folders(target.parent)
-    with source.open("rb") as original, DurableFile(target) as file:
-        while chunk := original.read(_CHUNK_BYTES):
-            file.write(chunk)
-        file.sync()
+def _pieces(part: memoryview) -> Iterable[bytes | memoryview]:
+    if part.c_contiguous:
+        return [part]
+    rows = max(1, _COPY_BYTES * len(part) // part.nbytes)
+    return (part[at : at + rows].tobytes() for at in range(0, len(part), rows))
+
+
+def copy_durably(names: Iterable[str], source: Path, target: Path) -> None:
+    """Copy files of one folder into another, piece by piece, and sync them with the folders that they lie in."""
+    folders = {target}
+    for name in names:
+        make_folders((target / name).parent)
+        folders.add((target / name).parent)
+        with (source / name).open("rb") as original, DurableFile(target / name) as file:
+            while chunk := original.read(_CHUNK_BYTES):
+                file.write(chunk)
+            file.sync()
+    for folder in sorted(folders):
+        fsync_folder(folder)
 
 
 def replace_durably(path: Path, data: bytes) -> None:

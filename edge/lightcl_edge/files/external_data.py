@@ -7,7 +7,8 @@ TensorProto.external_data = 13, .data_location = 14; FunctionProto.node = 7, .at
 """
 
 import mmap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 
 from lightcl_edge.errors import BundleError, ExternalDataError
@@ -61,21 +62,22 @@ def _varint(data: memoryview, at: int) -> tuple[int, int]:
     raise ValueError(f"cut short at byte {at}")
 
 
-def refuse_external_data(path: Path) -> None:
+def refuse_external_data(paths: Iterable[Path]) -> None:
     """Raise an ExternalDataError when a tensor of an ONNX file lies in another file, a BundleError for no ONNX."""
-    try:
-        with (
-            path.open("rb") as file,
-            mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data,
-            memoryview(data) as view,
-        ):
-            external = _has_external_data(view, "model", 0, lambda: _let_go(data))
-    except ValueError as error:
-        raise BundleError(f"{path.name} is not a readable ONNX file ({error}); export the bundle again") from error
-    if external:
-        raise ExternalDataError(
-            f"{path.name} keeps tensor data in another file (external data); export it with all data inside"
-        )
+    for path in paths:
+        try:
+            with (
+                path.open("rb") as file,
+                mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data,
+                memoryview(data) as view,
+            ):
+                external = _has_external_data(view, "model", 0, partial(_let_go, data))
+        except ValueError as error:
+            raise BundleError(f"{path.name} is not a readable ONNX file ({error}); export the bundle again") from error
+        if external:
+            raise ExternalDataError(
+                f"{path.name} keeps tensor data in another file (external data); export it with all data inside"
+            )
 
 
 def _let_go(data: mmap.mmap) -> None:

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import stat
+from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -25,6 +26,20 @@ def open_plain(path: Path) -> BinaryIO:
         os.close(handle)
         raise NotPlainError(f"{path} is a pipe, a device or a folder, expected a file")
     return os.fdopen(handle, "rb")
+
+
+def read_limited(path: Path, limit_bytes: int) -> bytes:
+    """A file's content, or a ValueError when it is larger than the limit."""
+    with open_plain(path) as file:
+        data = file.read(limit_bytes + 1)
+    if len(data) > limit_bytes:
+        raise ValueError(f"larger than {limit_bytes} bytes")
+    return data
+
+
+def hashes_of(paths: Iterable[Path]) -> list[str]:
+    """SHA-256 of each file."""
+    return [sha256_of(path) for path in paths]
 
 
 def sha256_of(path: Path) -> str:

@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, NoReturn
 
-from lightcl_edge.files.plain import open_plain
+from lightcl_edge.files.plain import read_limited
 
 #: No JSON file of a state comes near this.
 MAX_JSON_BYTES = 4 * 2**20
@@ -14,15 +14,6 @@ MAX_JSON_BYTES = 4 * 2**20
 
 class RepeatedKeyError(ValueError):
     """JSON with the same key twice in one object."""
-
-
-def read_limited(path: Path, limit_bytes: int) -> bytes:
-    """A file's content, or a ValueError when it is larger than the limit."""
-    with open_plain(path) as file:
-        data = file.read(limit_bytes + 1)
-    if len(data) > limit_bytes:
-        raise ValueError(f"larger than {limit_bytes} bytes")
-    return data
 
 
 def parse_json(data: bytes) -> Any:

@@ -1,17 +1,17 @@
 """Read and write safetensors files, and the array types of the product."""
 
-import hashlib
 import json
 import math
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lightcl_edge.errors import DuplicateNameError, HugeHeaderError, LightclError
-from lightcl_edge.files.durable import DurableFile, make_folders
+from lightcl_edge.errors import BundleError, DuplicateNameError, HugeHeaderError, LightclError, NotFiniteError
+from lightcl_edge.files.durable import write_parts_durably
 from lightcl_edge.files.plain import open_plain
 from lightcl_edge.files.strict_json import RepeatedKeyError, parse_json
 
@@ -29,7 +29,7 @@ MAX_HEADER_BYTES, MAX_TENSORS = 4 * 2**20, 65_536
 #: numpy's name of a little-endian type -> safetensors' name.
 _DTYPES = {"<f4": "F32", "<f8": "F64", "<i8": "I64", "<i4": "I32", "|u1": "U8", "|b1": "BOOL", "<f2": "F16"}
 
-#: Largest copy made to write a tensor that is not laid out row by row, or to look for NaN.
+#: Read at once to look for NaN.
 _PIECE_BYTES = 2**18
 
 
@@ -105,28 +105,15 @@ def write_tensors(path: Path, tensors: Mapping[str, NDArray[Any]]) -> str:
         header[name] = {"dtype": kind, "shape": shape, "data_offsets": [start, end]}
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
-    digest = hashlib.sha256()
-    make_folders(path.parent)
-    with DurableFile(path) as file:
-        for part in (len(text).to_bytes(8, "little"), text):
-            file.write(part)
-            digest.update(part)
-        for name in sorted(tensors):
-            for block in _parts_of(tensors[name]):
-                file.write(block)
-                digest.update(block)
-        file.sync()
-    return digest.hexdigest()
+    values = (_memory_of(tensors[name]) for name in sorted(tensors))
+    return write_parts_durably(path, chain([len(text).to_bytes(8, "little") + text], values))
 
 
-def _parts_of(tensor: NDArray[Any]) -> Iterator[memoryview]:
-    """The tensor's values, row-major. A tensor that is laid out otherwise is copied in small parts."""
+def _memory_of(tensor: NDArray[Any]) -> memoryview:
+    """The tensor's bytes, or the tensor itself where it is laid out otherwise than row by row."""
     if tensor.flags.c_contiguous or not tensor.ndim or not tensor.size:
-        yield np.ascontiguousarray(tensor).reshape(-1).view(np.uint8).data
-        return
-    rows = max(1, _PIECE_BYTES * len(tensor) // tensor.nbytes)
-    for start in range(0, len(tensor), rows):
-        yield np.ascontiguousarray(tensor[start : start + rows]).reshape(-1).view(np.uint8).data
+        return np.ascontiguousarray(tensor).reshape(-1).view(np.uint8).data
+    return tensor.data
 
 
 class TensorFile(Mapping[str, FloatArray]):
@@ -173,3 +160,45 @@ class TensorFile(Mapping[str, FloatArray]):
 
     def __len__(self) -> int:
         return len(self._header)
+
+
+def check_parameters(
+    tensors: Mapping[str, NDArray[np.generic]], expected: Mapping[str, tuple[int, ...]], origin: str
+) -> dict[str, NDArray[np.float32]]:
+    """Check that tensors have exactly the expected names and shapes, are float32 and finite.
+
+    A BundleError names their file (``origin``) and the first tensor that differs.
+    """
+    _check_names(tensors, expected, origin)
+    return {name: _checked(name, tensors[name], shape, origin) for name, shape in expected.items()}
+
+
+def copy_parameters(
+    tensors: Mapping[str, NDArray[np.generic]], into: Mapping[str, NDArray[np.float32]], origin: str
+) -> None:
+    """Copy tensors into arrays of the same names and shapes, each checked as by :func:`check_parameters`.
+
+    They are read one by one: a mapping that takes its tensors from a file never holds them all.
+
+    Raises:
+        BundleError: naming the first tensor that differs.
+    """
+    _check_names(tensors, into, origin)
+    for name, array in into.items():
+        np.copyto(array, _checked(name, tensors[name], array.shape, origin))
+
+
+def _check_names(found: Mapping[str, object], expected: Mapping[str, object], origin: str) -> None:
+    differing = sorted(set(found) ^ set(expected))
+    if differing:
+        raise BundleError(
+            f"{origin}: tensors {differing[:4]} are only in the file or only in the manifest; expected the same names"
+        )
+
+
+def _checked(name: str, tensor: NDArray[np.generic], shape: tuple[int, ...], origin: str) -> NDArray[np.float32]:
+    if tensor.dtype != np.float32 or tensor.shape != shape:
+        raise BundleError(f"{origin}: {name} is {tensor.dtype} {tensor.shape}, expected float32 {shape}")
+    if not np.isfinite(tensor).all():
+        raise NotFiniteError(f"{origin}: {name} holds NaN or infinity, expected finite numbers")
+    return tensor.astype(np.float32, copy=False)

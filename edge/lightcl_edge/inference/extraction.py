@@ -41,8 +41,8 @@ def extract(
 
     Raises DataError when no image can be read.
     """
-    codec = FeatureCodec(bundle.manifest.feature)
-    key = f"{bundle.sha256(TRUNK)}:{identity.fingerprint}"
+    size, key = extraction_batch(bundle.manifest), f"{bundle.sha256(TRUNK)}:{identity.fingerprint}"
+    codec, count = FeatureCodec(bundle.manifest.feature), len(dataset)
     found = FeatureStore.open(folder, codec.shape, key)
     if found is not None and found.labels.min() >= 0 and found.labels.max() < len(dataset.classes):
         return Extracted(found, found.skipped)
@@ -50,7 +50,6 @@ def extract(
     writer = FeatureStoreWriter(folder, codec.shape, key)
     skipped: list[str] = []
     try:
-        size, count = extraction_batch(bundle.manifest), len(dataset)
         batches = [range(at, min(at + size, count)) for at in range(0, count, size)]
         for rows in progress.track(batches, "images to features"):
             if cooler is not None:

@@ -1,7 +1,7 @@
 """The learned head as an inference session."""
 
-from lightcl_edge.bundle.bundle import HEAD, Bundle, check_parameters
-from lightcl_edge.files.tensors import FloatArray, Parameters
+from lightcl_edge.bundle.bundle import HEAD, Bundle
+from lightcl_edge.files.tensors import FloatArray, Parameters, check_parameters
 from lightcl_edge.inference.sessions import inference_session
 
 

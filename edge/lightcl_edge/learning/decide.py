@@ -31,7 +31,8 @@ class Job:
     settings: TrainingDefaults  # the user's numbers, else the bundle's or the strategy's
     ignored: list[str]  # options that the strategy does not use
     pattern_samples: int  # of each step
-    buffer_limit: int  # samples that the feature buffer may hold
+    buffer: BufferIdentity  # of the feature buffer
+    buffer_limit: int  # samples that it may hold
     plan: Plan
     allowed_bytes: int
     progress: Progress
@@ -49,13 +50,14 @@ def decide(options: TrainOptions, state: State, bundle: Bundle, progress: Progre
         LightclError: when an option, the data or the predicted memory is not usable.
     """
     manifest, is_new = bundle.manifest, not state.exists()
-    dataset = open_dataset(options.data) if isinstance(options.data, str) else options.data
-    check_class_names(dataset.classes)
     engine = choose_engine(options.engine, bundle)
     buffer = BufferIdentity(bundle.sha256(TRUNK), manifest.feature)
+    dataset = open_dataset(options.data) if isinstance(options.data, str) else options.data
+    check_class_names(dataset.classes)
+    images = len(dataset)
     limit = buffer_limit(options.buffer_size, buffer)
     kept_bytes = 0 if is_new else state.kept_bytes()
-    buffer_bytes = min(limit * buffer.sample_bytes, kept_bytes + len(dataset) * buffer.sample_bytes)
+    buffer_bytes = min(limit * buffer.sample_bytes, kept_bytes + images * buffer.sample_bytes)
     carried = Carried(kept_bytes, buffer_bytes, sum(entry.bytes for entry in manifest.files) if is_new else 0)
     replay, asked = options.settings(manifest.defaults, "replay"), options.strategy or manifest.defaults.strategy
     strategy = choose_strategy(asked, manifest, engine.name, options.memory_budget_bytes, carried, replay)
@@ -63,13 +65,25 @@ def decide(options: TrainOptions, state: State, bundle: Bundle, progress: Progre
     if ignored := options.ignored(strategy.name):
         progress.note(f"strategy {strategy.name} does not use {', '.join(ignored)}")
     patterns = planned_patterns(strategy.name, settings)
-    plan = plan_for(strategy.name, manifest, engine.name, settings.batch_size, patterns, len(dataset), carried)
+    plan = plan_for(strategy.name, manifest, engine.name, settings.batch_size, patterns, images, carried)
     allowed_bytes = refuse_what_does_not_fit(plan, options.memory_budget_bytes, _nearest_folder(options.state))
     dataset.memory_limit_bytes = allowed_bytes
     if is_new:
         assign_rows(manifest.classes, dataset.classes, manifest.head.capacity)
     job = Job(
-        options, state, dataset, engine, strategy, settings, ignored, patterns, limit, plan, allowed_bytes, progress
+        options,
+        state,
+        dataset,
+        engine,
+        strategy,
+        settings,
+        ignored,
+        patterns,
+        buffer,
+        limit,
+        plan,
+        allowed_bytes,
+        progress,
     )
     for note in dataset.all_notes():
         job.tell(note)

@@ -9,11 +9,11 @@ import numpy as np
 
 from lightcl_edge.console.text import table
 from lightcl_edge.data.feature_buffer import FeatureBuffer
+from lightcl_edge.data.feature_store import Samples
 from lightcl_edge.data.held_out_samples import Holdout
 from lightcl_edge.data.uint8_codec import FeatureCodec
 from lightcl_edge.files.tensors import FloatArray, IntArray
 from lightcl_edge.learning.engines.contract import Engine
-from lightcl_edge.learning.loop import Samples
 from lightcl_edge.learning.strategies.forward import parts
 
 #: A sample contradicts its label when the old head is at least this sure of another class that it knows.

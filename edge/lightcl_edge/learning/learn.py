@@ -10,6 +10,7 @@ from lightcl_edge.console.progress import Progress
 from lightcl_edge.console.text import first_names
 from lightcl_edge.data.buffer_filling import fill
 from lightcl_edge.data.feature_buffer import FeatureBuffer
+from lightcl_edge.data.feature_store import Samples
 from lightcl_edge.data.held_out_samples import Holdout, split_holdout
 from lightcl_edge.errors import BundleError
 from lightcl_edge.files.tensors import TensorFile
@@ -20,7 +21,7 @@ from lightcl_edge.learning.engines.contract import Engine
 from lightcl_edge.learning.engines.select import make_engine
 from lightcl_edge.learning.gate import judge_new_head
 from lightcl_edge.learning.judging import Judgement, Reference, earlier_samples, own_samples
-from lightcl_edge.learning.loop import Samples, TrainingLoop, start_new_rows
+from lightcl_edge.learning.loop import TrainingLoop, start_new_rows
 from lightcl_edge.learning.starting_point import StartingPoint, checkpoint_key
 from lightcl_edge.learning.strategies import STRATEGIES
 from lightcl_edge.learning.strategies.contract import Settings, Strategy
@@ -110,12 +111,12 @@ def learn(job: Job, start: StartingPoint, extracted: Extracted, watch: Watch) ->
     labels = np.array([row_of.get(name, -1) for name in job.dataset.classes])[extracted.store.labels]
     train_rows, held_rows = split_holdout(labels, extracted.store.marks)
     samples = Samples(extracted.store, start.codec, labels, train_rows)
+    held_out = Holdout(extracted.store.read(held_rows), labels[held_rows])
     with meter.phase("import"):
         spare_bytes = spare_step_bytes(bundle.manifest, job.settings.batch_size, job.pattern_samples)
         engine = make_engine(job.engine, bundle, options.threads, spare_bytes, job.pattern_samples > 0)
     strategy = _strategy(job, start)
     with meter.phase("train"):
-        held_out = Holdout(extracted.store.read(held_rows), labels[held_rows])
         trained = _train(job, start, watch, engine, strategy, samples, held_out)
     engine.rest()  # before samples are read to judge the head by
     with meter.phase("gate"):

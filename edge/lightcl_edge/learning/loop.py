@@ -5,15 +5,14 @@ A strategy without gradients has no epochs: it computes its rows in ``finish``.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
 from lightcl_edge.bundle.manifest import TrainingDefaults
 from lightcl_edge.console.progress import Progress
 from lightcl_edge.data.feature_buffer import FeatureBuffer
-from lightcl_edge.data.uint8_codec import FeatureCodec
-from lightcl_edge.files.tensors import ByteArray, FloatArray, IntArray, Parameters
+from lightcl_edge.data.feature_store import Samples
+from lightcl_edge.files.tensors import IntArray, Parameters
 from lightcl_edge.learning.checkpoint import Checkpoints, Position
 from lightcl_edge.learning.engines.contract import Engine, PatternTerm
 from lightcl_edge.learning.strategies.class_rows import class_means, nearest_mean_rows, write_rows
@@ -21,32 +20,6 @@ from lightcl_edge.learning.strategies.contract import Strategy, Task
 from lightcl_edge.learning.strategies.forward import FORWARD_BATCH, cross_entropy, penultimate
 from lightcl_edge.machine.cooling import Cooler
 from lightcl_edge.machine.interrupts import DeferredInterrupt
-
-
-class Stored(Protocol):
-    """Where quantised features are read from."""
-
-    def read(self, rows: IntArray, /) -> ByteArray:
-        """The stored features at ``rows``, shape ``(len(rows), *feature_shape)``."""
-
-
-@dataclass(frozen=True)
-class Samples:
-    """The part of a task's store that is trained on.
-
-    Attributes:
-        labels: of every sample in the store, rows of the classifier, shape ``(n,)``.
-        rows: positions to train on, shape ``(k,)``.
-    """
-
-    store: Stored
-    codec: FeatureCodec
-    labels: IntArray
-    rows: IntArray
-
-    def read(self, rows: IntArray) -> FloatArray:
-        """Float features, shape ``(len(rows), *feature_shape)``."""
-        return self.codec.decode(self.store.read(rows))
 
 
 @dataclass
@@ -103,30 +76,31 @@ class TrainingLoop:
         if found is not None and found[0].epoch < self.settings.epochs:
             position, resumed = found[0], True
             self.engine.load(found[1])
-        loss = 0.0
-        for epoch in self.progress.track(range(self.settings.epochs), "training epochs"):
-            if epoch >= position.epoch:
-                start = position if epoch == position.epoch else Position(epoch, 0, 0.0)
-                loss = self._epoch(task, start, term)
+        loss, pool = 0.0, self.strategy.pool(task)
+        with DeferredInterrupt() as interrupt:
+            for epoch in self.progress.track(range(self.settings.epochs), "training epochs"):
+                if epoch >= position.epoch:
+                    start = position if epoch == position.epoch else Position(epoch, 0, 0.0)
+                    loss = self._epoch(task, start, self.order(epoch).permutation(pool), term, interrupt)
         return loss, resumed
 
-    def _epoch(self, task: Task, start: Position, term: PatternTerm | None) -> float:
-        size, pool = self.settings.batch_size, self.order(start.epoch).permutation(self.strategy.pool(task))
+    def _epoch(
+        self, task: Task, start: Position, pool: IntArray, term: PatternTerm | None, interrupt: DeferredInterrupt
+    ) -> float:
+        size, position = self.settings.batch_size, start
         steps = -(-len(pool) // size)
-        position = start
-        with DeferredInterrupt() as interrupt:
-            for step in range(start.step, steps):
-                if self.cooler is not None:
-                    self.cooler.between_steps(lambda: interrupt.asked)
-                done = (start.epoch * steps + step) / (self.settings.epochs * steps)
-                rate = self.settings.learning_rate * self.strategy.rate(done)
-                # without a name, so that a batch is gone before the next one is read
-                loss = self.engine.step(self.strategy.compose(task, pool[step * size : (step + 1) * size], rate, term))
-                position = Position(start.epoch, step + 1, position.loss_sum + loss)
-                if self.checkpoints is not None and (interrupt.asked or self.checkpoints.due()):
-                    self.checkpoints.save(position, self.engine.views())
-                if interrupt.asked:
-                    raise KeyboardInterrupt
+        for step in range(start.step, steps):
+            if self.cooler is not None:
+                self.cooler.between_steps(lambda: interrupt.asked)
+            done = (start.epoch * steps + step) / (self.settings.epochs * steps)
+            rate = self.settings.learning_rate * self.strategy.rate(done)
+            # without a name, so that a batch is gone before the next one is read
+            loss = self.engine.step(self.strategy.compose(task, pool[step * size : (step + 1) * size], rate, term))
+            position = Position(start.epoch, step + 1, position.loss_sum + loss)
+            if self.checkpoints is not None and (interrupt.asked or self.checkpoints.due()):
+                self.checkpoints.save(position, self.engine.views())
+            if interrupt.asked:
+                raise KeyboardInterrupt
         return position.loss_sum / steps
 
     def _loss(self, task: Task) -> float:

@@ -6,9 +6,9 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from lightcl_edge.bundle.bundle import TRUNK, Bundle
+from lightcl_edge.bundle.bundle import Bundle
 from lightcl_edge.data.dataset import DatasetIdentity, identify
-from lightcl_edge.data.feature_buffer import BufferIdentity, FeatureBuffer
+from lightcl_edge.data.feature_buffer import FeatureBuffer
 from lightcl_edge.data.grey_range import GreyRange
 from lightcl_edge.data.held_out_samples import Holdout
 from lightcl_edge.data.uint8_codec import FeatureCodec
@@ -53,8 +53,8 @@ def starting_point(job: Job, change: Change, chosen: ChosenBundle, meter: PhaseM
         StateChangedError: when the state is not at the generation that the user expects.
         LightclError: when the bundle computes other results here, the state is damaged, or a class has no row.
     """
-    state, dataset = job.state, job.dataset
-    number, expected = state.current_number() if state.exists() else 0, job.options.from_generation
+    state, expected = job.state, job.options.from_generation
+    number = state.current_number() if state.exists() else 0
     if expected is not None and number != expected:
         raise StateChangedError(
             f"the state at {state.folder} is at generation {number}, expected {expected}: it was changed by another "
@@ -62,19 +62,19 @@ def starting_point(job: Job, change: Change, chosen: ChosenBundle, meter: PhaseM
         )
     bundle = _own_copy(job, change, chosen.bundle, meter)
     remember_trust(state.folder, chosen.trust, bundle, chosen.signature)
-    generation = state.read(number, bundle)
+    generation, next_number = state.read(number, bundle), state.next_number()
+    classes = assign_rows(generation.meta.classes, job.dataset.classes, bundle.manifest.head.capacity)
     _settle_grey(job, generation.meta.grey_range)
     codec = FeatureCodec(bundle.manifest.feature)
-    identity = BufferIdentity(bundle.sha256(TRUNK), bundle.manifest.feature)
     return StartingPoint(
         bundle=bundle,
         codec=codec,
         generation=generation,
         holdout=Holdout.from_tensors(generation.holdout, codec.shape),
-        buffer=FeatureBuffer.from_tensors(generation.buffer, identity),
-        next_number=state.next_number(),
-        classes=assign_rows(generation.meta.classes, dataset.classes, bundle.manifest.head.capacity),
-        data=identify(dataset),
+        buffer=FeatureBuffer.from_tensors(generation.buffer, job.buffer),
+        next_number=next_number,
+        classes=classes,
+        data=identify(job.dataset),
     )
 
 
@@ -88,7 +88,6 @@ def _own_copy(job: Job, change: Change, bundle: Bundle, meter: PhaseMeter) -> Bu
     with meter.phase("install"):
         check_golden(bundle, job.options.threads, job.options.provider)
         give_back()
-        bundle.head_parameters()
         change.install_bundle(bundle)
         give_back()
     return state.own_bundle()

@@ -67,32 +67,30 @@ class Plan:
         return {**asdict(self), "peak_bytes": self.peak_bytes}
 
 
-def plan_training(manifest: Manifest, engine: str, batch_size: int, pattern_samples: int, images: int) -> Plan:
-    """Predict a run with training steps of ``batch_size`` samples and ``pattern_samples`` with patterns."""
-    steps = _head(engine).step_bytes(manifest, batch_size, pattern_samples)
-    return _plan(manifest, engine, images, steps, head_copies_on_disk=3)
+def plan_training(
+    manifest: Manifest, engine: str, images: int, steps: tuple[int, int] | None, *, covariance: bool
+) -> Plan:
+    """Predict a run over so many images.
 
-
-def plan_closed_form(manifest: Manifest, engine: str, images: int, covariance: bool = True) -> Plan:
-    """Predict a run without gradients: the head forward, perhaps a covariance, and the classifier from it."""
-    working = covariance_bytes(manifest) if covariance else 0
-    return _plan(manifest, engine, images, _head(engine).closed_form_bytes(manifest) + working, head_copies_on_disk=1)
-
-
-def _head(engine: str) -> ModuleType:
-    return plan_torch if engine == "torch" else plan_ort
-
-
-def _plan(manifest: Manifest, engine: str, images: int, train_bytes: int, *, head_copies_on_disk: int) -> Plan:
-    store_bytes = images * (math.prod(manifest.feature.shape) + 8)
+    Args:
+        steps: samples of a training step, and how many carry patterns; None for a strategy without steps.
+        covariance: whether a covariance is computed, before the steps if there are any.
+    """
+    head: ModuleType = plan_torch if engine == "torch" else plan_ort
+    train_bytes = head.step_bytes(manifest, *steps) if steps else 0
+    disk_bytes = images * (math.prod(manifest.feature.shape) + 8)
+    disk_bytes += (3 if steps else 1) * manifest.cost.head_parameter_bytes
+    if covariance or not steps:
+        train_bytes = max(train_bytes, head.closed_form_bytes(manifest) + covariance * covariance_bytes(manifest))
+        disk_bytes += covariance * stored_statistics_bytes(manifest)
     return Plan(
         base_bytes=_own_bytes(),
         install_bytes=plan_trunk.install_bytes(manifest),
         extract_bytes=plan_trunk.extract_bytes(manifest),
-        import_bytes=_head(engine).loaded_bytes(manifest),
+        import_bytes=head.loaded_bytes(manifest),
         train_bytes=train_bytes,
-        gate_bytes=_head(engine).gate_bytes(manifest),
-        disk_bytes=store_bytes + head_copies_on_disk * manifest.cost.head_parameter_bytes,
+        gate_bytes=head.gate_bytes(manifest),
+        disk_bytes=disk_bytes,
     )
 
 

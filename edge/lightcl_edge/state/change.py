@@ -49,7 +49,7 @@ def changing(state: State, *, create: bool = False) -> Iterator[Change]:
         with locked(state.folder):
             counter = ByteCounter(state.folder)
             with counter.running():
-                counter.add(len(str(os.getpid())))  # what the lock wrote
+                counter.count.add(len(str(os.getpid())))  # what the lock wrote
                 change = Change(state, counter)
                 _repair(change, counter)
                 try:
@@ -118,10 +118,7 @@ class Change:
         folder = self.state.folder
         aside, place, old = (folder / f"bundle{end}" for end in (".new", "", ".old"))
         remove_tree(aside)
-        for name in bundle.all_files():
-            copy_durably(bundle.folder / name, aside / name)
-        for inner in sorted({aside, *(path.parent for path in aside.rglob("*"))}):
-            fsync_folder(inner)
+        copy_durably(bundle.all_files(), bundle.folder, aside)
         if place.exists():  # of a state that has learned nothing yet
             remove_tree(old)
             rename(place, old)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lightcl_edge.files.durable import replace_durably
-from lightcl_edge.files.strict_json import read_limited
+from lightcl_edge.files.plain import read_limited
 
 NAME = "CURRENT"
 #: Six digits, as in the folders' names.

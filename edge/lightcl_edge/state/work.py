@@ -5,7 +5,7 @@ import os
 from contextlib import suppress
 
 from lightcl_edge.files.durable import make_folders, remove_tree, replace_durably
-from lightcl_edge.files.strict_json import read_limited
+from lightcl_edge.files.plain import read_limited
 from lightcl_edge.state.state import State
 
 #: In the work folder: the number of the generation that the running task started from.

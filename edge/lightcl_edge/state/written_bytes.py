@@ -7,11 +7,11 @@ set right at the end. A process that is killed leaves the figure that ran ahead,
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
 
-from lightcl_edge.files.durable import counting, replace_durably
+from lightcl_edge.files.durable import WriteCount, counting, replace_durably
 from lightcl_edge.files.records import between, read_record
 from lightcl_edge.files.strict_json import read_json
 
@@ -52,57 +52,45 @@ class ByteCounter:
         found = _read(folder)
         #: The file is there, but its figures can't be believed: counting starts anew.
         self.lost = found is None and self._path.exists()
-        self._exact = found or Written()
-        self._promised_bytes = self._exact.total_bytes
-        self._saving, self._changed, self._for_a_task = False, False, True
+        before = found or Written()
+        self.count = WriteCount(before.total_bytes, lambda: self._save(RESERVED_BYTES))
+        #: The total when the present task began; None when what is written is for no task.
+        self._task_start: int | None = before.total_bytes - before.task_bytes
+        self._last_task_bytes = before.last_task_bytes
 
     @property
     def written(self) -> Written:
         """The figures now."""
-        return self._exact
+        return self._figures(0)
 
     @contextmanager
     def running(self) -> Iterator[None]:
         """Count every write inside, and leave the exact figures at the end."""
-        with counting(self.add):
+        with counting(self.count):
             try:
                 yield
             finally:
-                if self._changed:
-                    with suppress(OSError):  # a full disk leaves the figure that ran ahead, which is safe
-                        self._save(0)
-
-    def add(self, count: int) -> None:
-        """Count some bytes that are about to be written; when they pass the file's figure, that moves ahead first."""
-        now, self._changed = self._exact, True
-        self._exact = replace(now, total_bytes=now.total_bytes + count, task_bytes=now.task_bytes + count)
-        if not self._saving and self._exact.total_bytes > self._promised_bytes:
-            self._save(RESERVED_BYTES)
+                with suppress(OSError):  # a full disk leaves the figure that ran ahead, which is safe
+                    self._save(0)
 
     def end_task(self) -> int:
         """A task is over; gives the bytes it wrote."""
-        now, self._changed = self._exact, True
-        self._exact = replace(now, task_bytes=0, last_task_bytes=now.task_bytes)
-        return now.task_bytes
+        self._last_task_bytes = self.written.task_bytes
+        self._task_start = self.count.total_bytes
+        return self._last_task_bytes
 
     def no_task(self) -> None:
         """What was written since the last task ended was for no task: only the total keeps it."""
-        self._exact, self._for_a_task = replace(self._exact, task_bytes=0), False
+        self._task_start = None
+
+    def _figures(self, ahead_bytes: int) -> Written:
+        total = self.count.total_bytes + ahead_bytes
+        return Written(total, 0 if self._task_start is None else total - self._task_start, self._last_task_bytes)
 
     def _save(self, ahead_bytes: int) -> None:
         """Write the figures plus what may follow, their own bytes among it."""
-        self._saving = True
-        try:
-            size = 0
-            while (data := self._data(ahead_bytes + size)) and len(data) != size:
-                size = len(data)
-            self._promised_bytes = self._exact.total_bytes + ahead_bytes + size
-            replace_durably(self._path, data)
-        finally:
-            self._saving = False
-
-    def _data(self, ahead_bytes: int) -> bytes:
-        now = self._exact
-        task_bytes = now.task_bytes + ahead_bytes if self._for_a_task else 0
-        shown = replace(now, total_bytes=now.total_bytes + ahead_bytes, task_bytes=task_bytes)
-        return (json.dumps(asdict(shown)) + "\n").encode()
+        size = 0
+        while len(data := (json.dumps(asdict(self._figures(ahead_bytes + size))) + "\n").encode()) != size:
+            size = len(data)
+        self.count.promised_bytes = self.count.total_bytes + ahead_bytes + size
+        replace_durably(self._path, data)

@@ -9,12 +9,13 @@ from lightcl_edge.bundle.manifest import TrainingDefaults
 from lightcl_edge.console.progress import Progress
 from lightcl_edge.data.buffer_filling import fill
 from lightcl_edge.data.feature_buffer import BufferIdentity, FeatureBuffer, samples_that_fit
+from lightcl_edge.data.feature_store import Samples
 from lightcl_edge.data.uint8_codec import FeatureCodec
 from lightcl_edge.errors import BundleError
 from lightcl_edge.files.tensors import FloatArray, IntArray, TensorFile
 from lightcl_edge.learning.engines.contract import Engine
 from lightcl_edge.learning.engines.select import choose_engine, make_engine
-from lightcl_edge.learning.loop import Samples, TrainingLoop, start_new_rows
+from lightcl_edge.learning.loop import TrainingLoop, start_new_rows
 from lightcl_edge.learning.strategies import STRATEGIES
 from lightcl_edge.learning.strategies.choice import choose_strategy, recommended_for
 from lightcl_edge.learning.strategies.contract import Arrays, Settings

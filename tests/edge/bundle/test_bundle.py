@@ -133,7 +133,7 @@ def test_looking_for_external_data_maps_little(tmp_path):
     if not process_memory.reset_peak():
         pytest.skip("the kernel keeps one peak for the whole process")
     before = process_memory.sample(with_pss=False).rss_bytes or 0
-    refuse_external_data(path)
+    refuse_external_data([path])
     assert process_memory.peak_rss_bytes() - before < 12 * 2**20
 
 

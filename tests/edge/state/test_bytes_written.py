@@ -74,7 +74,7 @@ def test_a_killed_process_leaves_a_figure_that_is_not_too_small(tmp_path):
     counter = ByteCounter(tmp_path)
     written = 0
     for piece in (10, 2_000_000, 3_000_000, 1_000_000):
-        counter.add(piece)
+        counter.count.add(piece)
         written += piece
         assert written <= read_written(tmp_path).total_bytes <= written + RESERVED_BYTES + 1000
 

@@ -13,14 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from lightcl_edge.bundle.bundle import copy_parameters
 from lightcl_edge.bundle.graph_names import ACCUMULATE, EVALUATE, FORWARD, FORWARD_ROWS, IN_PLACE
 from lightcl_edge.bundle.manifest import HeadInfo, StepGraph
 from lightcl_edge.errors import BundleError
-from lightcl_edge.files.tensors import FloatArray, Parameters
+from lightcl_edge.files.tensors import FloatArray, Parameters, copy_parameters
 from lightcl_edge.inference.sessions import import_onnxruntime
 from lightcl_edge.learning.engines.contract import Batch, Engine
-from lightcl_edge.learning.engines.ort_session import open_session, session_options
+from lightcl_edge.learning.engines.ort_session import open_session
 from lightcl_edge.learning.engines.ort_step import StepRunner
 from lightcl_edge.learning.engines.parameter_memory import ParameterMemory
 from lightcl_edge.machine.freeing import give_back, return_freed_memory
@@ -178,17 +177,14 @@ class OrtEngine(Engine):
     def _open_forward(self) -> _Forward:
         """The graph that reads the parameters as they are held, else the one for whole parameters, else the head."""
         wanted = EVALUATE if self._taps_first else FORWARD
-        options = session_options(self._threads)
         for graph in self._graphs:
             if graph.update == wanted:
-                session = open_session(self._paths[graph.path], options, graph.path)
+                session = open_session(self._paths[graph.path], self._threads, graph.path)
                 return _Forward(session, self._parameters.pieces, {}, graph.samples)
         runtime = import_onnxruntime()
         arrays = {name: np.ascontiguousarray(array) for name, array in self._parameters.views.items()}
         values = {name: runtime.OrtValue.ortvalue_from_numpy(array) for name, array in arrays.items()}
-        for name, value in values.items():
-            options.add_initializer(name, value)
-        return _Forward(open_session(self._head, options, "head.onnx"), {}, values, 0)
+        return _Forward(open_session(self._head, self._threads, "head.onnx", values), {}, values, 0)
 
     def parameters(self) -> dict[str, FloatArray]:
         return {name: np.array(array, order="C") for name, array in self._parameters.views.items()}

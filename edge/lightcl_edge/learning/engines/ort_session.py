@@ -1,21 +1,33 @@
 """Opens onnxruntime sessions that hold as little memory as they can."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from lightcl_edge.errors import BundleError
-from lightcl_edge.inference.sessions import import_onnxruntime
 from lightcl_edge.machine.description import usable_cores
 from lightcl_edge.machine.forks import never_destroy_in_children
 from lightcl_edge.machine.freeing import give_back
 
 
-def session_options(threads: int | None) -> Any:
-    """Options for which nodes run in the order of the graph and each tensor is freed after its last use.
+def open_session(
+    model: Path | bytes, threads: int | None, name: str, initialisers: Mapping[str, Any] | None = None
+) -> Any:
+    """Open a graph on the CPU so that nodes run in its order and each tensor is freed after its last use.
 
-    The order holds only if graph optimisation is off as well. Without ``threads`` an operator uses all usable cores.
+    The order holds only if graph optimisation is off as well.
+
+    Args:
+        model: a file or its bytes.
+        threads: of an operator; None for all usable cores.
+        name: for messages.
+        initialisers: taken in place of those of the same names, without a copy.
+
+    Raises:
+        BundleError: when onnxruntime can't read or run the graph.
     """
-    runtime = import_onnxruntime()
+    import onnxruntime as runtime
+
     options = runtime.SessionOptions()
     options.intra_op_num_threads = threads or usable_cores()
     options.inter_op_num_threads = 1
@@ -28,16 +40,8 @@ def session_options(threads: int | None) -> Any:
     # Weights change under the session: a copy in the kernels' own layout would go stale.
     options.add_session_config_entry("session.disable_prepacking", "1")
     options.log_severity_level = 3
-    return options
-
-
-def open_session(model: Path | bytes, options: Any, name: str) -> Any:
-    """Open a graph, a file or its bytes, on the CPU; ``name`` is for messages.
-
-    Raises:
-        BundleError: when onnxruntime can't read or run the graph.
-    """
-    runtime = import_onnxruntime()
+    for key, value in (initialisers or {}).items():
+        options.add_initializer(key, value)
     source = str(model) if isinstance(model, Path) else model
     try:
         session = runtime.InferenceSession(source, options, providers=["CPUExecutionProvider"])

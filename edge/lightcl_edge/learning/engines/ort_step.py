@@ -14,7 +14,7 @@ from lightcl_edge.bundle.manifest import StepGraph
 from lightcl_edge.errors import BundleError
 from lightcl_edge.files.tensors import FloatArray
 from lightcl_edge.learning.engines.contract import Batch, PatternTerm
-from lightcl_edge.learning.engines.ort_session import open_session, session_options
+from lightcl_edge.learning.engines.ort_session import open_session
 
 _UPDATE = "update."
 _ACCUMULATOR = "accumulator."
@@ -39,7 +39,7 @@ class StepRunner:
     ) -> None:
         self.graph = graph
         self._path = path
-        self._session = open_session(path, session_options(threads), graph.path)
+        self._session = open_session(path, threads, graph.path)
         self._binding = self._session.io_binding()
         self._shapes = {value.name: list(value.shape) for value in self._session.get_inputs()}
         self._loss = np.zeros((), np.float32)

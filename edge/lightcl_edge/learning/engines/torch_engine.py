@@ -12,10 +12,9 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own customary name
 from numpy.typing import NDArray
 
-from lightcl_edge.bundle.bundle import check_parameters
 from lightcl_edge.bundle.graph_names import MASKED_LOGIT
 from lightcl_edge.bundle.manifest import HeadInfo
-from lightcl_edge.files.tensors import FloatArray, Parameters
+from lightcl_edge.files.tensors import FloatArray, Parameters, check_parameters
 from lightcl_edge.learning.engines.contract import Batch, Engine, PatternTerm
 from lightcl_edge.learning.engines.torch_graph import GraphModule, load_module, load_parameters
 from lightcl_edge.machine.description import usable_cores

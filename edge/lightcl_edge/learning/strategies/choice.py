@@ -12,7 +12,7 @@ from lightcl_edge.errors import UsageError
 from lightcl_edge.learning.strategies import STRATEGIES
 from lightcl_edge.learning.strategies.slda import Slda
 from lightcl_edge.machine.memory_limits import allowed_bytes
-from lightcl_edge.planning.plan import Carried, Plan, plan_closed_form, plan_training, stored_statistics_bytes
+from lightcl_edge.planning.plan import Carried, Plan, plan_training, stored_statistics_bytes
 
 AUTO = "auto"
 NAMES = (AUTO, *STRATEGIES)
@@ -45,12 +45,8 @@ def plan_for(
     """What a strategy's run will need."""
     kind = STRATEGIES[strategy]
     analysis = issubclass(kind, Slda) and kind.whitened
-    closed_form = plan_closed_form(manifest, engine, images, covariance=analysis)
-    plan = plan_training(manifest, engine, batch_size, patterns, images) if kind.trains_head else closed_form
-    if analysis:  # first the covariance, then the steps if there are any: the larger of both
-        disk_bytes = plan.disk_bytes + stored_statistics_bytes(manifest)
-        plan = replace(plan, train_bytes=max(plan.train_bytes, closed_form.train_bytes), disk_bytes=disk_bytes)
-    return carried.added_to(plan)
+    steps = (batch_size, patterns) if kind.trains_head else None
+    return carried.added_to(plan_training(manifest, engine, images, steps, covariance=analysis))
 
 
 def full_state(manifest: Manifest) -> Carried:

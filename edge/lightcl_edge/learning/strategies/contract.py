@@ -53,7 +53,7 @@ class Task:
     @property
     def remembered(self) -> int:
         """How many samples of earlier tasks there are."""
-        return 0 if self.buffer is None else len(self.buffer)
+        return 0 if self.buffer is None else len(self.buffer.labels)
 
     def samples(self, places: IntArray) -> tuple[FloatArray, IntArray]:
         """Features ``(k, *feature_shape)`` and labels ``(k,)`` of ``k`` places in the pool, the new samples first.

@@ -12,10 +12,9 @@ from lightcl_edge.learning.engines.contract import Engine
 FORWARD_BATCH = 16
 
 
-def parts(rows: IntArray) -> Iterator[IntArray]:
+def parts(rows: IntArray) -> list[IntArray]:
     """Rows in runs of ``FORWARD_BATCH``."""
-    for at in range(0, len(rows), FORWARD_BATCH):
-        yield rows[at : at + FORWARD_BATCH]
+    return [rows[at : at + FORWARD_BATCH] for at in range(0, len(rows), FORWARD_BATCH)]
 
 
 def penultimate(engine: Engine, read: Callable[[IntArray], FloatArray], rows: IntArray) -> Iterator[FloatArray]:
