@@ -26,6 +26,12 @@ def locked(folder: Path) -> Iterator[None]:
             f"{folder} is being changed by another process (pid {owner}); wait for it or stop it"
         ) from error
     except OSError as error:
+        if handle >= 0:
+            os.close(handle)
+            raise StateError(
+                f"{folder} can't be locked ({os.strerror(error.errno or 0)}): its file system has no locks. Expected "
+                "one that has: mount NFS as version 4 or with a lock daemon, or keep the state on a local disk"
+            ) from error
         raise_unwritable(folder, error)
     try:
         with suppress(OSError):  # on a full disk the lock holds too, only without the number of its owner

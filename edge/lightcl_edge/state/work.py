@@ -42,6 +42,8 @@ def has_interrupted_task(state: State) -> bool:
         fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return False  # it runs now
+    except OSError:
+        return True  # nothing can be locked here, so nothing runs
     finally:
         os.close(handle)
     return True
