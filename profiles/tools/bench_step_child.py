@@ -63,7 +63,7 @@ def random_batch(head: HeadInfo, feature_shape: list[int], pattern_shapes: dict[
     return Batch(
         features=positive(samples, *feature_shape),
         labels=generator.integers(0, head.capacity, samples),
-        logit_mask=np.ones((samples, head.capacity), np.float32),
+        logit_offset=np.zeros((samples, head.capacity), np.float32),
         weights=np.full(samples, 1 / samples, np.float32),
         learning_rate=1e-3,
         patterns=patterns,

@@ -18,6 +18,7 @@ from lightcl_edge.bundle.manifest import (
     Manifest,
     ModelInfo,
     ParameterInfo,
+    TapInfo,
 )
 from lightcl_edge.bundle.writing import write_bundle
 
@@ -63,7 +64,7 @@ def make_bundle(folder: Path, *, whole: bytes | None, model: str = "small.onnx")
         model=ModelInfo(model, "none", "pool", "fp32", 17, "1.20"),
         input=InputInfo(SIDE, SIDE, "stretch", 1.0, "bilinear", [0.5] * 3, [0.25] * 3, "RGB"),
         feature=FeatureInfo([CHANNELS], [0.1], [0]),
-        head=HeadInfo(16, CHANNELS, ["Gemm"], parameters, ["logits"]),
+        head=HeadInfo(16, CHANNELS, ["Gemm"], parameters, ["logits"], [TapInfo("penultimate", CHANNELS)]),
         golden=GoldenInfo(1, 0.1, 0.1),
         cost=CostInfo(1, 1, 1, 1, 1, 1, 1, 1),
     )

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from lightcl_edge.bundle.graph_names import tap_name
+from lightcl_edge.bundle.graph_names import position_name
 from lightcl_host.autodiff.builder import GraphBuilder
 from lightcl_host.autodiff.loss import PatternTerms
 from lightcl_host.autodiff.sgd_update import Updater, update_hazards
@@ -49,14 +49,15 @@ def run_rule(
     terms, updater = PatternTerms(graph, [], 0, 0), Updater(graph, in_place=False)
     emit_forward(graph, wanted, terms)
     Sweep(graph, wanted, terms, updater).run("y", "upstream")
-    whole = {name: value for name, value in inputs.items() if name not in graph.taps}
+    whole = {name: value for name, value in inputs.items() if name not in graph.positions}
     memory = {name: np.ones_like(value) for name, value in inputs.items() if name in wanted}
     pieces = {name: value for name, value in memory.items() if name in whole}
-    for name, taps in graph.taps.items():  # as the engine holds them: a matrix a tap
+    for name, positions in graph.positions.items():  # as the engine holds them: a matrix for each position
         columns = inputs[name].shape[3]
-        for tap in taps:
-            whole[tap_name(name, tap)] = np.ascontiguousarray(inputs[name][:, :, tap // columns, tap % columns])
-            pieces[tap_name(name, tap)] = memory[name][:, :, tap // columns, tap % columns]
+        for position in positions:
+            at = np.s_[:, :, position // columns, position % columns]
+            whole[position_name(name, position)] = np.ascontiguousarray(inputs[name][at])
+            pieces[position_name(name, position)] = memory[name][at]
     feeds = {**whole, "upstream": upstream}
     feeds |= {f"accumulator.{name}": np.ascontiguousarray(value) for name, value in pieces.items()}
     values = [helper.make_tensor_value_info(k, TensorProto.FLOAT, v.shape) for k, v in feeds.items()]

@@ -20,13 +20,19 @@ from lightcl_edge.bundle.manifest import (
     Manifest,
     ModelInfo,
     ParameterInfo,
+    TapInfo,
     TrainingDefaults,
 )
 from lightcl_edge.bundle.writing import write_bundle
 from lightcl_edge.files.tensors import write_tensors
+from lightcl_host.cutting.taps import TapPlace, add_taps
 
 # Multiples of 16, so that onnxruntime chooses the same kernels as for a real network.
 SIDE, CHANNELS, HIDDEN, CAPACITY = 16, 16, 32, 6
+TAP_PLACES = [
+    TapPlace("penultimate", "penultimate", (HIDDEN,)),
+    TapPlace("features", "features", (CHANNELS, 4, 4)),
+]
 INPUT = InputInfo(SIDE, SIDE, "stretch", 1.0, "bilinear", [0.5] * 3, [0.25] * 3, "RGB")
 COLOURS = {"red": (200, 30, 30), "green": (30, 200, 30), "blue": (30, 30, 200), "grey": (128, 128, 128)}
 
@@ -71,7 +77,10 @@ def head_parts(rng):
         helper.make_node("Gemm", ["penultimate", "classifier.weight", "classifier.bias"], ["logits"], transB=1),
     ]
     outputs = [("logits", ["n", CAPACITY]), ("penultimate", ["n", HIDDEN]), ("relu", ["n", HIDDEN, 4, 4])]
-    return _model(nodes, [("features", ["n", CHANNELS, 4, 4])], outputs, weights), weights
+    head = onnx.load_from_string(_model(nodes, [("features", ["n", CHANNELS, 4, 4])], outputs, weights))
+    add_taps(head, TAP_PLACES)
+    onnx.checker.check_model(head, full_check=True)
+    return head.SerializeToString(), weights
 
 
 HEAD = HeadInfo(
@@ -85,6 +94,7 @@ HEAD = HeadInfo(
         ParameterInfo("classifier.bias", [CAPACITY]),
     ],
     ["relu", "logits"],
+    [TapInfo("penultimate", HIDDEN), TapInfo("features", CHANNELS)],
 )
 FEATURE = FeatureInfo([CHANNELS, 4, 4], [0.05], [0])
 DEFAULTS = TrainingDefaults(epochs=8, batch_size=8, learning_rate=0.05, buffer_samples=4)
@@ -108,7 +118,7 @@ def make_bundle(out: Path, seed: int = 0, *, steps: bool = True, **changes) -> P
     images = rng.integers(0, 256, (2, SIDE, SIDE, 3), np.uint8)
     planes = ((images.astype(np.float32) / 255 - 0.5) / 0.25).transpose(0, 3, 1, 2)
     features = onnxruntime.InferenceSession(trunk).run(None, {"image": np.ascontiguousarray(planes)})[0]
-    logits = onnxruntime.InferenceSession(head).run(["logits"], {"features": features})[0]
+    logits, taps = onnxruntime.InferenceSession(head).run(["logits", "taps"], {"features": features})
     manifest = Manifest(
         model=ModelInfo("tiny", "none", "stem", "fp32", 20, "1.20"),
         input=INPUT,
@@ -122,7 +132,7 @@ def make_bundle(out: Path, seed: int = 0, *, steps: bool = True, **changes) -> P
     scratch = out.parent / f"{out.name}.scratch"
     write_tensors(scratch, weights)
     parameters = scratch.read_bytes()
-    write_tensors(scratch, {"images": images, "features": features, "logits": logits})
+    write_tensors(scratch, {"images": images, "features": features, "logits": logits, "taps": taps})
     golden = scratch.read_bytes()
     scratch.unlink()
     files = {"trunk.onnx": trunk, "head.onnx": head, "head.safetensors": parameters, "golden.safetensors": golden}

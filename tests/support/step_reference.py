@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn import functional
 
 from head_export import Tail, export_head
+from lightcl_edge.bundle.graph_names import MASKED_LOGIT
 from lightcl_edge.bundle.manifest import HeadInfo, StepGraph
 from lightcl_edge.files.tensors import FloatArray
 from lightcl_edge.learning.engines.contract import Batch, PatternTerm
@@ -78,14 +79,15 @@ def activations(tail: Tail, info: HeadInfo, features: torch.Tensor) -> dict[str,
 
 
 def random_batch(head: Head, samples: int, held: int, *, seed: int = 0, learning_rate: float = 0.01) -> Batch:
-    """A batch with masked classes, uneven weights, and patterns near the present activations."""
+    """A batch with shifted logits, masked classes, uneven weights, and patterns near the present activations."""
     generator = np.random.default_rng(seed)
 
     def features(rows: int) -> FloatArray:
         return np.maximum(generator.standard_normal((rows, *head.feature_shape)), 0).astype(np.float32)
 
     capacity, classes = head.info.capacity, max(2, head.info.capacity - 2)
-    mask = np.tile((np.arange(capacity) < classes).astype(np.float32), (samples, 1))
+    offset = generator.normal(0, 1, (samples, capacity)).astype(np.float32)
+    offset[:, classes:] = MASKED_LOGIT
     weights = generator.uniform(0.5, 1.5, samples).astype(np.float32) / samples
     rows, labels = features(samples), generator.integers(0, classes, samples)
     patterns = None
@@ -96,15 +98,15 @@ def random_batch(head: Head, samples: int, held: int, *, seed: int = 0, learning
         targets = {k: v.numpy() + generator.normal(0, 0.1, v.shape).astype(np.float32) for k, v in present.items()}
         masks = {k: (generator.random(v.shape[1]) < 0.4).astype(np.float32) for k, v in targets.items()}
         patterns = PatternTerm(old, targets, masks, beta=2e-4)
-    return Batch(rows, labels, mask, weights, learning_rate, patterns)
+    return Batch(rows, labels, offset, weights, learning_rate, patterns)
 
 
 def torch_step(head: Head, batch: Batch) -> float:
     """One step of plain SGD on the torch network itself."""
     tail, patterns = head.tail, batch.patterns
     logits = tail(torch.from_numpy(batch.features))
-    masked = logits.masked_fill(torch.from_numpy(batch.logit_mask) == 0, -1e4)
-    entropy = functional.cross_entropy(masked, torch.from_numpy(batch.labels), reduction="none")
+    shifted = logits + torch.from_numpy(batch.logit_offset)
+    entropy = functional.cross_entropy(shifted, torch.from_numpy(batch.labels), reduction="none")
     loss = (entropy * torch.from_numpy(batch.weights)).sum()
     if patterns is not None:
         values = activations(tail, head.info, torch.from_numpy(patterns.features))

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from lightcl_edge.bundle.graph_names import FEATURES, LOGITS, TAPS
 from lightcl_edge.bundle.listing import listing_problems, unpack
 from lightcl_edge.bundle.manifest import MANIFEST, MAX_MANIFEST_BYTES, FileInfo, Manifest, StepGraph, parse_manifest
 from lightcl_edge.bundle.signature import MAX_SIGNATURE_BYTES, SIGNATURE, check_signature
@@ -165,9 +166,9 @@ class Bundle:
         return check_parameters(TensorFile(self.path(HEAD_PARAMETERS), BundleError), expected, HEAD_PARAMETERS)
 
     def golden(self) -> dict[str, NDArray[np.generic]]:
-        """``images`` (uint8, n h w 3), ``features`` and ``logits`` (float32) as the host computed them."""
+        """``images`` (uint8, n h w 3), ``features``, ``logits`` and ``taps`` (float32) as the host computed them."""
         tensors = read_tensors(self.path(GOLDEN), BundleError)
-        missing = {"images", "features", "logits"} - set(tensors)
+        missing = {"images", FEATURES, LOGITS, TAPS} - set(tensors)
         if missing:
             raise BundleError(f"{GOLDEN} lacks {sorted(missing)}; export the bundle again")
         return tensors

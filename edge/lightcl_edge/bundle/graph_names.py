@@ -6,6 +6,8 @@ import numpy as np
 
 #: Inputs and outputs of trunk and head.
 IMAGE, FEATURES, LOGITS, PENULTIMATE = "image", "features", "logits", "penultimate"
+#: Output of the head: its pooled activations at several depths, each divided by its length, side by side.
+TAPS = "taps"
 #: Parameters of the classifier.
 WEIGHT, BIAS = "classifier.weight", "classifier.bias"
 
@@ -15,24 +17,24 @@ UPDATES = ("auto", IN_PLACE, ACCUMULATE)
 #: Graphs without a step: of whole parameters, and of parameters as the engine holds them.
 FORWARD, EVALUATE = "forward", "evaluate"
 
-#: Added to the logits of classes that take no part; exp() of it is exactly 0 in float32.
+#: The logit offset of classes that take no part; exp() of it is exactly 0 in float32.
 MASKED_LOGIT = np.float32(-1e4)
 #: Rows that the head takes at once outside of training; few, so that evaluation needs less memory than a step.
 FORWARD_ROWS = 8
-#: Between the name of a kernel and the number of its tap.
-TAP_MARK = "@"
+#: Between the name of a kernel and the number of one of its positions.
+POSITION_MARK = "@"
 
 
-def tap_name(parameter: str, tap: int) -> str:
-    """The graph input that is one tap of a kernel."""
-    return f"{parameter}{TAP_MARK}{tap}"
+def position_name(parameter: str, position: int) -> str:
+    """The graph input that holds one position of a kernel."""
+    return f"{parameter}{POSITION_MARK}{position}"
 
 
-def tap_names(parameter: str, taps: int) -> list[str]:
-    """The graph inputs of a kernel with so many taps, in order."""
-    return [tap_name(parameter, tap) for tap in range(taps)]
+def position_names(parameter: str, positions: int) -> list[str]:
+    """The graph inputs of a kernel with so many positions, in order."""
+    return [position_name(parameter, position) for position in range(positions)]
 
 
 def parameters_of(inputs: Iterable[str]) -> set[str]:
-    """The parameters that some graph inputs are, or are taps of."""
-    return {name.rpartition(TAP_MARK)[0] or name for name in inputs}
+    """The parameters that some graph inputs are, or are positions of."""
+    return {name.rpartition(POSITION_MARK)[0] or name for name in inputs}

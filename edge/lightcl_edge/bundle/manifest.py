@@ -12,11 +12,13 @@ from lightcl_edge.files.strict_json import RepeatedKeyError, parse_json
 
 MANIFEST = "manifest.json"
 FORMAT = "lightcl-bundle"
-FORMAT_VERSION = (1, 1)
+FORMAT_VERSION = (2, 0)
 MAX_MANIFEST_BYTES = 4 * 2**20
 MAX_FILES = 256
 MAX_CLASSES = 4096
 MAX_NAME_LENGTH = 200
+
+_OLDER, _NEWER = "export it again with a newer lightcl-host", "install a matching lightcl-edge"
 
 PROVIDERS = ("tensorrt", "cuda", "cpu")
 
@@ -24,6 +26,7 @@ PositiveFloat = Annotated[float, POSITIVE]
 Side = Annotated[int, between(1, 4096)]
 CHANNELS = Check(lambda numbers: len(numbers) == 3, "three numbers")
 FEW_FILES = Check(lambda files: len(files) <= MAX_FILES, f"at most {MAX_FILES} files")
+SOME = Check(lambda values: len(values) > 0, "one or more")
 KNOWN_PROVIDERS = Check(lambda names: set(names) <= set(PROVIDERS), f"some of {', '.join(PROVIDERS)}")
 Shape = Annotated[
     list[int],
@@ -87,16 +90,31 @@ class ParameterInfo:
 
 
 @dataclass(frozen=True)
+class TapInfo:
+    """A part of the head's output ``taps``: one place's activations, pooled and divided by their length."""
+
+    name: str  # the module that ends there, features or penultimate
+    size: Annotated[int, between(1, 2**20)]  # numbers of one sample
+
+
+@dataclass(frozen=True)
 class HeadInfo:
-    """The graph that the device trains: input ``features``, outputs ``logits``, ``penultimate``, patterns."""
+    """The graph that the device trains: input ``features``, outputs ``logits``, ``penultimate``, patterns, ``taps``."""
 
     capacity: Annotated[int, between(1, MAX_CLASSES)]  # rows of the classifier
     penultimate_size: int  # width of the classifier's input
     operators: list[str]  # operator types that occur in the graph
     parameters: list[ParameterInfo]
     patterns: list[str]  # activations that LightCL holds, in graph order, logits last
-    #: Kernels of which each tap is an input of the step graphs. A device holds them as (taps, filters, channels).
-    taps_first: list[str] = field(default_factory=list)
+    taps: Annotated[list[TapInfo], SOME]  # the parts of ``taps``, side by side in this order
+    #: Kernels of which each position is an input of the step graphs. A device holds them as (positions, filters,
+    #: channels).
+    positions_first: list[str] = field(default_factory=list)
+
+    @property
+    def tap_size(self) -> int:
+        """Numbers of one sample in ``taps``."""
+        return sum(tap.size for tap in self.taps)
 
 
 @dataclass(frozen=True)
@@ -206,7 +224,8 @@ def parse_manifest(data: bytes) -> Manifest:
         raise _wrong("format", found, repr(FORMAT))
     version = value.get("format_version")
     if not isinstance(version, list) or len(version) != 2 or version[0] != FORMAT_VERSION[0]:
-        raise _wrong("format_version", version, f"{FORMAT_VERSION[0]}.x; install a matching lightcl-edge")
+        older = isinstance(version, list) and version[:1] == [1]
+        raise _wrong("format_version", version, f"{FORMAT_VERSION[0]}.x; {_OLDER if older else _NEWER}")
     whole = "all keys of a bundle; export it again"
     manifest = read_record(Manifest, value, "manifest.json: manifest", BundleError, whole, complete=True)
     _check(manifest)
@@ -223,8 +242,8 @@ def _check(manifest: Manifest) -> None:
     for name, wanted in ((WEIGHT, [head.capacity, head.penultimate_size]), (BIAS, [head.capacity])):
         if shapes.get(name) != wanted:
             raise _wrong(f"head.parameters {name}", shapes.get(name), str(wanted))
-    if any(len(shapes.get(name, [])) != 4 for name in head.taps_first):
-        raise _wrong("head.taps_first", head.taps_first, "names of parameters with four sides")
+    if any(len(shapes.get(name, [])) != 4 for name in head.positions_first):
+        raise _wrong("head.positions_first", head.positions_first, "names of parameters with four sides")
 
 
 def _wrong(where: str, value: object, expected: str) -> BundleError:

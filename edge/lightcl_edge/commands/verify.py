@@ -79,7 +79,7 @@ class VerifyCommand(Command):
             f"{document['bundle']}: good ({size})\n"
             f"  signature: {signature}\n"
             f"  golden images: features differ by {document['feature_error']:.1e}, "
-            f"logits by {document['logit_error']:.1e} (relative, root mean square)"
+            f"logits by {document['logit_error']:.1e}, taps by {document['tap_error']:.1e} (relative, root mean square)"
         )
 
     def exit_code(self, document: Document) -> ExitCode:

@@ -1,4 +1,4 @@
-"""Is this the host's trunk? The golden images tell: here they must give the host's features and logits."""
+"""Is this the host's trunk? The golden images tell: here they must give the host's features, logits and taps."""
 
 from collections.abc import Mapping
 
@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightcl_edge.bundle.bundle import HEAD, Bundle
+from lightcl_edge.bundle.graph_names import FEATURES, LOGITS, TAPS
 from lightcl_edge.errors import BundleError, MixedBundleError
 from lightcl_edge.files.tensors import FloatArray
 from lightcl_edge.inference.head import HeadSession
@@ -22,7 +23,7 @@ def relative_error(found: FloatArray, expected: FloatArray) -> float:
 
 
 def check_golden(bundle: Bundle, threads: int | None = None, provider: str | None = None) -> dict[str, float]:
-    """Run the bundle's golden images here: ``feature_error`` and ``logit_error`` against the host's results.
+    """Run the bundle's golden images here: the errors of features, logits and taps against the host's results.
 
     Raises BundleError when an error is above the manifest's tolerance.
     """
@@ -31,9 +32,14 @@ def check_golden(bundle: Bundle, threads: int | None = None, provider: str | Non
     wanted = (info.golden.count, info.input.height, info.input.width, 3)
     if images.dtype != np.uint8 or images.shape != wanted:
         raise BundleError(f"golden.safetensors: images are {images.dtype} {images.shape}, expected uint8 {wanted}")
+    if golden[TAPS].shape[1:] != (info.head.tap_size,):
+        raise BundleError(
+            f"golden.safetensors: taps have the shape {golden[TAPS].shape}, expected {info.head.tap_size} numbers an "
+            "image as manifest.json says; export the bundle again"
+        )
     features = Trunk(bundle, threads, provider).features_of_pixels(images.astype(np.uint8, copy=False))
     give_back()  # the memory of one session must not add to that of the next
-    logits = inference_session(bundle.path(HEAD), threads).run(["logits"], {"features": features})[0]
+    logits, taps = inference_session(bundle.path(HEAD), threads).run([LOGITS, TAPS], {FEATURES: features})
     give_back()
     learned = HeadSession(bundle, bundle.head_parameters(), threads).logits(features)
     if learned.shape != logits.shape or not relative_error(learned, logits) <= info.golden.logit_tolerance:
@@ -43,6 +49,7 @@ def check_golden(bundle: Bundle, threads: int | None = None, provider: str | Non
     return {
         "feature_error": _checked_error("feature", features, golden, info.golden.feature_tolerance),
         "logit_error": _checked_error("logit", logits, golden, info.golden.logit_tolerance),
+        "tap_error": _checked_error("tap", taps, golden, info.golden.logit_tolerance),
     }
 
 

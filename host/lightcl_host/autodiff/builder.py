@@ -99,7 +99,7 @@ class GraphBuilder:
         gates: result of a gating operator -> the boolean tensor that replaces it on the way back.
         rows: image -> the same image as rows of pixels, where these were made.
         padded: images whose rows need a row of zeros at the end.
-        taps: kernel held one tap at a time -> its taps that have an effect.
+        positions: kernel held one position at a time -> its positions that have an effect.
         feature_parts: the graph inputs that together are the head's input.
         convolutions: result -> what emits it in place of a Conv node.
     """
@@ -122,7 +122,7 @@ class GraphBuilder:
         self.rows: dict[str, str] = {}
         self.padded: set[str] = set()
         self.feature_parts = [FEATURES]
-        self.taps: dict[str, list[int]] = {}
+        self.positions: dict[str, list[int]] = {}
         self.convolutions: dict[str, Convolution] = {}
         self._constants: dict[tuple[str, Shape, bytes], str] = {}
         self._count = 0

@@ -10,8 +10,8 @@ ParameterGradient = Callable[[str | None, str | None], str]
 
 
 @dataclass(frozen=True)
-class TapGradients:
-    """The gradients of a kernel that is held in pieces, one for each tap."""
+class PositionGradients:
+    """The gradients of a kernel that is held in pieces, one for each position."""
 
     names: Sequence[str]  # of the pieces, which are inputs of the graph
     # emits ``base + scale * gradient`` for each piece, from the base of each (None for 0) and the scale
@@ -19,4 +19,4 @@ class TapGradients:
 
 
 #: A tensor, what adds the gradient to a parameter, or None where no gradient was wanted.
-Gradient = str | ParameterGradient | TapGradients | None
+Gradient = str | ParameterGradient | PositionGradients | None

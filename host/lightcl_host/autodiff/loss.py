@@ -1,6 +1,6 @@
 """The loss of a training step and where its gradient enters the head.
 
-``sum_i weights[i] CE(masked logits[i], labels[i])
+``sum_i weights[i] CE(logits[i] + logit_offset[i], labels[i])
 + beta sum_t sum(mask[t] pattern_weight (activation[t] - target[t])^2)``,
 as ``lightcl_edge.learning.engines.contract`` states it. New samples are the first rows of a batch, buffered ones the
 last.
@@ -8,20 +8,18 @@ last.
 
 import numpy as np
 
-from lightcl_edge.bundle.graph_names import LOGITS, MASKED_LOGIT
+from lightcl_edge.bundle.graph_names import LOGITS
 from lightcl_host.autodiff.builder import GraphBuilder
 
 
 def cross_entropy(graph: GraphBuilder, samples: int, buffered: int, capacity: int) -> tuple[str, str]:
-    """Emit the masked, weighted cross entropy of the new samples.
+    """Emit the weighted cross entropy of the new samples.
 
     Returns:
         The loss (a scalar) and its gradient at ``logits``, shape ``(samples + buffered, capacity)``.
     """
     logits = graph.slice(LOGITS, [0], [samples], [0]) if buffered else LOGITS
-    absent = graph.op("Sub", graph.constant(1), "logit_mask")
-    masked = graph.op("Add", logits, graph.op("Mul", absent, graph.constant(MASKED_LOGIT)))
-    log_probability = graph.op("LogSoftmax", masked, axis=1)
+    log_probability = graph.op("LogSoftmax", graph.op("Add", logits, "logit_offset"), axis=1)
     weights = graph.reshape("weights", [samples, 1])
     rows = graph.constant(np.arange(capacity)[None, :], np.int64)
     chosen = graph.mask(graph.op("Equal", graph.reshape("labels", [samples, 1]), rows))

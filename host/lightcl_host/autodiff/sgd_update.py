@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 import onnx
 
 from lightcl_host.autodiff.builder import GraphBuilder
-from lightcl_host.autodiff.gradients import ParameterGradient, TapGradients
+from lightcl_host.autodiff.gradients import ParameterGradient, PositionGradients
 from lightcl_host.graphs.operators import VIEW_OPERATORS
 
 UPDATE_PREFIX = "update."
@@ -80,7 +80,9 @@ class Updater:
         self.outputs: list[str] = []
         self.updated: set[str] = set()
 
-    def apply(self, parameter: str, gradient: str | ParameterGradient | TapGradients, after: Sequence[str]) -> None:
+    def apply(
+        self, parameter: str, gradient: str | ParameterGradient | PositionGradients, after: Sequence[str]
+    ) -> None:
         """Emit the update of one parameter, from its gradient or from what adds it.
 
         ``after`` are tensors that exist by then anyway and cost least to wait for: the node's other gradients and its
@@ -89,11 +91,11 @@ class Updater:
         graph = self._graph
         if isinstance(gradient, str):
             gradient = graph.adder(graph.full(gradient, graph.shape(parameter)))
-        pieces = gradient.names if isinstance(gradient, TapGradients) else [parameter]
+        pieces = gradient.names if isinstance(gradient, PositionGradients) else [parameter]
         bases = [piece if self._in_place else ACCUMULATOR_PREFIX + piece for piece in pieces]
         scale = self._ordered_scale(pieces, after) if self._in_place else None
         start = len(graph.nodes)
-        made = gradient.add(bases, scale) if isinstance(gradient, TapGradients) else [gradient(bases[0], scale)]
+        made = gradient.add(bases, scale) if isinstance(gradient, PositionGradients) else [gradient(bases[0], scale)]
         renamed = {name: f"{UPDATE_PREFIX}0.{piece}" for piece, name in zip(pieces, made, strict=True)}
         for node in graph.nodes[start:]:
             node.input[:] = [renamed.get(name, name) for name in node.input]

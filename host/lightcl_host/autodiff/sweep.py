@@ -9,7 +9,7 @@ from lightcl_edge.errors import BundleError
 from lightcl_host.autodiff.builder import ForwardNode, GraphBuilder
 from lightcl_host.autodiff.convolution.planes import PlaneConvolution, is_plane_convolution
 from lightcl_host.autodiff.convolution.rows import RowConvolution, is_dense_convolution
-from lightcl_host.autodiff.gradients import ParameterGradient, TapGradients
+from lightcl_host.autodiff.gradients import ParameterGradient, PositionGradients
 from lightcl_host.autodiff.loss import PatternTerms
 from lightcl_host.autodiff.rules import RULES
 from lightcl_host.autodiff.rules.activation import GATING_OPERATORS, gate_of
@@ -58,7 +58,7 @@ def emit_forward(graph: GraphBuilder, parameters: Collection[str], patterns: Pat
             graph.convolutions[node.outputs[0]] = RowConvolution(graph, node, parameters)  # saves rows, not the image
         elif is_plane_convolution(graph, node):
             graph.convolutions[node.outputs[0]] = PlaneConvolution(graph, node)  # saves planes
-        elif any(wanted) and node.kind not in GATING_OPERATORS:
+        elif any(wanted) and node.kind in RULES.keys() - GATING_OPERATORS:  # those without a rule only feed taps
             saved.update(RULES[node.kind].saves(node, wanted))
     for node in graph.forward:
         if node.outputs[0] in graph.convolutions:
@@ -129,11 +129,11 @@ class Sweep:
         first = [node for node in emitted if needed.intersection(node.output)]
         self._graph.nodes[start:] = first + [node for node in emitted if not needed.intersection(node.output)]
 
-    def _hand_on(self, name: str, result: str | ParameterGradient | TapGradients) -> None:
+    def _hand_on(self, name: str, result: str | ParameterGradient | PositionGradients) -> None:
         """Keep a gradient until the node that made the tensor is reached."""
         shape = self._graph.shape(name)
-        if isinstance(result, TapGradients):
-            raise TypeError(f"a kernel in taps is a parameter, {name!r} is none")
+        if isinstance(result, PositionGradients):
+            raise TypeError(f"a kernel held by position is a parameter, {name!r} is none")
         if callable(result):  # an adder for a tensor that is no parameter: add it to nothing
             result = self._graph.reshape(result(None, None), shape)
         self._graph.shapes.setdefault(result, shape)

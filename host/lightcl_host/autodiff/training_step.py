@@ -11,7 +11,7 @@ Inputs (float32 unless said):
 | ``features`` | ``(n, *feature_shape)`` | new samples; only where ``m`` is 0 |
 | ``features.new``, ``features.buffered`` | ``(n, ...)``, ``(m, ...)`` | new and buffered samples, where it is not |
 | ``labels`` | ``(n,)`` int64 | rows of the classifier |
-| ``logit_mask`` | ``(n, capacity)`` | 1 where a class takes part in the softmax, else 0 |
+| ``logit_offset`` | ``(n, capacity)`` | added to the logits before the softmax; ``MASKED_LOGIT`` leaves a class out |
 | ``weights`` | ``(n,)`` | share of each sample in the cross entropy; 0 pads a short batch |
 | ``target.<t>`` | ``(m, *shape of t)`` | patterns, for each pattern tensor ``t`` of the head |
 | ``mask.<t>`` | ``(channels of t,)`` | 1 for held channels |
@@ -19,17 +19,17 @@ Inputs (float32 unless said):
 | ``beta`` | ``(1,)`` | weight of the pattern term |
 | ``neg_lr`` | ``(1,)`` | minus the learning rate (``in_place`` only) |
 | ``zero`` | ``(1,)`` | always 0; carries the order of in-place updates (``in_place`` only) |
-| ``<parameter>`` | its shape | each trained parameter, except kernels taken tap by tap |
-| ``<kernel>@<t>`` | ``(filters, channels)`` | tap ``t`` of a dense kernel of several taps, counted row by row |
+| ``<parameter>`` | its shape | each trained parameter, except kernels taken by position |
+| ``<kernel>@<t>`` | ``(filters, channels)`` | position ``t`` of a dense kernel, counted row by row |
 | ``accumulator.<input>`` | its shape | gradient sums so far, of each of the above (``accumulate`` only) |
 
-The pattern inputs are missing where ``m`` is 0, and so is a tap that only ever meets padding. Outputs: ``loss``
-(scalar) and ``update.0.<parameter or tap>``, to be bound onto the memory of the parameter (``in_place``) or of its
-accumulator (``accumulate``). An update may have the parameter's values in two dimensions.
+The pattern inputs are missing where ``m`` is 0, and so is a kernel position that only ever meets padding. Outputs:
+``loss`` (scalar) and ``update.0.<parameter or position>``, to be bound onto the memory of the parameter (``in_place``)
+or of its accumulator (``accumulate``). An update may have the parameter's values in two dimensions.
 
-A ``forward`` graph computes ``logits``, ``penultimate`` and the patterns of any number of rows from ``features`` and
-the parameters, so that a device evaluates its head without a second copy of the weights. Where kernels are taken tap
-by tap, an ``evaluate`` graph does the same with the taps and a stated number of rows.
+A ``forward`` graph computes ``logits``, ``penultimate``, the patterns and ``taps`` of any number of rows from
+``features`` and the parameters, so that a device evaluates its head without a second copy of the weights. Where kernels
+are taken by position, an ``evaluate`` graph does the same with their positions and a stated number of rows.
 """
 
 from collections.abc import Sequence
@@ -47,7 +47,8 @@ from lightcl_edge.bundle.graph_names import (
     IN_PLACE,
     LOGITS,
     PENULTIMATE,
-    tap_name,
+    TAPS,
+    position_name,
 )
 from lightcl_edge.bundle.manifest import HeadInfo, StepGraph
 from lightcl_edge.errors import BundleError
@@ -108,7 +109,7 @@ def _inputs(
     rows = [samples, buffered] if buffered else [samples]
     shapes: dict[str, Sequence[int]] = {
         **{name: [count, *sides] for name, count in zip(graph.feature_parts, rows, strict=True)},
-        "logit_mask": [samples, info.capacity],
+        "logit_offset": [samples, info.capacity],
         "weights": [samples],
     }
     if buffered:
@@ -127,12 +128,12 @@ def _inputs(
 
 
 def _pieces(graph: GraphBuilder, info: HeadInfo) -> dict[str, Sequence[int]]:
-    """The parameters as inputs: whole, or tap by tap."""
+    """The parameters as inputs: whole, or by position."""
     pieces: dict[str, Sequence[int]] = {}
     for parameter in info.parameters:
-        if parameter.name in graph.taps:
-            for tap in graph.taps[parameter.name]:
-                pieces[tap_name(parameter.name, tap)] = parameter.shape[:2]
+        if parameter.name in graph.positions:
+            for position in graph.positions[parameter.name]:
+                pieces[position_name(parameter.name, position)] = parameter.shape[:2]
         else:
             pieces[parameter.name] = parameter.shape
     return pieces
@@ -186,15 +187,15 @@ def build_forward(head: onnx.ModelProto, info: HeadInfo) -> onnx.ModelProto:
 
 
 def _build_evaluation(head: onnx.ModelProto, info: HeadInfo, rows: int) -> tuple[onnx.ModelProto, list[str]]:
-    """The head with its parameters as step graphs take them, and the kernels that it takes tap by tap."""
+    """The head with its parameters as step graphs take them, and the kernels that it takes by position."""
     names = [parameter.name for parameter in info.parameters]
-    outputs = list(dict.fromkeys([LOGITS, PENULTIMATE, *info.patterns]))
+    outputs = list(dict.fromkeys([LOGITS, PENULTIMATE, *info.patterns, TAPS]))
     graph = GraphBuilder(head, rows, names)
     graph.keep_only(outputs)
     emit_forward(graph, names, PatternTerms(graph, [], rows, 0))
     shapes = {FEATURES: graph.shape(FEATURES), **_pieces(graph, info)}
     inputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in shapes.items()]
-    return _finish(graph, inputs, outputs, head), sorted(graph.taps)
+    return _finish(graph, inputs, outputs, head), sorted(graph.positions)
 
 
 def _check_head(head: onnx.ModelProto, info: HeadInfo, feature_shape: Sequence[int]) -> None:
@@ -212,14 +213,14 @@ def _check_head(head: onnx.ModelProto, info: HeadInfo, feature_shape: Sequence[i
             found = shapes.get(parameter.name, "no such initialiser")
             raise BundleError(f"head.onnx: {parameter.name!r} is {found}, expected shape {parameter.shape}")
     made = {name for node in head.graph.node for name in node.output}
-    for name in (LOGITS, *info.patterns):
+    for name in (LOGITS, *info.patterns, TAPS):
         if name not in made:
             raise BundleError(f"head.onnx: no node computes {name!r}, expected it among the head's outputs")
 
 
 @dataclass(frozen=True)
 class StepGraphs:
-    """What a bundle offers to the ``ort`` engine: graphs with their records, and the head with ``taps_first``."""
+    """What a bundle offers to the ``ort`` engine: graphs with their records, and the head with ``positions_first``."""
 
     head: HeadInfo
     graphs: list[tuple[StepGraph, bytes]]
@@ -245,7 +246,7 @@ def step_graphs(
 
     For each batch size, one step in place and some that accumulate over ``MICRO_BATCHES`` parts, each with and without
     buffered samples. Then one ``forward`` graph; its record says 0 rows, because their number is free. Last an
-    ``evaluate`` graph, where kernels are taken tap by tap.
+    ``evaluate`` graph, where kernels are taken by position.
 
     Raises:
         BundleError: when the head does not fit its description or can't be trained.
@@ -265,8 +266,8 @@ def step_graphs(
         graphs.append((known, model.SerializeToString(deterministic=True)))
     forward = StepGraph("training_step/forward.onnx", FORWARD, 0, 0, 0)
     graphs.append((forward, build_forward(head, head_info).SerializeToString(deterministic=True)))
-    evaluation, taps_first = _build_evaluation(head, head_info, FORWARD_ROWS)
-    if taps_first:
+    evaluation, positions_first = _build_evaluation(head, head_info, FORWARD_ROWS)
+    if positions_first:
         record = StepGraph("training_step/evaluate.onnx", EVALUATE, FORWARD_ROWS, 0, peak_bytes(evaluation))
         graphs.append((record, evaluation.SerializeToString(deterministic=True)))
-    return StepGraphs(replace(head_info, taps_first=taps_first), graphs)
+    return StepGraphs(replace(head_info, positions_first=positions_first), graphs)

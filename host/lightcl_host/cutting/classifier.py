@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lightcl_edge.bundle.graph_names import BIAS, FEATURES, PENULTIMATE, WEIGHT
+from lightcl_edge.bundle.graph_names import BIAS, FEATURES, PENULTIMATE, TAPS, WEIGHT
 from lightcl_edge.errors import UsageError
 from lightcl_edge.files.tensors import FloatArray
 from lightcl_host.graphs.graph import (
@@ -56,7 +56,7 @@ def install_classifier(head: onnx.ModelProto, capacity: int, keep_classes: bool,
     weight, bias = _shipped(original, capacity, keep_classes, seed)
     node = graph.node[-1]
     # free the names of the format where the network uses them itself
-    rename_tensors(graph, {name: f"inner_{name}" for name in (WEIGHT, BIAS, PENULTIMATE)})
+    rename_tensors(graph, {name: f"inner_{name}" for name in (WEIGHT, BIAS, PENULTIMATE, TAPS)})
     replace_all(node.attribute, [onnx.helper.make_attribute("transB", 1)])
     source = node.input[0]
     replace_all(node.input, [PENULTIMATE, WEIGHT, BIAS])

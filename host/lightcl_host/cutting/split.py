@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lightcl_edge.bundle.graph_names import FEATURES, IMAGE, LOGITS, PENULTIMATE
+from lightcl_edge.bundle.graph_names import FEATURES, IMAGE, LOGITS, PENULTIMATE, TAPS
 from lightcl_edge.bundle.manifest import HeadInfo, ParameterInfo
 from lightcl_edge.files.tensors import FloatArray
 from lightcl_host.cutting.classifier import Classifier, install_classifier
 from lightcl_host.cutting.cuts import Cut
 from lightcl_host.cutting.head_parameters import complete_biases, name_parameters
 from lightcl_host.cutting.patterns import pattern_tensors
+from lightcl_host.cutting.taps import TapPlace, add_taps, default_taps, tap_places
 from lightcl_host.graphs.graph import infer_shapes, rename_tensors, to_array
 from lightcl_host.graphs.module_paths import module_path
 
@@ -26,10 +28,11 @@ class Split:
     """Both parts of a network."""
 
     trunk: onnx.ModelProto  # ``image`` -> ``features``, float32
-    # ``features`` -> ``logits``, ``penultimate`` and the pattern tensors, with the device's classifier
+    # ``features`` -> ``logits``, ``penultimate``, the pattern tensors and ``taps``, with the device's classifier
     head: onnx.ModelProto
     head_info: HeadInfo  # the head's description for the manifest
     original: Classifier  # the network's own classifier
+    tap_places: list[TapPlace]  # all that could be tapped, the deepest first
 
     def parameters(self) -> dict[str, FloatArray]:
         """The trained tensors by name."""
@@ -37,8 +40,15 @@ class Split:
         return {entry.name: to_array(weights[entry.name]).astype(np.float32) for entry in self.head_info.parameters}
 
 
-def split_graph(model: onnx.ModelProto, cut: Cut, capacity: int, keep_classes: bool, seed: int) -> Split:
-    """Cut a graph.
+def split_graph(
+    model: onnx.ModelProto,
+    cut: Cut,
+    capacity: int,
+    keep_classes: bool,
+    seed: int,
+    choose: Callable[[Sequence[TapPlace]], Sequence[TapPlace]] = default_taps,
+) -> Split:
+    """Cut a graph. ``choose`` picks the places to tap from all of them.
 
     Raises:
         UsageError: when the network's own classes are to be kept and are more than the capacity.
@@ -51,19 +61,25 @@ def split_graph(model: onnx.ModelProto, cut: Cut, capacity: int, keep_classes: b
     complete_biases(head)
     trained = name_parameters(head)
     head = infer_shapes(head)
-    patterns = _name_patterns(head)
+    places = tap_places(head)
+    renamed = _name_patterns(head)
+    places = [replace(place, tensor=renamed.get(place.tensor, place.tensor)) for place in places]
+    patterns = list(renamed.values())
     _declare_outputs(head, patterns)
+    operators = sorted({node.op_type for node in head.graph.node})
+    taps = add_taps(head, choose(places))
     head = infer_shapes(head)
     for part in (trunk, head):
         _finish(part)
     info = HeadInfo(
         capacity=capacity,
         penultimate_size=int(original.weight.shape[1]),
-        operators=sorted({node.op_type for node in head.graph.node}),
+        operators=operators,
         parameters=[ParameterInfo(name, list(shape)) for name, shape in trained.items()],
         patterns=[*patterns, LOGITS],
+        taps=taps,
     )
-    return Split(infer_shapes(trunk), head, info, original)
+    return Split(infer_shapes(trunk), head, info, original, places)
 
 
 def _extract(model: onnx.ModelProto, inputs: list[str], outputs: list[str]) -> onnx.ModelProto:
@@ -80,10 +96,10 @@ def _extract(model: onnx.ModelProto, inputs: list[str], outputs: list[str]) -> o
     return result
 
 
-def _name_patterns(head: onnx.ModelProto) -> list[str]:
-    """Rename pattern tensors after the modules they come from."""
+def _name_patterns(head: onnx.ModelProto) -> dict[str, str]:
+    """Rename pattern tensors after the modules they come from; returns the new name of each, in order."""
     producers = {node.output[0]: node for node in head.graph.node}
-    taken = {name for node in head.graph.node for name in node.output} | {FEATURES, LOGITS, PENULTIMATE}
+    taken = {name for node in head.graph.node for name in node.output} | {FEATURES, LOGITS, PENULTIMATE, TAPS}
     names: dict[str, str] = {}
     for tensor in pattern_tensors(head):
         path = module_path(producers[tensor]) or tensor.strip("/").replace("/", ".")
@@ -94,11 +110,11 @@ def _name_patterns(head: onnx.ModelProto) -> list[str]:
         names[tensor] = tensor if tensor == PENULTIMATE else name
         taken.add(name)
     rename_tensors(head.graph, names)
-    return list(names.values())
+    return names
 
 
 def _declare_outputs(head: onnx.ModelProto, patterns: list[str]) -> None:
-    """The head's outputs in the order of the format: logits, penultimate, patterns."""
+    """The head's outputs in the order of the format: logits, penultimate, patterns; taps follow."""
     infos = {info.name: info for info in [*head.graph.value_info, *head.graph.output]}
     wanted = [infos[name] for name in dict.fromkeys([LOGITS, PENULTIMATE, *patterns])]
     del head.graph.output[:]

@@ -1,4 +1,4 @@
-"""A few images with the features and logits that every device must reproduce."""
+"""A few images with the features, logits and taps that every device must reproduce."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from lightcl_edge.bundle.graph_names import FEATURES, LOGITS
+from lightcl_edge.bundle.graph_names import FEATURES, LOGITS, TAPS
 from lightcl_edge.bundle.manifest import GoldenInfo
 from lightcl_edge.files.tensors import FloatArray
 from lightcl_host.graphs.runner import GraphRunner
@@ -31,8 +31,8 @@ def golden_values(
 ) -> dict[str, NDArray[np.generic]]:
     """The golden tensors of the first images, from their features by the exported trunk."""
     features = features[:GOLDEN_IMAGES]
-    logits = GraphRunner(head)({FEATURES: features}, [LOGITS])[LOGITS]
-    return {"images": pixels[:GOLDEN_IMAGES], "features": features, "logits": logits}
+    computed = GraphRunner(head)({FEATURES: features}, [LOGITS, TAPS])
+    return {"images": pixels[:GOLDEN_IMAGES], "features": features, **computed}
 
 
 def golden_info(count: int, dtype: str) -> GoldenInfo:

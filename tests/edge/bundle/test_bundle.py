@@ -56,7 +56,11 @@ def test_manifest_reads_back_equal(bundle):
     ("change", "says"),
     [
         (lambda m: m.update(format="other"), "expected 'lightcl-bundle'"),
-        (lambda m: m.update(format_version=[2, 0]), "format_version"),
+        (lambda m: m.update(format_version=[1, 1]), "[1, 1], expected 2.x; export it again"),
+        (lambda m: m.update(format_version=[3, 0]), "[3, 0], expected 2.x; install a matching lightcl-edge"),
+        (lambda m: m["head"].pop("taps"), "head lacks 'taps'"),
+        (lambda m: m["head"].update(taps=[]), "head.taps is [], expected one or more"),
+        (lambda m: m["head"]["taps"][0].update(size=0), "head.taps[0].size is 0, expected a number from 1"),
         (lambda m: m.pop("head"), "lacks 'head'"),
         (lambda m: m["feature"].update(scale=[0.0]), "feature.scale[0] is 0.0, expected a number above 0"),
         (lambda m: m["feature"].update(scale=[1.0, 2.0]), "1 or 16 numbers"),
@@ -192,7 +196,7 @@ def test_writing_never_replaces_what_is_no_bundle(bundle, tmp_path):
 
 
 def test_a_newer_minor_version_may_say_more(bundle):
-    edit(bundle, lambda m: m.update(format_version=[1, 7], later="x"))
+    edit(bundle, lambda m: m.update(format_version=[2, 7], later="x"))
     assert isinstance(Bundle.open(bundle).manifest, Manifest)
 
 

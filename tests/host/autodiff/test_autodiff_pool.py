@@ -58,7 +58,7 @@ def check_max(pool: Pool, seed: int) -> None:
     def reference(x: torch.Tensor) -> torch.Tensor:
         return functional.max_pool2d(x, pool.kernel, pool.strides, pool.pads, pool.dilations, pool.ceil)
 
-    assume(bool(reference(torch.from_numpy(x)).isfinite().all()))  # with dilation all taps can lie in the pads
+    assume(bool(reference(torch.from_numpy(x)).isfinite().all()))  # with dilation all positions can lie in the pads
     check_rule([pooling], {"x": x}, reference)
 
 

@@ -59,7 +59,7 @@ def test_offered_graphs(exported: tuple[onnx.ModelProto, HeadInfo]) -> None:
         assert not {value.name for value in step.graph.initializer} & {p.name for p in info.parameters}
         assert {node.domain for node in step.graph.node} == {""}
         assert step.ir_version == 10
-    assert offered.head.taps_first == ["body.0.weight", "body.2.weight"]
+    assert offered.head.positions_first == ["body.0.weight", "body.2.weight"]
     assert step_graphs(model, info, SHAPE, [32], 15) == offered, "the same head gives the same bytes"
 
 
@@ -70,7 +70,7 @@ def test_step_inputs(exported: tuple[onnx.ModelProto, HeadInfo]) -> None:
     assert shapes["features.new"] == [8, *SHAPE]
     assert shapes["features.buffered"] == [3, *SHAPE]
     assert shapes["labels"] == shapes["weights"] == [8]
-    assert shapes["logit_mask"] == [8, 5]
+    assert shapes["logit_offset"] == [8, 5]
     assert shapes["pattern_weight"] == [3]
     for name in info.patterns:
         assert shapes[f"target.{name}"][0] == 3
@@ -89,7 +89,7 @@ def test_every_update_waits_for_the_readers_of_its_parameter(exported: tuple[onn
     assert update_hazards(step) == []
     nodes = list(step.graph.node)
     producers = {name: node for node in nodes for name in node.output}
-    kernel = "body.2.weight@4"  # the middle tap
+    kernel = "body.2.weight@4"  # the middle position
     before = ancestors_of(nodes, [f"update.0.{kernel}"])
     reading = [node for node in nodes if kernel in node.input and node.output[0] in before]
     assert len(reading) >= 3, "the forward convolution, its input's gradient and the update itself"
@@ -173,13 +173,15 @@ def test_head_that_differs_from_its_description(exported: tuple[onnx.ModelProto,
     with pytest.raises(BundleError, match=r"'features' of shape \[4, 6, 6\], expected 'features' of shape \[4, 7, 7\]"):
         step_graphs(model, info, (4, 7, 7), [8], 3)
     changed = [*info.parameters[1:], ParameterInfo(info.parameters[0].name, [8, 4, 5, 5])]
-    wrong = HeadInfo(info.capacity, info.penultimate_size, info.operators, changed, info.patterns)
+    wrong = HeadInfo(info.capacity, info.penultimate_size, info.operators, changed, info.patterns, info.taps)
     with pytest.raises(BundleError, match=r"'body.0.weight' is \[8, 4, 3, 3\], expected shape \[8, 4, 5, 5\]"):
         step_graphs(model, wrong, SHAPE, [8], 3)
-    wrong = HeadInfo(info.capacity, info.penultimate_size, info.operators, info.parameters, ["absent", "logits"])
+    wrong = HeadInfo(
+        info.capacity, info.penultimate_size, info.operators, info.parameters, ["absent", "logits"], info.taps
+    )
     with pytest.raises(BundleError, match="no node computes 'absent', expected it among the head's outputs"):
         step_graphs(model, wrong, SHAPE, [8], 3)
-    wrong = HeadInfo(7, info.penultimate_size, info.operators, info.parameters, info.patterns)
+    wrong = HeadInfo(7, info.penultimate_size, info.operators, info.parameters, info.patterns, info.taps)
     with pytest.raises(BundleError, match=r"logits of shape \(8, 5\), expected a row for each and 7 columns"):
         step_graphs(model, wrong, SHAPE, [8], 3)
 
@@ -190,7 +192,7 @@ def test_parameter_that_does_nothing(exported: tuple[onnx.ModelProto, HeadInfo])
     idle.CopyFrom(model)
     idle.graph.initializer.append(onnx.numpy_helper.from_array(np.ones(3, np.float32), "idle"))
     parameters = [*info.parameters, ParameterInfo("idle", [3])]
-    described = HeadInfo(info.capacity, info.penultimate_size, info.operators, parameters, info.patterns)
+    described = HeadInfo(info.capacity, info.penultimate_size, info.operators, parameters, info.patterns, info.taps)
     with pytest.raises(BundleError, match="0 operators on the way to logits read 'idle', expected 1"):
         build_step(idle, described, 4, 0, in_place=True)
 

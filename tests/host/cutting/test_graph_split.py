@@ -68,7 +68,7 @@ def test_patterns_leave_squeeze_and_excite_out(gated: onnx.ModelProto) -> None:
     parts = split(gated, "silu")
     assert parts.head_info.patterns == ["swish", "penultimate", "logits"]
     outputs = [info.name for info in parts.head.graph.output]
-    assert outputs == ["logits", "penultimate", "swish"]
+    assert outputs == ["logits", "penultimate", "swish", "taps"]
 
 
 def test_patterns_know_silu(gated: onnx.ModelProto) -> None:

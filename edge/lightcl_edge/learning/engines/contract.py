@@ -1,7 +1,7 @@
 """The contract every engine keeps, and the batch it is given.
 
-The loss of a step is ``sum_i weights[i] * CE(logits[i] masked, labels[i])
-+ beta * sum_t sum(masks[t] * (activations[t] - targets[t])**2)``: masked cross entropy plus LightCL's
+The loss of a step is ``sum_i weights[i] * CE(logits[i] + logit_offset[i], labels[i])
++ beta * sum_t sum(masks[t] * (activations[t] - targets[t])**2)``: cross entropy plus LightCL's
 feature-pattern term (Wang et al., ASP-DAC 2025). The update is plain SGD, applied parameter by parameter.
 """
 
@@ -36,14 +36,15 @@ class Batch:
     Attributes:
         features: shape ``(n, *feature_shape)``.
         labels: rows of the classifier, shape ``(n,)``.
-        logit_mask: 1 where a class takes part in a sample's softmax, else 0, shape ``(n, capacity)``.
+        logit_offset: added to the logits before the softmax, shape ``(n, capacity)``: 0 for a class that takes part,
+            ``MASKED_LOGIT`` for one that does not, or logits of another classifier that the head is trained on top of.
         weights: each sample's share of the cross entropy, shape ``(n,)``; ``1/n`` each gives the mean.
         patterns: None for cross entropy alone.
     """
 
     features: FloatArray
     labels: IntArray
-    logit_mask: FloatArray
+    logit_offset: FloatArray
     weights: FloatArray
     learning_rate: float
     patterns: PatternTerm | None = None

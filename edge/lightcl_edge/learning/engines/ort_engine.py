@@ -62,8 +62,8 @@ class OrtEngine(Engine):
         self._shapes = {parameter.name: tuple(parameter.shape) for parameter in info.parameters}
         self._graphs = [graph for graph, _ in steps]
         self._paths = {graph.path: path for graph, path in steps}
-        self._taps_first = info.taps_first
-        self._parameters = ParameterMemory(self._shapes, self._taps_first)
+        self._positions_first = info.positions_first
+        self._parameters = ParameterMemory(self._shapes, self._positions_first)
         self._accumulators: ParameterMemory | None = None
         self._runners: dict[str, StepRunner] = {}
         self._forward: _Forward | None = None
@@ -109,7 +109,7 @@ class OrtEngine(Engine):
         graph = self._micro_batch(samples, held)
         self._runners = {path: known for path, known in self._runners.items() if known.graph.update == graph.update}
         if self._accumulators is None:
-            self._accumulators = ParameterMemory(self._shapes, self._taps_first)
+            self._accumulators = ParameterMemory(self._shapes, self._positions_first)
         runner, loss = self._runner(graph), 0.0
         rounds = -(-samples // graph.samples)
         if held:
@@ -176,7 +176,7 @@ class OrtEngine(Engine):
 
     def _open_forward(self) -> _Forward:
         """The graph that reads the parameters as they are held, else the one for whole parameters, else the head."""
-        wanted = EVALUATE if self._taps_first else FORWARD
+        wanted = EVALUATE if self._positions_first else FORWARD
         for graph in self._graphs:
             if graph.update == wanted:
                 session = open_session(self._paths[graph.path], self._threads, graph.path)

@@ -61,7 +61,7 @@ class StepRunner:
         """
         self._place_features(batch, samples, held)
         self._place("labels", batch.labels[samples])
-        self._place("logit_mask", batch.logit_mask[samples])
+        self._place("logit_offset", batch.logit_offset[samples])
         self._place("weights", batch.weights[samples])
         if self.graph.buffered_samples:
             self._place_patterns(batch.patterns, held)
@@ -142,7 +142,7 @@ class StepRunner:
                 array = targets[parameter]
             self._binding.bind_output(value.name, "cpu", 0, np.float32, list(value.shape), array.ctypes.data)
 
-        # a tap that only ever meets padding has no input and no update
+        # a kernel position that only ever meets padding has no input and no update
         missing = {name for name in targets if name in self._shapes} - updated
         missing |= parameters_of(targets) - parameters_of(updated)
         if missing:
@@ -152,7 +152,7 @@ class StepRunner:
         """Refuse a graph whose record in the manifest is not its own."""
         samples, held = self.graph.samples, self.graph.buffered_samples
         features = {"features.new": samples, "features.buffered": held} if held else {"features": samples}
-        expected = {**features, "labels": samples, "logit_mask": samples}
+        expected = {**features, "labels": samples, "logit_offset": samples}
         for name, count in expected.items():
             found = self._fields.get(name, [0])[0]
             if found != count:

@@ -1,7 +1,8 @@
-"""How the ``ort`` engine holds parameters: kernels that its graphs read tap by tap lie taps first.
+"""How the ``ort`` engine holds parameters: kernels that its graphs read by position lie positions first.
 
-A dense convolution is trained as one matrix product for each tap (``lightcl_host.autodiff.convolution.rows``). So its
-graph has an input for each tap, a matrix ``(filters, channels)`` that must lie in one piece.
+A dense convolution is trained as one matrix product for each position of its kernel
+(``lightcl_host.autodiff.convolution.rows``). So its graph has an input for each position, a matrix ``(filters,
+channels)`` that must lie in one piece.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
-from lightcl_edge.bundle.graph_names import tap_names
+from lightcl_edge.bundle.graph_names import position_names
 from lightcl_edge.files.tensors import FloatArray
 
 _CACHE_LINE_FLOATS = 16
@@ -32,9 +33,9 @@ def mapped_zeros(shapes: Sequence[Sequence[int]]) -> list[FloatArray]:
     return [whole[at : at + math.prod(shape)].reshape(shape) for at, shape in zip(starts, shapes, strict=True)]
 
 
-def _laid_out(shape: Sequence[int], taps_first: bool) -> Sequence[int]:
+def _laid_out(shape: Sequence[int], positions_first: bool) -> Sequence[int]:
     """The shape in memory of a parameter."""
-    if not taps_first:
+    if not positions_first:
         return shape
     filters, channels, rows, columns = shape
     return rows * columns, filters, channels
@@ -43,22 +44,23 @@ def _laid_out(shape: Sequence[int], taps_first: bool) -> Sequence[int]:
 class ParameterMemory:
     """Arrays of the parameters' shapes, zero at first, whose pieces graphs read and write.
 
-    Kernels ``(filters, channels, rows, columns)`` in ``taps_first`` lie as ``(rows * columns, filters, channels)``.
+    Kernels in ``positions_first`` have the shape ``(filters, channels, rows, columns)``. They lie as ``(rows * columns,
+    filters, channels)``.
     """
 
-    def __init__(self, shapes: Mapping[str, Sequence[int]], taps_first: Collection[str]) -> None:
+    def __init__(self, shapes: Mapping[str, Sequence[int]], positions_first: Collection[str]) -> None:
         self._held: dict[str, FloatArray] = {}
         self.views: dict[str, FloatArray] = {}
         self.pieces: dict[str, FloatArray] = {}
-        laid = [_laid_out(shape, name in taps_first) for name, shape in shapes.items()]
+        laid = [_laid_out(shape, name in positions_first) for name, shape in shapes.items()]
         for (name, shape), held in zip(shapes.items(), mapped_zeros(laid), strict=True):
             self._held[name] = held
-            if name not in taps_first:
+            if name not in positions_first:
                 self.views[name] = self.pieces[name] = held
                 continue
             filters, channels, rows, columns = shape
             self.views[name] = held.reshape(rows, columns, filters, channels).transpose(2, 3, 0, 1)
-            self.pieces |= zip(tap_names(name, len(held)), held, strict=True)
+            self.pieces |= zip(position_names(name, len(held)), held, strict=True)
 
     @property
     def nbytes(self) -> int:

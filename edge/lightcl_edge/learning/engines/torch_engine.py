@@ -12,7 +12,6 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own customary name
 from numpy.typing import NDArray
 
-from lightcl_edge.bundle.graph_names import MASKED_LOGIT
 from lightcl_edge.bundle.manifest import HeadInfo
 from lightcl_edge.files.tensors import FloatArray, Parameters, check_parameters
 from lightcl_edge.learning.engines.contract import Batch, Engine, PatternTerm
@@ -70,8 +69,8 @@ class TorchEngine(Engine):
             rows = np.concatenate([rows, batch.patterns.features])
             outputs = list(dict.fromkeys([*outputs, *batch.patterns.targets]))
         values = self._module(self._tensor(rows), outputs)
-        masked = values["logits"][:count] + (1.0 - self._tensor(batch.logit_mask)) * float(MASKED_LOGIT)
-        entropy = F.cross_entropy(masked, self._tensor(batch.labels), reduction="none")
+        logits = values["logits"][:count] + self._tensor(batch.logit_offset)
+        entropy = F.cross_entropy(logits, self._tensor(batch.labels), reduction="none")
         loss = (entropy * self._tensor(batch.weights)).sum()
         if batch.patterns is not None:
             loss = loss + self._pattern_loss(values, batch.patterns, count)

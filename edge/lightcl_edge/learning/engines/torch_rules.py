@@ -88,6 +88,13 @@ def _reduce_mean(node: Node, value: Tensor, axes: Tensor | None = None) -> Tenso
     )
 
 
+def _reduce_l2(node: Node, value: Tensor, axes: Tensor) -> Tensor:
+    length: Tensor = torch.linalg.vector_norm(
+        value, dim=axes.tolist(), keepdim=bool(node.attributes.get("keepdims", 1))
+    )
+    return length
+
+
 def _reshape(_: Node, value: Tensor, shape: Tensor) -> Tensor:
     return value.reshape([value.shape[i] if side == 0 else side for i, side in enumerate(shape.tolist())])
 
@@ -155,6 +162,7 @@ RULES: dict[str, Rule] = {
     "Clip": _clip,
     "Concat": lambda node, *values: torch.cat(values, dim=node.attributes.get("axis", 0)),
     "Conv": _conv,
+    "Div": lambda _, left, right: left / right,
     "Dropout": lambda _, value, *_rest: value,
     "Flatten": lambda node, value: torch.flatten(value, node.attributes.get("axis", 1)),
     "Gemm": _gemm,
@@ -162,10 +170,12 @@ RULES: dict[str, Rule] = {
     "HardSigmoid": _hard_sigmoid,
     "HardSwish": lambda _, value: value * torch.clamp(value / 6.0 + 0.5, 0.0, 1.0),
     "Identity": lambda _, value: value,
+    "Max": lambda _, left, right: torch.maximum(left, right),
     "MatMul": lambda _, left, right: left @ right,
     "MaxPool": _max_pool,
     "Mul": lambda _, left, right: left * right,
     "Pad": _pad,
+    "ReduceL2": _reduce_l2,
     "ReduceMean": _reduce_mean,
     "Relu": lambda _, value: torch.relu(value),
     "Reshape": _reshape,

@@ -20,6 +20,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from lightcl_edge.bundle.graph_names import MASKED_LOGIT
 from lightcl_edge.bundle.manifest import HeadInfo
 from lightcl_edge.data.feature_buffer import FeatureBuffer
 from lightcl_edge.files.tensors import FloatArray, IntArray, Parameters
@@ -126,11 +127,11 @@ class Strategy:
     def compose(self, task: Task, places: IntArray, learning_rate: float, patterns: PatternTerm | None) -> Batch:
         """One step's batch from ``k`` places in the pool."""
         features, labels = task.samples(places)
-        mask = self.active_classes(task).astype(np.float32)
+        offset = np.where(self.active_classes(task), np.float32(0), MASKED_LOGIT)
         return Batch(
             features=features,
             labels=labels,
-            logit_mask=np.repeat(mask[None], len(labels), axis=0),
+            logit_offset=np.repeat(offset[None], len(labels), axis=0),
             weights=self.sample_weights(task, labels) / np.float32(len(labels)),
             learning_rate=learning_rate,
             patterns=patterns,

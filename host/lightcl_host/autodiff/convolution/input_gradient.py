@@ -18,7 +18,7 @@ def input_gradient(
     pads = [side - pad for pad, side in zip(window.pads, (*window.extent, *window.extent), strict=True)]
     if filters == groups and per_group == 1 and window.strides == (1, 1) and min(pads) >= 0:
         flipped = kernel
-        if window.taps > 1:
+        if window.positions > 1:
             flipped = graph.slice(kernel, [-1, -1], [-(2**31)] * 2, [2, 3], [-1, -1])
         return graph.op("Conv", gradient, flipped, group=groups, dilations=list(window.dilations), pads=pads)
     return graph.op(

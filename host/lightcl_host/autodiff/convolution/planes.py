@@ -1,8 +1,8 @@
 """Depthwise convolutions of small images as products of planes: a plane is all pixels of one channel.
 
 A depthwise convolution is a linear map of each channel's plane, ``y_c = x_c T_c``. The matrix ``T_c`` holds the
-channel's few weights at many places: ``T = W S``, where the constant ``S`` holds 1 where a tap leads from a pixel to
-another, else 0. Likewise ``dx_c = dy_c T_c'``, and ``dW = G S'`` from ``G_c = x_c' dy_c``.
+channel's few weights at many places: ``T = W S``, where the constant ``S`` holds 1 where a position of the kernel leads
+from a pixel to another, else 0. Likewise ``dx_c = dy_c T_c'``, and ``dW = G S'`` from ``G_c = x_c' dy_c``.
 
 Up to some hundred pixels these products are several times faster than onnxruntime's depthwise convolution. For 1,152
 channels of 7 x 7 pixels, 12 samples and 2 threads (x86-64, AVX2), forward takes 3 ms instead of 6, and the kernel's
@@ -78,7 +78,7 @@ class PlaneConvolution:
 
     def _kernel_gradient(self, planes: str) -> str:
         graph, parts = self._graph, []
-        places = graph.reshape(self._places, [self._window.taps, self._before * self._after])
+        places = graph.reshape(self._places, [self._window.positions, self._before * self._after])
         for first, last in self._chunks():
             image = graph.transpose(self._channels(self._planes, first, last), [0, 2, 1])
             pairs = graph.op("MatMul", image, self._channels(planes, first, last))
@@ -87,22 +87,22 @@ class PlaneConvolution:
         return graph.reshape(graph.joined(parts, 0), graph.shape(self._kernel))
 
     def _selection(self) -> np.ndarray[tuple[int, int, int], np.dtype[np.uint8]]:
-        """1 where a tap leads from an input pixel to an output pixel, shape ``(taps, before, after)``."""
-        selection = np.zeros((self._window.taps, self._before, self._after), np.uint8)
-        for tap, positions in enumerate(read_by(self._window)):
-            after = np.flatnonzero(positions != OUTSIDE)
-            selection[tap, positions[after], after] = 1
+        """1 where a position leads from an input pixel to an output pixel, shape ``(positions, before, after)``."""
+        selection = np.zeros((self._window.positions, self._before, self._after), np.uint8)
+        for position, pixels in enumerate(read_by(self._window)):
+            after = np.flatnonzero(pixels != OUTSIDE)
+            selection[position, pixels[after], after] = 1
         return selection
 
     def _matrices(self, first: int, last: int, *, transposed: bool) -> str:
         """``T_c`` of some channels, shape ``(channels, before, after)``, or with the last two exchanged."""
-        graph, taps = self._graph, self._window.taps
+        graph, positions = self._graph, self._window.positions
         sides = [self._before, self._after]
         places = self._places
         if transposed:
             places, sides = graph.transpose(places, [0, 2, 1]), sides[::-1]
-        weights = self._channels(graph.reshape(self._kernel, [self._window.channels, taps]), first, last)
-        product = graph.op("Gemm", weights, graph.reshape(places, [taps, math.prod(sides)]))
+        weights = self._channels(graph.reshape(self._kernel, [self._window.channels, positions]), first, last)
+        product = graph.op("Gemm", weights, graph.reshape(places, [positions, math.prod(sides)]))
         return graph.reshape(product, [last - first, *sides])
 
     def _chunks(self) -> Iterator[tuple[int, int]]:

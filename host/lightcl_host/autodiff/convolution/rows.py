@@ -1,20 +1,21 @@
 """Dense convolutions as products of rows: a row is a pixel with all its channels.
 
-Tap by tap, ``y += shift(x) W_t'``, ``dx += shift(dy) W_t`` and ``dW_t += dy' shift(x)``, where shifting is a Gather of
-whole rows. Each is one matrix product without an unfolded image (im2col), which would be ``taps`` times as large as the
-image. Kernels of more than one tap are held taps first, ``(taps, filters, channels)``. Each tap is an input of the
-graph, named by :func:`lightcl_edge.bundle.graph_names.tap_name`.
+For each kernel position ``t``, ``y += shift(x) W_t'``, ``dx += shift(dy) W_t`` and ``dW_t += dy' shift(x)``, where
+shifting is a Gather of whole rows. Each is one matrix product without an unfolded image (im2col), which would be
+``positions`` times as large as the image. Kernels of more than one position are held positions first, ``(positions,
+filters, channels)``. Each position is an input of the graph, named by
+:func:`lightcl_edge.bundle.graph_names.position_name`.
 """
 
 from collections.abc import Collection, Sequence
 
 import numpy as np
 
-from lightcl_edge.bundle.graph_names import FEATURES, tap_name
+from lightcl_edge.bundle.graph_names import FEATURES, position_name
 from lightcl_host.autodiff.builder import ForwardNode, GraphBuilder
-from lightcl_host.autodiff.convolution.pixel_indices import OUTSIDE, Positions, Reached, reached_from, read_by
+from lightcl_host.autodiff.convolution.pixel_indices import OUTSIDE, Pixels, Reached, reached_from, read_by
 from lightcl_host.autodiff.convolution.window import Window, window_of
-from lightcl_host.autodiff.gradients import Gradient, TapGradients
+from lightcl_host.autodiff.gradients import Gradient, PositionGradients
 
 
 def is_dense_convolution(graph: GraphBuilder, node: ForwardNode) -> bool:
@@ -34,20 +35,20 @@ class RowConvolution:
         self._filters, self._channels = graph.shape(self._kernel)[:2]
         self._window: Window = window_of(graph, node, graph.shape(self._kernel)[2:])
         self._reads = {
-            tap: positions for tap, positions in enumerate(read_by(self._window)) if (positions != OUTSIDE).any()
+            position: pixels for position, pixels in enumerate(read_by(self._window)) if (pixels != OUTSIDE).any()
         }
-        if any((positions == OUTSIDE).any() for positions in self._reads.values()):
+        if any((pixels == OUTSIDE).any() for pixels in self._reads.values()):
             graph.padded.add(self._image)
         self._trained, self._apart = self._kernel in parameters, ""
-        if self._trained and self._window.taps > 1:
-            graph.taps[self._kernel] = sorted(self._reads)
+        if self._trained and self._window.positions > 1:
+            graph.positions[self._kernel] = sorted(self._reads)
 
     def emit_forward(self) -> None:
         graph, window = self._graph, self._window
         total = self._node.inputs[2] if len(self._node.inputs) > 2 and self._node.inputs[2] else None
-        for tap in self._reads:
-            read = self._shifted_image(tap)
-            total = graph.op("Gemm", read, self._weight(tap), *filter(None, [total]), transB=1)
+        for position in self._reads:
+            read = self._shifted_image(position)
+            total = graph.op("Gemm", read, self._weight(position), *filter(None, [total]), transB=1)
         if not self._reads:  # all windows in the padding
             zero = graph.constant(np.zeros((window.samples * window.out[0] * window.out[1], self._filters)))
             total = graph.op("Add", zero, total) if total else zero
@@ -56,21 +57,21 @@ class RowConvolution:
     def _image_gradient(self, gradient: str, groups: Sequence[Reached]) -> str:
         """``dX``, shape ``(samples, channels, *image)``."""
         graph, window = self._graph, self._window
-        reached = [group for group in groups if group.taps]
+        reached = [group for group in groups if group.positions]
         if not reached:
             return graph.constant(np.zeros((window.samples, self._channels, *window.image)))
         rows = rows_of(graph, gradient)
         parts = []
         for group in reached:
             total = None
-            for tap, out in group.taps.items():
+            for position, out in group.positions.items():
                 shifted = self._shifted(rows, out, window.out, self._filters)
-                total = graph.op("Gemm", shifted, self._weight(tap), *filter(None, [total]))
+                total = graph.op("Gemm", shifted, self._weight(position), *filter(None, [total]))
             parts.append(graph.reshape(str(total), [window.samples, len(group.pixels), self._channels]))
         pixels = np.concatenate([group.pixels for group in reached])
         return self._to_image(self._in_order(parts, pixels), self._channels, window.image)
 
-    def _in_order(self, parts: Sequence[str], pixels: Positions) -> str:
+    def _in_order(self, parts: Sequence[str], pixels: Pixels) -> str:
         """All rows of the image, from those of the groups; pixels in no group are zero."""
         graph, count = self._graph, self._window.image[0] * self._window.image[1]
         rows = graph.joined(parts, 1)
@@ -82,22 +83,22 @@ class RowConvolution:
         where[pixels] = np.arange(len(pixels))
         return graph.op("Gather", rows, graph.constant(where, np.int64), axis=1)
 
-    def _kernel_gradient(self, gradient: str) -> TapGradients:
-        """What adds ``dW`` to each tap; for a kernel of one tap, to the kernel itself."""
+    def _kernel_gradient(self, gradient: str) -> PositionGradients:
+        """What adds ``dW`` to each position; for a kernel of one position, to the kernel itself."""
         graph = self._graph
-        if not self._reads and self._window.taps == 1:  # the one tap only ever meets padding: nothing to add
+        if not self._reads and self._window.positions == 1:  # it only ever meets padding: nothing to add
             none = graph.constant(np.zeros((self._filters, self._channels, 1, 1)))
-            return TapGradients(self._names(), lambda bases, _: [graph.op("Identity", bases[0] or none)])
+            return PositionGradients(self._names(), lambda bases, _: [graph.op("Identity", bases[0] or none)])
 
         def add(bases: Sequence[str | None], scale: str | None) -> list[str]:
             first = graph.scaled(self._pixels(rows_of(graph, gradient), self._window.out, self._filters), scale)
             added = []
-            for tap, base in zip(self._reads, bases, strict=True):
+            for position, base in zip(self._reads, bases, strict=True):
                 total = graph.reshape(base, [self._filters, self._channels]) if base else None
-                added.append(graph.op("Gemm", first, self._shifted_image(tap), *filter(None, [total]), transA=1))
+                added.append(graph.op("Gemm", first, self._shifted_image(position), *filter(None, [total]), transA=1))
             return added
 
-        return TapGradients(self._names(), add)
+        return PositionGradients(self._names(), add)
 
     def _whole_kernel_gradient(self, gradient: str) -> str:
         """``dW`` of a kernel that is computed, as one tensor."""
@@ -107,36 +108,38 @@ class RowConvolution:
         added = dict(
             zip(self._reads, self._kernel_gradient(gradient).add([None] * len(self._reads), None), strict=True)
         )
-        taps = [graph.reshape(added[tap], shape) if tap in added else none for tap in range(self._window.taps)]
-        stacked = graph.op("Concat", *taps, axis=0)
+        parts = [graph.reshape(added[at], shape) if at in added else none for at in range(self._window.positions)]
+        stacked = graph.op("Concat", *parts, axis=0)
         return graph.transpose(graph.reshape(stacked, [rows, columns, *shape[1:]]), [2, 3, 0, 1])
 
     def _names(self) -> list[str]:
-        if self._window.taps == 1:
+        if self._window.positions == 1:
             return [self._kernel]
-        return [tap_name(self._kernel, tap) for tap in self._reads]
+        return [position_name(self._kernel, position) for position in self._reads]
 
-    def _weight(self, tap: int) -> str:
-        """The kernel at a tap, shape ``(filters, channels)``."""
+    def _weight(self, position: int) -> str:
+        """The kernel at one of its positions, shape ``(filters, channels)``."""
         graph, matrix = self._graph, [self._filters, self._channels]
-        if self._window.taps == 1:
+        if self._window.positions == 1:
             return graph.reshape(self._kernel, matrix)
         if self._trained:
-            return tap_name(self._kernel, tap)
+            return position_name(self._kernel, position)
         if not self._apart:
-            self._apart = graph.reshape(graph.transpose(self._kernel, [2, 3, 0, 1]), [self._window.taps, *matrix])
-        return graph.op("Gather", self._apart, graph.constant(tap, np.int64), axis=0)
+            self._apart = graph.reshape(graph.transpose(self._kernel, [2, 3, 0, 1]), [self._window.positions, *matrix])
+        return graph.op("Gather", self._apart, graph.constant(position, np.int64), axis=0)
 
-    def _shifted_image(self, tap: int) -> str:
-        """One row for each output pixel: the input pixel that it reads through the tap."""
-        return self._shifted(rows_of(self._graph, self._image), self._reads[tap], self._window.image, self._channels)
+    def _shifted_image(self, position: int) -> str:
+        """One row for each output pixel: the input pixel that it reads through the kernel position."""
+        return self._shifted(
+            rows_of(self._graph, self._image), self._reads[position], self._window.image, self._channels
+        )
 
-    def _shifted(self, rows: str, positions: Positions, sides: tuple[int, int], width: int) -> str:
+    def _shifted(self, rows: str, pixels: Pixels, sides: tuple[int, int], width: int) -> str:
         """Rows in another order, as a matrix; for those outside the image, the row of zeros at the end."""
         graph, count = self._graph, sides[0] * sides[1]
-        if np.array_equal(positions, np.arange(count)):
+        if np.array_equal(pixels, np.arange(count)):
             return self._pixels(rows, sides, width)
-        places = graph.constant(np.where(positions == OUTSIDE, count, positions), np.int64)
+        places = graph.constant(np.where(pixels == OUTSIDE, count, pixels), np.int64)
         return graph.reshape(graph.op("Gather", rows, places, axis=1), [-1, width])
 
     def _pixels(self, rows: str, sides: tuple[int, int], width: int) -> str:
@@ -159,7 +162,7 @@ class RowConvolution:
         window, found = self._window, list[Gradient]([None] * len(wanted))
         self._graph.shapes.setdefault(gradient, (window.samples, self._filters, *window.out))
         groups = reached_from(window) if wanted[0] else []
-        if any((out == OUTSIDE).any() for group in groups for out in group.taps.values()):
+        if any((out == OUTSIDE).any() for group in groups for out in group.positions.values()):
             self._graph.padded.add(gradient)
         if wanted[0]:
             found[0] = self._image_gradient(gradient, groups)

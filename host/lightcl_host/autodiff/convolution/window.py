@@ -18,7 +18,7 @@ class Window:
     out: Pair  # sides of the output
     kernel: Pair  # sides of the kernel
     strides: Pair  # steps between windows
-    dilations: Pair  # steps between taps
+    dilations: Pair  # steps between positions of the kernel
     before: Pair  # pads at the start
     after: Pair  # pads at the end; with ceil mode, as far as the last window reaches
 
@@ -35,7 +35,7 @@ class Window:
 
     @property
     def extent(self) -> Pair:
-        """Reach of the kernel beyond its first tap."""
+        """Reach of the kernel beyond its first position."""
         first, second = (self.dilations[i] * (self.kernel[i] - 1) for i in (0, 1))
         return first, second
 
@@ -46,7 +46,7 @@ class Window:
         return first, second
 
     @property
-    def taps(self) -> int:
+    def positions(self) -> int:
         return self.kernel[0] * self.kernel[1]
 
 

@@ -16,7 +16,7 @@ def _saves(node: ForwardNode, _wanted: Sequence[bool]) -> Sequence[str]:
 
 
 def _tap(graph: GraphBuilder, padded: str, window: Window, row: int, column: int) -> str:
-    """The values that all windows see at one tap, shape ``(samples, channels, *out)``."""
+    """The values that all windows see at one position, shape ``(samples, channels, *out)``."""
     starts = [row * window.dilations[0], column * window.dilations[1]]
     ends = [starts[i] + window.strides[i] * (window.out[i] - 1) + 1 for i in (0, 1)]
     return graph.slice(padded, starts, ends, [2, 3], window.strides)
@@ -24,7 +24,7 @@ def _tap(graph: GraphBuilder, padded: str, window: Window, row: int, column: int
 
 @rule("MaxPool", saves=_saves)
 def max_pool(graph: GraphBuilder, back: BackwardNode) -> Sequence[Gradient]:
-    """The gradient of a window goes to the first of its taps, row by row, that equals the maximum.
+    """The gradient of a window goes to the first of its positions, row by row, that equals the maximum.
 
     Ties are common (zeros after a Relu) and that is where PyTorch sends them.
     """
@@ -43,7 +43,7 @@ def max_pool(graph: GraphBuilder, back: BackwardNode) -> Sequence[Gradient]:
         taken = graph.op("Or", taken, equal) if taken else equal
         part = graph.op("Mul", graph.mask(first), back.gradient)
         parts.append(graph.reshape(part, [window.samples, window.channels, 1, window.out[0] * window.out[1]]))
-    flat = [window.samples, window.channels * window.taps, window.out[0] * window.out[1]]
+    flat = [window.samples, window.channels * window.positions, window.out[0] * window.out[1]]
     return [
         graph.op(
             "Col2Im",

@@ -49,10 +49,10 @@ def _window_counts(
     sides = []
     for axis in (0, 1):
         starts = np.arange(window.out[axis])[:, None] * window.strides[axis]
-        taps = starts + np.arange(window.kernel[axis])[None, :] * window.dilations[axis]
+        positions = starts + np.arange(window.kernel[axis])[None, :] * window.dilations[axis]
         low = 0 if pads_count else window.before[axis]
         high = window.before[axis] + window.image[axis] + (declared[2 + axis] if pads_count else 0)
-        sides.append(((taps >= low) & (taps < high)).sum(axis=1))
+        sides.append(((positions >= low) & (positions < high)).sum(axis=1))
     counts: np.ndarray[Shape, np.dtype[np.float32]] = np.outer(*sides).astype(np.float32)
     return counts.reshape(1, 1, *window.out)
 

@@ -128,8 +128,9 @@ def test_an_operator_outside_the_list_is_named(tmp_path):
 
 
 def batch_of(rng, count=5, buffered=3):
-    mask = np.zeros((count, CAPACITY), np.float32)
-    mask[:, :4] = 1
+    offset = rng.normal(size=(count, CAPACITY)).astype(np.float32)
+    offset[:, 4:] = MASKED_LOGIT
+    held = np.arange(CAPACITY, dtype=np.float32) < 4
     weights = np.full(count, 1 / count, np.float32)
     features = np.abs(rng.normal(size=(count, CHANNELS, 4, 4))).astype(np.float32)
     old = np.abs(rng.normal(size=(buffered, CHANNELS, 4, 4))).astype(np.float32)
@@ -137,9 +138,9 @@ def batch_of(rng, count=5, buffered=3):
         "relu": np.abs(rng.normal(size=(buffered, HIDDEN, 4, 4))).astype(np.float32),
         "logits": rng.normal(size=(buffered, CAPACITY)).astype(np.float32),
     }
-    masks = {"relu": (rng.random(HIDDEN) < 0.4).astype(np.float32), "logits": mask[0]}
+    masks = {"relu": (rng.random(HIDDEN) < 0.4).astype(np.float32), "logits": held.astype(np.float32)}
     labels = rng.integers(0, 4, count)
-    return Batch(features, labels, mask, weights, 0.05, PatternTerm(old, targets, masks, 0.01))
+    return Batch(features, labels, offset, weights, 0.05, PatternTerm(old, targets, masks, 0.01))
 
 
 class Reference(torch.nn.Module):
@@ -169,7 +170,7 @@ def reference_step(model, batch):
     """The contract's loss and one SGD step, in plain PyTorch."""
     t = torch.from_numpy
     _, logits = model(t(batch.features))
-    masked = logits + (1 - t(batch.logit_mask)) * float(MASKED_LOGIT)
+    masked = logits + t(batch.logit_offset)
     entropy = torch.logsumexp(masked, 1) - masked[torch.arange(len(masked)), t(batch.labels)]
     loss = (entropy * t(batch.weights)).sum()
     if batch.patterns is not None:
@@ -197,7 +198,7 @@ def test_twenty_steps_equal_plain_autograd(tmp_path):
     for step in range(20):
         batch = batch_of(rng)
         if step % 3 == 0:
-            batch = Batch(batch.features, batch.labels, batch.logit_mask, batch.weights, batch.learning_rate)
+            batch = Batch(batch.features, batch.labels, batch.logit_offset, batch.weights, batch.learning_rate)
         before = batch.features.copy()
         assert engine.step(batch) == pytest.approx(reference_step(model, batch), rel=1e-5)
         assert (batch.features == before).all()

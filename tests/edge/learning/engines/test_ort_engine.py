@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from head_export import Tail, fold_batch_norm, torchvision_models
-from lightcl_edge.bundle.graph_names import tap_name
+from lightcl_edge.bundle.graph_names import position_name
 from lightcl_edge.errors import BundleError
 from lightcl_edge.learning.engines.contract import PatternTerm
 from lightcl_edge.learning.engines.ort_engine import OrtEngine
@@ -126,7 +126,7 @@ def test_patterns_of_some_tensors_only(head: Head) -> None:
 def test_inputs_are_not_modified_and_runs_repeat(head: Head) -> None:
     batch = random_batch(head, 5, 2)
     assert batch.patterns is not None
-    arrays = [batch.features, batch.labels, batch.logit_mask, batch.weights, batch.patterns.features]
+    arrays = [batch.features, batch.labels, batch.logit_offset, batch.weights, batch.patterns.features]
     arrays += [*batch.patterns.targets.values(), *batch.patterns.masks.values()]
     before, given = [array.copy() for array in arrays], head.parameters()
     for update in UPDATES:
@@ -171,7 +171,7 @@ def test_parameters_take_memory_when_they_are_written() -> None:
     memory.views["weight"][...] = 1.0
     assert (sample(with_pss=False).rss_bytes or 0) - before > 0.9 * memory.views["weight"].nbytes
     assert not memory.views["kernel"].any() and not memory.views["bias"].any()
-    memory.pieces[tap_name("kernel", 5)][2, 3] = 4.0
+    memory.pieces[position_name("kernel", 5)][2, 3] = 4.0
     assert memory.views["kernel"][2, 3, 1, 2] == 4.0
 
 

@@ -63,8 +63,8 @@ def test_graph_of_another_head(head: Head) -> None:
 
 
 def test_a_layout_that_is_not_that_of_the_graphs(head: Head) -> None:
-    assert head.info.taps_first, "the graphs of this head take kernels tap by tap"
-    whole = replace(head.info, taps_first=[])
+    assert head.info.positions_first, "the graphs of this head take kernels by position"
+    whole = replace(head.info, positions_first=[])
     engine = OrtEngine(b"", whole, SHAPE, head.steps, 1, "in_place")
     with pytest.raises(BundleError, match=r"output 'update\.\d+\..*@\d' fits no parameter of the head"):
         engine.step(random_batch(head, 2, 0))
