@@ -1,6 +1,6 @@
 """Trains the head in epochs over a task's stored features, with checkpoints on the way.
 
-A strategy without gradients has no epochs: it computes its rows in ``finish``.
+A strategy without gradients has no epochs: it computes its rows in ``begin``.
 """
 
 from collections.abc import Callable, Sequence
