@@ -17,6 +17,7 @@ def generation_targets(folder: Path, bundle_path: Path) -> dict[str, Target]:
     from lightcl_edge.data.buffer_filling import fill
     from lightcl_edge.data.feature_buffer import BufferIdentity, FeatureBuffer
     from lightcl_edge.data.held_out_samples import Holdout
+    from lightcl_edge.data.sums import Sums
     from lightcl_edge.files.durable import calls_through
     from lightcl_edge.learning.forgetting import without_class
     from lightcl_edge.learning.strategies import STRATEGIES
@@ -25,7 +26,7 @@ def generation_targets(folder: Path, bundle_path: Path) -> dict[str, Target]:
     from lightcl_edge.learning.strategies.statistics import ClassStatistics
     from lightcl_edge.learning.strategies.strategy_state import part_of
     from lightcl_edge.state.generation import Generation, Meta
-    from lightcl_edge.state.generation_files import TENSOR_FILES, read_generation, write_generation
+    from lightcl_edge.state.generation_files import read_generation, write_generation
     from power_cut import Unsynced
 
     bundle, rng = Bundle.open(bundle_path), np.random.default_rng(0)
@@ -43,15 +44,22 @@ def generation_targets(folder: Path, bundle_path: Path) -> dict[str, Target]:
     memory = offered(FeatureBuffer.empty(identity), "reservoir").tensors()
     held = {"features": features[:4], "labels": labels[:4]}
     place = folder / "generation"
-    write_generation(place, Generation(Meta(1, 0.0, "x", ["a", "b"]), bundle.head_parameters(), kept, held, memory))
-    record, good = json.loads((place / "meta.json").read_text()), {n: (place / n).read_bytes() for n in TENSOR_FILES}
+    sums = Sums(head.tap_size)
+    for name, count in (("a", 3), ("b", head.tap_size + 1)):
+        sums = sums.add(name, rng.normal(size=(count, head.tap_size)).astype(np.float32))
+    meta = Meta(1, 0.0, "x", ["a", "b"])
+    write_generation(place, Generation(meta, bundle.head_parameters(), kept, held, sums, memory))
+    record = json.loads((place / "meta.json").read_text())
+    good = {name: (place / name).read_bytes() for name in record["files"]}
 
     def use(path: Path) -> None:
-        for name, data in {**good, path.name: path.read_bytes()}.items():
+        for name, unchanged in good.items():
+            data = path.read_bytes() if Path(name).name == path.name else unchanged
             (place / name).write_bytes(data)
             record["files"][name] = hashlib.sha256(data).hexdigest()
         (place / "meta.json").write_text(json.dumps(record))
         found = read_generation(place, 1, bundle)
+        assert np.isfinite(found.sums.merge(sums).pooled(found.meta.classes).scatter).all()
         with calls_through(Unsynced()):
             for row in ("a", "b"):
                 write_generation(folder / "without", without_class(found, row, bundle)[0])
@@ -63,4 +71,4 @@ def generation_targets(folder: Path, bundle_path: Path) -> dict[str, Target]:
             read_statistics(part_of(found.strategy_state, part), head)
         assert all(np.isfinite(array).all() for array in found.parameters.values())
 
-    return {f"generation's {name}": TensorTarget(good[name], use, name) for name in TENSOR_FILES}
+    return {f"generation's {name}": TensorTarget(data, use, Path(name).name) for name, data in good.items()}

@@ -105,6 +105,12 @@ class Recorder(Unsynced):
         self._names[new][target.name] = number
         self.events.append(("rename", old, source.name, new, target.name, number))
 
+    def link(self, source, target):
+        super().link(source, target)
+        number, folder = self._at(source), self._at(target.parent)
+        self.events.append(("link", folder, target.name, number))
+        self._names[folder][target.name] = number
+
     def remove(self, path):
         super().remove(path)
         folder = self._at(path.parent)
@@ -203,7 +209,7 @@ class FailingDisk(Unsynced):
         forever: whether every later call that takes space (or, for EIO, any) fails too.
     """
 
-    _TAKES_SPACE = frozenset({"create", "open_to_append", "write", "make_folder"})
+    _TAKES_SPACE = frozenset({"create", "open_to_append", "write", "make_folder", "link"})
 
     def __init__(self, at: int, code: int, *, forever: bool) -> None:
         self._at, self._code, self._forever = at, code, forever
@@ -240,6 +246,10 @@ class FailingDisk(Unsynced):
     def rename(self, source, target):
         self._count("rename")
         super().rename(source, target)
+
+    def link(self, source, target):
+        self._count("link")
+        super().link(source, target)
 
     def remove(self, path):
         self._count("remove")

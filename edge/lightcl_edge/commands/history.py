@@ -79,12 +79,13 @@ def _entry(state: State, number: int, bundle: Bundle) -> Document:
     """What is known of a generation, damaged or not."""
     from lightcl_edge.errors import StateError
     from lightcl_edge.state.generation import Meta
+    from lightcl_edge.state.sums_files import check_sums
 
     problem = None
     meta = Meta(number, 0.0, "", [])
     try:
         meta = state.meta(number)
-        state.read(number, bundle)
+        check_sums(state.read(number, bundle).sums)
     except StateError as error:
         problem = str(error)
     return {

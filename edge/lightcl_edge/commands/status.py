@@ -35,6 +35,7 @@ class StatusCommand(Command):
         return {
             "generation": meta.generation,
             "classes": meta.classes,
+            "images_by_class": dict(zip(meta.classes, meta.images_by_class, strict=True)),
             "capacity": bundle.manifest.head.capacity,
             "bundle": {
                 "model": model.name,
@@ -74,7 +75,7 @@ class StatusCommand(Command):
             f"{count(document['tasks'], 'task')}"
             + ("" if accuracy is None else f", held-out accuracy {accuracy:.1%} (mean over classes)"),
             f"  classes ({len(document['classes'])} of {document['capacity']}): "
-            + (", ".join(document["classes"]) or "none yet"),
+            + (", ".join(_with_images(document)) or "none yet"),
             f"  bundle {bundle['model']}, cut at {bundle['cut']}, {bundle['trunk_dtype']} trunk",
             f"  feature buffer: {count(buffer['samples'], 'sample')}, {format_bytes(buffer['bytes'])}; "
             f"held out: {held_out['samples']}, {format_bytes(held_out['bytes'])}",
@@ -91,6 +92,12 @@ class StatusCommand(Command):
 
     def render_details(self, document: Document) -> str:
         return f"engine {document['engine']}: {document['engine_reason']}" if document["engine"] else "no task yet"
+
+
+def _with_images(document: Document) -> list[str]:
+    """The classes with how many images each was taught with; nothing beside those that came with the bundle."""
+    taught = document["images_by_class"]
+    return [f"{name} ({count(taught[name], 'image')})" if taught[name] else name for name in document["classes"]]
 
 
 def _last_task(document: Document) -> str:

@@ -18,6 +18,8 @@ _CHUNK_BYTES = 2**20
 _COPY_BYTES = 2**18
 #: Not blocking: opening a pipe in a file's place is then an error, and does not wait for ever.
 _WRITE = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
+#: What a file system that has no links, or no more of them, answers.
+_NO_LINK = {errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EXDEV, errno.EMLINK}
 _NEW_FILE, _GROWING_FILE = _WRITE | os.O_TRUNC, _WRITE | os.O_APPEND
 
 #: File systems that keep no folders of their own to sync say this, such as CIFS of older kernels. Files say it never.
@@ -60,6 +62,10 @@ class Calls:
     def rename(self, source: Path, target: Path) -> None:
         """Rename a file over another, or a folder to a free name."""
         os.replace(source, target)
+
+    def link(self, source: Path, target: Path) -> None:
+        """Give a file a second name."""
+        os.link(source, target)
 
     def remove(self, path: Path) -> None:
         """Remove a file's name."""
@@ -218,6 +224,20 @@ def copy_durably(names: Iterable[str], source: Path, target: Path) -> None:
             file.sync()
     for folder in sorted(folders):
         fsync_folder(folder)
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Give a file of durable content a second name, or copy it where that is not possible, as on FAT.
+
+    A missing folder is made, but not synced. Neither name may be written to afterwards.
+    """
+    make_folders(target.parent)
+    try:
+        _active.link(source, target)
+    except OSError as error:
+        if error.errno not in _NO_LINK:
+            raise
+        copy_durably(source, target)
 
 
 def replace_durably(path: Path, data: bytes) -> None:

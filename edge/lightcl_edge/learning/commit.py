@@ -32,7 +32,14 @@ def commit(job: Job, start: StartingPoint, candidate: Candidate, change: Change)
         sources=[*before.sources, start.data.fingerprint][-REMEMBERED_TASKS:],
     )
     kept = joined(start.generation.strategy_state, candidate.strategy)
-    tensors = candidate.holdout.tensors(), candidate.buffer.tensors()
-    final = change.commit(Generation(meta, candidate.engine.views(), kept, *tensors))
+    generation = Generation(
+        meta=meta,
+        parameters=candidate.engine.views(),
+        strategy_state=kept,
+        holdout=candidate.holdout.tensors(),
+        sums=start.generation.sums,
+        buffer=candidate.buffer.tensors(),
+    )
+    final = change.commit(generation)
     change.end_task()
     return final

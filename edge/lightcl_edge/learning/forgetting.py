@@ -100,16 +100,17 @@ def without_class(generation: Generation, name: str, bundle: Bundle) -> tuple[Ge
     left = buffer.forget(row)
     return (
         Generation(
-            replace(
+            meta=replace(
                 meta,
                 classes=[known for known in meta.classes if known != name],
                 holdout_accuracy=None,
                 sources=[],  # any of them may have taught the class: shown again, it is to be learned again
             ),
-            HeadWithout(generation.parameters, row),
-            forget_row(generation.strategy_state, head, row),
-            holdout,
-            left.tensors() if generation.buffer else {},
+            parameters=HeadWithout(generation.parameters, row),
+            strategy_state=forget_row(generation.strategy_state, head, row),
+            holdout=holdout,
+            sums=generation.sums.forget(name),
+            buffer=left.tensors() if generation.buffer else {},
         ),
         held + len(buffer) - len(left),
     )

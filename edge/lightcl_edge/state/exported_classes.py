@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from lightcl_edge.bundle.bundle import BUFFER, HEAD_PARAMETERS, TRUNK, Bundle
 from lightcl_edge.bundle.graph_names import BIAS, WEIGHT
 from lightcl_edge.data.feature_buffer import BufferIdentity, FeatureBuffer
+from lightcl_edge.data.sums import Sums
 from lightcl_edge.errors import BundleError, LightclError, StateError
 from lightcl_edge.files.durable import fsync_folder, remove, rename, replace_durably
 from lightcl_edge.files.plain import sha256_of
@@ -72,7 +73,14 @@ def base_generation(folder: Path, bundle: Bundle) -> Generation:
     for name in gone.classes:
         head = HeadWithout(head, classes.index(name))
         classes.remove(name)
-    return Generation(Meta(0, 0.0, bundle.identity, classes), head, {}, {}, _seed(folder, bundle, gone, len(classes)))
+    return Generation(
+        meta=Meta(0, 0.0, bundle.identity, classes, images_by_class=[0] * len(classes)),
+        parameters=head,
+        strategy_state={},
+        holdout={},
+        sums=Sums(bundle.manifest.head.tap_size),
+        buffer=_seed(folder, bundle, gone, len(classes)),
+    )
 
 
 def _seed(folder: Path, bundle: Bundle, gone: Forgotten, classes: int) -> Tensors:

@@ -3,13 +3,15 @@
 from dataclasses import dataclass, field
 from typing import Annotated
 
+from lightcl_edge.data.sums import Sums
 from lightcl_edge.files.records import DIFFERENT, NOT_NEGATIVE, POSITIVE, between
 from lightcl_edge.files.tensors import Parameters, Tensors
 
 #: Version of the records in ``meta.json``.
-STATE_FORMAT = 1
+STATE_FORMAT = 2
 #: Files of a generation; all but the last hold tensors.
 HEAD, STRATEGY, HOLDOUT, META = "head.safetensors", "strategy.safetensors", "holdout.safetensors", "meta.json"
+CLASSIFIER = "classifier.safetensors"
 #: How many generations stay for ``rollback``.
 KEPT_GENERATIONS = 5
 #: How many tasks back a state knows what it was taught from.
@@ -36,6 +38,8 @@ class Meta:
     trunk_provider: str | None = None  # what computed the trunk; None when its features were there already
     tasks: Count = 0  # how many were learned
     images: Count = 0  # learned in the last task
+    #: Images in the sums of each class, in the classes' order; 0 where the bundle brought it and nothing was learned.
+    images_by_class: list[Count] = field(default_factory=list)
     holdout_accuracy: Annotated[float, between(0, 1)] | None = None  # of all classes; None without held-out features
     row_scale: Annotated[float, POSITIVE] | None = None  # that new rows of the classifier start with; None before any
     #: What becomes black and white in images of more than 8 bits; None before any was learned.
@@ -57,11 +61,15 @@ class Generation:
         parameters: of the head; each is read from the file when it is asked for.
         strategy_state: what the strategy remembers.
         holdout: ``features`` (uint8) and ``labels`` (int64) that were not trained on, or empty.
+        sums: what each class has taught; a class's are read from its file when they are asked for.
         buffer: tensors of the feature buffer, or empty.
+        classifier: tensors of the classifier that predictions are made with, or empty where the head alone makes them.
     """
 
     meta: Meta
     parameters: Parameters
     strategy_state: Tensors
     holdout: Tensors
+    sums: Sums
     buffer: Tensors = field(default_factory=dict)
+    classifier: Tensors = field(default_factory=dict)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -15,27 +16,54 @@ from lightcl_edge.files.plain import sha256_of
 from lightcl_edge.files.records import read_record
 from lightcl_edge.files.strict_json import read_json
 from lightcl_edge.files.tensors import TensorFile, Tensors, read_tensors, write_tensors
-from lightcl_edge.state.generation import HEAD, HOLDOUT, META, STATE_FORMAT, STRATEGY, Generation, Meta
+from lightcl_edge.state.generation import CLASSIFIER, HEAD, HOLDOUT, META, STATE_FORMAT, STRATEGY, Generation, Meta
 from lightcl_edge.state.generation_checks import refuse_unfit_tensors, way_back
+from lightcl_edge.state.sums_files import stored_sums, sums_file, write_sums
 
-#: Every file of a generation that holds tensors.
-TENSOR_FILES = (HEAD, STRATEGY, HOLDOUT, BUFFER)
+#: The files of a generation that hold tensors; those of the sums lie in a folder beside them.
+TENSOR_FILES = (HEAD, STRATEGY, HOLDOUT, BUFFER, CLASSIFIER)
 
 
 def write_generation(folder: Path, generation: Generation) -> Meta:
-    """Write and sync all files of a generation into a new folder; gives its record with their hashes."""
+    """Write and sync all files of a generation into a new folder; gives its record with their hashes.
+
+    Sums that still lie in another generation's folder are linked from there.
+    """
     remove_tree(folder)
     content: dict[str, Mapping[str, NDArray[Any]]] = {
         HEAD: generation.parameters,
         STRATEGY: generation.strategy_state,
         HOLDOUT: generation.holdout,
         BUFFER: generation.buffer,
+        CLASSIFIER: generation.classifier,
     }
     hashes = {name: write_tensors(folder / name, tensors) for name, tensors in content.items()}
-    final = replace(generation.meta, files=hashes)
+    hashes |= write_sums(folder, generation.sums)
+    counts = generation.sums.counts
+    images = [counts.get(name, 0) for name in generation.meta.classes]
+    final = replace(generation.meta, images_by_class=images, files=hashes)
     write_durably(folder / META, json.dumps(asdict(final), indent=1, sort_keys=True, allow_nan=False).encode())
     fsync_folder(folder)
     return final
+
+
+def refuse_other_format(folder: Path) -> None:
+    """Raise a StateError when the record of a generation is of another format; a damaged one says nothing."""
+    with suppress(OSError, ValueError):
+        _refuse_other_format(folder / META, read_json(folder / META))
+
+
+def _refuse_other_format(path: Path, record: object) -> None:
+    found = record.get("format") if isinstance(record, dict) else None
+    if found == STATE_FORMAT:
+        return
+    advice = "install a newer lightcl-edge"
+    if isinstance(found, int) and found < STATE_FORMAT:
+        advice = (
+            "it was learned by an older lightcl-edge and lacks the sums that this one learns from: export the bundle "
+            "again, and teach the images again in another --state"
+        )
+    raise StateError(f"{path} has format {str(found)[:20]}, expected {STATE_FORMAT}; {advice}")
 
 
 def read_meta(folder: Path, number: int) -> Meta:
@@ -43,21 +71,27 @@ def read_meta(folder: Path, number: int) -> Meta:
     path = folder / META
     try:
         value = read_json(path)
-        found = value.get("format") if isinstance(value, dict) else None
-        if found != STATE_FORMAT:
-            raise StateError(
-                f"{path} has format {str(found)[:20]}, expected {STATE_FORMAT}; install a newer lightcl-edge"
-            )
+        _refuse_other_format(path, value)
         meta = read_record(Meta, value, "", ValueError, "all of its keys", complete=True)
         if meta.generation != number or not 0 <= meta.parent < number:
             raise ValueError(f"it is generation {meta.generation} with parent {meta.parent}, expected {number}")
+        if len(meta.images_by_class) != len(meta.classes):
+            raise ValueError(f"it counts images of {len(meta.images_by_class)} classes, expected {len(meta.classes)}")
+        if lacking := [
+            name
+            for name, count in zip(meta.classes, meta.images_by_class, strict=True)
+            if count and sums_file(name) not in meta.files
+        ]:
+            raise ValueError(f"it has no hash of the sums of {lacking[:3]}")
     except (OSError, ValueError) as error:
         raise StateError(f"{path} is damaged ({error}); {way_back(folder)}") from error
     return meta
 
 
 def read_generation(folder: Path, number: int, bundle: Bundle) -> Generation:
-    """Read a generation, and check the hash and the content of every file but the head's tensors, which are read later.
+    """Read a generation, and check the hash and the content of every file.
+
+    The head's tensors are read later. The sums of a class are checked when they are asked for.
 
     Raises:
         StateError: when a file is missing or damaged.
@@ -75,7 +109,8 @@ def read_generation(folder: Path, number: int, bundle: Bundle) -> Generation:
             tensors[name] = read_tensors(folder / name, StateError)
     head = TensorFile(folder / HEAD, StateError)
     refuse_unfit_tensors(folder, bundle, len(meta.classes), head, tensors)
-    return Generation(meta, head, tensors[STRATEGY], tensors[HOLDOUT], tensors[BUFFER])
+    sums = stored_sums(folder, meta, bundle.manifest.head.tap_size)
+    return Generation(meta, head, tensors[STRATEGY], tensors[HOLDOUT], sums, tensors[BUFFER], tensors[CLASSIFIER])
 
 
 def drop_generations(folders: Sequence[Path]) -> None:

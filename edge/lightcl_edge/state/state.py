@@ -1,7 +1,8 @@
 """What a device has learned, as numbered generations. Reading needs no lock; ``state/change.py`` changes them.
 
 ``STATE/CURRENT`` names a generation. ``STATE/generations/NNNNNN/`` holds ``head.safetensors``,
-``strategy.safetensors``, ``holdout.safetensors``, ``buffer.safetensors`` and ``meta.json`` with their hashes.
+``strategy.safetensors``, ``holdout.safetensors``, ``buffer.safetensors``, ``classifier.safetensors``, ``sums/`` with a
+file for each class, and ``meta.json`` with their hashes.
 ``STATE/bundle/`` is the device's own copy of the bundle, ``STATE/work/`` belongs to the running task. The layout and
 what it guarantees are in ``docs/state.md``.
 """
@@ -12,11 +13,11 @@ from pathlib import Path
 
 from lightcl_edge.bundle.bundle import BUFFER, Bundle
 from lightcl_edge.bundle.manifest import MANIFEST
-from lightcl_edge.errors import StateError
+from lightcl_edge.errors import BundleError, StateError
 from lightcl_edge.files.plain import sha256_of
 from lightcl_edge.state.exported_classes import base_generation
-from lightcl_edge.state.generation import HOLDOUT, STRATEGY, Generation, Meta
-from lightcl_edge.state.generation_files import read_generation, read_meta
+from lightcl_edge.state.generation import CLASSIFIER, HOLDOUT, STRATEGY, Generation, Meta
+from lightcl_edge.state.generation_files import read_generation, read_meta, refuse_other_format
 from lightcl_edge.state.pointer import MAX_NUMBER, Pointer, read_pointer
 from lightcl_edge.state.trust import read_trust
 
@@ -57,7 +58,12 @@ class State:
 
     def own_bundle(self) -> Bundle:
         """As :meth:`bundle`, without the check that it was accepted as signed."""
-        return Bundle.open(self.bundle_folder, may_lack=(BUFFER,))
+        try:
+            return Bundle.open(self.bundle_folder, may_lack=(BUFFER,))
+        except BundleError:
+            if numbers := self.numbers_on_disk():  # an older state has an older bundle, which can't be read either
+                refuse_other_format(self.place(numbers[-1]))
+            raise
 
     def bundle_identity(self) -> str | None:
         """Which bundle the state's copy is, without opening it; None when there is none yet."""
@@ -107,15 +113,15 @@ class State:
         return 0
 
     def kept_bytes(self) -> int:
-        """Size of what the current generation keeps besides the head: statistics, held-out and remembered samples."""
+        """Size of what the current generation loads besides the head; the sums are read class by class."""
         place, found = self.place(self.current_number()), 0
-        for name in (STRATEGY, HOLDOUT, BUFFER):
+        for name in (STRATEGY, HOLDOUT, BUFFER, CLASSIFIER):
             with suppress(OSError):  # generation 0 has no files
                 found += (place / name).stat().st_size
         return found
 
     def is_whole(self, number: int, bundle: Bundle | None = None) -> bool:
-        """Whether a generation's files are all there and have their hashes."""
+        """Whether all files of a generation that predictions need are there and have their hashes."""
         try:
             read_generation(self.place(number), number, bundle or self.own_bundle())
         except StateError:

@@ -23,9 +23,12 @@ pytestmark = pytest.mark.usefixtures("manifests_read_once")
 def commit(change, number, parent=None):
     state = change.state
     parameters = {name: np.full_like(array, number) for name, array in state.bundle().head_parameters().items()}
-    meta = Meta(number, 0.0, state.bundle().identity, ["a"], parent=number - 1 if parent is None else parent)
+    meta = Meta(number, 0.0, state.bundle().identity, ["a", "b"], parent=number - 1 if parent is None else parent)
     holdout = {"features": np.full((2, 16, 4, 4), number, np.uint8), "labels": np.zeros(2, np.int64)}
-    change.commit(Generation(meta, parameters, {}, holdout))
+    sums = state.read().sums.forget("a")  # "b" is taught once, so its file is linked from then on
+    for name in {"a", "b"} - set(sums.classes):
+        sums = sums.add(name, np.full((1, sums.size), number if name == "a" else 0.5, np.float32))
+    change.commit(Generation(meta, parameters, {}, holdout, sums))
 
 
 @pytest.fixture
@@ -44,6 +47,8 @@ def content_number(state):
     read = state.read()
     values = {float(value) for name in read.parameters for value in np.unique(read.parameters[name])}
     values |= {float(value) for value in np.unique(read.holdout["features"])}
+    values |= {float(value) for value in np.unique(read.sums.classes["a"].read().total)}
+    assert (read.sums.classes["b"].read().total == 0.5).all()
     assert values == {float(read.meta.generation)}, f"a mix: {values}"
     return read.meta.generation
 

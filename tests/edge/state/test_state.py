@@ -35,7 +35,7 @@ def commit(state, number, value=0.0):
     parameters = {name: np.full_like(array, value) for name, array in state.bundle().head_parameters().items()}
     meta = Meta(number, float(number), state.bundle().identity, ["a", "b"], tasks=number)
     with changing(state) as change:
-        return change.commit(Generation(meta, parameters, {}, {}))
+        return change.commit(Generation(meta, parameters, {}, {}, state.read().sums))
 
 
 def test_generation_zero_is_the_bundle(state):

@@ -1,0 +1,88 @@
+"""``sums/`` of a generation: one file a class, named by the hash of the class's name.
+
+Most classes stay as they are from one generation to the next. Their files are linked, so learning one image writes the
+file of one class. A linked file must never be written to again.
+
+Predictions need no sums. So a class's file is checked when a task, or ``history``, asks for it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+from lightcl_edge.data.class_sums import ClassSums
+from lightcl_edge.data.sums import KnownSums, Sums
+from lightcl_edge.errors import StateError
+from lightcl_edge.files.durable import fsync_folder, link_or_copy
+from lightcl_edge.files.plain import sha256_of
+from lightcl_edge.files.tensors import read_tensors, write_tensors
+from lightcl_edge.state.generation import Meta
+
+FOLDER = "sums"
+
+
+@dataclass(frozen=True)
+class StoredSums:
+    """A class's sums on the disk."""
+
+    name: str  # of the class
+    path: Path
+    sha256: str
+    count: int
+    size: int
+
+    def read(self) -> ClassSums:
+        """Read and check the file, or raise a StateError when it is missing or damaged."""
+        try:
+            if sha256_of(self.path) != self.sha256:
+                raise ValueError("its hash differs")
+            sums = ClassSums.from_tensors(read_tensors(self.path, StateError), self.size)
+            if sums.count != self.count:
+                raise ValueError(f"it is of {sums.count} images, expected {self.count} as in the record")
+        except (OSError, ValueError) as error:
+            state = shlex.quote(str(self.path.parents[3]))
+            raise StateError(
+                f"{self.path}, the sums of class {self.name!r}, is damaged ({error}); forget the class and teach it "
+                f"again (lightcl-edge forget --state {state} --class {shlex.quote(self.name)}), or roll back to a "
+                f"generation from before it was taught (lightcl-edge history --state {state})"
+            ) from error
+        return sums
+
+
+def sums_file(name: str) -> str:
+    """Where a class's sums lie in a generation's folder."""
+    return f"{FOLDER}/{hashlib.sha256(name.encode()).hexdigest()[:32]}.safetensors"
+
+
+def write_sums(folder: Path, sums: Sums) -> dict[str, str]:
+    """Write and sync the files of all classes; gives their hashes by name."""
+    hashes = {sums_file(name): _write(folder / sums_file(name), known) for name, known in sums.classes.items()}
+    if hashes:
+        fsync_folder(folder / FOLDER)
+    return hashes
+
+
+def _write(path: Path, known: KnownSums) -> str:
+    if isinstance(known, StoredSums):
+        link_or_copy(known.path, path)
+        return known.sha256
+    return write_tensors(path, known.read().tensors())
+
+
+def stored_sums(folder: Path, meta: Meta, size: int) -> Sums:
+    """The sums of a generation, none of them read yet."""
+    counts = zip(meta.classes, meta.images_by_class, strict=True)
+    files = {name: (sums_file(name), count) for name, count in counts if count}
+    known = {
+        name: StoredSums(name, folder / file, meta.files[file], count, size) for name, (file, count) in files.items()
+    }
+    return Sums(size, known)
+
+
+def check_sums(sums: Sums) -> None:
+    """Read the sums of each class in turn, or raise a StateError for the first that is damaged."""
+    for known in sums.classes.values():
+        known.read()
