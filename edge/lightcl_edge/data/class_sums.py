@@ -115,9 +115,11 @@ class ClassSums:
             values = tensors["values"]
             if values.dtype != np.float16 or values.ndim != 2 or not 0 < len(values) < values.shape[1] == size:
                 raise ValueError(f"values is {values.dtype} {values.shape}, expected float16 (1 to {size - 1}, {size})")
-            if not np.isfinite(values.astype(np.float16, copy=False)).all():
+            halves: HalfArray = values.astype(np.float16, copy=False)
+            total = halves.sum(axis=0, dtype=np.float64)
+            if not np.isfinite(total).all():
                 raise ValueError("values holds NaN or infinity, expected finite numbers")
-            return cls.of(values.astype(np.float16, copy=False).astype(np.float32))
+            return cls(len(halves), total, halves, np.empty(0, np.float32))
         return _from_scatter(tensors, size)
 
 
@@ -143,7 +145,8 @@ def _from_scatter(tensors: Tensors, size: int) -> ClassSums:
     for name, numbers in (("total", total), ("triangle", triangle)):
         if not bool((np.abs(numbers) < _LARGEST).all()):  # NaN is not below either
             raise ValueError(f"{name} holds NaN, infinity or numbers beyond {_LARGEST:g}, expected finite ones")
-    if not all(triangle[start] >= 0 for start, _ in _lines(size)):
+    lengths = np.arange(size, 0, -1)
+    if (triangle[np.cumsum(lengths) - lengths] < 0).any():  # the diagonal
         raise ValueError("triangle has a negative variance, expected a scatter")
     return ClassSums(count, total, np.empty((0, size), np.float16), triangle)
 

@@ -77,21 +77,40 @@ class Sums:
     def pooled(self, classes: Sequence[str]) -> Pooled:
         """The sums of these classes together, in this order. One class at a time is in memory."""
         counts, means = np.zeros(len(classes), np.int64), np.zeros((len(classes), self.size))
-        square, triangle = np.zeros((self.size, self.size)), np.zeros(triangle_size(self.size))
-        rows: list[FloatArray] = []  # of classes with few samples: multiplied together in float32, which is faster
-        for place, name in enumerate(classes):
-            if name not in self.classes:
-                continue
-            sums = self.classes[name].read()
-            counts[place], means[place] = sums.count, sums.mean
-            if not len(sums.values):
-                triangle += sums.triangle
-            elif sums.count > 1:
-                rows.append((sums.values - sums.mean).astype(np.float32))
-            if sum(map(len, rows)) >= SAMPLE_BLOCK:
-                add_products(square, np.concatenate(rows))
-                rows.clear()
-        if rows:
-            add_products(square, np.concatenate(rows))
-        complete(square, triangle)
-        return Pooled(counts, means, square)
+        scatter = _Scatter(self.size)
+        for row, name in enumerate(classes):
+            if name in self.classes:
+                sums = self.classes[name].read()
+                counts[row], means[row] = sums.count, sums.mean
+                scatter.add(sums)
+        return Pooled(counts, means, scatter.matrix())
+
+
+class _Scatter:
+    """Adds up the scatter of classes. Samples of several classes are multiplied together: that is much faster."""
+
+    def __init__(self, size: int) -> None:
+        self._square, self._triangle = np.zeros((size, size)), np.zeros(triangle_size(size))
+        self._rows, self._used = np.empty((SAMPLE_BLOCK, size), np.float32), 0
+
+    def add(self, sums: ClassSums) -> None:
+        if not len(sums.values):
+            self._triangle += sums.triangle
+            return
+        mean, done = sums.mean.astype(np.float32), 0
+        while done < len(sums.values):
+            if self._used == SAMPLE_BLOCK:
+                self._multiply()
+            place = self._rows[self._used : self._used + len(sums.values) - done]
+            np.subtract(sums.values[done : done + len(place)], mean, out=place)
+            self._used, done = self._used + len(place), done + len(place)
+
+    def _multiply(self) -> None:
+        add_products(self._square, self._rows[: self._used])
+        self._used = 0
+
+    def matrix(self) -> DoubleArray:
+        """The sum, shape ``(size, size)``; nothing can be added afterwards."""
+        self._multiply()
+        complete(self._square, self._triangle)
+        return self._square

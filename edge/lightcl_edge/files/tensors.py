@@ -1,11 +1,13 @@
 """Read and write safetensors files, and the array types of the product."""
 
+import hashlib
 import json
 import math
 from collections.abc import Iterator, Mapping
+from io import BytesIO
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +15,7 @@ from numpy.typing import NDArray
 from lightcl_edge.errors import BundleError, DuplicateNameError, HugeHeaderError, LightclError, NotFiniteError
 from lightcl_edge.files.durable import write_parts_durably
 from lightcl_edge.files.plain import open_plain
-from lightcl_edge.files.strict_json import RepeatedKeyError, parse_json
+from lightcl_edge.files.strict_json import RepeatedKeyError, parse_json, read_limited
 
 FloatArray = NDArray[np.float32]
 DoubleArray = NDArray[np.float64]
@@ -45,6 +47,28 @@ def read_tensors(path: Path, error_class: type[LightclError]) -> dict[str, NDArr
         raise error_class(f"{path} is damaged ({error}); expected a safetensors file") from error
 
 
+def read_hashed_tensors(
+    path: Path, sha256: str, limit_bytes: int, error_class: type[LightclError]
+) -> dict[str, NDArray[np.generic]]:
+    """As :func:`read_tensors`, for a file of known SHA-256 and bounded size, which is read once and not mapped.
+
+    Raises ``error_class`` also when the hash is another one.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    try:
+        data = read_limited(path, limit_bytes)
+        if hashlib.sha256(data).hexdigest() != sha256:
+            raise ValueError("its hash differs")
+        _checked_header(path, BytesIO(data), len(data))
+        return dict(load(data))
+    except RepeatedKeyError as error:
+        raise DuplicateNameError(f"{path}: its header {error}") from error
+    except (SafetensorError, ValueError, KeyError, TypeError, OSError, OverflowError) as error:
+        raise error_class(f"{path} is damaged ({error})") from error
+
+
 def check_header(path: Path, error_class: type[LightclError]) -> dict[str, Any]:
     """Check the header of a safetensors file before a library believes it.
 
@@ -58,18 +82,22 @@ def check_header(path: Path, error_class: type[LightclError]) -> dict[str, Any]:
     try:
         size = path.stat().st_size
         with open_plain(path) as file:
-            length = int.from_bytes(file.read(8), "little")
-            if length > MAX_HEADER_BYTES:
-                raise HugeHeaderError(f"{path} has a header of {length} bytes, expected at most {MAX_HEADER_BYTES}")
-            header = parse_json(file.read(length))
-        _check_tensors(header, size - 8 - length)
-        return {name: tensor for name, tensor in header.items() if name != "__metadata__"}
+            return _checked_header(path, file, size)
     except FileNotFoundError as error:
         raise error_class(f"{path} is missing") from error
     except RepeatedKeyError as error:
         raise DuplicateNameError(f"{path}: its header {error}") from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise error_class(f"{path} is damaged ({error}); expected a safetensors file") from error
+
+
+def _checked_header(path: Path, file: BinaryIO, size: int) -> dict[str, Any]:
+    length = int.from_bytes(file.read(8), "little")
+    if length > MAX_HEADER_BYTES:
+        raise HugeHeaderError(f"{path} has a header of {length} bytes, expected at most {MAX_HEADER_BYTES}")
+    header = parse_json(file.read(length))
+    _check_tensors(header, size - 8 - length)
+    return {name: tensor for name, tensor in header.items() if name != "__metadata__"}
 
 
 def _check_tensors(header: Any, content_bytes: int) -> None:

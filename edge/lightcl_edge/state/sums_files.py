@@ -13,15 +13,15 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
-from lightcl_edge.data.class_sums import ClassSums
+from lightcl_edge.data.class_sums import ClassSums, triangle_size
 from lightcl_edge.data.sums import KnownSums, Sums
 from lightcl_edge.errors import StateError
 from lightcl_edge.files.durable import fsync_folder, link_or_copy
-from lightcl_edge.files.plain import sha256_of
-from lightcl_edge.files.tensors import read_tensors, write_tensors
+from lightcl_edge.files.tensors import read_hashed_tensors, write_tensors
 from lightcl_edge.state.generation import Meta
 
 FOLDER = "sums"
+_MOST_HEADER_BYTES = 4096
 
 
 @dataclass(frozen=True)
@@ -36,17 +36,18 @@ class StoredSums:
 
     def read(self) -> ClassSums:
         """Read and check the file, or raise a StateError when it is missing or damaged."""
+        limit_bytes = 4 * triangle_size(self.size) + 8 * self.size + _MOST_HEADER_BYTES
         try:
-            if sha256_of(self.path) != self.sha256:
-                raise ValueError("its hash differs")
-            sums = ClassSums.from_tensors(read_tensors(self.path, StateError), self.size)
+            sums = ClassSums.from_tensors(
+                read_hashed_tensors(self.path, self.sha256, limit_bytes, StateError), self.size
+            )
             if sums.count != self.count:
                 raise ValueError(f"it is of {sums.count} images, expected {self.count} as in the record")
-        except (OSError, ValueError) as error:
+        except (StateError, ValueError) as error:
             state = shlex.quote(str(self.path.parents[3]))
             raise StateError(
-                f"{self.path}, the sums of class {self.name!r}, is damaged ({error}); forget the class and teach it "
-                f"again (lightcl-edge forget --state {state} --class {shlex.quote(self.name)}), or roll back to a "
+                f"the sums of class {self.name!r} can't be used: {error}; forget the class and teach it again "
+                f"(lightcl-edge forget --state {state} --class {shlex.quote(self.name)}), or roll back to a "
                 f"generation from before it was taught (lightcl-edge history --state {state})"
             ) from error
         return sums

@@ -154,7 +154,7 @@ def test_a_damaged_file_is_named_when_it_is_needed(edge, taught, damage, says):
         with pytest.raises(StateError) as caught:
             use()
         message = str(caught.value)
-        assert "the sums of class 'green'" in message and says in message
+        assert "the sums of class 'green' can't be used" in message and says in message
         assert f"lightcl-edge forget --state {taught.folder} --class green" in message
     problems = {entry["generation"]: entry["problem"] for entry in history(edge, taught)}
     assert "'green'" in problems[3] and problems[1] is None
