@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from fuzzed_reader import Target
 from lightcl_edge.errors import StateError
@@ -16,11 +16,12 @@ def state_targets() -> dict[str, Target]:
     from lightcl_edge.state.generation import Meta
     from lightcl_edge.state.generation_files import read_meta
     from lightcl_edge.state.pointer import read_pointer
+    from lightcl_edge.state.sums_files import sums_file
     from lightcl_edge.state.trust import read_trust
     from lightcl_edge.state.written_bytes import read_written
 
-    record = Meta(1, 1.0, "x", ["a", "b"], strategy="lightcl", holdout_accuracy=0.5, sources=["x"], files={"a": "b"})
-    meta = asdict(record)
+    record = Meta(1, 1.0, "x", ["a", "b"], strategy="lightcl", holdout_accuracy=0.5, sources=["x"])
+    meta = asdict(replace(record, images_by_class=[0, 3], files={"a": "b", sums_file("b"): "c"}))
     note = {"key": "k", "file": "checkpoint-1-2.safetensors", "sha256": "x", "trained_seconds": 1.0, "written": 1,
             "position": {"epoch": 1, "step": 2, "loss_sum": 0.5}}  # fmt: skip
     store = {
