@@ -218,12 +218,16 @@ def copy_durably(names: Iterable[str], source: Path, target: Path) -> None:
     for name in names:
         make_folders((target / name).parent)
         folders.add((target / name).parent)
-        with (source / name).open("rb") as original, DurableFile(target / name) as file:
-            while chunk := original.read(_CHUNK_BYTES):
-                file.write(chunk)
-            file.sync()
+        _copy_file(source / name, target / name)
     for folder in sorted(folders):
         fsync_folder(folder)
+
+
+def _copy_file(source: Path, target: Path) -> None:
+    with source.open("rb") as original, DurableFile(target) as file:
+        while chunk := original.read(_CHUNK_BYTES):
+            file.write(chunk)
+        file.sync()
 
 
 def link_or_copy(source: Path, target: Path) -> None:
@@ -237,7 +241,7 @@ def link_or_copy(source: Path, target: Path) -> None:
     except OSError as error:
         if error.errno not in _NO_LINK:
             raise
-        copy_durably(source, target)
+        _copy_file(source, target)
 
 
 def replace_durably(path: Path, data: bytes) -> None:

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from lightcl_edge.errors import BundleError, DuplicateNameError, HugeHeaderError, LightclError, NotFiniteError
 from lightcl_edge.files.durable import write_parts_durably
-from lightcl_edge.files.plain import open_plain
-from lightcl_edge.files.strict_json import RepeatedKeyError, parse_json, read_limited
+from lightcl_edge.files.plain import open_plain, read_limited
+from lightcl_edge.files.strict_json import RepeatedKeyError, parse_json
 
 FloatArray = NDArray[np.float32]
 DoubleArray = NDArray[np.float64]
