@@ -17,6 +17,7 @@ from PIL import Image
 
 from lightcl_edge.bundle.manifest import InputInfo
 from lightcl_edge.console.text import first_names
+from lightcl_edge.data.class_names import canonical
 from lightcl_edge.data.decoding import ByteImage, decode, deep_range, open_image
 from lightcl_edge.data.grey_range import GreyRange, joined
 from lightcl_edge.data.image_folders import FORMAT_NAMES, FolderContent, describe_suffixes, look_into
@@ -141,7 +142,7 @@ class FolderDataset(Dataset):
         files_of = dict[str, list[Path]]()
         for path in whole.folders:
             if images := self.left_out.images_in(path):
-                files_of[path.name] = images
+                files_of.setdefault(canonical(path.name), []).extend(images)
         if not files_of:
             raise DataError(_no_images(folder, self.left_out))
         self.left_out.loose_images, self.left_out.loose_files = len(whole.images), whole.others
@@ -190,8 +191,9 @@ class ArrayDataset(Dataset):
             except UnicodeDecodeError as error:
                 raise DataError(f"{origin}: y holds bytes that are no UTF-8 ({error}); expected text") from error
         values, rows = np.unique(labels, return_inverse=True)
-        self.classes = [str(value) for value in values.tolist()]
-        self.labels = rows.astype(np.int64)
+        names = [canonical(str(value)) for value in values.tolist()]
+        self.classes = list(dict.fromkeys(names))
+        self.labels = np.array([self.classes.index(name) for name in names], np.int64)[rows]
         self._images, self._origin = images, origin
 
     def name(self, index: int) -> str:

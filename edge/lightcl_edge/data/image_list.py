@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from lightcl_edge.data.class_names import canonical
 from lightcl_edge.data.dataset import Dataset
 from lightcl_edge.errors import DataError
 
@@ -37,9 +38,10 @@ class ImageList(Dataset):
             if not isinstance(label, str) or not label:
                 raise DataError(f"label {place} is {label!r}; expected a class name")
         self._images = images
-        self.classes = sorted(set(labels))
+        names = [canonical(label) for label in labels]
+        self.classes = sorted(set(names))
         rows = {name: row for row, name in enumerate(self.classes)}
-        self.labels = np.array([rows[label] for label in labels], np.int64)
+        self.labels = np.array([rows[name] for name in names], np.int64)
 
     def name(self, index: int) -> str:
         return f"image {index}"

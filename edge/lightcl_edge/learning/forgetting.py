@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from lightcl_edge.bundle.bundle import TRUNK, Bundle
 from lightcl_edge.console.text import Document
+from lightcl_edge.data.class_names import canonical
 from lightcl_edge.data.feature_buffer import BufferIdentity, FeatureBuffer
 from lightcl_edge.errors import UsageError
 from lightcl_edge.files.durable import fsync_folder, rename
@@ -34,7 +35,7 @@ def forget(change: Change, name: str) -> Document:
         UsageError: when no generation knows the class.
         StateError: when the current generation is damaged. Other damaged ones are dropped: they may hold samples.
     """
-    state = change.state
+    state, name = change.state, canonical(name)
     bundle, current = state.bundle(), state.current_number()
     numbers = [number for number in state.numbers() if state.is_whole(number, bundle)]
     if current:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from lightcl_edge.bundle.bundle import Bundle
+from lightcl_edge.data.class_names import nearly_equal
 from lightcl_edge.data.dataset import DatasetIdentity, identify
 from lightcl_edge.data.feature_buffer import FeatureBuffer
 from lightcl_edge.data.grey_range import GreyRange
@@ -65,6 +66,8 @@ def starting_point(job: Job, change: Change, chosen: ChosenBundle, meter: PhaseM
     generation, next_number = state.read(number, bundle), state.next_number()
     classes = assign_rows(generation.meta.classes, job.dataset.classes, bundle.manifest.head.capacity)
     _settle_grey(job, generation.meta.grey_range)
+    for new, other in nearly_equal(classes[len(generation.meta.classes) :], classes):
+        job.tell(f"{new!r} and {other!r} are two classes; if they are one, call them the same and forget one of them")
     codec = FeatureCodec(bundle.manifest.feature)
     return StartingPoint(
         bundle=bundle,

@@ -121,6 +121,8 @@ class Watcher:
         images = len(self._spool.batch())
         code, document, last_words = self._train(generation)
         if code == ExitCode.DONE:
+            for note in document.get("notes", ()):
+                self._progress.note(str(note))
             self._filed(int(document["generation"]), images)
             return
         error = document.get("error", {})
@@ -202,6 +204,7 @@ class Watcher:
             self._aside(homeless, "no-room")
 
     def _without_a_row(self) -> list[Path]:
+        from lightcl_edge.data.class_names import canonical
         from lightcl_edge.state.state import State
 
         state = State(self._options.state)
@@ -209,8 +212,9 @@ class Watcher:
             return []
         bundle = state.bundle()
         known, capacity = state.read(bundle=bundle).meta.classes, bundle.manifest.head.capacity
-        new = sorted({path.parent.name for path in self._spool.batch()} - set(known))
-        return [path for path in self._spool.batch() if path.parent.name in new[max(0, capacity - len(known)) :]]
+        class_of = {path: canonical(path.parent.name) for path in self._spool.batch()}
+        homeless = sorted(set(class_of.values()) - set(known))[max(0, capacity - len(known)) :]
+        return [path for path, name in class_of.items() if name in homeless]
 
     def _aside(self, images: list[Path], reason: str, why: str | None = None) -> None:
         self._spool.set_aside(images, reason, why)

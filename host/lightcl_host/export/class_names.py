@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from lightcl_edge.bundle.manifest import MAX_CLASSES, MAX_NAME_LENGTH
+from lightcl_edge.data.class_names import canonical, class_name_fault
 from lightcl_edge.errors import DataError, UsageError
 
 
@@ -15,12 +16,14 @@ def check_capacity(capacity: int) -> None:
 def read_class_names(path: Path | None, count: int) -> list[str]:
     """The names in a text file, one a line; none without a file.
 
-    Raises DataError when the file can't be read, or does not name each of the network's ``count`` classes once.
+    Raises DataError when the file can't be read, or a name is none that a class may
+    have, or it does not name each of the network's ``count`` classes once.
     """
     if path is None:
         return []
     try:
-        names = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        lines = path.read_text(encoding="utf-8-sig").splitlines()  # editors of Windows write a byte order mark
+        names = [name for line in lines if (name := canonical(line))]
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(
             f"--keep-classes {path} can't be read ({error}); expected a text file, a name a line"
@@ -30,9 +33,9 @@ def read_class_names(path: Path | None, count: int) -> list[str]:
         raise DataError(f"{path} names {repeated[0]!r} more than once; expected {count} different names")
     if len(names) != count:
         raise DataError(f"{path} names {len(names)} classes, expected {count}: one line for each output of the network")
-    too_long = [name for name in names if len(name) > MAX_NAME_LENGTH]
-    if too_long:
-        raise DataError(
-            f"{path}: {too_long[0][:40]!r}... has {len(too_long[0])} characters, expected {MAX_NAME_LENGTH}"
-        )
+    for name in names:
+        if (fault := class_name_fault(name)) is not None:
+            raise DataError(
+                f"{path}: the class name {name[:80]!a} is {fault}; expected 1 to {MAX_NAME_LENGTH} printable characters"
+            )
     return names

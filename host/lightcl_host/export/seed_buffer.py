@@ -13,6 +13,7 @@ from lightcl_edge.bundle.graph_names import BIAS, FEATURES, IMAGE, PENULTIMATE, 
 from lightcl_edge.bundle.manifest import FeatureInfo, InputInfo
 from lightcl_edge.console.progress import Progress
 from lightcl_edge.data.buffer_filling import fill
+from lightcl_edge.data.class_names import check_class_names
 from lightcl_edge.data.dataset import Dataset
 from lightcl_edge.data.feature_buffer import BufferIdentity, FeatureBuffer, buffer_limit, quotas
 from lightcl_edge.data.specification import open_dataset
@@ -66,6 +67,7 @@ def seed_buffer(
         UsageError: when the data have classes that a network with its own classes lacks, or too many.
     """
     dataset = open_dataset(str(options.seed_buffer))
+    check_class_names(dataset.classes)
     names = classes or dataset.classes
     unknown = sorted(set(dataset.classes) - set(names))
     if unknown or len(names) > split.head_info.capacity:

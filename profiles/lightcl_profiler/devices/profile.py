@@ -132,7 +132,7 @@ def _read(path: Path) -> str:
     if path.stat().st_size > _MAX_BYTES:
         raise UsageError(f"{path} has {path.stat().st_size} bytes, expected a device profile of at most {_MAX_BYTES}")
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise UsageError(f"{path} is not text ({error}); expected a TOML file") from error
 
