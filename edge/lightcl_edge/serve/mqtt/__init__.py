@@ -1,0 +1,1 @@
+"""The link to Home Assistant and whatever else speaks MQTT."""
