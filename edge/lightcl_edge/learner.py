@@ -6,18 +6,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
 
 from lightcl_edge.bundle.signature import read_public_key
 from lightcl_edge.console.progress import Progress
 from lightcl_edge.data.decoding import ByteImage
-from lightcl_edge.data.image_list import ImageList, Images
-from lightcl_edge.errors import UsageError
+from lightcl_edge.data.image_list import ChannelOrder, ImageList, Picture, Pictures, decode_all
+from lightcl_edge.errors import InterruptedTaskError, UsageError
 from lightcl_edge.inference.evaluation import Evaluation, evaluate
 from lightcl_edge.inference.learned_classifier import DEFAULT_FALSE_ALARMS, DEFAULT_UNSURE_BELOW
 from lightcl_edge.inference.prediction import Limits, Prediction
@@ -61,9 +58,13 @@ class Learner:
 
     Args:
         options: how to learn; each call of :meth:`learn` replaces ``data``.
+        channel_order: of the colours in arrays.
     """
 
-    def __init__(self, options: TrainOptions) -> None:
+    def __init__(self, options: TrainOptions, channel_order: ChannelOrder = "rgb") -> None:
+        if channel_order not in ("rgb", "bgr"):
+            raise UsageError(f"channel_order is {channel_order!r}; expected 'rgb', or 'bgr' for pictures of OpenCV")
+        self._order: ChannelOrder = channel_order
         # once: a process that becomes a daemon changes its working directory
         bundle, key = (None if path is None else path.absolute() for path in (options.bundle, options.key))
         options = replace(options, bundle=bundle, key=key, state=options.state.absolute())
@@ -87,6 +88,7 @@ class Learner:
         threads: int | None = None,
         seed: int = 0,
         key: str | Path | None = None,
+        channel_order: ChannelOrder = "rgb",
     ) -> Learner:
         """Open a state, or prepare to make one from a bundle.
 
@@ -100,6 +102,7 @@ class Learner:
             threads: processors to use; None for all.
             seed: the same seed, images and order give the same weights.
             key: file of the public key. The bundle must be signed by it, now and from now on.
+            channel_order: ``bgr`` where arrays come from OpenCV.
 
         Returns:
             The learner.
@@ -123,7 +126,7 @@ class Learner:
             seed=seed,
             key=None if key is None else Path(key),
         )
-        return cls(options)
+        return cls(options, channel_order)
 
     @property
     def classes(self) -> list[str]:
@@ -136,11 +139,12 @@ class Learner:
         """Number of the generation in use; 0 before anything was learned."""
         return self._state.current_number() if self._state.exists() else 0
 
-    def learn(self, images: Images, labels: Sequence[str]) -> Learned:
+    def learn(self, images: Pictures, labels: Iterable[str]) -> Learned:
         """Learn a task: images of new classes, more images of known ones, or both.
 
         Args:
-            images: RGB, uint8, each of shape ``(height, width, 3)``, of any size.
+            images: of any size, each a Pillow image or an array: grey ``(height, width)``, uint8 or uint16, or colours
+                ``(height, width, 3)`` or ``(height, width, 4)``, uint8. All are held in memory meanwhile.
             labels: the class of each image.
 
         Returns:
@@ -148,19 +152,25 @@ class Learner:
 
         Raises:
             RejectedError: when the gate kept the old head; what was known before is unchanged.
+            KeyboardInterrupt: on Ctrl-C. The same call then goes on where it stopped, unless it had just finished.
             LightclError: of the other kinds in ``docs/exit-codes.md``.
         """
         self._predictor = None  # its memory is needed now
         give_back()
-        options = replace(self._options, data=ImageList(images, labels))
-        document = train(options, PhaseMeter(), Progress(quiet=True))
+        options = replace(self._options, data=ImageList(images, labels, self._order))
+        try:
+            document = train(options, PhaseMeter(), Progress(quiet=True))
+        except InterruptedTaskError as error:
+            raise KeyboardInterrupt(str(error)) from None
+        if document["interrupted"]:  # while the generation was written
+            raise KeyboardInterrupt(f"interrupted; generation {document['generation']} was learned before")
         return Learned(**{field.name: document[field.name] for field in fields(Learned)})
 
-    def learn_one(self, image: NDArray[np.uint8], label: str) -> Learned:
+    def learn_one(self, image: Picture, label: str) -> Learned:
         """Learn from one image, as :meth:`learn` does; the strategies ``slda`` and ``ncm`` take no training steps.
 
         Args:
-            image: RGB, uint8, shape ``(height, width, 3)``.
+            image: as :meth:`learn` takes them.
             label: its class.
 
         Returns:
@@ -169,12 +179,16 @@ class Learner:
         return self.learn([image], [label])
 
     def predict(
-        self, images: Images, *, false_alarms: float = DEFAULT_FALSE_ALARMS, unsure_below: float = DEFAULT_UNSURE_BELOW
+        self,
+        images: Pictures,
+        *,
+        false_alarms: float = DEFAULT_FALSE_ALARMS,
+        unsure_below: float = DEFAULT_UNSURE_BELOW,
     ) -> list[Prediction]:
         """Classify images among the classes known now, and say which were never seen.
 
         Args:
-            images: RGB, uint8, each of shape ``(height, width, 3)``, of any size.
+            images: as :meth:`learn` takes them; those of a generator are taken a few at a time.
             false_alarms: share of images of known classes that may be called unknown by mistake, 0 to 1.
             unsure_below: a prediction is unsure when its probability is below this, 0 to 1.
 
@@ -187,14 +201,14 @@ class Learner:
             UsageError: when a share is not 0 to 1.
         """
         limits, predictor = Limits(false_alarms, unsure_below), self._current()
-        return list(predictor.predict(_loaded(images, predictor), limits))
+        return list(predictor.predict(self._decoded(images, predictor), limits))
 
     def evaluate(
         self,
-        images: Images,
-        labels: Sequence[str],
+        images: Pictures,
+        labels: Iterable[str],
         *,
-        unknown: Images = (),
+        unknown: Pictures = (),
         false_alarms: float = DEFAULT_FALSE_ALARMS,
     ) -> Evaluation:
         """Count how many labelled images are recognised among all known classes.
@@ -214,8 +228,8 @@ class Learner:
             UsageError: when ``false_alarms`` is not 0 to 1.
         """
         limits, predictor = Limits(false_alarms), self._current()
-        others = _loaded(unknown, predictor)
-        return evaluate(predictor, ImageList(images, labels), Progress(quiet=True), limits, others)
+        others, dataset = self._decoded(unknown, predictor), ImageList(images, labels, self._order)
+        return evaluate(predictor, dataset, Progress(quiet=True), limits, others)
 
     def _current(self) -> Predictor:
         """The predictor of the current generation, opened again when there is a newer one."""
@@ -225,10 +239,5 @@ class Learner:
             self._predictor = Predictor(self._state.folder, self._options.threads)
         return self._predictor
 
-
-def _loaded(images: Images, predictor: Predictor) -> list[ByteImage] | Iterator[ByteImage]:
-    """Images without labels at input size."""
-    if not len(images):
-        return []
-    dataset = ImageList(images, ["?"] * len(images))
-    return (dataset.load(index, predictor.input) for index in range(len(dataset)))
+    def _decoded(self, images: Pictures, predictor: Predictor) -> Iterator[ByteImage]:
+        return decode_all(images, predictor.input, predictor.grey_range, self._order)

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from lightcl_edge import Learner
 from lightcl_edge.errors import DataError, RejectedError, StateError, UsageError
+from lightcl_edge.machine.interrupts import DeferredInterrupt
 from lightcl_edge.state.state import State
 from small_bundle import COLOURS
 
@@ -83,13 +87,19 @@ def test_mistakes_are_named(bundle, tmp_path):
         ([image], ["a", "b"], "1 images and 2 labels"),
         ([], [], "at least one"),
         ([image.astype(np.float32)], ["a"], "image 0 is float32"),
-        ([image[..., 0]], ["a"], "expected RGB"),
+        ([image[..., :2]], ["a"], "expected a Pillow image, or an array of shape"),
+        ([image.astype(np.uint16)], ["a"], "uint16 for grey"),
+        (image, ["a"], "put a single one into a list"),
+        (image[..., 0], ["a"], "put a single one into a list"),
+        (Image.fromarray(image), ["a"], "put a single one into a list"),
         ([[1, 2]], ["a"], "image 0 is list"),
         ([image], [3], "label 0 is 3"),
         ([image] * 3, "abc", "the text 'abc'"),
     ):
         with pytest.raises(DataError, match=words):
             learner.learn(images, labels)
+    with pytest.raises(UsageError, match="'bgr' for pictures of OpenCV"):
+        Learner.open(bundle, tmp_path / "state", channel_order="gbr")
     with pytest.raises(UsageError, match="no strategy 'magic'"):
         Learner.open(bundle, tmp_path / "state", strategy="magic").learn([image], ["a"])
 
@@ -124,3 +134,85 @@ def test_a_changed_working_directory_changes_nothing(bundle, tmp_path, monkeypat
     assert learner.learn(pictures("blue", 6), ["blue"] * 6).classes == ["grey", "red", "blue"]
     assert learner.predict(pictures("blue", 1, 5))[0].label == "blue"
     assert not list((tmp_path / "elsewhere").iterdir())
+
+
+KINDS = {
+    "grey": lambda image: image[..., 0],
+    "grey with an axis": lambda image: image[..., :1],
+    "transparent": lambda image: np.dstack([image, np.full(image.shape[:2], 255, np.uint8)]),
+    "Pillow": Image.fromarray,
+    "deep grey": lambda image: image[..., 0].astype(np.uint16) * 4 + 28_000,
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_pictures_of_any_kind_are_taken(bundle, tmp_path, kind):
+    learner = Learner.open(bundle, tmp_path / "state", strategy="slda", threads=1)
+    bright, dark = pictures("red", 8), pictures("blue", 8)  # told apart by their first channel too
+    made = [KINDS[kind](image) for image in bright + dark]
+    before = [np.array(image) for image in made]
+    learner.learn((image for image in made), (name for name in ["red"] * 8 + ["blue"] * 8))
+    found = learner.predict(KINDS[kind](image) for image in pictures("red", 4, 5))
+    assert [each.label for each in found] == ["red"] * 4
+    assert learner.evaluate(made, ["red"] * 8 + ["blue"] * 8).accuracy > 0.9
+    assert all(np.array_equal(old, new) for old, new in zip(before, made, strict=True))  # theirs are not changed
+
+
+def test_frames_of_opencv_have_their_channels_the_other_way_round(bundle, tmp_path):
+    first = Learner.open(bundle, tmp_path / "state", strategy="slda", threads=1)
+    first.learn(pictures("red", 8) + pictures("blue", 8), ["red"] * 8 + ["blue"] * 8)
+    opencv = Learner.open(None, tmp_path / "state", threads=1, channel_order="bgr")
+    frame = pictures("red", 1, 5)[0]
+    expected = first.predict([frame])[0].probabilities
+    transparent = np.dstack([frame[..., ::-1], np.full(frame.shape[:2], 9, np.uint8)])
+    for found in opencv.predict([frame[..., ::-1], transparent, Image.fromarray(frame)]):
+        assert found.probabilities == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_generator_of_frames_is_not_held_in_memory(bundle, tmp_path):
+    learner = Learner.open(bundle, tmp_path / "state", strategy="slda", threads=1)
+    learner.learn(pictures("red", 6) + pictures("blue", 6), ["red"] * 6 + ["blue"] * 6)
+    made, most = [], 0
+
+    class Frame(np.ndarray):
+        pass
+
+    def frames():
+        nonlocal most
+        for image in pictures("red", 40):
+            frame = image.view(Frame)
+            made.append(weakref.ref(frame))
+            most = max(most, sum(each() is not None for each in made))
+            yield frame
+
+    assert len(learner.predict(frames())) == 40 and most <= 3
+
+
+@pytest.mark.parametrize("when", ["training", "committing"])
+def test_an_interrupt_stays_an_interrupt(bundle, tmp_path, monkeypatch, when):
+    """An application's loop ends on Ctrl-C, also when it comes while a signal waits for the end of a step."""
+    from lightcl_edge.learning import train as module
+    from lightcl_edge.learning.engines.ort_engine import OrtEngine
+
+    place, name = (OrtEngine, "step") if when == "training" else (module, "commit")
+    original = getattr(place, name)
+
+    def with_ctrl_c(*arguments):
+        os.kill(os.getpid(), signal.SIGINT)
+        return original(*arguments)
+
+    learner = Learner.open(bundle, tmp_path / "state", strategy="replay", engine="ort", threads=1)
+    task = pictures("red", 9) + pictures("blue", 9), ["red"] * 9 + ["blue"] * 9
+    with monkeypatch.context() as patch:
+        patch.setattr(place, name, with_ctrl_c)
+        with pytest.raises(KeyboardInterrupt, match="interrupted"):
+            learner.learn(*task)
+    assert learner.generation == (0 if when == "training" else 1)
+    assert learner.learn(*task).generation == learner.generation
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_signals_that_a_program_does_not_handle_are_left_alone():
+    with DeferredInterrupt():
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+        assert signal.getsignal(signal.SIGINT) is not signal.default_int_handler

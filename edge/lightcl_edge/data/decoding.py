@@ -11,13 +11,13 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.JpegImagePlugin import JpegImageFile
 
 from lightcl_edge.bundle.manifest import InputInfo
 from lightcl_edge.console.text import format_bytes
 from lightcl_edge.data.grey_range import GreyRange, is_deep, range_of, with_eight_bits
-from lightcl_edge.data.image_folders import CONVERT, FORMAT_NAMES, OTHER_PHOTOS
+from lightcl_edge.data.image_folders import CONVERT, FORMAT_NAMES, OTHER_PHOTOS, reads_heif
 from lightcl_edge.errors import DataError, HugeImageError, ImageBombError
 from lightcl_edge.machine.memory_limits import spare_bytes
 
@@ -112,6 +112,13 @@ def _open(source: Path | BytesIO, name: str) -> Image.Image:
 def _opened(source: Path | BytesIO) -> Image.Image:
     try:
         return Image.open(source, formats=FORMATS)
+    except UnidentifiedImageError:
+        if not (reads_heif() and _is_other_photo(source)):
+            raise
+        import pillow_heif  # with the first such photograph: it takes 10 MiB
+
+        pillow_heif.register_heif_opener()
+        return Image.open(source, formats=("HEIF",))
     except Image.DecompressionBombError:  # Pillow does not ask whether the image will be reduced
         if _first_bytes(source, 3) != b"\xff\xd8\xff":
             raise

@@ -7,6 +7,8 @@ import errno
 import os
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 
 IMAGE_SUFFIXES = frozenset(
@@ -14,9 +16,13 @@ IMAGE_SUFFIXES = frozenset(
 )
 #: What to call such files to a person.
 FORMAT_NAMES = "PNG, JPEG, WebP, BMP, TIFF, GIF or PPM"
-#: Photographs of telephones that no decoder here reads.
-OTHER_PHOTOS = frozenset({".heic", ".heif", ".avif"})
-CONVERT = "; convert HEIC and AVIF photos to JPEG, for example with heif-convert PHOTO.heic PHOTO.jpg"
+#: Photographs of telephones. HEIC is read where the extra ``heif`` is installed, AVIF is not.
+HEIF_SUFFIXES = frozenset({".heic", ".heif", ".hif"})
+OTHER_PHOTOS = HEIF_SUFFIXES | {".avif"}
+CONVERT = (
+    "; convert HEIC and AVIF photos to JPEG, for example with heif-convert PHOTO.heic PHOTO.jpg, or install "
+    "lightcl-edge[heif], which reads HEIC"
+)
 #: What systems and file servers leave in folders; compared in small letters.
 _JUNK = frozenset(
     {
@@ -32,8 +38,15 @@ def is_ignored(name: str) -> bool:
     return name.startswith(".") or name.lower() in _JUNK
 
 
+@lru_cache(maxsize=1)
+def reads_heif() -> bool:
+    """Whether the decoder of HEIC photographs is installed; it is imported only with the first of them."""
+    return find_spec("pillow_heif") is not None
+
+
 def is_image_name(name: str) -> bool:
-    return not is_ignored(name) and Path(name).suffix.lower() in IMAGE_SUFFIXES
+    suffix = Path(name).suffix.lower()
+    return not is_ignored(name) and (suffix in IMAGE_SUFFIXES or (suffix in HEIF_SUFFIXES and reads_heif()))
 
 
 @dataclass

@@ -45,12 +45,13 @@ def train(options: TrainOptions, meter: PhaseMeter, progress: Progress) -> Docum
             extracted, start = images_to_features(job, start, watch)
             candidate = learn(job, start, extracted, watch)
             # A signal that comes now waits: the answer must say what really was committed.
-            with DeferredInterrupt(), meter.phase("commit"):
+            with DeferredInterrupt() as late, meter.phase("commit"):
                 commit(job, start, candidate, change)
             candidate.engine.close()
     return {
         **_what_was_learned(job, start, candidate),
         "bytes_written": change.written.last_task_bytes,
+        "interrupted": late.asked,
         "health": watch.cooler.document(),
         "peak_rss_bytes": meter.peak_rss_bytes,
         "phases": [asdict(record) for record in meter.records],

@@ -13,7 +13,8 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 class DeferredInterrupt:
     """Inside ``with``, the first signal only sets ``asked``. A second one interrupts at once.
 
-    Outside of the main thread signals can't be caught, and ``asked`` stays False.
+    Only signals that the program handles itself are caught: SIGTERM ends other programs at once, as ever. Outside of
+    the main thread signals can't be caught, and ``asked`` stays False.
     """
 
     def __init__(self) -> None:
@@ -22,7 +23,8 @@ class DeferredInterrupt:
 
     def __enter__(self) -> DeferredInterrupt:
         if threading.current_thread() is threading.main_thread():
-            self._previous = {number: signal.signal(number, self._note) for number in _SIGNALS}
+            handled = [number for number in _SIGNALS if callable(signal.getsignal(number))]
+            self._previous = {number: signal.signal(number, self._note) for number in handled}
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -110,3 +110,20 @@ def test_a_photograph_beyond_what_pillow_opens(tmp_path, monkeypatch):
     Image.new("RGB", (200, 200)).save(tmp_path / "a.png")
     with pytest.raises(DataError, match="too many pixels"):
         load_image(tmp_path / "a.png", INPUT)
+
+
+def test_heic_photographs_are_read_where_the_extra_is_installed(edge, bundle, tmp_path):
+    heif = pytest.importorskip("pillow_heif")
+    for name, colour in (("red", (200, 40, 40)), ("green", (40, 200, 40))):
+        (tmp_path / "d" / name).mkdir(parents=True)
+        for index in range(6):
+            pixels = np.random.default_rng(index).normal(colour, 30, (64, 64, 3)).clip(0, 255).astype(np.uint8)
+            heif.from_pillow(Image.fromarray(pixels)).save(tmp_path / "d" / name / f"{index}.HEIC")
+    mislabelled = (tmp_path / "d" / "red" / "0.HEIC").rename(tmp_path / "d" / "red" / "0.jpg")
+    assert load_image(mislabelled, INPUT)[..., 0].mean() == pytest.approx(200, abs=8)
+    state = ("--state", tmp_path / "s")
+    out, err = edge("train", "--bundle", bundle, *state, "--data", tmp_path / "d", "--strategy", "slda", "--json")
+    assert json.loads(out)["images"] == 12 and err == ""
+    assert Spool(tmp_path / "d", 0).waits() == 12
+    (tmp_path / "torn.heic").write_bytes(mislabelled.read_bytes()[:300])
+    edge("predict", *state, tmp_path / "torn.heic", code=4)

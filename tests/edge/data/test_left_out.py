@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from lightcl_edge.data.specification import open_dataset
 from small_bundle import make_folder
 
 HEIC = b"\0\0\0\x18ftypheic"
+
+
+@pytest.fixture(autouse=True)
+def without_the_extra(monkeypatch):
+    """As where ``lightcl-edge[heif]`` is not installed."""
+    for place in ("image_folders", "decoding"):
+        monkeypatch.setattr(f"lightcl_edge.data.{place}.reads_heif", lambda: False)
 
 
 def test_files_and_folders_that_are_not_learned_from_are_told(edge, bundle, tmp_path):
