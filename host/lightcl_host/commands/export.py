@@ -62,6 +62,7 @@ def render_export(document: Document) -> str:
         f"cut         {document['cut']}, chosen by {document['cut_chosen_by']}",
         f"feature     {shape}, {format_bytes(document['feature_bytes'])} stored, "
         f"signal to noise of storing it {_decibels(noise['uint8_storage'])}",
+        f"taps        {_taps(document['taps'])}",
         f"trunk       {document['trunk_dtype']}",
         f"verified    largest relative difference to the original {document['float_max_relative_difference']:.2g}",
     ]
@@ -81,6 +82,17 @@ def render_export(document: Document) -> str:
         lines.append(f"note        {document['note']}")
     rows = [[entry["path"], format_bytes(entry["bytes"])] for entry in document["files"]]
     return "\n".join(lines) + "\n\n" + table(rows, ["file", "size"])
+
+
+def _taps(choice: Document) -> str:
+    """What closed-form classifiers see, and why."""
+    chosen = f"{' + '.join(choice['taps'])}, {choice['size']} numbers an image"
+    if choice["accuracy"] is None:
+        return f"{chosen}, by the default rule"
+    return (
+        f"{chosen}, right on {choice['accuracy']:.1%} of {choice['images']} held-out images of {choice['classes']} "
+        f"classes, the smallest of {len(choice['tries'])} choices within one standard error of the best"
+    )
 
 
 def _checked_with(document: Document, dtype: str) -> str:

@@ -24,6 +24,7 @@ def export_document(
         "choice": choice.figures,
         "feature_shape": list(choice.cut.shape),
         "feature_bytes": choice.cut.feature_bytes,
+        "taps": parts.taps.document(),
         "trunk_dtype": trunk.dtype,
         "float_max_relative_difference": parts.difference,
         "int8_top1_agreement": trunk.agreement,

@@ -13,9 +13,10 @@ from lightcl_edge.console.progress import Progress
 from lightcl_edge.data.uint8_codec import FeatureCodec
 from lightcl_edge.files.tensors import FloatArray
 from lightcl_host.autodiff.training_step import StepGraphs, step_graphs
-from lightcl_host.cutting.split import Split, split_graph
+from lightcl_host.cutting.split import Split
 from lightcl_host.export.class_names import read_class_names
 from lightcl_host.export.seed_buffer import SeedBuffer, seed_buffer
+from lightcl_host.export.tap_choice import TapChoice, tapped_split
 from lightcl_host.trunks.calibration import CALIBRATION_IMAGES, Calibration, calibration_images, divide
 from lightcl_host.trunks.dtype_choice import FP32, Comparison, TrunkChoice, choose_trunk, first_classes, trunk_features
 from lightcl_host.trunks.feature_storage import feature_info, signal_to_noise_db
@@ -35,6 +36,7 @@ class Parts:
     """Everything that is made and checked before a byte is written."""
 
     split: Split  # trunk and head
+    taps: TapChoice  # which places of the head are tapped, and why
     difference: float  # largest relative difference between the split and the original network
     samples: Samples  # the images to calibrate and check with, and the float trunk's features of them
     feature: FeatureInfo  # the uint8 form of features
@@ -73,7 +75,7 @@ class Samples:
 
 def make_parts(options: ExportOptions, source: Source, cut: Cut, progress: Progress) -> Parts:
     """Cut a network and make everything that goes into its bundle; LightclError when a check fails."""
-    split = split_graph(source.graph, cut, options.capacity, options.keep_classes is not None, options.seed)
+    split, taps = tapped_split(options, source, cut, progress)
     classes = read_class_names(options.keep_classes, len(split.original.bias))
     loaded = calibration_images(options.calibration, source.input_info, options.seed, 2 * CALIBRATION_IMAGES)
     calibrating, checking = divide(len(loaded.images))
@@ -94,7 +96,7 @@ def make_parts(options: ExportOptions, source: Source, cut: Cut, progress: Progr
     defaults = TrainingDefaults()
     steps = step_graphs(split.head, split.head_info, feature.shape, [defaults.batch_size], defaults.buffer_samples)
     known = classes if seeded is None else seeded.classes
-    return Parts(split, difference, samples, feature, trunk, trunk_bytes, seeded, golden, steps, known)
+    return Parts(split, taps, difference, samples, feature, trunk, trunk_bytes, seeded, golden, steps, known)
 
 
 def _choose_trunk(options: ExportOptions, source: Source, split: Split, samples: Samples) -> TrunkChoice:

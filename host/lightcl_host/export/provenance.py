@@ -23,6 +23,7 @@ def provenance(seed: int, source: Source, parts: Parts, pruning: PruningRecord |
         "float_max_relative_difference": parts.difference,
         "random_weights": int(source.random_weights),
     }
+    found |= parts.taps.provenance()
     if trunk.agreement is not None:
         found["int8_top1_agreement"] = trunk.agreement
     if trunk.quality is not None and trunk.dtype != FP32:
