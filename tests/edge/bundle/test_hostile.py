@@ -148,6 +148,22 @@ def test_parts_of_another_bundle(bundle, tmp_path, part):
     refused(bundle, errors.MixedBundleError, "one bundle")
 
 
+@pytest.mark.parametrize(
+    ("taps", "kind", "says"),
+    [
+        (lambda taps: taps[::-1], errors.MixedBundleError, "the taps of the golden images differ from the host's"),
+        (lambda taps: taps[:, 1:], errors.BundleError, "expected 48 numbers an image as manifest.json says"),
+        (lambda _: None, errors.BundleError, "golden.safetensors lacks ['taps']"),
+    ],
+)
+def test_other_taps_than_the_host_computed(bundle, tmp_path, taps, kind, says):
+    golden = read_tensors(bundle / "golden.safetensors", ValueError)
+    changed = {**golden, "taps": taps(golden["taps"])}
+    write_tensors(tmp_path / "t", {name: value for name, value in changed.items() if value is not None})
+    repack(bundle, **{"golden.safetensors": (tmp_path / "t").read_bytes()})
+    refused(bundle, kind, says)
+
+
 def chunk(kind, data):
     body = kind + data
     return len(data).to_bytes(4, "big") + body + zlib.crc32(body).to_bytes(4, "big")
