@@ -58,20 +58,20 @@ class WaitingFrame:
 class WaitingFrames:
     """At most ``limit_bytes`` of frames. Any thread may call any method.
 
-    A frame that shows nearly the same as one that waits already is not taken in, nor one too soon after the last. So
-    neither a still scene nor a lively one wears out a card. When the space is full, the oldest frame goes.
+    A frame that shows nearly the same as one that waits already is not taken in, and one too soon after the last is not
+    even looked at. So neither a still scene nor a lively one wears out a card. When the space is full, the oldest goes.
 
     Args:
         limit_bytes: of pictures, features and what belongs to them, in memory or on the disk.
         folder: frames in it survive the process; None keeps them in memory.
-        pause_seconds: between the moments at which two frames were taken.
+        pause_seconds: between two frames that are looked at.
 
     Raises StorageError when the folder can't be read or made.
     """
 
     def __init__(self, limit_bytes: int, folder: Path | None = None, pause_seconds: float = 1.0) -> None:
         self.limit_bytes, self._folder, self._pause = limit_bytes, folder, pause_seconds
-        self._last_taken = -math.inf
+        self._last_look = -math.inf
         self._lock = threading.Lock()
         self._frames: dict[str, WaitingFrame] = {}  # the oldest first
         self._pictures: dict[str, bytes] = {}  # empty when they are in the folder
@@ -135,8 +135,9 @@ class WaitingFrames:
             DataError: when it can't be decoded.
             StorageError: when the disk is full or fails.
         """
-        if 0 <= taken_at - self._last_taken < self._pause:
+        if not self.is_due(taken_at):
             return None
+        self._last_look = taken_at
         direction = _direction(_thumbnail(jpeg) if features is None else features)
         size = len(jpeg) + direction.nbytes + len(class_name.encode()) + _OVERHEAD_BYTES
         frame = WaitingFrame(secrets.token_hex(8), taken_at, reason, class_name, probability, size, direction)
@@ -145,8 +146,11 @@ class WaitingFrames:
                 return None
             self._make_room(self.limit_bytes - size)
             self._keep(frame, jpeg)
-            self._last_taken = taken_at
         return frame.id
+
+    def is_due(self, taken_at: float) -> bool:
+        """Whether a frame taken at this moment would be looked at; the clock may have been set back."""
+        return not 0 <= taken_at - self._last_look < self._pause
 
     def _shows_known(self, direction: FloatArray) -> bool:
         known = [each.direction for each in self._frames.values() if each.direction.shape == direction.shape]

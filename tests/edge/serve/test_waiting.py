@@ -78,7 +78,7 @@ def test_without_features_pictures_are_compared(place):
         waiting.offer(b"no picture", 40, "unsure")
 
 
-def test_frames_in_quick_succession_are_not_taken_in():
+def test_frames_in_quick_succession_are_not_looked_at():
     waiting = WaitingFrames(ROOM, pause_seconds=1)
     taken = [waiting.offer(FRAME, at / 10, "unsure", features=axis(at)) is not None for at in range(12)]
     assert [at for at, kept in enumerate(taken) if kept] == [0, 10]

@@ -20,7 +20,7 @@ FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 30.0
 GOOD_SECONDS = 10.0
 #: A camera that gives no picture for so long has got stuck.
 STUCK_SECONDS = 20.0
-#: A camera is started anew for another rate at most so often; until then, the frames too many are dropped.
+#: A camera whose rate has been far off for so long is started anew; until then, the frames too many are dropped.
 RATE_CHANGE_SECONDS = 30.0
 _READ_BYTES, _COMPLAINT_BYTES = 2**16, 4096
 _POLL_SECONDS, _TERM_SECONDS, _FRESH_SECONDS = 0.1, 1.0, 3.0
@@ -95,7 +95,7 @@ class ChildSource(Source):
 
     def _read(self, reading: "_Reading", rate: float) -> tuple[float, bool]:
         splitter, first = JpegSplitter(), None
-        started = self._last_sign = time.monotonic()
+        fitting = self._last_sign = time.monotonic()
         while not self._closed:
             chunk, now = reading.next(_POLL_SECONDS), time.monotonic()
             if chunk is None:
@@ -106,7 +106,9 @@ class ChildSource(Source):
                 self._pass_on(jpeg)
             if self._program.patient and reading.complained:
                 self._message = self._program.explain(reading.complaints)
-            if self._program.live and now - started > RATE_CHANGE_SECONDS and not 0.5 < self.rate / rate < 2:
+            if 0.5 < self.rate / rate < 2 or not self._program.live:
+                fitting = now
+            if now - fitting > RATE_CHANGE_SECONDS:
                 return 0.0, True
             if not self._program.patient and now - self._last_sign > STUCK_SECONDS:
                 self._message = f"{self._program.place} stopped giving pictures; it is started anew"
