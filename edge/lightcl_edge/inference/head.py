@@ -1,12 +1,22 @@
 """The learned head as an inference session."""
 
+from typing import NamedTuple
+
 from lightcl_edge.bundle.bundle import HEAD, Bundle
+from lightcl_edge.bundle.graph_names import FEATURES, LOGITS, TAPS
 from lightcl_edge.files.tensors import FloatArray, Parameters, check_parameters
 from lightcl_edge.inference.sessions import inference_session
 
 
+class HeadOutputs(NamedTuple):
+    """Of ``n`` features: taps ``(n, tap_size)``, and unmasked logits ``(n, capacity)`` if they were wanted."""
+
+    taps: FloatArray
+    logits: FloatArray | None
+
+
 class HeadSession:
-    """Computes logits with learned weights instead of the exported ones.
+    """Computes taps and logits with learned weights instead of the exported ones.
 
     A bundle's ``forward`` graph takes the weights as inputs, so that memory holds them once. A bundle without
     training-step graphs has weights in ``head.onnx``. They are replaced, and the replaced ones stay in memory too.
@@ -21,6 +31,12 @@ class HeadSession:
         replaced = None if forward else weights
         self._session = inference_session(bundle.path(forward[0] if forward else HEAD), threads, weights=replaced)
 
+    def run(self, features: FloatArray, *, logits: bool = True) -> HeadOutputs:
+        """Run the head once on features of shape ``(n, *feature_shape)``."""
+        wanted = [TAPS, LOGITS] if logits else [TAPS]
+        found = self._session.run(wanted, {FEATURES: features, **self._inputs})
+        return HeadOutputs(found[0], found[1] if logits else None)
+
     def logits(self, features: FloatArray) -> FloatArray:
         """Unmasked logits of features of shape ``(n, *feature_shape)``; shape ``(n, capacity)``."""
-        return self._session.run(["logits"], {"features": features, **self._inputs})[0]
+        return self._session.run([LOGITS], {FEATURES: features, **self._inputs})[0]

@@ -17,6 +17,7 @@ from lightcl_edge.inference.prediction import Limits, Prediction
 from lightcl_edge.inference.trunk import Trunk
 from lightcl_edge.planning.refusal import refuse_prediction
 from lightcl_edge.planning.trunk import extraction_batch
+from lightcl_edge.state.generation import Generation
 from lightcl_edge.state.state import State
 
 
@@ -54,7 +55,7 @@ class Predictor:
         self._bundle, self._threads = bundle, threads
         self._trunk = Trunk(bundle, threads, provider)
         self.provider = self._trunk.provider
-        self.classifier = LearnedClassifier.of_head(len(self.classes), 0)
+        self.classifier = _classifier(generation, bundle.manifest.head.tap_size)
         self.use_weights(generation.parameters)
 
     def use_weights(self, parameters: Parameters) -> None:
@@ -69,7 +70,7 @@ class Predictor:
         features = self._trunk.features_of_pixels(images)
         # Through uint8 and back, because the head was trained on such features.
         stored = self.codec.decode(self.codec.encode(features))
-        taps, logits = np.zeros((len(stored), 0), np.float32), self._head.logits(stored)
+        taps, logits = self._head.run(stored, logits=self.classifier.needs_head)
         return Scores(self.classifier.probabilities(taps, logits), self.classifier.novelty(taps))
 
     def scores_of(self, images: Iterable[ByteImage]) -> Iterator[Scores]:
@@ -93,6 +94,14 @@ class Predictor:
                     unknown_score=None if novelty is None else float(novelty[at]),
                     unsure=bool(row[best[0]] < limits.unsure_below),
                 )
+
+
+def _classifier(generation: Generation, tap_size: int) -> LearnedClassifier:
+    """What the generation predicts with; a bundle's own classes have the head alone."""
+    classes = len(generation.meta.classes)
+    if not generation.classifier:
+        return LearnedClassifier.of_head(classes, tap_size)
+    return LearnedClassifier.from_tensors(generation.classifier, classes, tap_size)
 
 
 def _batches(images: Iterable[ByteImage], size: int) -> Iterable[list[ByteImage]]:
