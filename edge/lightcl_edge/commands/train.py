@@ -17,6 +17,7 @@ from lightcl_edge.commands.arguments import (
 from lightcl_edge.commands.completers import generations
 from lightcl_edge.console.completion import add_completer
 from lightcl_edge.console.program import Command
+from lightcl_edge.console.progress import Progress
 from lightcl_edge.console.text import Document, count, first_names, format_bytes, shortened
 
 
@@ -83,21 +84,30 @@ class TrainCommand(Command):
         )
         add_cooling(parser)
         add_computing(parser)
+        parser.add_argument("--dry-run", action="store_true", help="say what the task would need, and learn nothing")
+        parser.add_argument(
+            "--progress-json", action="store_true", help="progress as JSON lines on stderr, for a program that shows it"
+        )
         add_verbose(parser, "why it was done so, and each phase")
 
     def run(self, args: argparse.Namespace) -> Document:
         from dataclasses import fields
 
         from lightcl_edge.learning.options import TrainOptions
-        from lightcl_edge.learning.train import train
+        from lightcl_edge.learning.train import foresee, train
         from lightcl_edge.machine.process_memory import PhaseMeter
 
         named = {field.name: getattr(args, field.name) for field in fields(TrainOptions) if hasattr(args, field.name)}
         options = TrainOptions(**named, cool_at_celsius=cooling_limit(args))
-        return train(options, PhaseMeter(), args.progress)
+        progress = Progress(for_program=True) if args.progress_json else args.progress
+        if args.dry_run:
+            return foresee(options, progress)
+        return train(options, PhaseMeter(progress.phase), progress)
 
     def render(self, document: Document) -> str:
         """What was learned and what it took, in at most 12 lines."""
+        if "generation" not in document:
+            return _foreseen(document)
         new, accuracy, buffer = document["new_classes"], document["holdout_accuracy"], document["buffer"]
         trunk = document["trunk_provider"]
         lines = [
@@ -122,6 +132,8 @@ class TrainCommand(Command):
         return "\n".join(lines)
 
     def render_details(self, document: Document) -> str:
+        if "generation" not in document:
+            return "\n".join(f"{what}: {document[f'{what}_reason']}" for what in ("strategy", "engine"))
         trunk = document["trunk_provider"]
         images = f"on {trunk['name']}: {trunk['reason']}" if trunk else "features read from the interrupted run"
         lines = [
@@ -139,6 +151,16 @@ class TrainCommand(Command):
             for phase in document["phases"]
         ]
         return "\n".join(lines + document["skipped"])
+
+
+def _foreseen(document: Document) -> str:
+    plan = document["plan"]
+    return (
+        f"{count(document['images'], 'image')} of {count(len(document['classes']), 'class')} would be learned by "
+        f"{document['strategy']} on {document['engine']}\n"
+        f"  memory: {format_bytes(plan['peak_bytes'])} of {format_bytes(document['allowed_bytes'])} allowed; "
+        f"disk: {format_bytes(plan['disk_bytes'])}"
+    )
 
 
 def _health_lines(health: Document) -> list[str]:

@@ -9,6 +9,17 @@ from lightcl_edge.console.program import Command, build_parser
 from lightcl_edge.console.text import Document, count
 from lightcl_edge.errors import UsageError
 
+_OWN_OPTIONS = (
+    "--state",
+    "--data",
+    "--bundle",
+    "--json",
+    "--quiet",
+    "--dry-run",
+    "--progress-json",
+    "--from-generation",
+)
+
 
 class WatchCommand(Command):
     """Learn a folder of labelled images as it fills.
@@ -49,14 +60,7 @@ class WatchCommand(Command):
         from lightcl_edge.data.spool import Spool
         from lightcl_edge.learning.watcher import Watcher, WatchOptions
 
-        try:
-            more = shlex.split(args.train)
-        except ValueError as error:
-            raise UsageError(f"--train {args.train!r}: {error}; expected options as on a command line") from error
-        for word in more:
-            if word.split("=")[0] in ("--state", "--data", "--bundle", "--json", "--quiet"):
-                raise UsageError(f"--train sets {word}, which watch itself does; expected other options")
-        _check_train_options(more)
+        more = train_options(args.train)
         if (limit := cooling_limit(args)) is not None:
             more += ["--cool-at", str(limit)]
         if args.bundle:
@@ -76,6 +80,19 @@ class WatchCommand(Command):
         line = f"{count(document['images'], 'image')} learned in {count(document['batches'], 'round')}"
         known = f", {document['known_images']} known before" if document["known_images"] else ""
         return f"{line}{known}, {document['set_aside_images']} set aside"
+
+
+def train_options(text: str) -> list[str]:
+    """The words of ``--train "..."``. Raises UsageError for what ``lightcl-edge train`` would refuse."""
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise UsageError(f"--train {text!r}: {error}; expected options as on a command line") from error
+    for word in words:
+        if word.split("=")[0] in _OWN_OPTIONS:
+            raise UsageError(f"--train sets {word}, which this command itself does; expected other options")
+    _check_train_options(words)
+    return words
 
 
 def _check_train_options(options: list[str]) -> None:

@@ -1,5 +1,6 @@
 """A bar on a terminal, notes on stderr."""
 
+import json
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -8,18 +9,27 @@ from typing import TypeVar
 from lightcl_edge.console.text import printable
 
 T = TypeVar("T")
+#: A program that reads progress gets a line this often at most.
+_SECONDS_BETWEEN_LINES = 0.1
 
 
 class Progress:
-    """A progress bar on a terminal but not in a pipe, and notes on stderr; neither when quiet."""
+    """A progress bar on a terminal but not in a pipe, and notes on stderr; neither when quiet.
 
-    def __init__(self, *, quiet: bool = False) -> None:
+    With ``for_program``, each note, phase and step is a JSON line on stderr, for a program that shows them.
+    """
+
+    def __init__(self, *, quiet: bool = False, for_program: bool = False) -> None:
         self.quiet = quiet
-        self._bar = not quiet and sys.stderr.isatty()
+        self._lines = for_program
+        self._bar = not quiet and not for_program and sys.stderr.isatty()
+        self._next_line = 0.0
 
     def note(self, message: str) -> None:
         """A line for the person who waits, on stderr."""
-        if not self.quiet:
+        if self._lines:
+            self._line(note=message)
+        elif not self.quiet:
             print(printable(message), file=sys.stderr, flush=True)
 
     def stage(self, message: str) -> None:
@@ -27,11 +37,16 @@ class Progress:
         if not self._bar:
             self.note(message)
 
+    def phase(self, name: str) -> None:
+        """A phase of the work begins; only programs are told."""
+        if self._lines:
+            self._line(phase=name)
+
     def track(self, items: Iterable[T], label: str, total: int | None = None) -> Iterator[T]:
         """Pass items through while a bar shows how far it is and how long is left."""
         if total is None and isinstance(items, Sequence):
             total = len(items)
-        if not self._bar or not total:
+        if not (self._bar or self._lines) or not total:
             yield from items
             return
         started = time.monotonic()
@@ -40,16 +55,25 @@ class Progress:
             self._draw(label, done, total, left)
             yield item
         self._draw(label, total, total, 0.0)
-        sys.stderr.write("\n")
+        if self._bar:
+            sys.stderr.write("\n")
 
     def show(self, label: str, done: int, total: int, seconds_left: float | None) -> None:
         """Draw the bar of work whose label changes on the way; end its line when all is done."""
-        if self._bar and total > 0:
+        if (self._bar or self._lines) and total > 0:
             self._draw(label, done, total, seconds_left)
-            if done >= total:
+            if self._bar and done >= total:
                 sys.stderr.write("\n")
 
+    def _line(self, **content: object) -> None:
+        print(json.dumps(content), file=sys.stderr, flush=True)
+
     def _draw(self, label: str, done: int, total: int, seconds_left: float | None) -> None:
+        if self._lines:
+            if done in (0, total) or time.monotonic() >= self._next_line:
+                self._next_line = time.monotonic() + _SECONDS_BETWEEN_LINES
+                self._line(step=label, done=done, total=total)
+            return
         width = 28
         filled = width * done // total
         left = "" if seconds_left is None else f" {seconds_left:.0f} s left"

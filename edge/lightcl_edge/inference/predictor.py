@@ -67,9 +67,12 @@ class Predictor:
 
     def scores(self, images: NDArray[np.uint8]) -> Scores:
         """Scores of RGB images at input size, shape ``(n, height, width, 3)``."""
-        features = self._trunk.features_of_pixels(images)
         # Through uint8 and back, because the head was trained on such features.
-        stored = self.codec.decode(self.codec.encode(features))
+        return self.scores_of_features(self.codec.encode(self._trunk.features_of_pixels(images)))
+
+    def scores_of_features(self, features: NDArray[np.uint8]) -> Scores:
+        """Scores of features as they are stored, shape ``(n, *feature_shape)``."""
+        stored = self.codec.decode(features)
         taps, logits = self._head.run(stored, logits=self.classifier.needs_head)
         return Scores(self.classifier.probabilities(taps, logits), self.classifier.novelty(taps))
 

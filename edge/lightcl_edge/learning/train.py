@@ -59,6 +59,27 @@ def train(options: TrainOptions, meter: PhaseMeter, progress: Progress) -> Docum
     }
 
 
+def foresee(options: TrainOptions, progress: Progress) -> Document:
+    """What a task would do and need. Nothing is written.
+
+    Raises:
+        LightclError: as :func:`train` would before it starts.
+    """
+    state = State(options.state)
+    chosen = bundle_for(state, options.bundle, read_public_key(options.key) if options.key else None)
+    job = decide(options, state, chosen.bundle, progress)
+    return {
+        "classes": job.dataset.classes,
+        "images": len(job.dataset),
+        "strategy": job.strategy.name,
+        "strategy_reason": job.strategy.reason,
+        "engine": job.engine.name,
+        "engine_reason": job.engine.reason,
+        "plan": job.plan.document(),
+        "allowed_bytes": job.allowed_bytes,
+    }
+
+
 @contextmanager
 def _running(change: Change, start: StartingPoint) -> Iterator[None]:
     """The time in which the task runs: an interrupt leaves its checkpoint, an error ends it."""

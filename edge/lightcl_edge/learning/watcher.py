@@ -8,19 +8,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lightcl_edge.console.progress import Progress
 from lightcl_edge.console.text import Document, count
 from lightcl_edge.data.spool import Spool
 from lightcl_edge.errors import BusyStateError, ClassifierFullError, ExitCode, LightclError, StateChangedError
 from lightcl_edge.state.lock import refuse_unwritable
-
-if TYPE_CHECKING:
-    from lightcl_edge.state.state import State
 
 #: The batch itself is at fault and would be again: a person must look at it.
 _REFUSED_CODES = (ExitCode.BAD_DATA, ExitCode.REJECTED)
@@ -149,29 +145,10 @@ class Watcher:
         self._aside(self._spool.batch(), "failed", f"{what}, {tries} times")
 
     def _already_learned(self) -> tuple[int, int]:
-        """The generation in use, and the one that was taught this same batch; 0 when there is none."""
-        from lightcl_edge.data.dataset import FolderDataset, identify
-        from lightcl_edge.errors import DataError, StateError
+        from lightcl_edge.learning.taught_batches import generation_taught
         from lightcl_edge.state.state import State
 
-        state = State(self._options.state)
-        number = state.current_number() if state.exists() else 0
-        with suppress(StateError, DataError):
-            taught = state.meta(number).sources[::-1] if number else []
-            batch = identify(FolderDataset(self._spool.learning)).fingerprint if taught else ""
-            if batch in taught:
-                return number, self._ancestor(state, number, taught.index(batch))
-        return number, 0
-
-    @staticmethod
-    def _ancestor(state: State, number: int, tasks: int) -> int:
-        """The generation of so many tasks ago, or the oldest one on the way there that is still kept."""
-        from lightcl_edge.errors import StateError
-
-        with suppress(StateError):
-            for _ in range(tasks):
-                number = state.meta(number).parent or number
-        return number
+        return generation_taught(State(self._options.state), self._spool.learning)
 
     def _set_aside_what_can_not_be_learned(self) -> None:
         """Set aside images that can't be read, and images of classes that can't be learned."""

@@ -25,9 +25,9 @@ from lightcl_edge.state.state import State
 from lightcl_edge.state.work import clear_work, is_task_over
 from lightcl_edge.state.written_bytes import ByteCounter, Written
 
-#: What a first task that was cut short at its start may leave in a folder that holds nothing else.
+#: What a first task that was cut short at its start, or ``serve``, may leave in a folder that holds nothing else.
 _OWN_FILES = frozenset(
-    {"LOCK", "CURRENT", "CURRENT.new", "written.json", "written.json.new", "journal.jsonl", "bundle.new"}
+    {"LOCK", "CURRENT", "CURRENT.new", "written.json", "written.json.new", "journal.jsonl", "bundle.new", "serve"}
 )
 
 

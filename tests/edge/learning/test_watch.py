@@ -152,7 +152,7 @@ def test_what_can_not_be_learned_is_set_aside(edge, bundle, here, tmp_path):
 def test_mistakes_on_the_command_line_leave_the_images_alone(edge, bundle, here, tmp_path):
     spool, state = make_folder(tmp_path / "spool", ["red", "green"], count=2), tmp_path / "s"
     before = names(spool)
-    assert "watch itself does" in watch(edge, spool, state, "--train", "--state x", code=2)[1]
+    assert "this command itself does" in watch(edge, spool, state, "--train", "--state x", code=2)[1]
     assert "no folder at" in watch(edge, tmp_path / "none", state, code=4)[1]
     assert "name a --bundle" in watch(edge, spool, state, code=6)[1]
     assert len(names(spool)) == len(before) and not (spool / ".set-aside").exists()

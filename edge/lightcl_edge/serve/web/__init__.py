@@ -1,0 +1,1 @@
+"""The server's face to the network: pages, interface, and who may come in."""

@@ -1,0 +1,45 @@
+"""Answers without an end: events, and the live picture. A client that does not read is cut off."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+#: A client that takes nothing for so long is gone, or far too slow.
+_PATIENCE_SECONDS = 20.0
+
+
+class Stream(Response):
+    """Sends pieces as they come. Only the piece that is on its way waits for a slow client."""
+
+    def __init__(self, pieces: AsyncIterator[bytes], media_type: str) -> None:
+        self.pieces, self.status_code, self.media_type, self.background = pieces, 200, media_type, None
+        self.init_headers({"cache-control": "no-store", "x-accel-buffering": "no"})
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        sending = asyncio.create_task(self._send_all(send))
+        leaving = asyncio.create_task(_wait_until_gone(receive))
+        try:
+            await asyncio.wait({sending, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (sending, leaving):
+                task.cancel()
+            await asyncio.gather(sending, leaving, return_exceptions=True)
+
+    async def _send_all(self, send: Send) -> None:
+        try:
+            async for piece in self.pieces:
+                message = {"type": "http.response.body", "body": piece, "more_body": True}
+                await asyncio.wait_for(send(message), _PATIENCE_SECONDS)
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        except (asyncio.TimeoutError, OSError):
+            return
+
+
+async def _wait_until_gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,63 @@
+"""The server's application inside the tests' process, and pictures to teach it."""
+
+from __future__ import annotations
+
+import io
+import time
+from contextlib import contextmanager
+
+import numpy as np
+from PIL import Image
+from starlette.testclient import TestClient
+
+from lightcl_edge.serve.app import make_app, make_gate
+from lightcl_edge.serve.options import ServeOptions
+from lightcl_edge.serve.service import Service
+from lightcl_edge.serve.sources.pushed import PushedSource
+from lightcl_edge.serve.web.passwords import write_password
+from small_bundle import COLOURS
+
+#: A tiny network learns in a moment.
+TRAIN = ["--engine", "ort", "--epochs", "4", "--threads", "1"]
+BASE = "/api/v1"
+
+
+def picture(colour, seed=0, noise=60, side=(48, 32)):
+    """A noisy JPEG of one colour."""
+    pixels = np.random.default_rng(seed).normal(COLOURS[colour], noise, (side[1], side[0], 3))
+    out = io.BytesIO()
+    Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(out, "JPEG", quality=90)
+    return out.getvalue()
+
+
+@contextmanager
+def served(bundle, state, *, source=None, password=None, address=("127.0.0.1", 50000), secure=False, **options):
+    """A client of a server that runs in this process; ``client.service`` is what is behind it."""
+    options = ServeOptions(state=state, bundle=bundle, train_arguments=TRAIN, **options)
+    options.folder.mkdir(parents=True, exist_ok=True)
+    if password is not None:
+        write_password(options.folder, password)
+    service = Service(options, source or PushedSource())
+    app = make_app(service, make_gate(options, secure=secure))
+    with TestClient(app, base_url="http://localhost", client=address, follow_redirects=False) as client:
+        client.service = service
+        yield client
+
+
+def teach(client, colour, count=8, seed=0):
+    """Teach pictures of a colour under its name."""
+    for index in range(count):
+        body = picture(colour, seed * 1000 + index)
+        answer = client.post(f"{BASE}/teach", params={"class_name": colour}, content=body)
+        assert answer.status_code == 201, answer.text
+
+
+def learned(client, **wish):
+    """Learn what was taught; gives how it ended."""
+    answer = client.post(f"{BASE}/learn", json=wish)
+    assert answer.status_code == 202, answer.text
+    until = time.monotonic() + 60
+    while (state := client.get(f"{BASE}/learn").json())["running"]:
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    return state["outcome"]
