@@ -1,7 +1,7 @@
 """What one class has taught, as sums over its samples' taps: they add up exactly, whatever the order and the parts.
 
-A sample is rounded to float16 first. A sum of float16 numbers has no rounding error in float64 (for taps, of length 1
-at most, up to half a billion samples), so count and total are the same bit for bit in any order. While there are fewer
+A sample is rounded to float16 first. A sum of float16 numbers has no rounding error in float64 (for taps, at most 1
+each, up to half a billion samples), so count and total are the same bit for bit in any order. While there are fewer
 samples than numbers in each, the samples themselves are kept, which takes less room than their scatter. From then on it
 is the scatter around the class's own mean, joined by the pairwise update of Chan, Golub and LeVeque (1979).
 """
