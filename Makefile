@@ -37,11 +37,11 @@ test-all: $(VENV)/dev.done ## all tests, the slow ones too
 # Weights make no difference to memory: ResNet-18 has random ones.
 $(LIMITS)/lite0-%: $(VENV)/demo.done
 	@mkdir -p $(LIMITS)
-	$(BIN)/lightcl-host export --model efficientnet_lite0 --image-size $* --out $@ --quiet
+	$(BIN)/lightcl-host export --model efficientnet_lite0 --image-size $* --out $@ --force --quiet
 
 $(LIMITS)/resnet18: $(VENV)/demo.done
 	@mkdir -p $(LIMITS)
-	$(BIN)/lightcl-host export --model resnet18_cifar --weights none --out $@ --quiet
+	$(BIN)/lightcl-host export --model resnet18_cifar --weights none --out $@ --force --quiet
 
 LIMITED := $(LIMITS)/lite0-64 $(LIMITS)/lite0-128 $(LIMITS)/lite0-224 $(LIMITS)/resnet18
 test-limits: $(LIMITED) ## train and predict under memory limits of 416, 256 and 160 MiB (root; many minutes)

@@ -13,17 +13,38 @@ import os
 
 TYPE_CHECKING = False  # type checkers take it for true; importing typing would cost more than all else here
 if TYPE_CHECKING:
-    from lightcl_edge.learner import Learned, Learner, Prediction
+    from lightcl_edge.learner import (
+        Evaluation,
+        Forgotten,
+        History,
+        Learned,
+        Learner,
+        Prediction,
+        RolledBack,
+        Status,
+        Step,
+    )
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __version__ = "0.1.0"
-__all__ = ["Learned", "Learner", "Prediction", "__version__"]
+__all__ = [
+    "Evaluation",
+    "Forgotten",
+    "History",
+    "Learned",
+    "Learner",
+    "Prediction",
+    "RolledBack",
+    "Status",
+    "Step",
+    "__version__",
+]
 
 
 def __getattr__(name: str) -> object:
     """Load the programming interface on first use."""
-    if name in ("Learner", "Learned", "Prediction"):
+    if name in __all__:
         from lightcl_edge import learner
 
         return getattr(learner, name)

@@ -6,12 +6,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from lightcl_edge.bundle.signature import read_public_key
-from lightcl_edge.console.progress import Progress
+from lightcl_edge.console.progress import Progress, ReportedProgress, Step
 from lightcl_edge.data.decoding import ByteImage
 from lightcl_edge.data.image_list import ChannelOrder, ImageList, Picture, Pictures, decode_all
 from lightcl_edge.errors import InterruptedTaskError, UsageError
@@ -19,35 +19,31 @@ from lightcl_edge.inference.evaluation import Evaluation, evaluate
 from lightcl_edge.inference.learned_classifier import DEFAULT_FALSE_ALARMS, DEFAULT_UNSURE_BELOW
 from lightcl_edge.inference.prediction import Limits, Prediction
 from lightcl_edge.inference.predictor import Predictor
+from lightcl_edge.learning.forgetting import foresee, forget
 from lightcl_edge.learning.gate import DEFAULT_MAX_FORGETTING
 from lightcl_edge.learning.options import TrainOptions
+from lightcl_edge.learning.results import Forgotten, Learned
 from lightcl_edge.learning.train import train
 from lightcl_edge.machine.description import usable_cores
 from lightcl_edge.machine.freeing import give_back
 from lightcl_edge.machine.process_memory import PhaseMeter
 from lightcl_edge.state.bundle_choice import bundle_for
+from lightcl_edge.state.change import changing
+from lightcl_edge.state.overview import History, Status, history_of, status_of
+from lightcl_edge.state.rollback import RolledBack, roll_back
 from lightcl_edge.state.state import State
 
-__all__ = ["Learned", "Learner", "Prediction"]
-
-
-@dataclass(frozen=True)
-class Learned:
-    """What a task has changed.
-
-    Attributes:
-        generation: number of the new generation.
-        holdout_accuracy: on held-out features, the mean over all classes; None when none are held out yet.
-        per_class: held-out accuracy of earlier classes before and after, as in ``train --json``.
-    """
-
-    generation: int
-    classes: list[str]
-    new_classes: list[str]
-    strategy: str
-    holdout_accuracy: float | None
-    per_class: dict[str, dict[str, float | int | None]]
-    seconds: float
+__all__ = [
+    "Evaluation",
+    "Forgotten",
+    "History",
+    "Learned",
+    "Learner",
+    "Prediction",
+    "RolledBack",
+    "Status",
+    "Step",
+]
 
 
 class Learner:
@@ -139,13 +135,56 @@ class Learner:
         """Number of the generation in use; 0 before anything was learned."""
         return self._state.current_number() if self._state.exists() else 0
 
-    def learn(self, images: Pictures, labels: Iterable[str]) -> Learned:
+    def __enter__(self) -> Learner:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give back the memory that predictions hold; the next one takes it again."""
+        self._predictor = None
+        give_back()
+
+    def status(self) -> Status:
+        """What the state holds. Raises StateError when nothing was learned yet, or it is damaged."""
+        return status_of(self._state)
+
+    def history(self) -> History:
+        """The generations to which one can go back, and the newest events. Raises StateError as :meth:`status`."""
+        return history_of(self._state)
+
+    def rollback(self, generation: int | None = None) -> RolledBack:
+        """Use another generation from now on; None is the one that the current one was learned from.
+
+        Raises StateError when there is no such generation, it is damaged, or another process changes the state.
+        """
+        return roll_back(self._state, generation)
+
+    def forget(self, name: str, *, dry_run: bool = False) -> Forgotten:
+        """Erase a class from every generation, for good; with ``dry_run`` only say what would be erased.
+
+        Raises:
+            UsageError: when no generation knows the class.
+            StateError: when the state is damaged, or another process changes it.
+        """
+        if dry_run:
+            document = foresee(self._state, name)
+        else:
+            with changing(self._state) as change:
+                document = forget(change, name)
+        return Forgotten.of(document)
+
+    def learn(
+        self, images: Pictures, labels: Iterable[str], *, progress: Callable[[Step], None] | None = None
+    ) -> Learned:
         """Learn a task: images of new classes, more images of known ones, or both.
 
         Args:
             images: of any size, each a Pillow image or an array: grey ``(height, width)``, uint8 or uint16, or colours
                 ``(height, width, 3)`` or ``(height, width, 4)``, uint8. All are held in memory meanwhile.
             labels: the class of each image.
+            progress: called with each step of the work; what it raises ends the call and leaves the state as it was.
 
         Returns:
             What was learned; it is on disk by then.
@@ -159,12 +198,12 @@ class Learner:
         give_back()
         options = replace(self._options, data=ImageList(images, labels, self._order))
         try:
-            document = train(options, PhaseMeter(), Progress(quiet=True))
+            document = train(options, PhaseMeter(), _told(progress))
         except InterruptedTaskError as error:
             raise KeyboardInterrupt(str(error)) from None
         if document["interrupted"]:  # while the generation was written
             raise KeyboardInterrupt(f"interrupted; generation {document['generation']} was learned before")
-        return Learned(**{field.name: document[field.name] for field in fields(Learned)})
+        return Learned.of(document)
 
     def learn_one(self, image: Picture, label: str) -> Learned:
         """Learn from one image, as :meth:`learn` does; the strategies ``slda`` and ``ncm`` take no training steps.
@@ -210,6 +249,7 @@ class Learner:
         *,
         unknown: Pictures = (),
         false_alarms: float = DEFAULT_FALSE_ALARMS,
+        progress: Callable[[Step], None] | None = None,
     ) -> Evaluation:
         """Count how many labelled images are recognised among all known classes.
 
@@ -218,6 +258,7 @@ class Learner:
             labels: the true class of each image.
             unknown: images of classes that were never learned, to see how many are noticed.
             false_alarms: as :meth:`predict` takes it.
+            progress: as :meth:`learn` takes it.
 
         Returns:
             Accuracy and confusion counts, calibration, and how well the unknown is told apart.
@@ -229,7 +270,7 @@ class Learner:
         """
         limits, predictor = Limits(false_alarms), self._current()
         others, dataset = self._decoded(unknown, predictor), ImageList(images, labels, self._order)
-        return evaluate(predictor, dataset, Progress(quiet=True), limits, others)
+        return evaluate(predictor, dataset, _told(progress), limits, others)
 
     def _current(self) -> Predictor:
         """The predictor of the current generation, opened again when there is a newer one."""
@@ -241,3 +282,7 @@ class Learner:
 
     def _decoded(self, images: Pictures, predictor: Predictor) -> Iterator[ByteImage]:
         return decode_all(images, predictor.input, predictor.grey_range, self._order)
+
+
+def _told(report: Callable[[Step], None] | None) -> Progress:
+    return Progress(quiet=True) if report is None else ReportedProgress(report)

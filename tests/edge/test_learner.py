@@ -216,3 +216,59 @@ def test_signals_that_a_program_does_not_handle_are_left_alone():
     with DeferredInterrupt():
         assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
         assert signal.getsignal(signal.SIGINT) is not signal.default_int_handler
+
+
+def test_what_is_known_and_going_back(bundle, tmp_path):
+    with Learner.open(bundle, tmp_path / "state", strategy="slda", threads=1) as learner:
+        with pytest.raises(StateError):
+            learner.status()
+        learner.learn(pictures("red", 12) + pictures("grey", 12), ["red"] * 12 + ["grey"] * 12)
+        learned = learner.learn(pictures("blue", 12), ["blue"] * 12)
+        assert learned.images == 12 and learned.notes == []
+        assert set(learned.per_class) == {"grey", "red"} and 0 <= learned.per_class["red"].after <= 1
+        status = learner.status()
+        assert (status.generation, status.classes, status.tasks) == (2, ["grey", "red", "blue"], 2)
+        assert status.bundle.model == "tiny" and status.buffer.samples > 0 and not status.interrupted_task
+        assert [(each.generation, each.problem) for each in learner.history().generations] == [(1, None), (2, None)]
+        assert learner.predict(pictures("blue", 1, 5))[0].label == "blue"
+        assert learner.rollback().generation == 1 == learner.generation
+        assert learner.predict(pictures("blue", 1, 5))[0].label != "blue"
+        assert learner.rollback(2).classes == ["grey", "red", "blue"]
+        foreseen = learner.forget("blue", dry_run=True)
+        assert learner.classes == ["grey", "red", "blue"] and foreseen.generations_rewritten == 1
+        forgotten = learner.forget("blue")
+        assert forgotten.samples_erased == foreseen.samples_erased > 0
+        assert forgotten.classes == foreseen.classes == learner.classes == ["grey", "red"]
+        assert forgotten.generation == learner.generation != foreseen.generation
+        with pytest.raises(UsageError, match="no class 'blue'"):
+            learner.forget("blue", dry_run=True)
+    assert learner.predict(pictures("red", 1, 5))[0].label == "red"  # closed, it opens again
+
+
+def test_progress_is_told_and_may_end_the_work(bundle, tmp_path):
+    learner, steps = Learner.open(bundle, tmp_path / "state", strategy="replay", threads=1), []
+    task = pictures("red", 9) + pictures("blue", 9), ["red"] * 9 + ["blue"] * 9
+    learner.learn(*task, progress=steps.append)
+    assert {step.stage for step in steps} >= {"images to features", "training epochs"}
+    for stage in {step.stage for step in steps}:
+        done = [step.done for step in steps if step.stage == stage]
+        assert (done == sorted(done) and done[-1] == steps[-1].total) or done[-1] > 0
+    steps.clear()
+    learner.evaluate(*task, progress=steps.append)
+    assert [step.done for step in steps] == list(range(19)) and steps[0].total == 18
+
+    class EnoughError(Exception):
+        pass
+
+    def enough(step):
+        raise EnoughError
+
+    with pytest.raises(EnoughError):
+        learner.learn(pictures("grey", 9), ["grey"] * 9, progress=enough)
+    assert learner.generation == 1 and learner.learn(pictures("grey", 9), ["grey"] * 9).generation == 2
+
+
+def test_every_result_has_a_name_to_import():
+    import lightcl_edge
+
+    assert all(getattr(lightcl_edge, name) for name in lightcl_edge.__all__)

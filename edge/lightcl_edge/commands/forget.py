@@ -19,7 +19,7 @@ class ForgetCommand(Command):
     """
 
     name = "forget"
-    example = "lightcl-edge forget --state state --class cat"
+    example = "lightcl-edge forget --state state --class cat --dry-run"
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         add_state(parser)
@@ -28,17 +28,35 @@ class ForgetCommand(Command):
         )
         add_completer(named, class_names)
 
+        parser.add_argument("--dry-run", action="store_true", help="only say what would be erased")
+
     def run(self, args: argparse.Namespace) -> Document:
-        from lightcl_edge.learning.forgetting import forget
+        from lightcl_edge.learning.forgetting import foresee, forget
         from lightcl_edge.state.change import changing
         from lightcl_edge.state.state import State
 
-        with changing(State(args.state)) as change:
-            return forget(change, args.class_name)
+        state = State(args.state)
+        foreseen = foresee(state, args.class_name)
+        if args.dry_run:
+            return {**foreseen, "dry_run": True}
+        args.progress.note(_for_good(foreseen))
+        with changing(state) as change:
+            return {**forget(change, args.class_name), "dry_run": False}
 
     def render(self, document: Document) -> str:
         left = ", ".join(document["classes"]) or "none"
+        if document["dry_run"]:
+            return f"nothing was changed; {_for_good(document)}; known would be: {left}"
         return (
             f"{document['class']} is forgotten in {count(document['generations_rewritten'], 'generation')}, "
             f"{count(document['samples_erased'], 'sample')} erased; generation {document['generation']} knows: {left}"
         )
+
+
+def _for_good(foreseen: Document) -> str:
+    """What can't come back."""
+    task = ", and the interrupted task" if foreseen["interrupted_task"] else ""
+    return (
+        f"erased for good, beyond any rollback: {count(foreseen['samples_erased'], 'sample')} of {foreseen['class']}, "
+        f"its row and statistics in {count(foreseen['generations_rewritten'], 'generation')}{task}. Image files stay"
+    )

@@ -4,18 +4,10 @@ from __future__ import annotations
 
 import argparse
 import time
-from typing import TYPE_CHECKING
 
 from lightcl_edge.commands.arguments import add_state
 from lightcl_edge.console.program import Command
 from lightcl_edge.console.text import Document, table
-
-if TYPE_CHECKING:
-    from lightcl_edge.bundle.bundle import Bundle
-    from lightcl_edge.state.state import State
-
-#: How many of the newest events are listed.
-EVENTS = 20
 
 
 class HistoryCommand(Command):
@@ -32,17 +24,12 @@ class HistoryCommand(Command):
         add_state(parser)
 
     def run(self, args: argparse.Namespace) -> Document:
-        from lightcl_edge.state import journal
+        from dataclasses import asdict
+
+        from lightcl_edge.state.overview import history_of
         from lightcl_edge.state.state import State
 
-        state = State(args.state)
-        bundle, current = state.bundle(), state.current_number()
-        return {
-            "current": current,
-            "exported_classes": _exported(state, bundle),
-            "generations": [_entry(state, number, bundle) for number in state.numbers()],
-            "events": journal.read(state.folder, EVENTS),
-        }
+        return asdict(history_of(State(args.state)))
 
     def render(self, document: Document) -> str:
         from lightcl_edge.state.generation import KEPT_GENERATIONS
@@ -63,43 +50,6 @@ class HistoryCommand(Command):
         if document["events"]:
             lines += ["", "events", *(_event_line(event) for event in document["events"])]
         return "\n".join(lines)
-
-
-def _exported(state: State, bundle: Bundle) -> int | None:
-    """How many classes generation 0 has; None where it is damaged."""
-    from lightcl_edge.errors import BundleError, StateError
-
-    try:
-        return len(state.read(0, bundle).meta.classes)
-    except (BundleError, StateError):
-        return None
-
-
-def _entry(state: State, number: int, bundle: Bundle) -> Document:
-    """What is known of a generation, damaged or not."""
-    from lightcl_edge.errors import StateError
-    from lightcl_edge.state.generation import Meta
-    from lightcl_edge.state.sums_files import check_sums
-
-    problem = None
-    meta = Meta(number, 0.0, "", [])
-    try:
-        meta = state.meta(number)
-        check_sums(state.read(number, bundle).sums)
-    except StateError as error:
-        problem = str(error)
-    return {
-        "generation": number,
-        "created": meta.created,
-        "parent": meta.parent,
-        "classes": meta.classes,
-        "holdout_accuracy": meta.holdout_accuracy,
-        "strategy": meta.strategy,
-        "engine": meta.engine,
-        "images": meta.images,
-        "renumbered_from": meta.renumbered_from,
-        "problem": problem,
-    }
 
 
 def _event_line(event: Document) -> str:

@@ -7,7 +7,6 @@ from lightcl_edge.commands.completers import generations
 from lightcl_edge.console.completion import add_completer
 from lightcl_edge.console.program import Command
 from lightcl_edge.console.text import Document
-from lightcl_edge.errors import StateError
 
 
 class RollbackCommand(Command):
@@ -31,18 +30,11 @@ class RollbackCommand(Command):
         add_completer(target, generations)
 
     def run(self, args: argparse.Namespace) -> Document:
-        from lightcl_edge.state.change import changing
+        from lightcl_edge.state.rollback import roll_back
         from lightcl_edge.state.state import State
 
-        state = State(args.state)
-        with changing(state) as change:
-            current = state.current_number()
-            if args.to is None and current == 0:
-                raise StateError(f"{args.state} has no generation to go back from; generation 0 is the bundle itself")
-            target = state.back_from(current) if args.to is None else args.to
-            classes = change.make_current(target).meta.classes
-            change.end_task()
-        return {"generation": target, "from": current, "classes": classes}
+        done = roll_back(State(args.state), args.to)
+        return {"generation": done.generation, "from": done.previous, "classes": done.classes}
 
     def render(self, document: Document) -> str:
         classes = ", ".join(document["classes"]) or "no classes"

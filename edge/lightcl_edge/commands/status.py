@@ -20,50 +20,10 @@ class StatusCommand(Command):
     def run(self, args: argparse.Namespace) -> Document:
         from dataclasses import asdict
 
-        from lightcl_edge.data.feature_buffer import FeatureBuffer
-        from lightcl_edge.machine.health import look
+        from lightcl_edge.state.overview import status_of
         from lightcl_edge.state.state import State
-        from lightcl_edge.state.work import has_interrupted_task
-        from lightcl_edge.state.written_bytes import read_written
 
-        state = State(args.state)
-        bundle = state.bundle()
-        generation = state.read(bundle=bundle)
-        meta, model = generation.meta, bundle.manifest.model
-        features, held_out = (part.get("features") for part in (generation.buffer, generation.holdout))
-        written = read_written(state.folder)
-        return {
-            "generation": meta.generation,
-            "classes": meta.classes,
-            "images_by_class": dict(zip(meta.classes, meta.images_by_class, strict=True)),
-            "capacity": bundle.manifest.head.capacity,
-            "bundle": {
-                "model": model.name,
-                "cut": model.cut,
-                "trunk_dtype": model.trunk_dtype,
-                "identity": bundle.identity,
-            },
-            "strategy": meta.strategy,
-            "engine": meta.engine,
-            "engine_reason": meta.engine_reason,
-            "engine_device": meta.engine_device,
-            "trunk_provider": meta.trunk_provider,
-            "tasks": meta.tasks,
-            "holdout_accuracy": meta.holdout_accuracy,
-            "buffer": {
-                "samples": 0 if features is None else len(features),
-                "bytes": FeatureBuffer.bytes_of(generation.buffer),
-            },
-            "held_out": {
-                "samples": 0 if held_out is None else len(held_out),
-                "bytes": sum(int(tensor.nbytes) for tensor in generation.holdout.values()),
-            },
-            "bytes_written_total": written.total_bytes,
-            "bytes_written_last_task": written.last_task_bytes,
-            "bytes_written_running_task": written.task_bytes,
-            "interrupted_task": has_interrupted_task(state),
-            "health": asdict(look()),
-        }
+        return asdict(status_of(State(args.state)))
 
     def render(self, document: Document) -> str:
         from lightcl_edge.machine.cooling import health_line

@@ -26,8 +26,8 @@ class WatchCommand(Command):
 
     DIR has one sub-folder a class: put images there. A file that stayed unchanged for --settle seconds is moved to
     DIR/.learning and learned in a batch. Then it is in DIR/.learned, by generation. It is in DIR/.set-aside if it can't
-    be read or the gate refused its batch. Restarts, kills and power cuts lose no image and learn none twice.
-    docs/watch.md has a systemd unit with a memory limit.
+    be read or the gate refused its batch. Restarts, kills and power cuts lose no image and learn none twice. Ctrl-C
+    and SIGTERM stop it with exit code 0. docs/watch.md has a systemd unit with a memory limit.
     """
 
     name = "watch"
@@ -77,9 +77,20 @@ class WatchCommand(Command):
         return Watcher(Spool(args.folder, args.settle), options, args.progress).run()
 
     def render(self, document: Document) -> str:
-        line = f"{count(document['images'], 'image')} learned in {count(document['batches'], 'round')}"
-        known = f", {document['known_images']} known before" if document["known_images"] else ""
-        return f"{line}{known}, {document['set_aside_images']} set aside"
+        known = f"generation {document['generation']} knows {count(len(document['classes']), 'class')}"
+        if not document["classes"]:
+            known = "the state knows no class yet"
+        parts = [
+            f"{count(document['images'], 'image')} learned in {count(document['batches'], 'round')}"
+            if document["images"]
+            else "nothing was learned"
+        ]
+        for name, words in (("known_images", "known before"), ("set_aside_images", "set aside")):
+            if document[name]:
+                parts.append(f"{document[name]} {words}")
+        if document["unfinished_images"]:
+            parts.append(f"{document['unfinished_images']} go on with the next start")
+        return f"{', '.join(parts)}; {known}"
 
 
 def train_options(text: str) -> list[str]:

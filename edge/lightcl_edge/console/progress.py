@@ -3,7 +3,8 @@
 import json
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
 from lightcl_edge.console.text import printable
@@ -11,6 +12,15 @@ from lightcl_edge.console.text import printable
 T = TypeVar("T")
 #: A program that reads progress gets a line this often at most.
 _SECONDS_BETWEEN_LINES = 0.1
+
+
+@dataclass(frozen=True)
+class Step:
+    """How far a long piece of work is: ``done`` of ``total`` items."""
+
+    stage: str
+    done: int
+    total: int
 
 
 class Progress:
@@ -80,3 +90,24 @@ class Progress:
         bar = "#" * filled + "." * (width - filled)
         sys.stderr.write(f"\r{label:<24} [{bar}] {done}/{total}{left}\x1b[K")
         sys.stderr.flush()
+
+
+class ReportedProgress(Progress):
+    """Tells a function of an application instead of a person; what it raises ends the work."""
+
+    def __init__(self, report: Callable[[Step], None]) -> None:
+        super().__init__(quiet=True)
+        self._report = report
+
+    def track(self, items: Iterable[T], label: str, total: int | None = None) -> Iterator[T]:
+        if total is None and isinstance(items, Sequence):
+            total = len(items)
+        done = 0
+        for item in items:
+            self._report(Step(label, done, total or 0))
+            yield item
+            done += 1
+        self._report(Step(label, done, total or done))
+
+    def show(self, label: str, done: int, total: int, seconds_left: float | None) -> None:
+        self._report(Step(label, done, total))

@@ -26,6 +26,36 @@ from lightcl_edge.state.generation import Generation
 from lightcl_edge.state.generation_files import write_generation
 from lightcl_edge.state.pointer import Pointer, write_pointer
 from lightcl_edge.state.state import State
+from lightcl_edge.state.work import has_interrupted_task
+
+
+def _concerned(state: State, bundle: Bundle, name: str) -> tuple[list[int], list[int]]:
+    """The generations that are whole, and those of them that know the class; raises as :func:`forget`."""
+    current = state.current_number()
+    numbers = [number for number in state.numbers() if state.is_whole(number, bundle)]
+    if current:
+        state.read(current, bundle)
+    known = [number for number in numbers if name in state.meta(number).classes]
+    if not known and name not in base_generation(state.folder, bundle).meta.classes:
+        classes = state.read(current, bundle).meta.classes
+        raise UsageError(f"no class {name!r} in any generation of {state.folder}; the current one knows {classes}")
+    return numbers, known
+
+
+def foresee(state: State, name: str) -> Document:
+    """What :func:`forget` would erase. Nothing is changed, and no lock is needed. Raises as :func:`forget`."""
+    bundle, name = state.bundle(), canonical(name)
+    _, known = _concerned(state, bundle, name)
+    base = base_generation(state.folder, bundle)
+    read = [*(state.read(number, bundle) for number in known), *([base] if name in base.meta.classes else [])]
+    return {
+        "class": name,
+        "generation": state.current_number(),
+        "classes": [other for other in state.read(bundle=bundle).meta.classes if other != name],
+        "generations_rewritten": len(known),
+        "samples_erased": max(without_class(generation, name, bundle)[1] for generation in read),
+        "interrupted_task": has_interrupted_task(state),
+    }
 
 
 def forget(change: Change, name: str) -> Document:
@@ -37,13 +67,7 @@ def forget(change: Change, name: str) -> Document:
     """
     state, name = change.state, canonical(name)
     bundle, current = state.bundle(), state.current_number()
-    numbers = [number for number in state.numbers() if state.is_whole(number, bundle)]
-    if current:
-        state.read(current, bundle)
-    known = [number for number in numbers if name in state.meta(number).classes]
-    if not known and name not in base_generation(state.folder, bundle).meta.classes:
-        classes = state.read(current, bundle).meta.classes
-        raise UsageError(f"no class {name!r} in any generation of {state.folder}; the current one knows {classes}")
+    numbers, known = _concerned(state, bundle, name)
     change.end_task()  # features of an interrupted task may be of this class
     renamed, erased = _rewrite(state, bundle, name, numbers if known else [], known)
     # If only the bundle knows the class, no generation gets another number: the note alone says what to erase.

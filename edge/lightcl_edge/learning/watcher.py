@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -56,16 +57,33 @@ class Watcher:
     def __init__(self, spool: Spool, options: WatchOptions, progress: Progress) -> None:
         self._spool, self._options, self._progress = spool, options, progress
         self._told: str | None = None
-        self.totals: dict[str, int] = dict.fromkeys(
-            ("batches", "images", "known_images", "set_aside_images", "generation"), 0
-        )
+        self.totals: dict[str, int] = dict.fromkeys(("batches", "images", "known_images", "set_aside_images"), 0)
 
     def run(self) -> Document:
-        """Watch until interrupted, or with ``once`` until nothing is left to learn; gives what was learned.
+        """Watch until Ctrl-C or SIGTERM, or with ``once`` until nothing is left to learn; gives what was learned.
 
         Raises:
+            KeyboardInterrupt: with ``once``, when images are left.
             LightclError: of a training that failed for another reason than its images, which are tried again later.
         """
+        try:
+            self._watch()
+        except KeyboardInterrupt:
+            if self._options.once:
+                raise
+        return {**self.totals, **self._state_now(), "unfinished_images": len(self._spool.batch())}
+
+    def _state_now(self) -> Document:
+        """The generation in use and its classes; 0 and none before anything was learned."""
+        from lightcl_edge.state.state import State
+
+        state = State(self._options.state)
+        if not state.exists():
+            return {"generation": 0, "classes": [], "spool": str(self._spool.folder)}
+        meta = state.read().meta
+        return {"generation": meta.generation, "classes": meta.classes, "spool": str(self._spool.folder)}
+
+    def _watch(self) -> None:
         self._tell_what_is_there()
         while True:
             if self._spool.has_batch():
@@ -78,7 +96,7 @@ class Watcher:
                 self._spool.take(images)
                 continue
             if self._options.once and not self._spool.waits():
-                return {**self.totals, "spool": str(self._spool.folder)}
+                return
             time.sleep(
                 min(0.2, self._options.interval_seconds) if self._options.once else self._options.interval_seconds
             )
@@ -119,7 +137,7 @@ class Watcher:
         if code == ExitCode.DONE:
             for note in document.get("notes", ()):
                 self._progress.note(str(note))
-            self._filed(int(document["generation"]), images)
+            self._filed(document, images)
             return
         error = document.get("error", {})
         kind, message = error.get("kind"), str(error.get("message", f"training ended with {code}"))
@@ -197,18 +215,24 @@ class Watcher:
         self._spool.set_aside(images, reason, why)
         self.totals["set_aside_images"] += len(images)
 
-    def _filed(self, generation: int, images: int) -> None:
+    def _filed(self, document: Document, images: int) -> None:
+        from lightcl_edge.data.class_names import canonical
+
+        generation, accuracy = int(document["generation"]), document.get("holdout_accuracy")
+        taught = Counter(canonical(path.parent.name) for path in self._spool.batch())
         self._spool.batch_learned(generation, delete=self._options.delete_learned)
         self.totals["batches"] += 1
         self.totals["images"] += images
-        self.totals["generation"] = generation
-        self._progress.note(f"generation {generation}: learned {count(images, 'image')}")
+        self._progress.note(
+            f"generation {generation}: learned {', '.join(f'{number} of {name}' for name, number in taught.items())} "
+            f"in {float(document['seconds']):.1f} s"
+            + ("" if accuracy is None else f", held-out accuracy {float(accuracy):.1%}")
+        )
 
     def _filed_again(self, generation: int, images: int) -> None:
         """File a batch that the state knows: its watcher died too early, or somebody dropped the images twice."""
         self._spool.batch_learned(generation, delete=self._options.delete_learned)
         self.totals["known_images"] += images
-        self.totals["generation"] = max(generation, self.totals["generation"])
         self._progress.note(
             f"{count(images, 'image')} filed and not learned again: generation {generation} was taught this very batch"
         )

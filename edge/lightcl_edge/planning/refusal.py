@@ -9,7 +9,7 @@ from lightcl_edge.errors import DoesNotFitError
 from lightcl_edge.machine.memory_limits import MEMORY_RESERVE_BYTES, allowed_bytes
 from lightcl_edge.planning.plan import Plan, plan_prediction
 
-#: What makes a phase smaller.
+#: What makes a phase smaller. An earlier cut leaves less to the trunk, a later one less to the head.
 _TRUNK = "or export a bundle with an int8 trunk, a smaller --image-size or an earlier cut"
 _HEAD = "or export a bundle with a later cut"
 #: What each phase does.

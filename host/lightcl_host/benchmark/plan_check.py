@@ -102,7 +102,7 @@ def check_rows(
 
 def _export(case: Case, out: Path) -> Manifest:
     source = SourceOptions(case.model, "none", case.image_size)
-    export_bundle(ExportOptions(source, out, case.cut, case.trunk_dtype), Progress(quiet=True))
+    export_bundle(ExportOptions(source, out, cut=case.cut, trunk_dtype=case.trunk_dtype), Progress(quiet=True))
     return Bundle.open(out).manifest
 
 

@@ -99,6 +99,7 @@ def benchmark_bundle(options: BenchmarkOptions, progress: Progress) -> Bundle:
         export = ExportOptions(
             source=options.source,
             out=out,
+            force=True,  # the folder is the benchmark's own
             cut=options.cut,
             trunk_dtype=options.trunk_dtype,
             calibration=options.data.data,

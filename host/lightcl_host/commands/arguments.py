@@ -75,6 +75,7 @@ def add_analysis_arguments(parser: argparse.ArgumentParser, device: str | None =
 def add_export_arguments(parser: argparse.ArgumentParser) -> None:
     """What goes into a bundle."""
     parser.add_argument("--out", required=True, type=Path, metavar="BUNDLE", help="a folder, or a path ending in .lclb")
+    parser.add_argument("--force", action="store_true", help="replace a bundle that is there already")
     parser.add_argument(
         "--trunk-dtype",
         default="auto",

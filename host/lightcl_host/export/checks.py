@@ -2,11 +2,12 @@
 
 from lightcl_edge.bundle.writing import check_replaceable
 from lightcl_edge.data.specification import open_dataset
-from lightcl_edge.errors import DataError
+from lightcl_edge.errors import BundleError, DataError
 from lightcl_host.analysis.record import read_analysis
 from lightcl_host.export.class_names import check_capacity
 from lightcl_host.export.cut_choice import check_cut
 from lightcl_host.export.options import ExportOptions
+from lightcl_host.export.replaced_bundle import identity_at
 from lightcl_profiler.devices.profile import load_profile
 
 
@@ -18,6 +19,8 @@ def check_export(options: ExportOptions, *, analysed: bool = True) -> None:
     """
     check_capacity(options.capacity)
     check_replaceable(options.out)
+    if identity_at(options.out) is not None and not options.force:
+        raise BundleError(f"{options.out} holds a bundle already; name another --out, or replace it with --force")
     check_cut(options.cut, options.analysis)
     if options.device is not None:
         load_profile(options.device)

@@ -15,6 +15,7 @@ DEFAULT_CAPACITY = 64
 class ExportOptions:
     source: SourceOptions  # the model
     out: Path  # the bundle's folder, or a path ending in ``.lclb``
+    force: bool = False  # replace a bundle that is there
     cut: str = AUTOMATIC  # a name, or ``auto``
     trunk_dtype: str = AUTO  # ``auto``, ``int8``, ``fp16`` or ``fp32``
     calibration: str | None = None  # a data specification, or None for scikit-learn's photographs

@@ -146,3 +146,20 @@ def test_a_power_cut_while_forgetting(taught, tmp_path, stride):
             seen[known] += 1
             shutil.rmtree(cut)
     assert min(seen.values()) > 5, seen
+
+
+def test_a_dry_run_changes_nothing_and_what_goes_for_good_is_said_before(edge, bundle, tmp_path):
+    data, state = make_folder(tmp_path / "d", ["red", "green"], count=12), ("--state", tmp_path / "s")
+    edge("train", "--bundle", bundle, *state, "--data", data, "--strategy", "slda")
+    edge("train", *state, "--data", make_folder(tmp_path / "e", ["blue"], count=12), "--strategy", "slda")
+    before = {path: path.read_bytes() for path in (tmp_path / "s").rglob("*") if path.is_file()}
+    foreseen = json.loads(edge("forget", *state, "--class", "red", "--dry-run", "--json")[0])
+    assert foreseen["dry_run"] and foreseen["generations_rewritten"] == 2 and foreseen["classes"] == ["green", "blue"]
+    out = edge("forget", *state, "--class", "red", "--dry-run")[0]
+    assert out.startswith("nothing was changed; erased for good, beyond any rollback: ") and "Image files stay" in out
+    assert {path: path.read_bytes() for path in (tmp_path / "s").rglob("*") if path.is_file()} == before
+    assert "no class 'pink'" in edge("forget", *state, "--class", "pink", "--dry-run", code=2)[1]
+    out, told = edge("forget", *state, "--class", "red", "--json")
+    assert told.startswith("erased for good") and f"{foreseen['samples_erased']} samples of red" in told
+    done = json.loads(out)
+    assert done["samples_erased"] == foreseen["samples_erased"] and done["classes"] == foreseen["classes"]

@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -114,7 +115,7 @@ def test_a_batch_that_is_dropped_again_is_filed_where_it_was_taught_and_said_so(
     watch(edge, spool, state)
     make_folder(spool, ["red", "green"], count=6)  # the same twelve
     out, told = watch(edge, spool, state)
-    assert "not learned again: generation 1 was taught" in told and "0 images learned in 0 rounds, 12 known" in out
+    assert "not learned again: generation 1 was taught" in told and "nothing was learned, 12 known before" in out
     assert names(spool / ".learned" / "000001-1") and State(state).current_number() == 2
 
 
@@ -249,3 +250,62 @@ def test_the_kind_of_an_error_decides_and_not_its_words(edge, bundle, here, tmp_
     told = watch(edge, spool, state, "--bundle", bundle)[1]
     assert told.count("waiting: in other words") == 2 and "6 images set aside: in other words" in told
     assert len(names(spool / ".set-aside" / "refused")) == 6
+
+
+def test_it_tells_of_each_batch_and_of_nothing_to_do(edge, bundle, here, tmp_path):
+    spool, state = make_folder(tmp_path / "spool", ["red", "green"], count=12), tmp_path / "s"
+    nothing = make_folder(tmp_path / "empty", ["red"], count=0)
+    assert watch(edge, nothing, state, "--bundle", bundle)[0] == "nothing was learned; the state knows no class yet\n"
+    out, told = watch(edge, spool, state, "--bundle", bundle)
+    assert re.search(r"generation 1: learned 12 of green, 12 of red in \d+\.\d s, held-out accuracy \d+\.\d%", told)
+    assert out == "24 images learned in 1 round; generation 1 knows 2 classes\n"
+    assert watch(edge, nothing, state)[0] == "nothing was learned; generation 1 knows 2 classes\n"
+
+
+def test_notes_of_a_training_are_passed_on(edge, bundle, here, tmp_path):
+    spool = make_folder(tmp_path / "spool", ["red", "green"], count=6)
+    (spool / "red").rename(spool / "Green")
+    assert "are two classes" in watch(edge, spool, tmp_path / "s", "--bundle", bundle)[1]
+
+
+def test_ignored_files_are_told_when_they_come(edge, bundle, here, tmp_path, monkeypatch):
+    monkeypatch.setattr("lightcl_edge.data.image_folders.reads_heif", lambda: False)
+    spool, state = make_folder(tmp_path / "spool", ["red", "green"], count=6), tmp_path / "s"
+    original = watcher.Watcher._learn_batch
+
+    def learn_batch(self):
+        (spool / "red" / "phone.heic").write_bytes(b"x")
+        original(self)
+
+    monkeypatch.setattr(watcher.Watcher, "_learn_batch", learn_batch)
+    told = watch(edge, spool, state, "--bundle", bundle)[1]
+    assert told.count("1 file that is no image (.heic 1; convert HEIC") == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_normal_stop_is_no_error(edge, bundle, here, tmp_path, monkeypatch, number):
+    spool, state = make_folder(tmp_path / "spool", ["red", "green"], count=6), tmp_path / "s"
+    words = ("watch", spool, "--state", state, "--bundle", bundle, "--settle", "0", "--interval", "0.05")
+
+    def asleep(_):
+        if State(state).exists():
+            os.kill(os.getpid(), number)
+
+    monkeypatch.setattr(watcher.time, "sleep", asleep)
+    out = edge(*words, "--min-images", "12", "--train", TRAIN)[0]
+    assert out == "12 images learned in 1 round; generation 1 knows 2 classes\n"
+
+
+def test_a_stop_in_the_middle_of_a_batch_keeps_it(edge, bundle, here, tmp_path, monkeypatch):
+    spool, state = make_folder(tmp_path / "spool", ["red", "green"], count=6), tmp_path / "s"
+    words = ("watch", spool, "--state", state, "--bundle", bundle, "--settle", "0", "--interval", "0.05")
+
+    def stopped(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(watcher.Watcher, "_train", stopped)
+        out = edge(*words, "--min-images", "12", "--train", TRAIN)[0]
+        assert out == "nothing was learned, 12 go on with the next start; the state knows no class yet\n"
+        edge(*words, "--once", "--train", TRAIN, code=130)
+    assert json.loads(watch(edge, spool, state, "--bundle", bundle, "--json")[0])["images"] == 12

@@ -103,9 +103,13 @@ def test_a_replaced_bundle_is_named(
     out = shutil.copytree(exported_bundle, tmp_path / "b")
     words = ["export", "--model", str(network_file), "--trunk-dtype", "fp32", "--out", str(out)]
     capsys.readouterr()
+    old = Bundle.open(out).identity
+    assert main([*words, "--max-classes", "9"]) == 3
+    assert "holds a bundle already; name another --out, or replace it with --force" in capsys.readouterr().err
+    assert Bundle.open(out).identity == old
+    words.append("--force")
     assert main(words) == 0  # the same again is nothing to tell
     assert "was replaced" not in capsys.readouterr().err
-    old = Bundle.open(out).identity
     assert main([*words, "--max-classes", "9"]) == 0
     said = capsys.readouterr().err
     assert f"bundle {old[:12]} was replaced by {Bundle.open(out).identity[:12]}" in said

@@ -109,7 +109,7 @@ def test_one_statement_about_the_images_that_checked(
 def test_own_classes_are_kept_when_named(capsys: pytest.CaptureFixture[str], model: Path, tmp_path: Path) -> None:
     names = tmp_path / "names.txt"
     names.write_text("a\nb\nc\nd\ne\n")
-    arguments = ["--model", model, "--out", tmp_path / "b", "--trunk-dtype", "fp32", "--keep-classes", names]
+    arguments = ["--model", model, "--out", tmp_path / "b", "--trunk-dtype", "fp32", "--force", "--keep-classes", names]
     assert export(capsys, *arguments)[1]["classes"] == ["a", "b", "c", "d", "e"]
     for text, message in [("a\nb\n", "names 2 classes, expected 5"), ("a\na\nb\nc\nd\n", "names 'a' more than once")]:
         names.write_text(text)
