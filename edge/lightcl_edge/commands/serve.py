@@ -61,7 +61,8 @@ class ServeCommand(Command):
         if args.print_unit:
             from lightcl_edge.serve.systemd import unit
 
-            return {"unit": unit([word for word in _words() if word != "--print-unit"], args.state)}
+            folders = [args.state, *([args.keep_waiting] if args.keep_waiting else [])]
+            return {"unit": unit([word for word in _words() if word != "--print-unit"], folders)}
         from lightcl_edge.serve.options import ServeOptions
         from lightcl_edge.serve.server import serve
 

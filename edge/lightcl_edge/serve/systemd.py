@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import shlex
+import re
 import socket
 import sys
 from contextlib import suppress
@@ -31,10 +31,11 @@ _UNIT = """\
 Description=lightcl-edge: see, teach and learn
 After=network-online.target
 Wants=network-online.target
-RequiresMountsFor={state}
+RequiresMountsFor={folders}
 
 [Service]
 Type=notify
+WorkingDirectory={here}
 ExecStart={command}
 WatchdogSec=60
 Restart=on-failure
@@ -44,11 +45,12 @@ KillMode=mixed
 TimeoutStopSec=60
 SuccessExitStatus=130
 User={user}
+# cameras belong to this group
 SupplementaryGroups=video
 NoNewPrivileges=yes
 ProtectSystem=strict
 ProtectHome=read-only
-ReadWritePaths={state}
+ReadWritePaths={folders}
 PrivateTmp=yes
 
 [Install]
@@ -56,9 +58,25 @@ WantedBy=multi-user.target
 """
 
 
-def unit(words: list[str], state: Path) -> str:
-    """A unit file that starts ``lightcl-edge serve`` with these words."""
+def unit(words: list[str], folders: list[Path]) -> str:
+    """A unit file that starts ``lightcl-edge serve`` with these words, in the present folder.
+
+    It may write to ``folders``, and nowhere else. Where one is missing, to the nearest above it, to make it there.
+    """
     program = [sys.executable, "-m", "lightcl_edge", "serve", *words]
-    command = shlex.join(program).replace("%", "%%")
-    user = os.environ.get("SUDO_USER") or os.environ.get("USER") or "pi"
-    return _UNIT.format(command=command, state=state.absolute(), user=user)
+    return _UNIT.format(
+        command=" ".join(_quoted(word.replace("$", "$$")) for word in program),
+        folders=" ".join(_quoted(str(_existing(folder))) for folder in folders),
+        here=str(Path.cwd()).replace("%", "%%"),
+        user=os.environ.get("SUDO_USER") or os.environ.get("USER") or "pi",
+    )
+
+
+def _quoted(word: str) -> str:
+    """A word as systemd reads it, see "Quoting" and "Specifiers" in systemd.syntax(7) and systemd.unit(5)."""
+    text = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("\n", "\\n")
+    return text if re.fullmatch(r"[\w@+=:,./$%-]+", text, re.ASCII) else f'"{text}"'
+
+
+def _existing(folder: Path) -> Path:
+    return next(each for each in (folder.absolute(), *folder.absolute().parents) if each.is_dir())
