@@ -112,7 +112,7 @@ class TrainCommand(Command):
         trunk = document["trunk_provider"]
         lines = [
             f"generation {document['generation']}: {count(len(document['classes']), 'class')}"
-            + ("" if accuracy is None else f", held-out accuracy {accuracy:.1%}"),
+            + ("" if accuracy is None else f", held-out accuracy {accuracy:.1%} (mean over classes)"),
             f"  new: {first_names(new)}",
             f"  learned from {count(document['images'], 'image')}"
             + (f" in {count(document['epochs'], 'epoch')}" if document["epochs"] else "")
