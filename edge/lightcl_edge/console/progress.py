@@ -30,7 +30,7 @@ class Progress:
     """
 
     def __init__(self, *, quiet: bool = False, for_program: bool = False) -> None:
-        self.quiet = quiet
+        self.quiet, self._noted = quiet, set[str]()
         self._lines = for_program
         self._bar = not quiet and not for_program and sys.stderr.isatty()
         self._next_line = 0.0
@@ -41,6 +41,12 @@ class Progress:
             self._line(note=message)
         elif not self.quiet:
             print(printable(message), file=sys.stderr, flush=True)
+
+    def note_once(self, message: str) -> None:
+        """As :meth:`note`; a second time it is silent."""
+        if message not in self._noted:
+            self._noted.add(message)
+            self.note(message)
 
     def stage(self, message: str) -> None:
         """A line that says which long stage of work begins, where no bar shows it; never one a step."""

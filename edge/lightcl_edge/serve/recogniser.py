@@ -67,7 +67,7 @@ class Recogniser:
 def _pixels(picture: bytes, region: Region, predictor: Predictor, name: str) -> ByteImage:
     """At the trunk's input size, as training reads the same picture."""
     if region == WHOLE:
-        return decode(open_bytes(picture, name), name, predictor.input)
+        return decode(open_bytes(picture, name), name, predictor.input, None, predictor.grey_range)
     return resize(np.ascontiguousarray(crop(picture, region, name)), predictor.input)
 
 

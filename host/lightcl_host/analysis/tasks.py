@@ -80,6 +80,8 @@ def load_sequence(spec: str, info: InputInfo, tasks: int, images: int, seed: int
     Raises a DataError also when a class has too few readable images.
     """
     dataset = open_tasks(spec, tasks, images)
+    for note in dataset.all_notes():
+        progress.note_once(note)
     count = len(dataset.classes)
     rng = np.random.default_rng([seed, 1])
     edges = [round(task * count / tasks) for task in range(tasks + 1)]

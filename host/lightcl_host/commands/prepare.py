@@ -86,7 +86,7 @@ def _analysed(args: argparse.Namespace) -> Document:
     folder = args.analysis or args.out.with_name(args.out.stem + "-analysis")
     options = export_options(args, calibration=args.data, analysis=folder)
     asked = analyze_options(args, folder, command(args, folder))
-    check_export(options, analysed=False)
+    check_export(options, args.progress, analysed=False)
     check_analysis(asked)
     args.progress.note(f"exporting {args.model} to ONNX")
     source = open_source(options.source)

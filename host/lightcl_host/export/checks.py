@@ -1,6 +1,7 @@
 """Checks of an export that need no network; opening it takes longest, so they come first."""
 
 from lightcl_edge.bundle.writing import check_replaceable
+from lightcl_edge.console.progress import Progress
 from lightcl_edge.data.specification import open_dataset
 from lightcl_edge.errors import BundleError, DataError
 from lightcl_host.analysis.record import read_analysis
@@ -11,7 +12,7 @@ from lightcl_host.export.replaced_bundle import identity_at
 from lightcl_profiler.devices.profile import load_profile
 
 
-def check_export(options: ExportOptions, *, analysed: bool = True) -> None:
+def check_export(options: ExportOptions, progress: Progress, *, analysed: bool = True) -> None:
     """Refuse paths, data and devices that do not exist, and options that do not go together.
 
     ``analysed`` is False where the analysis that the options name is still to be made. Raises LightclError, which names
@@ -30,4 +31,5 @@ def check_export(options: ExportOptions, *, analysed: bool = True) -> None:
         raise DataError(f"no file at --keep-classes {options.keep_classes}; expected a text file, a name a line")
     for spec in (options.calibration, options.seed_buffer):
         if spec is not None:
-            open_dataset(spec)
+            for note in open_dataset(spec).all_notes():
+                progress.note_once(note)

@@ -27,7 +27,7 @@ def export_bundle(options: ExportOptions, progress: Progress, source: Source | N
         LightclError: when the model, the cut, the data or the result can't be used; nothing is written then.
     """
     started = time.monotonic()
-    check_export(options)
+    check_export(options, progress)
     sign = signer(options.sign, options.release)
     if source is None:
         progress.note(f"exporting {options.source.model} to ONNX")

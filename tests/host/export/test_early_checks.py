@@ -15,6 +15,7 @@ from lightcl_edge.bundle.bundle import Bundle
 from lightcl_edge.console.progress import Progress
 from lightcl_host.analysis.work_bar import WorkBar
 from lightcl_host.cli import main
+from small_bundle import make_folder
 
 
 @pytest.fixture
@@ -124,3 +125,14 @@ def test_the_host_runs_as_a_module() -> None:
     found = subprocess.run(command, capture_output=True, text=True, check=False)
     assert found.returncode == 2
     assert "nonsense" in json.loads(found.stdout)["error"]["message"]
+
+
+@pytest.mark.usefixtures("never_opened")
+def test_what_is_not_used_of_the_images_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = make_folder(tmp_path / "d", ["red", "green"], count=5)
+    (data / "red" / "notes.txt").write_text("x")
+    (data / "lost+found").mkdir()
+    words = ["--model", "efficientnet_lite0", "--calibration", str(data), "--seed-buffer", str(data)]
+    with pytest.raises(AssertionError, match="was opened"):
+        main(["export", *words, "--out", str(tmp_path / "b")])
+    assert capsys.readouterr().err.count("not used: 1 file that is no image (.txt 1)") == 1
