@@ -23,7 +23,7 @@ STUCK_SECONDS = 20.0
 #: A camera whose rate has been far off for so long is started anew; until then, the frames too many are dropped.
 RATE_CHANGE_SECONDS = 30.0
 _READ_BYTES, _COMPLAINT_BYTES = 2**16, 4096
-_POLL_SECONDS, _TERM_SECONDS, _FRESH_SECONDS = 0.1, 1.0, 3.0
+_POLL_SECONDS, _END_SECONDS, _FRESH_SECONDS = 0.1, 1.0, 3.0
 
 
 class ChildSource(Source):
@@ -53,12 +53,15 @@ class ChildSource(Source):
     def close(self) -> None:
         super().close()
         self._wake.set()
-        self._thread.join()
+        self._thread.join(4 * _END_SECONDS)
 
     def _keep_running(self) -> None:
         pause = FIRST_PAUSE_SECONDS
         while not self._closed:
-            seconds, again = self._run()
+            try:
+                seconds, again = self._run()
+            except OSError as error:  # no memory or no handles left: later there may be
+                seconds, again, self._message = 0.0, False, f"{self._program.place} can't be read: {error.strerror}"
             self._showing = False
             if again:
                 continue
@@ -74,18 +77,14 @@ class ChildSource(Source):
             self._message = self._program.install
             return 0.0, False
         guard = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
-        try:
-            process = subprocess.Popen(
-                [*guard, *words],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                start_new_session=True,
-                bufsize=0,
-            )
-        except OSError as error:
-            self._message = f"{words[0]} can't be started: {error.strerror}"
-            return 0.0, False
+        process = subprocess.Popen(
+            [*guard, *words],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+            bufsize=0,
+        )
         reading = _Reading(process)
         try:
             return self._read(reading, rate)
@@ -172,6 +171,6 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
     for number in (signal.SIGTERM, signal.SIGKILL):
         with suppress(ProcessLookupError):
             os.killpg(process.pid, number)
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(_TERM_SECONDS if number == signal.SIGTERM else None)
+        with suppress(subprocess.TimeoutExpired):  # a driver that hangs lets nobody end; the server must go on
+            process.wait(_END_SECONDS)
             break

@@ -196,6 +196,21 @@ def test_a_live_camera_is_started_anew_for_another_rate(opened, tmp_path, monkey
     assert asked == [10, 2]
 
 
+def test_a_program_that_can_not_be_started_is_tried_again(opened, monkeypatch, tmp_path):
+    monkeypatch.setattr(child_module, "FIRST_PAUSE_SECONDS", 0.2)
+    (tmp_path / "frame").write_bytes(jpeg())
+    popen = subprocess.Popen
+
+    def no_memory(*_, **__):
+        raise OSError(12, "Cannot allocate memory")
+
+    monkeypatch.setattr(subprocess, "Popen", no_memory)
+    source = opened(playing(f"cat {tmp_path}/frame; sleep 60"))
+    assert until(lambda: source.status().message == "the test can't be read: Cannot allocate memory")
+    monkeypatch.setattr(subprocess, "Popen", popen)
+    assert source.wait_newer(0, 10)
+
+
 def test_rates_have_limits(opened):
     source = opened("none")
     source.set_rate(0)
