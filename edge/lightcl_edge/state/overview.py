@@ -12,6 +12,7 @@ from lightcl_edge.machine.health import Health, look
 from lightcl_edge.state import journal
 from lightcl_edge.state.generation import Meta
 from lightcl_edge.state.state import State
+from lightcl_edge.state.sums_files import check_sums
 from lightcl_edge.state.work import has_interrupted_task
 from lightcl_edge.state.written_bytes import read_written
 
@@ -43,6 +44,7 @@ class Status:
 
     Attributes:
         generation: in use; 0 is the bundle as exported.
+        images_by_class: in the sums of each class; 0 where the bundle brought it and nothing was learned.
         capacity: how many classes the classifier has rows for.
         strategy: of the last task, with ``engine``, ``engine_device`` and ``trunk_provider``; None before the first.
         tasks: how many were learned.
@@ -52,6 +54,7 @@ class Status:
 
     generation: int
     classes: list[str]
+    images_by_class: dict[str, int]
     capacity: int
     bundle: BundleSummary
     strategy: str | None
@@ -80,6 +83,7 @@ def status_of(state: State) -> Status:
     return Status(
         generation=meta.generation,
         classes=meta.classes,
+        images_by_class=dict(zip(meta.classes, meta.images_by_class, strict=True)),
         capacity=bundle.manifest.head.capacity,
         bundle=BundleSummary(model.name, model.cut, model.trunk_dtype, bundle.identity),
         strategy=meta.strategy,
@@ -165,7 +169,7 @@ def _summary(state: State, number: int, bundle: Bundle) -> GenerationSummary:
     meta = Meta(number, 0.0, "", [])
     try:
         meta = state.meta(number)
-        state.read(number, bundle)
+        check_sums(state.read(number, bundle).sums)
     except StateError as error:
         problem = str(error)
     return GenerationSummary(
