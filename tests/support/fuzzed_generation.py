@@ -19,11 +19,12 @@ def generation_targets(folder: Path, bundle_path: Path) -> dict[str, Target]:
     from lightcl_edge.data.held_out_samples import Holdout
     from lightcl_edge.data.sums import Sums
     from lightcl_edge.files.durable import calls_through
+    from lightcl_edge.inference.generation_classifier import classifier_of
+    from lightcl_edge.learning.closed_form.analysis import analysis_rows
+    from lightcl_edge.learning.closed_form.classifier import ClosedForm
     from lightcl_edge.learning.forgetting import without_class
     from lightcl_edge.learning.strategies import STRATEGIES
     from lightcl_edge.learning.strategies.contract import Settings
-    from lightcl_edge.learning.strategies.slda import read_statistics
-    from lightcl_edge.learning.strategies.statistics import ClassStatistics
     from lightcl_edge.learning.strategies.strategy_state import part_of
     from lightcl_edge.state.generation import Generation, Meta
     from lightcl_edge.state.generation_files import read_generation, write_generation
@@ -37,18 +38,18 @@ def generation_targets(folder: Path, bundle_path: Path) -> dict[str, Target]:
         buffer, features.__getitem__, np.arange(8), labels, 6, np.random.default_rng(1), kind
     )
     kept: dict[str, np.ndarray] = {"lightcl:relu": rng.random(head.penultimate_size) > 0.5}
-    for part in ("slda", "ncm"):
-        statistics = ClassStatistics(head.capacity, head.penultimate_size, full=part == "slda")
-        statistics.add(rng.normal(size=(8, head.penultimate_size)).astype(np.float32), labels)
-        kept |= {f"{part}:{name}": tensor for name, tensor in statistics.tensors().items()}
+    kept["replay:logits"] = np.arange(head.capacity) < 2
     memory = offered(FeatureBuffer.empty(identity), "reservoir").tensors()
-    held = {"features": features[:4], "labels": labels[:4]}
+    taps = rng.normal(size=(4, head.tap_size)).astype(np.float16)
+    held = Holdout(features[:4], labels[:4], taps).tensors()
     place = folder / "generation"
     sums = Sums(head.tap_size)
     for name, count in (("a", 3), ("b", head.tap_size + 1)):
         sums = sums.add(name, rng.normal(size=(count, head.tap_size)).astype(np.float32))
-    meta = Meta(1, 0.0, "x", ["a", "b"])
-    write_generation(place, Generation(meta, bundle.head_parameters(), kept, held, sums, memory))
+    meta = Meta(1, 0.0, "x", ["a", "b"], strategy="slda")
+    form = ClosedForm.of(sums.pooled(["a", "b"]), analysis_rows)
+    classifier = form.classifier(1.0, 0.0).tensors()
+    write_generation(place, Generation(meta, bundle.head_parameters(), kept, held, sums, memory, classifier))
     record = json.loads((place / "meta.json").read_text())
     good = {name: (place / name).read_bytes() for name in record["files"]}
 
@@ -63,12 +64,13 @@ def generation_targets(folder: Path, bundle_path: Path) -> dict[str, Target]:
         with calls_through(Unsynced()):
             for row in ("a", "b"):
                 write_generation(folder / "without", without_class(found, row, bundle)[0])
-        Holdout.from_tensors(found.holdout, shape).extended(features, labels)
+        holdout = Holdout.from_tensors(found.holdout, shape, head.tap_size)
+        holdout.extended(Holdout(features[:4], labels[:4], taps))
         for kind in ("reservoir", "herding"):
             offered(FeatureBuffer.from_tensors(found.buffer, identity), kind)
-        for part, kind in {kind.part: kind for kind in STRATEGIES.values()}.items():
-            kind(head, Settings(0.1, 0.1, 4)).restore(part_of(found.strategy_state, part))
-            read_statistics(part_of(found.strategy_state, part), head)
+        for name, kind in STRATEGIES.items():
+            kind(head, Settings(0.1, 0.1, 4)).restore(part_of(found.strategy_state, name))
+        classifier_of(found).probabilities(taps.astype(np.float32), np.zeros((4, head.capacity), np.float32))
         assert all(np.isfinite(array).all() for array in found.parameters.values())
 
     return {f"generation's {name}": TensorTarget(data, use, Path(name).name) for name, data in good.items()}

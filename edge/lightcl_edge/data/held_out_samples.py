@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lightcl_edge.files.tensors import IntArray
+from lightcl_edge.data.class_sums import HalfArray
+from lightcl_edge.files.tensors import IntArray, Tensors
 
 #: Share of each class that is held out, and the most samples of a class.
 HOLDOUT_SHARE, HOLDOUT_PER_CLASS = 0.1, 20
@@ -24,21 +24,27 @@ class Holdout:
 
     features: NDArray[np.uint8]  # shape (n, *feature_shape)
     labels: IntArray  # rows of the classifier, shape (n,)
+    taps: HalfArray  # of the exported head, shape (n, tap_size): a classifier in closed form is judged without the head
 
     @classmethod
-    def from_tensors(cls, tensors: Mapping[str, NDArray[np.generic]], shape: tuple[int, ...]) -> Holdout:
+    def from_tensors(cls, tensors: Tensors, shape: tuple[int, ...], tap_size: int) -> Holdout:
         """Read ``holdout.safetensors``; no tensors give an empty holdout."""
         if not tensors:
-            return cls(np.empty((0, *shape), np.uint8), np.empty(0, np.int64))
-        return cls(tensors["features"].astype(np.uint8, copy=False), tensors["labels"].astype(np.int64, copy=False))
+            empty = np.empty((0, tap_size), np.float16)
+            return cls(np.empty((0, *shape), np.uint8), np.empty(0, np.int64), empty)
+        return cls(
+            tensors["features"].astype(np.uint8, copy=False),
+            tensors["labels"].astype(np.int64, copy=False),
+            tensors["taps"].astype(np.float16, copy=False),
+        )
 
     def tensors(self) -> dict[str, NDArray[np.generic]]:
         """The content of ``holdout.safetensors``."""
-        return {"features": self.features, "labels": self.labels}
+        return {"features": self.features, "labels": self.labels, "taps": self.taps}
 
-    def extended(self, features: NDArray[np.uint8], labels: IntArray) -> Holdout:
+    def extended(self, more: Holdout) -> Holdout:
         """With new samples and without copies. Of each class the newest ``HOLDOUT_PER_CLASS`` samples stay."""
-        joined, rows = np.concatenate([self.features, features]), np.concatenate([self.labels, labels])
+        joined, rows = np.concatenate([self.features, more.features]), np.concatenate([self.labels, more.labels])
         newest: list[int] = []
         counts, seen = Counter[int](), set[tuple[int, bytes]]()
         for position in range(len(rows) - 1, -1, -1):
@@ -49,7 +55,13 @@ class Holdout:
                 counts[row] += 1
                 newest.append(position)
         keep = np.array(newest[::-1], np.int64)
-        return Holdout(joined[keep], rows[keep])
+        return Holdout(joined[keep], rows[keep], np.concatenate([self.taps, more.taps])[keep])
+
+    def forget(self, row: int) -> Holdout:
+        """Without the class of a row. The rows above it move one down."""
+        keep = self.labels != row
+        labels = self.labels[keep]
+        return Holdout(self.features[keep], labels - (labels > row), self.taps[keep])
 
 
 def split_holdout(labels: IntArray, marks: NDArray[np.uint64]) -> tuple[IntArray, IntArray]:

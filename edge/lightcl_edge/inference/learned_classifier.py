@@ -1,6 +1,7 @@
 """How a generation predicts: rows in closed form, the trained head, or both; and whether an image was never seen.
 
 Everything here works on **taps**: rows of ``D`` numbers, the pooled and normalised outputs of the head's last stages.
+They are those of the head as exported, also where a trained head gives logits.
 """
 
 from __future__ import annotations

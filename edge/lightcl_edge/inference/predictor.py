@@ -11,13 +11,12 @@ from lightcl_edge.data.decoding import ByteImage
 from lightcl_edge.data.uint8_codec import FeatureCodec
 from lightcl_edge.errors import StateError
 from lightcl_edge.files.tensors import DoubleArray, FloatArray, Parameters
+from lightcl_edge.inference.generation_classifier import classifier_of
 from lightcl_edge.inference.head import HeadSession
-from lightcl_edge.inference.learned_classifier import LearnedClassifier
 from lightcl_edge.inference.prediction import Limits, Prediction
 from lightcl_edge.inference.trunk import Trunk
 from lightcl_edge.planning.refusal import refuse_prediction
 from lightcl_edge.planning.trunk import extraction_batch
-from lightcl_edge.state.generation import Generation
 from lightcl_edge.state.state import State
 
 
@@ -55,7 +54,11 @@ class Predictor:
         self._bundle, self._threads = bundle, threads
         self._trunk = Trunk(bundle, threads, provider)
         self.provider = self._trunk.provider
-        self.classifier = _classifier(generation, bundle.manifest.head.tap_size)
+        self.classifier = classifier_of(generation)
+        #: Taps are always those of the head as exported: sums of all tasks, and of other devices, are of these.
+        self._exported: HeadSession | None = None
+        if self.classifier.tells_unknown and self.classifier.needs_head:
+            self._exported = HeadSession(bundle, bundle.head_parameters(), threads)
         self.use_weights(generation.parameters)
 
     def use_weights(self, parameters: Parameters) -> None:
@@ -74,6 +77,8 @@ class Predictor:
         """Scores of features as they are stored, shape ``(n, *feature_shape)``."""
         stored = self.codec.decode(features)
         taps, logits = self._head.run(stored, logits=self.classifier.needs_head)
+        if self._exported is not None:
+            taps, _ = self._exported.run(stored, logits=False)
         return Scores(self.classifier.probabilities(taps, logits), self.classifier.novelty(taps))
 
     def scores_of(self, images: Iterable[ByteImage]) -> Iterator[Scores]:
@@ -97,14 +102,6 @@ class Predictor:
                     unknown_score=None if novelty is None else float(novelty[at]),
                     unsure=bool(row[best[0]] < limits.unsure_below),
                 )
-
-
-def _classifier(generation: Generation, tap_size: int) -> LearnedClassifier:
-    """What the generation predicts with; a bundle's own classes have the head alone."""
-    classes = len(generation.meta.classes)
-    if not generation.classifier:
-        return LearnedClassifier.of_head(classes, tap_size)
-    return LearnedClassifier.from_tensors(generation.classifier, classes, tap_size)
 
 
 def _batches(images: Iterable[ByteImage], size: int) -> Iterable[list[ByteImage]]:

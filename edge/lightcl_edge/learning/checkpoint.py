@@ -1,10 +1,12 @@
 """How far a running task has come. After a crash it goes on from there and ends in the same weights."""
 
+from __future__ import annotations
+
 import json
 import re
 import time
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from lightcl_edge.errors import StateError
@@ -22,7 +24,9 @@ SHARE_AT_RISK = 0.1
 MOST_CHECKPOINTS = 64
 #: Names the newest checkpoint; in the state's work folder.
 NOTE = "checkpoint.json"
-_FILE = re.compile(r"checkpoint-\d+-\d+\.safetensors")
+#: Share of the newest step in the running mean of losses.
+RECENT_SHARE = 0.1
+_FILE = re.compile(r"checkpoint-\d+-\d+-\d+\.safetensors")
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,13 @@ class Position:
     epoch: int  # from 0
     step: int  # the next one in the epoch, from 0
     loss_sum: float  # of the epoch's steps so far
+    restarts: int = 0  # how often training began anew because the loss rose
+    recent_loss: float = 0.0  # running mean of the newest steps
+
+    def after(self, loss: float) -> Position:
+        """The place after one more step with this loss."""
+        recent = self.recent_loss + RECENT_SHARE * (loss - self.recent_loss)
+        return replace(self, step=self.step + 1, loss_sum=self.loss_sum + loss, recent_loss=recent)
 
 
 class Checkpoints:
@@ -56,7 +67,13 @@ class Checkpoints:
             if sha256_of(path) != note["sha256"]:
                 return None
             place = note["position"]
-            position = Position(int(place["epoch"]), int(place["step"]), float(place["loss_sum"]))
+            position = Position(
+                int(place["epoch"]),
+                int(place["step"]),
+                float(place["loss_sum"]),
+                int(place["restarts"]),
+                float(place["recent_loss"]),
+            )
             seconds, written = float(note["trained_seconds"]), int(note["written"])
             tensors = TensorFile(path, StateError)
             fits = like is None or (
@@ -64,7 +81,7 @@ class Checkpoints:
             )
         except (OSError, ValueError, KeyError, TypeError, OverflowError, StateError):
             return None
-        if min(position.epoch, position.step, written, seconds) < 0 or not fits:
+        if min(position.epoch, position.step, position.restarts, written, seconds) < 0 or not fits:
             return None
         self._trained_seconds, self._written = seconds, written
         return position, tensors
@@ -80,7 +97,7 @@ class Checkpoints:
         now = time.monotonic()
         self._trained_seconds += now - self._last
         self._last, self._written = now, self._written + 1
-        name = f"checkpoint-{position.epoch}-{position.step}.safetensors"
+        name = f"checkpoint-{position.restarts}-{position.epoch}-{position.step}.safetensors"
         try:
             digest = write_tensors(self._folder / name, parameters)
             fsync_folder(self._folder)

@@ -37,8 +37,9 @@ def commit(job: Job, start: StartingPoint, candidate: Candidate, change: Change)
         parameters=candidate.engine.views(),
         strategy_state=kept,
         holdout=candidate.holdout.tensors(),
-        sums=start.generation.sums,
+        sums=candidate.trained.sums,
         buffer=candidate.buffer.tensors(),
+        classifier=candidate.trained.classifier.tensors(),
     )
     final = change.commit(generation)
     change.end_task()

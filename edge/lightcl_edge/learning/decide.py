@@ -1,9 +1,10 @@
 """The first stage of a task: what is learned, how, and whether it fits this machine. Nothing is written yet."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lightcl_edge.bundle.bundle import TRUNK, Bundle
+from lightcl_edge.bundle.bundle import BUFFER, TRUNK, Bundle
 from lightcl_edge.bundle.manifest import TrainingDefaults
 from lightcl_edge.console.progress import Progress
 from lightcl_edge.data.class_names import check_class_names
@@ -60,7 +61,8 @@ def decide(options: TrainOptions, state: State, bundle: Bundle, progress: Progre
     buffer_bytes = min(limit * buffer.sample_bytes, kept_bytes + images * buffer.sample_bytes)
     carried = Carried(kept_bytes, buffer_bytes, sum(entry.bytes for entry in manifest.files) if is_new else 0)
     replay, asked = options.settings(manifest.defaults, "replay"), options.strategy or manifest.defaults.strategy
-    strategy = choose_strategy(asked, manifest, engine.name, options.memory_budget_bytes, carried, replay)
+    unsampled = _classes_without_samples(state, bundle, dataset.classes)
+    strategy = choose_strategy(asked, manifest, engine.name, options.memory_budget_bytes, carried, replay, unsampled)
     settings = options.settings(manifest.defaults, strategy.name)
     if ignored := options.ignored(strategy.name):
         progress.note(f"strategy {strategy.name} does not use {', '.join(ignored)}")
@@ -88,6 +90,18 @@ def decide(options: TrainOptions, state: State, bundle: Bundle, progress: Progre
     for note in dataset.all_notes():
         job.tell(note)
     return job
+
+
+def _classes_without_samples(state: State, bundle: Bundle, taught: Sequence[str]) -> list[str]:
+    """Classes that the bundle brought without any sample of them, except those that this task teaches."""
+    if bundle.has(BUFFER):
+        return []
+    number = state.current_number() if state.exists() else 0
+    names = list(bundle.manifest.classes)
+    if number:
+        meta = state.meta(number)
+        names = [name for name, count in zip(meta.classes, meta.images_by_class, strict=True) if not count]
+    return [name for name in names if name not in taught]
 
 
 def _nearest_folder(path: Path) -> Path:

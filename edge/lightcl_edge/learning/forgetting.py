@@ -7,17 +7,21 @@ command that locks the state finishes the erasure, or clears what was begun if `
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lightcl_edge.bundle.bundle import TRUNK, Bundle
 from lightcl_edge.console.text import Document
 from lightcl_edge.data.class_names import canonical
 from lightcl_edge.data.feature_buffer import BufferIdentity, FeatureBuffer
+from lightcl_edge.data.held_out_samples import Holdout
+from lightcl_edge.data.sums import Sums
 from lightcl_edge.errors import UsageError
 from lightcl_edge.files.durable import fsync_folder, rename
+from lightcl_edge.files.tensors import Tensors
+from lightcl_edge.inference.learned_classifier import LearnedClassifier
+from lightcl_edge.learning.closed_form.classifier import ClosedForm, with_scores
+from lightcl_edge.learning.strategies import STRATEGIES
 from lightcl_edge.learning.strategies.strategy_state import forget_row
 from lightcl_edge.state.change import Change
 from lightcl_edge.state.exported_classes import HeadWithout, base_generation
@@ -112,39 +116,53 @@ def _renumbered(generation: Generation, renamed: Mapping[int, int]) -> Generatio
 
 
 def without_class(generation: Generation, name: str, bundle: Bundle) -> tuple[Generation, int]:
-    """A generation as if it had never been shown a class, except for the weights below the classifier.
+    """A generation as if it had never been shown a class, except for the weights that steps have changed.
 
-    The class's row is gone, later rows move one down, and the last row is zero and free again. The second result is
-    how many samples were erased.
+    The class's row is gone, later rows move one down, and the last row is zero and free again. Rows in closed form are
+    computed anew from what is left. The second result is how many samples were erased.
     """
     meta, head = generation.meta, bundle.manifest.head
-    row = meta.classes.index(name)
+    row, classes = meta.classes.index(name), [known for known in meta.classes if known != name]
     identity = BufferIdentity(bundle.sha256(TRUNK), bundle.manifest.feature)
     buffer = FeatureBuffer.from_tensors(generation.buffer, identity)
-    holdout, held = _without_samples(generation.holdout, row)
-    left = buffer.forget(row)
+    before = Holdout.from_tensors(generation.holdout, tuple(bundle.manifest.feature.shape), head.tap_size)
+    left, holdout, sums = buffer.forget(row), before.forget(row), generation.sums.forget(name)
     return (
         Generation(
             meta=replace(
                 meta,
-                classes=[known for known in meta.classes if known != name],
+                classes=classes,
                 holdout_accuracy=None,
                 sources=[],  # any of them may have taught the class: shown again, it is to be learned again
             ),
             parameters=HeadWithout(generation.parameters, row),
             strategy_state=forget_row(generation.strategy_state, head, row),
-            holdout=holdout,
-            sums=generation.sums.forget(name),
+            holdout=holdout.tensors() if generation.holdout else {},
+            sums=sums,
             buffer=left.tensors() if generation.buffer else {},
+            classifier=_classifier_without(generation, classes, sums, holdout),
         ),
-        held + len(buffer) - len(left),
+        len(before.labels) - len(holdout.labels) + len(buffer) - len(left),
     )
 
 
-def _without_samples(holdout: Mapping[str, NDArray[Any]], row: int) -> tuple[dict[str, NDArray[np.generic]], int]:
-    if not holdout:
-        return {}, 0
-    labels = holdout["labels"]
-    keep = labels != row
-    kept = labels[keep]
-    return {"features": holdout["features"][keep], "labels": kept - (kept > row)}, int((~keep).sum())
+def _classifier_without(generation: Generation, classes: list[str], sums: Sums, holdout: Holdout) -> Tensors:
+    """The classifier of the classes that are left.
+
+    Where the head counts, its share and the temperature stay: a new one would need the head's logits.
+    """
+    if not generation.classifier or not classes:
+        return {}
+    before = LearnedClassifier.from_tensors(generation.classifier, len(generation.meta.classes), sums.size)
+    strategy = STRATEGIES.get(generation.meta.strategy or "")
+    if strategy is None or not before.tells_unknown or not set(classes) <= set(sums.classes):
+        gone = LearnedClassifier.of_head(len(classes), sums.size)
+        return replace(gone, temperature=before.temperature).tensors()
+    form, taps = ClosedForm.of(sums.pooled(classes), strategy.fit), holdout.taps.astype(np.float32)
+    form = form.tempered(taps, holdout.labels)
+    if before.needs_head:
+        share = 1.0 / form.temperature if before.closed_form_share else 0.0
+        found = replace(form.classifier(share, before.head_share), temperature=before.temperature)
+    else:
+        found = form.classifier(1.0, 0.0)
+    return with_scores(found, taps).tensors()

@@ -1,12 +1,11 @@
 """Whether a new head may replace the old one. Every refusal is a RejectedError with the figures in its message."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from lightcl_edge.errors import RejectedError
-from lightcl_edge.files.tensors import FloatArray
-from lightcl_edge.learning.engines.contract import Engine
+from lightcl_edge.files.tensors import DoubleArray
 from lightcl_edge.learning.judging import Judgement, Reference, accuracy, contradictions, judge
 
 #: Loss of accuracy on earlier classes, among themselves, that is accepted unless the user says otherwise.
@@ -25,69 +24,71 @@ CONTRADICTION_SAMPLES = 5
 ENOUGH_HELD_OUT = 10
 
 
-def judge_new_head(
-    engine: Engine,
+def judge_candidate(
     references: tuple[Reference, Reference],
+    after: tuple[DoubleArray, DoubleArray],
+    untrained: DoubleArray | None,
     classes: Sequence[str],
     known_before: int,
-    signs: tuple[FloatArray, float],
     limit: float,
 ) -> tuple[Judgement, float | None]:
-    """Compare the head that the engine holds with the one before training.
+    """Compare the classifier after the task with the one before.
 
     Args:
-        engine: holds the new head.
         references: samples of earlier classes, and samples of this task.
-        classes: names in row order; the old head knew the first ``known_before`` of them.
-        signs: logits of a few training samples and the last loss, to see whether they still are finite.
+        after: the new classifier's logits of both, shape ``(n, classes)``.
+        untrained: logits of the task's samples before the first step; None when there was no step.
+        classes: names in row order; the old classifier knew the first ``known_before`` of them.
         limit: the largest allowed forgetting, 0 to 1; 1 allows anything.
 
     Returns:
-        The comparison, and the new head's accuracy on all held-out samples; None when there are none.
+        The comparison, and the new classifier's accuracy on held-out samples, mean over classes; None when there are
+        none.
     """
-    known, (earlier, own) = len(classes), references
+    (earlier, own), (on_earlier, on_own) = references, after
     old, new = earlier.samples, own.samples
-    after, learned = (samples.logits(engine, own.logits.shape[1]) for samples in (old, new))
-    judgement = judge(classes, known_before, old.labels, earlier.logits, after)
-    refuse_broken(engine.views(), *signs, judgement)
-    untrained, trained = (accuracy(logits, new.labels, known) for logits in (own.logits, learned))
-    refuse_harm(untrained, trained, len(new.labels), limit, judgement)
+    judgement = judge(classes, known_before, old.labels, earlier.logits, on_earlier)
+    refuse_broken(np.concatenate([on_earlier, on_own]), judgement)
+    if untrained is not None:
+        refuse_harm(accuracy(untrained, new.labels), accuracy(on_own, new.labels), len(new.labels), limit, judgement)
     refuse_forgetting(judgement, limit)
     refuse_contradiction(contradictions(own.logits, new.labels, known_before), old.held_out, limit, judgement)
-    logits = np.concatenate([after[: old.held_out], learned[: new.held_out]])
+    logits = np.concatenate([on_earlier[: old.held_out], on_own[: new.held_out]])
     labels = np.concatenate([old.labels[: old.held_out], new.labels[: new.held_out]])
-    return judgement, accuracy(logits, labels, known)
+    return judgement, accuracy(logits, labels)
 
 
-def refuse_broken(
-    parameters: Mapping[str, FloatArray], logits: FloatArray, loss: float, judgement: Judgement | None = None
-) -> None:
-    """Keep the old head when training left numbers that are not finite."""
-    broken = sorted(name for name, array in parameters.items() if not np.isfinite(array).all())
-    if broken or not np.isfinite(loss) or not np.isfinite(logits).all():
-        what = f"parameter {broken[0]}" if broken else f"the loss ({loss}) or logits"
-        message = f"training ended with {what} not finite; the old head stays. Try a smaller --learning-rate"
+def refuse_broken(logits: DoubleArray, judgement: Judgement | None = None) -> None:
+    """Keep the old classifier when the new one gives numbers that are not finite."""
+    if not np.isfinite(logits).all():
+        message = (
+            "the new classifier gives logits that are not finite; the old head stays. Check the images, and verify the "
+            "bundle: lightcl-edge verify"
+        )
         raise _rejected(message, judgement)
 
 
-def _fell(before: float, after: float, samples: int, limit: float) -> bool:
+def _fell(before: float, after: float, lost: float, limit: float) -> bool:
     """Whether more than ``limit`` was lost, and by more samples than may turn wrong by chance."""
-    lost = (before - after) * samples
     return before - after > limit and lost > (CHANCE_SAMPLES + 0.5 if limit > 0 else 0.5)  # of whole samples
 
 
 def refuse_harm(
     before: float | None, after: float | None, samples: int, limit: float, judgement: Judgement | None = None
 ) -> None:
-    """Keep the old head when training made the task's own classes harder to tell apart than class means do.
+    """Keep the old head when training made the task's own classes harder to tell apart than they were.
 
     Args:
         before: accuracy on the task's own samples before the first step; None when there are none.
+        after: the same after the last step.
+        samples: how many there are.
         limit: of forgetting; 1 allows anything.
     """
-    if limit < 1 and before is not None and after is not None and _fell(before, after, samples, HARM_LIMIT):
+    if limit >= 1 or before is None or after is None:
+        return
+    if _fell(before, after, (before - after) * samples, HARM_LIMIT):
         raise _rejected(
-            f"accuracy on this task's own classes fell from {before:.1%} (class means, before the first step) to "
+            f"accuracy on this task's own classes fell from {before:.1%} (before the first step) to "
             f"{after:.1%}; the old head stays. Check the labels, or take --strategy slda or ncm, which make no steps",
             judgement,
         )
@@ -96,8 +97,9 @@ def refuse_harm(
 def refuse_forgetting(judgement: Judgement, limit: float) -> None:
     """Keep the old head when earlier classes lost more than allowed.
 
-    Two losses count. Among the earlier classes alone the choice did not get harder, so a loss is forgetting. It may be
-    ``limit``. Among all classes there are more to choose from: there ``limit + MORE_FORGETTING_AMONG_ALL`` may be lost.
+    Accuracy is the mean over classes. Two losses count. Among the earlier classes alone the choice did not get harder,
+    so a loss is forgetting. It may be ``limit``. Among all classes there are more to choose from: there
+    ``limit + MORE_FORGETTING_AMONG_ALL`` may be lost.
 
     Args:
         limit: the largest allowed loss, 0 to 1; 1 allows any.
@@ -105,15 +107,14 @@ def refuse_forgetting(judgement: Judgement, limit: float) -> None:
     known = ~np.isnan(judgement.before)
     if limit >= 1 or not known.any():
         return
-    weights = judgement.images[known]
-    samples = int(weights.sum())
-    before = float(np.average(judgement.before[known], weights=weights))
+    before = float(judgement.before[known].mean())
     for values, allowed, where in (
         (judgement.among_earlier, limit, "among themselves"),
         (judgement.after, limit + MORE_FORGETTING_AMONG_ALL, "among all classes"),
     ):
-        after = float(np.average(values[known], weights=weights))
-        if _fell(before, after, samples, allowed):
+        after = float(values[known].mean())
+        lost = float(((judgement.before - values) * judgement.images)[known].sum())
+        if _fell(before, after, lost, allowed):
             raise _rejected(
                 f"accuracy on earlier classes fell from {before:.1%} to {after:.1%} {where}, "
                 f"allowed is a loss of {allowed:.1%} (--max-forgetting {limit:g}); the old head stays. "

@@ -1,4 +1,4 @@
-"""Compares the old head with the new one, class by class, and collects the samples for it."""
+"""Compares the old classifier with the new one, class by class, and collects the samples for it."""
 
 from __future__ import annotations
 
@@ -8,34 +8,41 @@ from dataclasses import dataclass
 import numpy as np
 
 from lightcl_edge.console.text import table
+from lightcl_edge.data.class_sums import HalfArray
 from lightcl_edge.data.feature_buffer import FeatureBuffer
 from lightcl_edge.data.feature_store import Samples
 from lightcl_edge.data.held_out_samples import Holdout
+from lightcl_edge.data.sums import Sums
 from lightcl_edge.data.uint8_codec import FeatureCodec
-from lightcl_edge.files.tensors import FloatArray, IntArray
+from lightcl_edge.files.tensors import DoubleArray, FloatArray, IntArray
+from lightcl_edge.inference.learned_classifier import LearnedClassifier
 from lightcl_edge.learning.engines.contract import Engine
 from lightcl_edge.learning.strategies.forward import parts
+from lightcl_edge.learning.taps import taps_of
 
-#: A sample contradicts its label when the old head is at least this sure of another class that it knows.
+#: A sample contradicts its label when the old classifier is at least this sure of another class that it knows.
 CONTRADICTION_CERTAINTY = 0.9
 #: Classes with fewer held-out samples than this are filled up with other samples.
 JUDGED_PER_CLASS = 10
 
 
-def accuracy(logits: FloatArray, labels: IntArray, classes: int) -> float | None:
-    """Share of samples whose largest logit among the first ``classes`` rows is right; None when there are none."""
-    return float((logits[:, :classes].argmax(axis=1) == labels).mean()) if len(labels) else None
+def accuracy(logits: DoubleArray, labels: IntArray) -> float | None:
+    """Mean over classes of the share of their samples whose largest logit is right; None when there are no samples."""
+    if not len(labels):
+        return None
+    right = logits.argmax(axis=1) == labels
+    return float(np.mean([right[labels == row].mean() for row in np.unique(labels)]))
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """Accuracy of each class under the old and the new head; all arrays have the shape ``(classes,)``.
+    """Accuracy of each class under the old and the new classifier; all arrays have the shape ``(classes,)``.
 
     Attributes:
         images: samples that the class is judged on.
-        before: under the old head; NaN when it did not know the class.
-        after: under the new head, among all classes.
-        among_earlier: under the new head, among the classes that the old head knew; NaN for new classes.
+        before: under the old classifier; NaN when it did not know the class.
+        after: under the new classifier, among all classes.
+        among_earlier: under the new one, among the classes that the old one knew; NaN for new classes.
     """
 
     classes: Sequence[str]
@@ -70,23 +77,21 @@ def _number(value: np.float32) -> float | None:
     return None if np.isnan(value) else float(value)
 
 
-def judge(
-    classes: Sequence[str], earlier: int, labels: IntArray, before: FloatArray | None, after: FloatArray
-) -> Judgement:
-    """Compare two heads class by class.
+def judge(classes: Sequence[str], earlier: int, labels: IntArray, before: DoubleArray, after: DoubleArray) -> Judgement:
+    """Compare two classifiers class by class.
 
     Args:
-        classes: names in row order; the old head knew the first ``earlier`` of them.
+        classes: names in row order; the old classifier knew the first ``earlier`` of them.
         labels: rows of the samples, shape ``(n,)``.
-        before: the old head's logits, shape ``(n, capacity)``; None when it knew nothing.
-        after: the new head's logits, of the same shape.
+        before: the old classifier's logits, shape ``(n, earlier)``.
+        after: the new classifier's logits, shape ``(n, classes)``.
     """
     count = len(classes)
     images = np.bincount(labels, minlength=count)[:count]
 
-    def by_class(logits: FloatArray | None, rows: int, among: int) -> FloatArray:
+    def by_class(logits: DoubleArray, rows: int, among: int) -> FloatArray:
         shares = np.full(count, np.nan, np.float32)
-        if logits is not None and among:
+        if among:
             right = logits[:, :among].argmax(axis=1) == labels
             for row in np.unique(labels[labels < rows]):
                 shares[row] = right[labels == row].mean()
@@ -101,12 +106,12 @@ def judge(
     )
 
 
-def contradictions(logits: FloatArray, labels: IntArray, known: int) -> tuple[int, int]:
-    """Count the samples of which the old head surely says something else than their label.
+def contradictions(logits: DoubleArray, labels: IntArray, known: int) -> tuple[int, int]:
+    """Count the samples of which the old classifier surely says something else than their label.
 
     Args:
-        logits: of the old head, shape ``(n, capacity)``.
-        labels: rows of the classifier, shape ``(n,)``; the old head knew the first ``known`` rows.
+        logits: of the old classifier over its temperature, shape ``(n, known)``.
+        labels: rows of the classifier, shape ``(n,)``; the old one knew the first ``known`` rows.
 
     Returns:
         How many samples contradict their label, and how many have a known class at all.
@@ -114,62 +119,105 @@ def contradictions(logits: FloatArray, labels: IntArray, known: int) -> tuple[in
     mine = labels < known
     if known == 0 or not mine.any():
         return 0, 0
-    among = logits[mine, :known].astype(np.float64)
+    among = logits[mine, :known]
     among -= among.max(axis=1, keepdims=True)
     certainty = 1.0 / np.exp(among).sum(axis=1)
     sure = (among.argmax(axis=1) != labels[mine]) & (certainty >= CONTRADICTION_CERTAINTY)
     return int(sure.sum()), int(mine.sum())
 
 
+Place = tuple[Callable[[IntArray], FloatArray], IntArray]
+
+
 @dataclass(frozen=True)
 class JudgingSamples:
-    """Samples that heads are judged on. They lie in one or more places and are read a few at a time.
+    """Samples that classifiers are judged on. Features lie in one or more places and are read a few at a time.
 
     Attributes:
         held_out: so many samples, the first ones, were never trained on.
         labels: rows of the classifier, shape ``(n,)``.
-        places: functions that give float features at positions, and those positions, ``n`` in all.
+        taps: shape ``(n, tap_size)``.
+        places: functions that give float features at positions, and those positions, ``n`` in all. None where no
+            classifier needs the head: then no features are read.
     """
 
     held_out: int
     labels: IntArray
-    places: Sequence[tuple[Callable[[IntArray], FloatArray], IntArray]]
+    taps: HalfArray
+    places: Sequence[Place] = ()
 
-    def logits(self, engine: Engine, capacity: int) -> FloatArray:
-        """What the engine's present head says of them, shape ``(n, capacity)``."""
-        found = [engine.logits(read(part)) for read, rows in self.places for part in parts(rows)]
-        return np.concatenate(found) if found else np.empty((0, capacity), np.float32)
+    def logits(self, classifier: LearnedClassifier, engine: Engine) -> DoubleArray:
+        """What a classifier says of them, shape ``(n, classes)``.
+
+        The engine holds the classifier's head, if it needs one.
+        """
+        head = None
+        if classifier.needs_head:
+            found = [engine.logits(read(part)) for read, rows in self.places for part in parts(rows)]
+            head = np.concatenate(found) if found else np.empty((0, len(classifier.biases)), np.float32)
+        return classifier.logits(self.taps.astype(np.float32), head)
 
 
 @dataclass(frozen=True)
 class Reference:
-    """Samples with the logits that the head before training gave them, shape ``(n, capacity)``."""
+    """Samples with the logits that the classifier before the task gave them, over its temperature.
+
+    The logits have the shape ``(n, classes before)``.
+    """
 
     samples: JudgingSamples
-    logits: FloatArray
+    logits: DoubleArray
 
     @classmethod
-    def of(cls, samples: JudgingSamples, engine: Engine, capacity: int) -> Reference:
-        """With the head that the engine holds now."""
-        return cls(samples, samples.logits(engine, capacity))
+    def of(cls, samples: JudgingSamples, classifier: LearnedClassifier, engine: Engine) -> Reference:
+        """With the classifier before the task; the engine holds its head, if it needs one."""
+        return cls(samples, samples.logits(classifier, engine) / classifier.temperature)
 
 
-def earlier_samples(holdout: Holdout, buffer: FeatureBuffer, codec: FeatureCodec) -> JudgingSamples:
-    """Of the classes learned before: held-out samples, filled up from the feature buffer."""
+def earlier_samples(holdout: Holdout, sums: Sums, classes: Sequence[str]) -> JudgingSamples:
+    """Of the classes learned before, for classifiers without a head: held-out samples, filled up from the sums.
+
+    ``classes`` are names in row order. Sums keep the taps of classes with few samples.
+    """
+    taps, labels = [holdout.taps], [holdout.labels]
+    for row, name in enumerate(classes):
+        lacking = JUDGED_PER_CLASS - int((holdout.labels == row).sum())
+        if lacking > 0 and name in sums.classes:
+            more = sums.classes[name].read().values[:lacking]
+            taps.append(more)
+            labels.append(np.full(len(more), row))
+    return JudgingSamples(len(holdout.labels), np.concatenate(labels), np.concatenate(taps))
+
+
+def earlier_samples_with_features(
+    holdout: Holdout, buffer: FeatureBuffer, codec: FeatureCodec, engine: Engine
+) -> JudgingSamples:
+    """Of the classes learned before: held-out samples, filled up from the feature buffer.
+
+    The engine holds the head as exported.
+    """
     more = _filling(holdout.labels, buffer.labels)
-    labels = np.concatenate([holdout.labels, buffer.labels[more]])
-    return JudgingSamples(len(holdout.labels), labels, [_held(holdout, codec), (buffer.read, more)])
+    return _joined(holdout, codec, (buffer.read, more), buffer.labels[more], engine)
 
 
-def own_samples(holdout: Holdout, samples: Samples, codec: FeatureCodec) -> JudgingSamples:
-    """Of the task's own classes: held-out samples, filled up with samples that are trained on."""
+def own_samples(holdout: Holdout, samples: Samples, codec: FeatureCodec, engine: Engine) -> JudgingSamples:
+    """Of the task's own classes: held-out samples, filled up with samples that are trained on.
+
+    The engine holds the head as exported.
+    """
     more = samples.rows[_filling(holdout.labels, samples.labels[samples.rows])]
-    labels = np.concatenate([holdout.labels, samples.labels[more]])
-    return JudgingSamples(len(holdout.labels), labels, [_held(holdout, codec), (samples.read, more)])
+    return _joined(holdout, codec, (samples.read, more), samples.labels[more], engine)
 
 
-def _held(holdout: Holdout, codec: FeatureCodec) -> tuple[Callable[[IntArray], FloatArray], IntArray]:
-    return lambda rows: codec.decode(holdout.features[rows]), np.arange(len(holdout.labels))
+def _joined(holdout: Holdout, codec: FeatureCodec, more: Place, labels: IntArray, engine: Engine) -> JudgingSamples:
+    taps = taps_of(engine, *more, holdout.taps.shape[1]).astype(np.float16)
+    held = lambda rows: codec.decode(holdout.features[rows]), np.arange(len(holdout.labels))
+    return JudgingSamples(
+        len(holdout.labels),
+        np.concatenate([holdout.labels, labels]),
+        np.concatenate([holdout.taps, taps]),
+        [held, more],
+    )
 
 
 def _filling(held: IntArray, others: IntArray) -> IntArray:

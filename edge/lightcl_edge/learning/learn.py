@@ -5,28 +5,37 @@ from functools import partial
 
 import numpy as np
 
-from lightcl_edge.bundle.bundle import HEAD_PARAMETERS
 from lightcl_edge.console.progress import Progress
 from lightcl_edge.console.text import first_names
 from lightcl_edge.data.buffer_filling import fill
 from lightcl_edge.data.feature_buffer import FeatureBuffer
 from lightcl_edge.data.feature_store import Samples
 from lightcl_edge.data.held_out_samples import Holdout, split_holdout
-from lightcl_edge.errors import BundleError
-from lightcl_edge.files.tensors import TensorFile
+from lightcl_edge.data.sums import Sums
+from lightcl_edge.files.tensors import DoubleArray, FloatArray, IntArray
 from lightcl_edge.inference.extraction import Extracted, extract
+from lightcl_edge.inference.learned_classifier import LearnedClassifier
 from lightcl_edge.learning.checkpoint import Checkpoints
+from lightcl_edge.learning.closed_form.temperature import negative_log_likelihood
 from lightcl_edge.learning.decide import Job
 from lightcl_edge.learning.engines.contract import Engine
 from lightcl_edge.learning.engines.select import make_engine
-from lightcl_edge.learning.gate import judge_new_head
-from lightcl_edge.learning.judging import Judgement, Reference, earlier_samples, own_samples
-from lightcl_edge.learning.loop import TrainingLoop, start_new_rows
+from lightcl_edge.learning.gate import judge_candidate
+from lightcl_edge.learning.judging import (
+    Judgement,
+    JudgingSamples,
+    Reference,
+    earlier_samples,
+    earlier_samples_with_features,
+    own_samples,
+)
+from lightcl_edge.learning.lesson import Lesson, judged
+from lightcl_edge.learning.loop import TrainingLoop
 from lightcl_edge.learning.starting_point import StartingPoint, checkpoint_key
 from lightcl_edge.learning.strategies import STRATEGIES
 from lightcl_edge.learning.strategies.contract import Settings, Strategy
-from lightcl_edge.learning.strategies.forward import FORWARD_BATCH
 from lightcl_edge.learning.strategies.strategy_state import part_of
+from lightcl_edge.learning.taps import taps_of, with_exported_samples, with_samples
 from lightcl_edge.machine.cooling import Cooler
 from lightcl_edge.machine.freeing import give_back
 from lightcl_edge.machine.process_memory import PhaseMeter
@@ -47,12 +56,15 @@ class Watch:
 
 @dataclass(frozen=True)
 class Trained:
-    """A head after its last step, and what it is to be judged by."""
+    """What was learned, and what it is to be judged by."""
 
-    earlier: Reference  # samples of earlier classes
-    own: Reference  # samples of the task
+    classifier: LearnedClassifier
+    sums: Sums
+    references: tuple[Reference, Reference]  # samples of earlier classes, samples of the task
+    after: tuple[DoubleArray, DoubleArray]  # logits of both under the new classifier
+    untrained: DoubleArray | None  # logits of the task's samples before the first step; None when there was none
     held_out: Holdout  # of the task
-    loss: float  # mean of the last epoch
+    loss: float  # mean of the last epoch, or of the task's samples when there were no steps
     resumed: bool  # from a checkpoint
     row_scale: float | None
 
@@ -111,24 +123,22 @@ def learn(job: Job, start: StartingPoint, extracted: Extracted, watch: Watch) ->
     labels = np.array([row_of.get(name, -1) for name in job.dataset.classes])[extracted.store.labels]
     train_rows, held_rows = split_holdout(labels, extracted.store.marks)
     samples = Samples(extracted.store, start.codec, labels, train_rows)
-    held_out = Holdout(extracted.store.read(held_rows), labels[held_rows])
     with meter.phase("import"):
         spare_bytes = spare_step_bytes(bundle.manifest, job.settings.batch_size, job.pattern_samples)
         engine = make_engine(job.engine, bundle, options.threads, spare_bytes, job.pattern_samples > 0)
     strategy = _strategy(job, start)
     with meter.phase("train"):
-        trained = _train(job, start, watch, engine, strategy, samples, held_out)
-    engine.rest()  # before samples are read to judge the head by
+        trained = _train(job, start, watch, engine, strategy, samples, held_rows)
     with meter.phase("gate"):
-        judgement, accuracy = judge_new_head(
-            engine,
-            (trained.earlier, trained.own),
+        judgement, accuracy = judge_candidate(
+            trained.references,
+            trained.after,
+            trained.untrained,
             start.classes,
             start.known_classes,
-            (engine.logits(samples.read(train_rows[:FORWARD_BATCH])), trained.loss),
             options.max_forgetting,
         )
-        holdout = start.holdout.extended(held_out.features, held_out.labels)
+        holdout = start.holdout.extended(trained.held_out)
         random = start.random(options.seed, _STREAM_BUFFER)
         offered = extracted.store.read, train_rows, labels[train_rows]
         buffer = fill(start.buffer, *offered, job.buffer_limit, random, options.buffer_fill)
@@ -140,7 +150,7 @@ def _strategy(job: Job, start: StartingPoint) -> Strategy:
     settings = job.settings
     own = Settings(settings.beta, settings.ratio, settings.buffer_samples)
     strategy = STRATEGIES[settings.strategy](start.bundle.manifest.head, own)
-    strategy.restore(part_of(start.generation.strategy_state, strategy.part))
+    strategy.restore(part_of(start.generation.strategy_state, strategy.name))
     return strategy
 
 
@@ -151,25 +161,53 @@ def _train(
     engine: Engine,
     strategy: Strategy,
     samples: Samples,
-    held_out: Holdout,
+    held_rows: IntArray,
 ) -> Trained:
-    before, capacity = start.generation, start.bundle.manifest.head.capacity
-    engine.load(before.parameters)
-    earlier = Reference.of(earlier_samples(start.holdout, start.buffer, start.codec), engine, capacity)
-    new_rows = range(start.known_classes, len(start.classes))
-    row_scale = start_new_rows(engine, samples, new_rows, before.meta.row_scale)
-    own = Reference.of(own_samples(held_out, samples, start.codec), engine, capacity)
-    loop = TrainingLoop(
-        engine,
-        strategy,
-        job.settings,
-        samples,
-        start.buffer,
-        TensorFile(start.bundle.path(HEAD_PARAMETERS), BundleError),
-        partial(start.random, job.options.seed, _STREAM_ORDER),
-        Checkpoints(job.state.work, checkpoint_key(job, start)),
-        watch.progress,
-        watch.cooler,
+    engine.load(start.exported.parameters)  # it makes all taps
+    sums = with_exported_samples(start.generation.sums, engine, start.buffer, start.exported.meta.classes)
+    sums = with_samples(sums, engine, samples, start.classes)
+    taps = taps_of(engine, samples.read, held_rows, sums.size).astype(np.float16)
+    held_out = Holdout(samples.store.read(held_rows), samples.labels[held_rows], taps)
+    if start.classifier.needs_head or strategy.trains_head:
+        earlier = earlier_samples_with_features(start.holdout, start.buffer, start.codec, engine)
+    else:
+        earlier = earlier_samples(start.holdout, start.generation.sums, start.generation.meta.classes)
+    own = own_samples(held_out, samples, start.codec, engine)
+    if start.classifier.needs_head:
+        engine.load(start.generation.parameters)
+    references = Reference.of(earlier, start.classifier, engine), Reference.of(own, start.classifier, engine)
+    lesson = Lesson(engine, strategy, start.bundle.manifest.head, start.classes, start.known, samples, sums)
+    order = partial(start.random, job.options.seed, _STREAM_ORDER)
+    form = lesson.closed_form(*_held_out(earlier, own))
+    task, row_scale = lesson.start(form, job.settings.batch_size, order(0))
+    untrained = own.logits(lesson.untrained(form), engine)
+    checkpoints = Checkpoints(job.state.work, checkpoint_key(job, start))
+    loop = TrainingLoop(engine, strategy, job.settings, order, checkpoints, watch.progress, watch.cooler)
+    classifier, outcome = lesson.learn(task, loop)
+    engine.rest()  # before samples are read to judge the head by
+    after = earlier.logits(classifier, engine), own.logits(classifier, engine)
+    held_logits = np.concatenate([after[0][: earlier.held_out], after[1][: own.held_out]])
+    classifier = judged(classifier, held_logits, *_held_out(earlier, own))
+    loss = outcome.loss if strategy.trains_head else _mean_loss(after[1] / classifier.temperature, own.labels)
+    return Trained(
+        classifier,
+        sums,
+        references,
+        after,
+        untrained if strategy.trains_head else None,
+        held_out,
+        loss,
+        outcome.resumed,
+        row_scale,
     )
-    loss, resumed = loop.run(before.meta.tasks, len(start.classes))
-    return Trained(earlier, own, held_out, loss, resumed, row_scale)
+
+
+def _held_out(earlier: JudgingSamples, own: JudgingSamples) -> tuple[FloatArray, IntArray]:
+    """Taps and labels of all held-out samples."""
+    parts = (earlier, own)
+    taps = np.concatenate([part.taps[: part.held_out] for part in parts]).astype(np.float32)
+    return taps, np.concatenate([part.labels[: part.held_out] for part in parts])
+
+
+def _mean_loss(logits: DoubleArray, labels: IntArray) -> float:
+    return float(negative_log_likelihood(logits, labels).mean())

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
@@ -14,12 +14,16 @@ from lightcl_edge.data.grey_range import GreyRange
 from lightcl_edge.data.held_out_samples import Holdout
 from lightcl_edge.data.uint8_codec import FeatureCodec
 from lightcl_edge.errors import StateChangedError
+from lightcl_edge.inference.generation_classifier import classifier_of
+from lightcl_edge.inference.learned_classifier import LearnedClassifier
 from lightcl_edge.learning.decide import Job
+from lightcl_edge.learning.lesson import Known
 from lightcl_edge.learning.strategies.class_rows import assign_rows
 from lightcl_edge.machine.freeing import give_back
 from lightcl_edge.machine.process_memory import PhaseMeter
 from lightcl_edge.state.bundle_choice import ChosenBundle
 from lightcl_edge.state.change import Change
+from lightcl_edge.state.exported_classes import base_generation
 from lightcl_edge.state.generation import Generation
 from lightcl_edge.state.trust import remember_trust
 
@@ -31,11 +35,28 @@ class StartingPoint:
     bundle: Bundle  # the state's own copy
     codec: FeatureCodec
     generation: Generation
+    exported: Generation  # the bundle's own classes and head, as generation 0 has them
+    classifier: LearnedClassifier  # of the generation
     holdout: Holdout  # of earlier tasks
     buffer: FeatureBuffer
     next_number: int  # of the generation that the task makes
     classes: list[str]  # after the task, in row order
     data: DatasetIdentity
+
+    @property
+    def known(self) -> Known:
+        """What the task's lesson needs of it."""
+        meta = self.generation.meta
+        return Known(
+            len(meta.classes),
+            self.classifier,
+            self.generation.parameters,
+            self.exported.parameters,
+            len(self.exported.meta.classes),
+            self.buffer,
+            meta.row_scale,
+            meta.tasks,
+        )
 
     @property
     def known_classes(self) -> int:
@@ -64,6 +85,7 @@ def starting_point(job: Job, change: Change, chosen: ChosenBundle, meter: PhaseM
     bundle = _own_copy(job, change, chosen.bundle, meter)
     remember_trust(state.folder, chosen.trust, bundle, chosen.signature)
     generation, next_number = state.read(number, bundle), state.next_number()
+    exported = replace(base_generation(state.folder, bundle), buffer={})
     classes = assign_rows(generation.meta.classes, job.dataset.classes, bundle.manifest.head.capacity)
     _settle_grey(job, generation.meta.grey_range)
     for new, other in nearly_equal(classes[len(generation.meta.classes) :], classes):
@@ -73,7 +95,9 @@ def starting_point(job: Job, change: Change, chosen: ChosenBundle, meter: PhaseM
         bundle=bundle,
         codec=codec,
         generation=generation,
-        holdout=Holdout.from_tensors(generation.holdout, codec.shape),
+        exported=exported,
+        classifier=classifier_of(generation),
+        holdout=Holdout.from_tensors(generation.holdout, codec.shape, generation.sums.size),
         buffer=FeatureBuffer.from_tensors(generation.buffer, job.buffer),
         next_number=next_number,
         classes=classes,

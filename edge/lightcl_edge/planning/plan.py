@@ -19,12 +19,12 @@ from lightcl_edge.planning import trunk as plan_trunk
 # `lightcl-host cost --check` prints predicted against measured for each phase; docs/cost.md says how to fit them.
 #: Size of `lightcl-edge train` when it plans (Python, numpy, this package), for predictions made on another machine.
 DEVICE_BASE_BYTES = 42 * plan_trunk.MIB
-#: For each entry of the covariance of discriminant analysis.
-COVARIANCE_ENTRY_BYTES = 14.5
-#: Copies of an earlier generation's statistics and samples: as they were read, and as they are used.
+#: For each entry of the scatter of taps: the matrix, a class's triangle as it is read and added, a block of products.
+COVARIANCE_ENTRY_BYTES = 18.0
+#: Copies of an earlier generation's classifier and samples: as they were read, and as they are used.
 GENERATION_COPIES = 2.2
-#: Copies of the learned head beside the trunk when predicting.
-PREDICTING_HEAD_COPIES = 1.0
+#: Copies of the head beside the trunk when predicting: as exported, for taps, and as learned.
+PREDICTING_HEAD_COPIES = 2.0
 
 
 @dataclass(frozen=True)
@@ -67,28 +67,24 @@ class Plan:
         return {**asdict(self), "peak_bytes": self.peak_bytes}
 
 
-def plan_training(
-    manifest: Manifest, engine: str, images: int, steps: tuple[int, int] | None, *, covariance: bool
-) -> Plan:
+def plan_training(manifest: Manifest, engine: str, images: int, steps: tuple[int, int] | None) -> Plan:
     """Predict a run over so many images.
+
+    The classifier in closed form comes first, then the steps if there are any.
 
     Args:
         steps: samples of a training step, and how many carry patterns; None for a strategy without steps.
-        covariance: whether a covariance is computed, before the steps if there are any.
     """
     head: ModuleType = plan_torch if engine == "torch" else plan_ort
-    train_bytes = head.step_bytes(manifest, *steps) if steps else 0
+    closed_form_bytes = head.closed_form_bytes(manifest) + covariance_bytes(manifest)
     disk_bytes = images * (math.prod(manifest.feature.shape) + 8)
-    disk_bytes += (3 if steps else 1) * manifest.cost.head_parameter_bytes
-    if covariance or not steps:
-        train_bytes = max(train_bytes, head.closed_form_bytes(manifest) + covariance * covariance_bytes(manifest))
-        disk_bytes += covariance * stored_statistics_bytes(manifest)
+    disk_bytes += (3 if steps else 1) * manifest.cost.head_parameter_bytes + sums_bytes(manifest, images)
     return Plan(
         base_bytes=_own_bytes(),
         install_bytes=plan_trunk.install_bytes(manifest),
         extract_bytes=plan_trunk.extract_bytes(manifest),
         import_bytes=head.loaded_bytes(manifest),
-        train_bytes=train_bytes,
+        train_bytes=max(closed_form_bytes, head.step_bytes(manifest, *steps) if steps else 0),
         gate_bytes=head.gate_bytes(manifest),
         disk_bytes=disk_bytes,
     )
@@ -99,20 +95,26 @@ def _own_bytes() -> int:
 
 
 def covariance_bytes(manifest: Manifest) -> int:
-    """What discriminant analysis works with, for a classifier of so many inputs."""
-    return int(COVARIANCE_ENTRY_BYTES * manifest.head.penultimate_size**2)
+    """What sums are pooled and solved in."""
+    return int(COVARIANCE_ENTRY_BYTES * manifest.head.tap_size**2)
 
 
-def stored_statistics_bytes(manifest: Manifest) -> int:
-    """What discriminant analysis keeps in a generation: half of a symmetric matrix in float32."""
-    return 2 * manifest.head.penultimate_size**2
+def sums_bytes(manifest: Manifest, images: int) -> int:
+    """What a task writes of its classes' sums, at most: a float16 number a tap and image, then a float32 triangle."""
+    size = manifest.head.tap_size
+    return 2 * size * images + 2 * size**2
+
+
+def classifier_bytes(manifest: Manifest, classes: int) -> int:
+    """A generation's classifier: rows in closed form, and the terms of the novelty score."""
+    return 4 * classes * manifest.head.tap_size + 8 * classes**2
 
 
 @dataclass(frozen=True)
 class Carried:
     """What a run holds besides its bundle."""
 
-    generation_bytes: int = 0  # statistics, held-out samples and feature buffer of the generation it starts from
+    generation_bytes: int = 0  # classifier, held-out samples and feature buffer of the generation it starts from
     buffer_bytes: int = 0  # of the feature buffer after the task, at most
     bundle_bytes: int = 0  # to be copied into a new state
 

@@ -18,9 +18,8 @@ from lightcl_edge.errors import StateError
 from lightcl_edge.files.tensors import TensorFile, Tensors
 from lightcl_edge.state.generation import HEAD, HOLDOUT, STRATEGY
 
-#: Tensors of the statistics of classes, and what precedes the name of a mask among them.
-STATISTICS, MASK_PREFIX = ("counts", "means", "scatter", "scattered"), "mask/"
-_MOST_SAMPLES, _LARGEST = 2**53, 1e30
+#: Strategies that keep masks of channels.
+WITH_MASKS = ("lightcl", "replay")
 
 
 def way_back(folder: Path) -> str:
@@ -43,12 +42,15 @@ def _check_head(file: TensorFile, head: HeadInfo, classes: int) -> None:
         raise ValueError("it holds NaN or infinity, expected finite numbers")
 
 
-def _check_holdout(tensors: Tensors, shape: tuple[int, ...], classes: int) -> None:
+def _check_holdout(tensors: Tensors, shape: tuple[int, ...], tap_size: int, classes: int) -> None:
     if not tensors:
         return
-    _check_names(tensors, {"features", "labels"})
+    _check_names(tensors, {"features", "labels", "taps"})
     labels = _vector(tensors, "labels", np.int64)
     _check(tensors["features"], "features", np.uint8, (len(labels), *shape))
+    _check(tensors["taps"], "taps", np.float16, (len(labels), tap_size))
+    if not np.isfinite(tensors["taps"].astype(np.float16, copy=False)).all():
+        raise ValueError("taps holds NaN or infinity, expected finite numbers")
     if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < classes:
         raise ValueError(f"labels are {labels.min()} to {labels.max()}, expected 0 to {classes - 1}, the known classes")
 
@@ -67,40 +69,12 @@ def check_buffer(tensors: Tensors, bundle: Bundle, classes: int) -> None:
         raise ValueError(f"it counts samples of {len(tensors['seen'])} classes, expected at most {classes}")
 
 
-def _check_strategy(tensors: Tensors, head: HeadInfo, classes: int) -> None:
-    """``strategy.safetensors``: statistics and masks that fit the head. Nothing reads parts of unknown strategies."""
-    parts: dict[str, dict[str, NDArray[np.generic]]] = {"lightcl": {}, "slda": {}, "ncm": {}}
-    for key, tensor in tensors.items():
-        part, _, name = key.partition(":")
-        parts.setdefault(part, {})[name] = tensor
-    for name, mask in parts["lightcl"].items():
-        _check_mask(name, mask, head)
-    for part in ("slda", "ncm"):
-        for name, mask in parts[part].items():
-            if name.startswith(MASK_PREFIX):
-                _check_mask(name.removeprefix(MASK_PREFIX), mask, head)
-        statistics = {name: tensor for name, tensor in parts[part].items() if not name.startswith(MASK_PREFIX)}
-        if statistics:
-            _check_statistics(statistics, head.penultimate_size, min(classes, head.capacity), full=part == "slda")
-
-
-def _check_statistics(tensors: Tensors, size: int, classes: int, *, full: bool) -> None:
-    """Counts and means of classes, and their scatter: of the whole covariance, or of its trace."""
-    _check_names(tensors, set(STATISTICS))
-    counts = _vector(tensors, "counts", np.int64)
-    if len(counts) > classes:
-        raise ValueError(f"counts has {len(counts)} rows, expected at most {classes}, the known classes")
-    _check(tensors["means"], "means", np.float64, (len(counts), size))
-    _check(tensors["scatter"], "scatter", np.float32, (size * (size + 1) // 2 if full else 1,))
-    _check(tensors["scattered"], "scattered", np.int64, (1,))
-    for name in ("counts", "scattered"):
-        values = tensors[name].astype(np.int64, copy=False)
-        if len(values) and not 0 <= int(values.min()) <= int(values.max()) < _MOST_SAMPLES:
-            raise ValueError(f"{name} has {values.min()} to {values.max()}, expected numbers of samples")
-    for name in ("means", "scatter"):
-        real = tensors[name].astype(np.float64, copy=False) if name == "means" else tensors[name]
-        if not bool((np.abs(real) < _LARGEST).all()):  # NaN is not below either
-            raise ValueError(f"{name} holds NaN, infinity or numbers beyond {_LARGEST:g}, expected finite ones")
+def _check_strategy(tensors: Tensors, head: HeadInfo) -> None:
+    """``strategy.safetensors``: masks that fit the head. Nothing reads parts of unknown strategies."""
+    for key, mask in tensors.items():
+        strategy, _, name = key.partition(":")
+        if strategy in WITH_MASKS:
+            _check_mask(name, mask, head)
 
 
 def _check_mask(name: str, mask: NDArray[np.generic], head: HeadInfo) -> None:
@@ -138,8 +112,8 @@ def refuse_unfit_tensors(
     info, shape = bundle.manifest.head, tuple(bundle.manifest.feature.shape)
     checks: dict[str, Callable[[], None]] = {
         HEAD: lambda: _check_head(head, info, classes),
-        STRATEGY: lambda: _check_strategy(tensors[STRATEGY], info, classes),
-        HOLDOUT: lambda: _check_holdout(tensors[HOLDOUT], shape, classes),
+        STRATEGY: lambda: _check_strategy(tensors[STRATEGY], info),
+        HOLDOUT: lambda: _check_holdout(tensors[HOLDOUT], shape, info.tap_size, classes),
         BUFFER: lambda: check_buffer(tensors[BUFFER], bundle, classes),
     }
     for name, check in checks.items():

@@ -5,21 +5,25 @@ from dataclasses import replace
 import numpy as np
 
 from lightcl_edge.bundle.bundle import HEAD_PARAMETERS, TRUNK
+from lightcl_edge.bundle.graph_names import LOGITS, TAPS
 from lightcl_edge.bundle.manifest import TrainingDefaults
 from lightcl_edge.console.progress import Progress
 from lightcl_edge.data.buffer_filling import fill
 from lightcl_edge.data.feature_buffer import BufferIdentity, FeatureBuffer, samples_that_fit
 from lightcl_edge.data.feature_store import Samples
+from lightcl_edge.data.sums import Sums
 from lightcl_edge.data.uint8_codec import FeatureCodec
 from lightcl_edge.errors import BundleError
-from lightcl_edge.files.tensors import FloatArray, IntArray, TensorFile
+from lightcl_edge.files.tensors import DoubleArray, FloatArray, IntArray, Parameters, TensorFile
+from lightcl_edge.inference.learned_classifier import LearnedClassifier
 from lightcl_edge.learning.engines.contract import Engine
 from lightcl_edge.learning.engines.select import choose_engine, make_engine
-from lightcl_edge.learning.loop import TrainingLoop, start_new_rows
+from lightcl_edge.learning.lesson import Known, Lesson
+from lightcl_edge.learning.loop import TrainingLoop
 from lightcl_edge.learning.strategies import STRATEGIES
 from lightcl_edge.learning.strategies.choice import choose_strategy, recommended_for
 from lightcl_edge.learning.strategies.contract import Arrays, Settings
-from lightcl_edge.learning.strategies.replay import Replay
+from lightcl_edge.learning.taps import with_samples
 from lightcl_host.benchmark.contract import Facts, Method, Part, Setting, TaskPart
 from lightcl_host.benchmark.options import BenchmarkOptions
 
@@ -43,74 +47,84 @@ class DeviceMethod(Method):
         self._strategy, self._all_at_once = strategy, all_at_once
 
     def begin(self, setting: Setting) -> None:
-        """Load the exported head; nothing is remembered."""
+        """Nothing is known yet."""
         manifest, options = setting.bundle.manifest, setting.options
         self._setting, self._codec = setting, FeatureCodec(manifest.feature)
         choice = choose_engine(options.engine, setting.bundle)
         chosen = choose_strategy(self._strategy, manifest, choice.name, None)
         self._settings = _settings(manifest.defaults, chosen.name, options)
         self._engine: Engine = make_engine(choice, setting.bundle, options.threads)
-        self._exported = TensorFile(setting.bundle.path(HEAD_PARAMETERS), BundleError)
-        self._engine.load(self._exported)
+        exported = TensorFile(setting.bundle.path(HEAD_PARAMETERS), BundleError)
         identity = BufferIdentity(setting.bundle.sha256(TRUNK), manifest.feature)
         self._limit = samples_that_fit(options.buffer_bytes, identity)
-        self._buffer = FeatureBuffer.empty(identity)
         self._kept: Arrays = {}
-        self._known, self._tasks = 0, 0
-        self._scale: float | None = None
+        self._sums = Sums(manifest.head.tap_size)
+        nothing = LearnedClassifier.of_head(0, self._sums.size)
+        self._known = Known(0, nothing, exported, exported, 0, FeatureBuffer.empty(identity))
 
     def learn(self, task: TaskPart) -> None:
-        setting, settings = self._setting, self._settings
+        """Without images that are held out: the temperature is the one to expect."""
+        settings, known, head = self._settings, self._known, self._setting.bundle.manifest.head
         own = Settings(settings.beta, settings.ratio, settings.buffer_samples)
-        strategy = STRATEGIES[settings.strategy](setting.bundle.manifest.head, own)
-        if self._all_at_once and isinstance(strategy, Replay):
-            strategy.trust = 1.0  # it sees all images at once, so it can't overfit to a few
+        strategy = STRATEGIES[settings.strategy](head, own)
+        if self._all_at_once and strategy.head_share:
+            strategy.head_share = 1.0  # it sees all images at once, so it can't overfit to a few
         strategy.restore(self._kept)
-        stored, labels = _Stored(setting.features.of(task.images)), task.images.labels
+        stored, labels = _Stored(self._setting.features.of(task.images)), task.images.labels
         rows = np.arange(len(labels))
         samples = Samples(stored, self._codec, labels, rows)
-        known = max(self._known, int(labels.max()) + 1)
-        self._scale = start_new_rows(self._engine, samples, range(self._known, known), self._scale)
-        loop = TrainingLoop(
-            self._engine,
-            strategy,
-            settings,
-            samples,
-            self._buffer,
-            self._exported,
-            self._order,
-            None,
-            Progress(quiet=True),
-        )
-        loop.run(self._tasks, known)
-        rng = self._rng(_STREAM_BUFFER)
-        self._buffer = fill(self._buffer, stored.read, rows, labels, self._limit, rng)
-        self._kept, self._known, self._tasks = strategy.tensors(), known, self._tasks + 1
+        names = [str(row) for row in range(max(known.classes, int(labels.max()) + 1))]
+        self._engine.load(known.exported)
+        self._sums = with_samples(self._sums, self._engine, samples, names)
+        lesson = Lesson(self._engine, strategy, head, names, known, samples, self._sums)
+        form = lesson.closed_form(np.empty((0, self._sums.size), np.float32), np.empty(0, np.int64))
+        started, scale = lesson.start(form, settings.batch_size, self._order(0))
+        loop = TrainingLoop(self._engine, strategy, settings, self._order, None, Progress(quiet=True))
+        classifier, _ = lesson.learn(started, loop)
+        buffer = fill(known.buffer, stored.read, rows, labels, self._limit, self._rng(_STREAM_BUFFER))
+        self._kept = strategy.tensors()
+        learned = self._engine.parameters() if strategy.trains_head else known.exported
+        self._known = Known(len(names), classifier, learned, known.exported, 0, buffer, scale, known.tasks + 1)
 
     def _rng(self, *stream: int) -> np.random.Generator:
-        return np.random.default_rng([self._setting.seed, self._tasks, *stream])
+        return np.random.default_rng([self._setting.seed, self._known.tasks, *stream])
 
     def _order(self, epoch: int) -> np.random.Generator:
         return self._rng(_STREAM_ORDER, epoch)
 
     def scores(self, part: Part) -> FloatArray:
-        """Logits of the head."""
+        """Logits over the temperature; 0 for classes that are not seen yet."""
+        classifier = self._known.classifier
+        head = self._outputs(part, LOGITS, self._known.parameters) if classifier.needs_head else None
+        logits = classifier.logits(self._outputs(part, TAPS, self._known.exported), head) / classifier.temperature
+        scores = np.zeros((len(part), len(self._setting.classes)), np.float32)
+        scores[:, : logits.shape[1]] = logits
+        return scores
+
+    def novelty(self, part: Part) -> DoubleArray | None:
+        """The device's novelty score."""
+        return self._known.classifier.novelty(self._outputs(part, TAPS, self._known.exported))
+
+    def _outputs(self, part: Part, name: str, parameters: Parameters) -> FloatArray:
+        """An output of the head with these parameters."""
+        self._engine.load(parameters)
         stored, size = self._setting.features.of(part), 64
-        logits = [self._engine.logits(self._codec.decode(stored[at : at + size])) for at in range(0, len(stored), size)]
-        return np.concatenate(logits)[:, : len(self._setting.classes)]
+        batches = [self._codec.decode(stored[at : at + size]) for at in range(0, len(stored), size)]
+        return np.concatenate([self._engine.activations(batch, [name])[name] for batch in batches])
 
     def facts(self) -> Facts:
-        """Bytes of buffer and statistics, and what it was trained with."""
-        statistics = sum(array.nbytes for array in self._kept.values())
+        """Bytes of buffer and sums, and what it was trained with."""
+        known = [sums.read().tensors() for sums in self._sums.classes.values()]
+        sums_bytes = sum(array.nbytes for tensors in known for array in tensors.values())
         about: dict[str, float | int | str | None] = {
             "strategy": self._settings.strategy,
-            "buffer_samples": len(self._buffer),
-            "buffer_bytes": self._buffer.bytes,
-            "statistics_bytes": statistics,
+            "buffer_samples": len(self._known.buffer),
+            "buffer_bytes": self._known.buffer.bytes,
+            "sums_bytes": sums_bytes,
         }
         if STRATEGIES[self._settings.strategy].trains_head:
             about |= {"epochs": self._settings.epochs, "learning_rate": self._settings.learning_rate}
-        return Facts(self._buffer.bytes + statistics, about)
+        return Facts(self._known.buffer.bytes + sums_bytes, about)
 
     def close(self) -> None:
         """Give back the engine's sessions."""

@@ -17,11 +17,13 @@ from lightcl_edge.data.class_names import check_class_names
 from lightcl_edge.data.dataset import Dataset
 from lightcl_edge.data.feature_buffer import BufferIdentity, FeatureBuffer, buffer_limit, quotas
 from lightcl_edge.data.specification import open_dataset
+from lightcl_edge.data.sums import Pooled
 from lightcl_edge.data.uint8_codec import FeatureCodec
 from lightcl_edge.errors import DataError, UsageError
-from lightcl_edge.files.tensors import IntArray
+from lightcl_edge.files.tensors import DoubleArray, IntArray
 from lightcl_edge.inference.trunk import normalise
-from lightcl_edge.learning.strategies.statistics import ClassStatistics, discriminant_rows, soften
+from lightcl_edge.learning.closed_form.analysis import analysis_rows
+from lightcl_edge.learning.closed_form.temperature import starting_temperature
 from lightcl_host.graphs.graph import to_array, to_tensor
 from lightcl_host.graphs.runner import GraphRunner
 
@@ -132,14 +134,22 @@ def _features(
 
 def _write_rows(split: Split, buffer: FeatureBuffer) -> None:
     """Write the classifier's first rows, from the feature buffer alone."""
-    size, classes = split.head_info.penultimate_size, len(buffer.seen)
-    statistics, head = ClassStatistics(classes, size), GraphRunner(split.head)
-    for at in range(0, len(buffer), _BATCH):
-        rows = np.arange(at, min(at + _BATCH, len(buffer)))
-        statistics.add(head({FEATURES: buffer.read(rows)}, [PENULTIMATE])[PENULTIMATE], buffer.labels[rows])
-    weights, biases = soften(*discriminant_rows(statistics.means, statistics.covariance()), statistics.means)
+    classes, head = len(buffer.seen), GraphRunner(split.head)
+    rows = [np.arange(at, min(at + _BATCH, len(buffer))) for at in range(0, len(buffer), _BATCH)]
+    values = np.concatenate([head({FEATURES: buffer.read(part)}, [PENULTIMATE])[PENULTIMATE] for part in rows])
+    pooled = _pooled(values.astype(np.float64), buffer.labels, classes)
+    found = analysis_rows(pooled)
+    temperature = starting_temperature(pooled.means, found.weights)
+    weights, biases = found.weights / temperature, found.biases / temperature
     for tensor in split.head.graph.initializer:
         if tensor.name in (WEIGHT, BIAS):
             changed = to_array(tensor).astype(np.float32)
             changed[:classes] = weights if tensor.name == WEIGHT else biases
             tensor.CopyFrom(to_tensor(changed, tensor.name))
+
+
+def _pooled(values: DoubleArray, labels: IntArray, classes: int) -> Pooled:
+    counts = np.bincount(labels, minlength=classes)
+    means = np.stack([values[labels == row].mean(axis=0) for row in range(classes)])
+    centred = values - means[labels]
+    return Pooled(counts, means, centred.T @ centred)

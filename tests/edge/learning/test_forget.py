@@ -73,19 +73,42 @@ def test_no_file_holds_a_forgotten_sample_or_its_name(edge, taught):
     assert samples_of(taught, "green") == others
 
 
-def test_the_other_classes_answer_as_before(edge, taught, tmp_path):
+def test_the_other_classes_answer_as_before(edge, bundle, tmp_path):
+    """Where the head alone classifies, only the row of the forgotten class is gone."""
     from lightcl_edge.inference.predictor import Predictor
 
+    state = tmp_path / "state"
+    more = ("--bundle", bundle, "--strategy", "finetune")
+    train(edge, state, make_folder(tmp_path / "a", ["red", "green", "blue"]), *more)
     images = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3)).astype(np.uint8)
-    before = Predictor(taught.folder)
+    before = Predictor(state)
     probabilities = before.scores(images).probabilities
-    edge("forget", "--state", taught.folder, "--class", "green")
-    after = Predictor(taught.folder)
+    edge("forget", "--state", state, "--class", "green")
+    after = Predictor(state)
     assert after.classes == [name for name in before.classes if name != "green"]
     kept = probabilities[:, [before.classes.index(name) for name in after.classes]]
     assert np.allclose(after.scores(images).probabilities, kept / kept.sum(axis=1, keepdims=True), atol=1e-5)
-    head = taught.read().parameters
+    head = State(state).read().parameters
     assert not head["classifier.weight"][-1].any() and not head["classifier.bias"][-1].any()
+
+
+@pytest.mark.parametrize("strategy", ["slda", "ncm"])
+def test_what_is_left_is_what_learning_without_the_class_leaves(edge, bundle, tmp_path, strategy):
+    more = ("--bundle", bundle, "--strategy", strategy)
+    both = make_folder(tmp_path / "a", ["red", "green"], count=60)
+    train(edge, tmp_path / "s", both, *more)
+    shutil.rmtree(both / "green")
+    train(edge, tmp_path / "never", both, *more)
+    last = make_folder(tmp_path / "b", ["blue", "grey"], count=60)
+    for state in ("s", "never"):
+        train(edge, tmp_path / state, last, *more)
+    edge("forget", "--state", tmp_path / "s", "--class", "green")
+    found, expected = (State(tmp_path / state).read() for state in ("s", "never"))
+    assert found.meta.classes == expected.meta.classes == ["red", "blue", "grey"]
+    assert len(expected.classifier["held_out_scores"])
+    for name, tensor in expected.classifier.items():
+        assert np.allclose(found.classifier[name], tensor, rtol=1e-5, atol=1e-5 * np.abs(tensor).max()), name
+    assert (found.holdout["taps"] == expected.holdout["taps"]).all()
 
 
 @pytest.mark.parametrize("strategy", ["lightcl", "replay", "slda", "ncm", "finetune"])

@@ -47,26 +47,32 @@ def test_an_image_that_comes_again_stays_on_its_side():
     assert held[0] == set(sorted(low & set(marks[few]))[:HOLDOUT_PER_CLASS])
 
 
+def held(values, labels):
+    """Held-out samples of one number each, which is their tap too."""
+    numbers = np.array(values, np.uint8).reshape(-1, 1)
+    return Holdout(numbers, np.array(labels, np.int64), numbers.astype(np.float16))
+
+
 def test_a_sample_is_held_once():
-    holdout = Holdout(np.array([[1], [2]], np.uint8), np.array([0, 0]))
-    again = holdout.extended(np.array([[1], [3], [1]], np.uint8), np.array([0, 0, 1]))
+    again = held([1, 2], [0, 0]).extended(held([1, 3, 1], [0, 0, 1]))
     assert again.features[:, 0].tolist() == [2, 1, 3, 1] and again.labels.tolist() == [0, 0, 0, 1]
+    assert again.taps[:, 0].tolist() == [2, 1, 3, 1]
+    left = again.forget(0)
+    assert left.features.tolist() == [[1]] and left.labels.tolist() == [0] and left.taps.tolist() == [[1]]
 
 
 def test_a_full_class_keeps_its_newest_samples():
-    holdout = Holdout(np.zeros((0, 1), np.uint8), np.empty(0, np.int64))
+    holdout = held([], [])
     for value in range(30):
-        holdout = holdout.extended(np.array([[value]], np.uint8), np.array([7]))
+        holdout = holdout.extended(held([value], [7]))
     assert holdout.features[:, 0].tolist() == list(range(10, 30))
 
 
 def test_numbers_that_are_none_are_refused():
-    good = {"w": np.zeros(2, np.float32)}
-    fine, nan = np.zeros((1, 2), np.float32), np.full((1, 2), np.nan, np.float32)
-    gate.refuse_broken(good, fine, 0.1)
-    for parameters, logits, loss in (({"w": nan[0]}, fine, 0.1), (good, fine, float("inf")), (good, nan, 0.1)):
+    gate.refuse_broken(np.zeros((1, 2)))
+    for number in (np.nan, np.inf):
         with pytest.raises(RejectedError, match="not finite"):
-            gate.refuse_broken(parameters, logits, loss)
+            gate.refuse_broken(np.array([[0.0, number]]))
 
 
 def judged(before, after, among_earlier=None, images=20):
@@ -120,7 +126,7 @@ def test_judging_class_by_class():
     labels = np.array([0, 0, 1, 1])
     before = np.array([[1, 0, 9], [1, 0, 9], [1, 0, 9], [0, 1, 9]], np.float32)
     after = np.array([[1, 0, 2], [1, 0, 0], [0, 1, 0], [0, 1, 0]], np.float32)
-    found = judging.judge(["a", "b", "c"], 2, labels, before, after)
+    found = judging.judge(["a", "b", "c"], 2, labels, before.astype(np.float64), after.astype(np.float64))
     assert found.before.tolist()[:2] == [1.0, 0.5] and np.isnan(found.before[2])
     assert found.after.tolist()[:2] == [0.5, 1.0] and found.among_earlier.tolist()[:2] == [1.0, 1.0]
     first = judging.judge(["a"], 0, np.empty(0, np.int64), np.empty((0, 3), np.float32), np.empty((0, 3), np.float32))
@@ -128,8 +134,19 @@ def test_judging_class_by_class():
     assert first.document() == {}
 
 
-def test_accuracy_looks_at_known_rows_only():
-    logits = np.array([[1.0, 0.0, 9.0], [0.0, 1.0, 9.0]], np.float32)
-    assert judging.accuracy(logits, np.array([0, 1]), 2) == 1.0
-    assert judging.accuracy(logits, np.array([0, 1]), 3) == 0.0
-    assert judging.accuracy(logits[:0], np.array([], np.int64), 2) is None
+def test_accuracy_is_the_mean_over_classes():
+    logits = np.array([[1.0, 0.0, 0.0]] * 9 + [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
+    assert judging.accuracy(logits, np.array([0] * 9 + [1, 1])) == pytest.approx((1 + 0.5) / 2)
+    assert judging.accuracy(logits[:0], np.array([], np.int64)) is None
+
+
+def test_a_large_class_does_not_hide_what_a_small_one_forgets():
+    forgot = judging.Judgement(
+        ["a", "b"],
+        np.array([200, 10]),
+        np.ones(2, np.float32),
+        np.array([1, 0], np.float32),
+        np.array([1, 0], np.float32),
+    )
+    with pytest.raises(RejectedError, match=r"from 100\.0% to 50\.0% among themselves"):
+        gate.refuse_forgetting(forgot, 0.2)

@@ -62,11 +62,15 @@ def test_poisoned_labels(taught, tmp_path, strategy):
     assert "judged on" in error["message"] and "among earlier classes" in error["message"]
 
 
-@pytest.mark.parametrize(("strategy", "rate"), [("replay", "1e9"), ("finetune", "50")])
-def test_a_huge_learning_rate(taught, tmp_path, strategy, rate):
-    _, refused = taught
+@pytest.mark.parametrize(("strategy", "rate"), [("replay", "1e9"), ("finetune", "3e38"), ("lightcl", "1e9")])
+def test_a_huge_learning_rate(edge, taught, tmp_path, strategy, rate):
+    """Steps that raise the loss begin anew and are smaller; if none helps, the head that they began with stays."""
+    state, _ = taught
     mixed = make_folder(tmp_path / "more", NAMES, count=30, seed=4)
-    refused(mixed, "--strategy", strategy, "--learning-rate", rate)
+    more = ("--strategy", strategy, "--learning-rate", rate, "--json")
+    out, _ = edge("train", "--state", state, "--data", mixed, *more)
+    document = json.loads(out)
+    assert document["generation"] == 2 and document["holdout_accuracy"] > 0.9 and document["loss"] < 2
 
 
 @pytest.mark.parametrize("strategy", ["replay", "slda", "lightcl"])
@@ -87,19 +91,20 @@ def test_no_forgetting_at_all(edge, bundle, tmp_path):
     edge("train", "--bundle", bundle, "--state", state, "--data", good, "--quiet")
     wrong = make_folder(tmp_path / "wrong", NAMES[:1], count=20, seed=4)
     os.rename(wrong / NAMES[0], wrong / NAMES[1])
-    more = ("--state", state, "--data", wrong, "--strategy", "slda", "--max-forgetting", "0")
+    how = ("--strategy", "finetune", "--learning-rate", "0.05", "--epochs", "20", "--max-forgetting", "0")
+    more = ("--state", state, "--data", wrong, *how)
     assert "a loss of 0.0%" in edge("train", *more, code=7)[1]
 
 
-@pytest.mark.parametrize(("strategy", "rate"), [("replay", "1e9"), ("replay", "1e5")])
+@pytest.mark.parametrize(("strategy", "rate"), [("replay", "1e9"), ("replay", "1e5"), ("finetune", "1e9")])
 def test_a_huge_learning_rate_on_the_first_task(edge, bundle, tmp_path, strategy, rate):
-    """There is no old head to compare with; but what the head was trained on has to be told apart."""
+    """There is no old head to fall back to; the closed form, or rows at the class means, are the start."""
     data = make_folder(tmp_path / "data", NAMES, count=20)
-    edge(
+    out, _ = edge(
         *("train", "--bundle", bundle, "--state", tmp_path / "state", "--data", data),
-        *("--strategy", strategy, "--learning-rate", rate),
-        code=7,
+        *("--strategy", strategy, "--learning-rate", rate, "--json"),
     )
+    assert json.loads(out)["holdout_accuracy"] > 0.9
 
 
 def test_replay_goes_back_to_its_start_where_training_did_harm(taught, edge, tmp_path):
@@ -112,14 +117,6 @@ def test_replay_goes_back_to_its_start_where_training_did_harm(taught, edge, tmp
     assert json.loads(out)["holdout_accuracy"] > 0.9
     exported, learned = State(state).read(0).parameters, State(state).read(2).parameters
     assert (exported["block.weight"] == learned["block.weight"]).all()
-
-
-def test_numbers_that_are_not_numbers(taught, tmp_path):
-    _, refused = taught
-    mixed = make_folder(tmp_path / "more", NAMES, count=10, seed=4)
-    error = refused(mixed, "--strategy", "finetune", "--learning-rate", "3e38")
-    assert "not finite" in error["message"]
-    assert set(error["per_class"]) == set(NAMES)
 
 
 def test_a_batch_of_one_class_that_swallows_the_others(taught, tmp_path):

@@ -120,18 +120,14 @@ def filled(number, count=1):
 
 HOLDOUT, STRATEGY, BUFFER, HEAD = (f"{name}.safetensors" for name in ("holdout", "strategy", "buffer", "head"))
 FORGED = [
-    (HOLDOUT, lambda tensors: tensors.pop("features"), "expected ['features', 'labels']"),
+    (HOLDOUT, lambda tensors: tensors.pop("features"), "expected ['features', 'labels', 'taps']"),
     (HOLDOUT, becomes("labels", lambda labels: labels[:1]), "expected uint8 (1, 16, 4, 4)"),
     (HOLDOUT, becomes("labels", lambda labels: labels - 1), "expected 0 to 1"),
     (HOLDOUT, becomes("labels", lambda labels: labels + 1), "expected 0 to 1"),
     (HOLDOUT, becomes("labels", lambda labels: np.array(1)), "labels is"),
     (HOLDOUT, becomes("features", lambda features: features[:, :8]), "expected uint8"),
-    (STRATEGY, lambda tensors: tensors.pop("slda:scatter"), "expected ['counts', 'means'"),
-    (STRATEGY, becomes("slda:scatter", lambda scatter: scatter[:-1]), "expected float32 (528,)"),
-    (STRATEGY, becomes("slda:counts", lambda counts: counts[:1]), "expected float64 (1, 32)"),
-    (STRATEGY, becomes("slda:counts", filled(-1)), "expected numbers of samples"),
-    (STRATEGY, becomes("slda:scattered", lambda found: found[:0]), "expected int64 (1,)"),
-    (STRATEGY, becomes("slda:scatter", filled(np.nan)), "expected finite"),
+    (HOLDOUT, becomes("taps", lambda taps: taps.astype(np.float32)), "expected float16"),
+    (HOLDOUT, becomes("taps", filled(np.nan)), "taps holds NaN"),
     (STRATEGY, lambda tensors: tensors.update({"lightcl:other": np.ones(3, bool)}), "mask for 'other'"),
     (STRATEGY, lambda tensors: tensors.update({"lightcl:logits": np.ones(3, bool)}), "expected 6"),
     (BUFFER, becomes("ranks", filled(np.nan)), "expected numbers"),
@@ -164,10 +160,25 @@ def test_files_of_right_hashes_and_wrong_tensors(edge, taught, tmp_path):
     assert taught.current_number() == 0
 
 
-def test_a_covariance_of_no_samples(edge, taught, tmp_path):
-    forge(taught, STRATEGY, becomes("slda:scatter", filled(-1e9, 528)))
-    message = edge("train", "--state", taught.folder, "--data", tmp_path / "a", "--engine", "ort", code=6)[1]
-    assert "can't be solved" in message and "roll back" in message
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda tensors: tensors.pop("weights"), "expected ['biases'"),
+        (becomes("weights", lambda weights: weights[:1]), "expected float32 (2, 48)"),
+        (becomes("biases", filled(np.nan)), "NaN"),
+        (becomes("temperature", lambda _: np.array(0, np.float32)), "expected a number above 0"),
+        (becomes("novelty.own", lambda own: own[:1]), "expected float64 (2,)"),
+    ],
+)
+def test_a_classifier_of_wrong_tensors(edge, taught, tmp_path, change, says):
+    forge(taught, "classifier.safetensors", change)
+    for command in (
+        ("train", "--data", tmp_path / "a", "--engine", "ort"),
+        ("forget", "--class", "red"),
+        ("predict", tmp_path / "a" / "red" / "0.png"),
+    ):
+        message = edge(*command, "--state", taught.folder, code=6)[1]
+        assert says in message and "classifier does not fit" in message and "roll back" in message, message
 
 
 @pytest.mark.parametrize(("key", "value"), [("created", 1e20), ("tasks", -1), ("row_scale", 0), ("images", 2**70)])

@@ -24,7 +24,11 @@ def commit(change, number, parent=None):
     state = change.state
     parameters = {name: np.full_like(array, number) for name, array in state.bundle().head_parameters().items()}
     meta = Meta(number, 0.0, state.bundle().identity, ["a", "b"], parent=number - 1 if parent is None else parent)
-    holdout = {"features": np.full((2, 16, 4, 4), number, np.uint8), "labels": np.zeros(2, np.int64)}
+    holdout = {
+        "features": np.full((2, 16, 4, 4), number, np.uint8),
+        "labels": np.zeros(2, np.int64),
+        "taps": np.zeros((2, 48), np.float16),
+    }
     sums = state.read().sums.forget("a")  # "b" is taught once, so its file is linked from then on
     for name in {"a", "b"} - set(sums.classes):
         sums = sums.add(name, np.full((1, sums.size), number if name == "a" else 0.5, np.float32))

@@ -27,10 +27,17 @@ SAMPLES_PER_DIMENSION = 2
 
 @dataclass(frozen=True)
 class Rows:
-    """The rows of a classifier: ``weights`` of shape ``(k, d)``, ``biases`` of shape ``(k,)``."""
+    """The rows of a classifier.
+
+    Attributes:
+        weights: shape ``(k, d)``.
+        biases: shape ``(k,)``.
+        noise: squared length of each class mean's own noise, ``t / n_c``, shape ``(k,)``.
+    """
 
     weights: DoubleArray
     biases: DoubleArray
+    noise: DoubleArray
 
 
 def degrees_of_freedom(pooled: Pooled) -> int:
@@ -72,5 +79,10 @@ def analysis_rows(pooled: Pooled) -> Rows:
     weights = solve(matrix, pooled.means.T).T
     length = (size - ridge * inverse_trace(matrix)) / scale / freedom  # tr(A^-1 S) / dof, as S = (A - ridge I) / scale
     length /= 1.0 - scale * length
-    biases = -0.5 * np.einsum("kd,kd->k", weights, pooled.means) + 0.5 * length / pooled.counts
-    return Rows(np.ascontiguousarray(weights), biases)
+    return rows_of(np.ascontiguousarray(weights), pooled, length)
+
+
+def rows_of(weights: DoubleArray, pooled: Pooled, length: float) -> Rows:
+    """Rows with the biases that follow from weights ``(k, d)`` and the mean squared length of a new sample."""
+    noise = length / pooled.counts
+    return Rows(weights, 0.5 * (noise - np.einsum("kd,kd->k", weights, pooled.means)), noise)

@@ -6,12 +6,11 @@ The largest logit is that of the nearest mean, but for the noise of means of few
 import numpy as np
 
 from lightcl_edge.data.sums import Pooled
-from lightcl_edge.learning.closed_form.analysis import Rows, degrees_of_freedom, mean_variance
+from lightcl_edge.learning.closed_form.analysis import Rows, degrees_of_freedom, mean_variance, rows_of
 
 
 def nearest_mean_rows(pooled: Pooled) -> Rows:
     """Rows of all classes, as :func:`~lightcl_edge.learning.closed_form.analysis.analysis_rows` gives them."""
     variance = mean_variance(pooled)
-    weights = pooled.means / variance
-    noise = float(np.trace(pooled.scatter)) / degrees_of_freedom(pooled) / variance
-    return Rows(weights, -0.5 * np.einsum("kd,kd->k", weights, pooled.means) + 0.5 * noise / pooled.counts)
+    length = float(np.trace(pooled.scatter)) / degrees_of_freedom(pooled) / variance
+    return rows_of(pooled.means / variance, pooled, length)

@@ -1,18 +1,18 @@
 """Which strategy learns, and why."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from lightcl_edge.bundle.manifest import Manifest, TrainingDefaults
-from lightcl_edge.console.text import format_bytes
+from lightcl_edge.console.text import first_names, format_bytes
 from lightcl_edge.data.feature_buffer import DEFAULT_BUFFER_BYTES
 from lightcl_edge.data.held_out_samples import HOLDOUT_PER_CLASS
 from lightcl_edge.errors import UsageError
 from lightcl_edge.learning.strategies import STRATEGIES
-from lightcl_edge.learning.strategies.slda import Slda
 from lightcl_edge.machine.memory_limits import allowed_bytes
-from lightcl_edge.planning.plan import Carried, Plan, plan_training, stored_statistics_bytes
+from lightcl_edge.planning.plan import Carried, Plan, classifier_bytes, plan_training
 
 AUTO = "auto"
 NAMES = (AUTO, *STRATEGIES)
@@ -44,17 +44,16 @@ def plan_for(
 ) -> Plan:
     """What a strategy's run will need."""
     kind = STRATEGIES[strategy]
-    analysis = issubclass(kind, Slda) and kind.whitened
     steps = (batch_size, patterns) if kind.trains_head else None
-    return carried.added_to(plan_training(manifest, engine, images, steps, covariance=analysis))
+    return carried.added_to(plan_training(manifest, engine, images, steps))
 
 
 def full_state(manifest: Manifest) -> Carried:
-    """The most that a state holds: feature buffer, held-out samples and statistics of all classes that fit."""
-    samples = HOLDOUT_PER_CLASS * manifest.head.capacity
-    held_out = samples * math.prod(manifest.feature.shape)
-    statistics = stored_statistics_bytes(manifest) + 8 * manifest.head.capacity * manifest.head.penultimate_size
-    return Carried(DEFAULT_BUFFER_BYTES + held_out + statistics, DEFAULT_BUFFER_BYTES)
+    """The most that a task loads of a state: feature buffer, held-out samples and the classifier of all classes."""
+    head = manifest.head
+    held_out = HOLDOUT_PER_CLASS * head.capacity * (math.prod(manifest.feature.shape) + 2 * head.tap_size)
+    loaded = DEFAULT_BUFFER_BYTES + held_out + classifier_bytes(manifest, head.capacity)
+    return Carried(loaded, DEFAULT_BUFFER_BYTES)
 
 
 def choose_strategy(
@@ -64,17 +63,32 @@ def choose_strategy(
     budget_bytes: int | None,
     carried: Carried = _NOTHING,
     replay: TrainingDefaults | None = None,
+    unsampled: Sequence[str] = (),
 ) -> StrategyChoice:
     """Choose by name, or by what fits.
 
     ``replay`` is the most accurate strategy that does not forget (``docs/results-learning.md``), and needs training
     steps. ``slda`` comes near it without steps, so it is chosen if steps do not fit. ``replay`` as an argument is what
-    that strategy would train with. Raises UsageError when there is no strategy of that name.
+    that strategy would train with. ``unsampled`` are classes that the bundle brought without any sample: only the head
+    knows them, so the head alone must classify.
+
+    Raises:
+        UsageError: when there is no strategy of that name, or it can't know the unsampled classes.
     """
     if asked != AUTO:
         if asked not in STRATEGIES:
             raise UsageError(f"no strategy {asked!r}; expected one of {', '.join(sorted(NAMES))}")
+        if unsampled and STRATEGIES[asked].on_closed_form:
+            raise UsageError(
+                f"--strategy {asked} needs samples of every class, and the bundle has none of "
+                f"{first_names(unsampled)}; "
+                "take --strategy lightcl or finetune, teach those classes too, or export with --seed-buffer"
+            )
         return StrategyChoice(asked, "asked for")
+    if unsampled:
+        return StrategyChoice(
+            "lightcl", f"the bundle has no samples of {first_names(unsampled)}: only its head knows them"
+        )
     limit = allowed_bytes(budget_bytes)
     settings = replay or recommended_for(manifest.defaults, "replay")
     patterns = planned_patterns("replay", settings)
@@ -87,7 +101,7 @@ def choose_strategy(
     )
 
 
-#: A strategy's own numbers. The strategies without gradients use none of these.
+#: A strategy's own numbers. The strategies without steps use none of these.
 RECOMMENDED: dict[str, dict[str, Any]] = {
     "replay": {"epochs": 4, "learning_rate": 0.003, "beta": 0.0},
     "lightcl": {"epochs": 3, "learning_rate": 0.0001, "beta": 0.00005},

@@ -1,16 +1,16 @@
 """The contract of a strategy: what a task's steps minimise, and what it keeps between tasks.
 
-A strategy is driven like this, by the trainer and by the host's benchmark alike::
+A strategy is driven by :class:`lightcl_edge.learning.loop.TrainingLoop`, for ``train`` and for the host's benchmark::
 
     strategy.restore(tensors)                   # what it left after an earlier task
     term = strategy.begin(task, engine)         # the engine holds the head before the task
-    if strategy.trains_head:                    # epochs over strategy.pool(task), a batch at a time
-        engine.step(strategy.compose(task, some_of_the_pool, learning_rate, term))
-    strategy.finish(task, engine)
+    engine.load(task.start)                     # epochs over strategy.pool(task), a batch at a time
+    engine.step(strategy.compose(task, some_of_the_pool, learning_rate, term))
     tensors = strategy.tensors()                # committed with the head
 
-A strategy without gradients does its work in ``begin``. Samples of earlier tasks are in the device's feature buffer,
-``task.buffer``. It is filled after every task, whatever the strategy, so that a device may change its strategy.
+A strategy that does not train the head needs only its rows in closed form, ``fit``. Every strategy has them, because
+they say what was never seen. Samples of earlier tasks are in the device's feature buffer, ``task.buffer``. It is filled
+after every task, whatever the strategy, so that a device may change its strategy.
 """
 
 from collections.abc import Callable, Mapping
@@ -23,9 +23,16 @@ from numpy.typing import NDArray
 from lightcl_edge.bundle.graph_names import MASKED_LOGIT
 from lightcl_edge.bundle.manifest import HeadInfo
 from lightcl_edge.data.feature_buffer import FeatureBuffer
+from lightcl_edge.data.sums import Pooled
 from lightcl_edge.files.tensors import FloatArray, IntArray, Parameters
+from lightcl_edge.learning.closed_form.analysis import Rows, analysis_rows
+from lightcl_edge.learning.closed_form.classifier import ClosedForm
+from lightcl_edge.learning.closed_form.temperature import negative_log_likelihood
 from lightcl_edge.learning.engines.contract import Batch, Engine, PatternTerm
+from lightcl_edge.learning.strategies.forward import parts
 
+#: Samples that tell whether training is of use.
+PROBED = 256
 Arrays = Mapping[str, NDArray[np.generic]]
 
 
@@ -50,6 +57,8 @@ class Task:
     rows: IntArray = field(default_factory=lambda: np.empty(0, np.int64))  # positions of the training samples
     buffer: FeatureBuffer | None = None  # samples of earlier tasks
     exported: Parameters = field(default_factory=dict)  # the bundle's own head
+    start: Parameters = field(default_factory=dict)  # the head that training starts from
+    form: ClosedForm | None = None  # what the sums of all classes give, with the task's samples
 
     @property
     def remembered(self) -> int:
@@ -76,10 +85,15 @@ class Strategy:
     """A way of learning."""
 
     name: ClassVar[str]
-    #: The name that its tensors are stored under. Strategies that share statistics share it.
-    part: ClassVar[str]
-    #: Whether steps change the head; False for strategies that compute it in closed form.
+    #: Whether steps change the head; False for strategies whose classifier is in closed form.
     trains_head: ClassVar[bool] = True
+    #: Whether logits are those of the rows in closed form. Then each task begins with the head as exported, and with
+    #: zero rows in its classifier: steps train it on top of the logits in closed form.
+    on_closed_form: ClassVar[bool] = False
+    #: Share of the trained head's logits.
+    head_share: float = 1.0
+    #: Training begins anew with smaller steps when the mean loss of late is this much above that of the start.
+    accepted_rise: ClassVar[float] = 10.0
     #: The user's settings that it uses.
     uses: ClassVar[tuple[str, ...]] = ("epochs", "batch_size", "learning_rate", "beta", "ratio", "pattern_samples")
 
@@ -90,6 +104,11 @@ class Strategy:
     def holds_patterns(cls, _beta: float) -> bool:
         """Whether samples carry patterns in each step, given the pattern term's weight."""
         return False
+
+    @staticmethod
+    def fit(pooled: Pooled) -> Rows:
+        """Rows in closed form of all classes; the scatter of ``pooled`` is overwritten."""
+        return analysis_rows(pooled)
 
     def restore(self, arrays: Arrays) -> None:
         """Take up :meth:`tensors` of an earlier task; empty when there was none."""
@@ -102,9 +121,9 @@ class Strategy:
         """Erase one class from what is kept; the rows above it move one down."""
 
     def begin(self, task: Task, engine: Engine) -> PatternTerm | None:
-        """Prepare for a task; gives the pattern term of every step, None for no term.
+        """Prepare for a task's steps; gives the pattern term of every step, None for no term.
 
-        ``engine`` holds the head as it was before, with new rows at their class means.
+        ``engine`` holds the head as it was before, with new rows at their class means unless ``on_closed_form``.
         """
         return None
 
@@ -124,18 +143,33 @@ class Strategy:
         """The weight of samples with these labels in the cross entropy, shape ``(k,)``; by default 1."""
         return np.ones(len(labels), np.float32)
 
+    def offsets(self, task: Task, places: IntArray) -> FloatArray:
+        """What is added to the head's logits of ``k`` places, shape ``(k, capacity)``; by default the mask."""
+        mask = np.where(self.active_classes(task), np.float32(0), MASKED_LOGIT)
+        return np.repeat(mask[None], len(places), axis=0)
+
+    def loss(self, task: Task, engine: Engine, share: float = 1.0) -> float:
+        """Mean cross entropy of a part of the pool with a share of the head's logits."""
+        pool = self.pool(task)
+        places = pool[:: max(1, -(-len(pool) // PROBED))]
+        total, weight = 0.0, 0.0
+        for part in parts(places):
+            features, labels = task.samples(part)
+            logits = share * engine.logits(features).astype(np.float64) + self.offsets(task, part)
+            weights = self.sample_weights(task, labels)
+            with np.errstate(over="ignore", invalid="ignore"):  # of a head that blew up
+                total += float(negative_log_likelihood(logits, labels) @ weights)
+            weight += float(weights.sum())
+        return total / weight
+
     def compose(self, task: Task, places: IntArray, learning_rate: float, patterns: PatternTerm | None) -> Batch:
         """One step's batch from ``k`` places in the pool."""
         features, labels = task.samples(places)
-        offset = np.where(self.active_classes(task), np.float32(0), MASKED_LOGIT)
         return Batch(
             features=features,
             labels=labels,
-            logit_offset=np.repeat(offset[None], len(labels), axis=0),
+            logit_offset=self.offsets(task, places),
             weights=self.sample_weights(task, labels) / np.float32(len(labels)),
             learning_rate=learning_rate,
             patterns=patterns,
         )
-
-    def finish(self, task: Task, engine: Engine) -> None:
-        """What is left to do after the last step; ``engine`` holds the trained head, which may be replaced."""

@@ -7,5 +7,4 @@ class Finetune(Strategy):
     """Cross entropy over all classes known so far; nothing is kept."""
 
     name = "finetune"
-    part = "finetune"
     uses = ("epochs", "batch_size", "learning_rate")

@@ -2,10 +2,8 @@
 
 from collections.abc import Callable, Iterator
 
-import numpy as np
-
 from lightcl_edge.bundle.graph_names import PENULTIMATE
-from lightcl_edge.files.tensors import DoubleArray, FloatArray, IntArray
+from lightcl_edge.files.tensors import FloatArray, IntArray
 from lightcl_edge.learning.engines.contract import Engine
 
 #: Features that are read at once outside of training steps. They need little memory beside a step's own.
@@ -21,10 +19,3 @@ def penultimate(engine: Engine, read: Callable[[IntArray], FloatArray], rows: In
     """The classifier's inputs for each of :func:`parts`, shape ``(k, penultimate_size)``; ``read`` gives features."""
     for part in parts(rows):
         yield engine.activations(read(part), [PENULTIMATE])[PENULTIMATE]
-
-
-def cross_entropy(logits: FloatArray, labels: IntArray) -> DoubleArray:
-    """The loss of each sample, shape ``(n,)``, from logits of shape ``(n, classes)``."""
-    shifted = logits.astype(np.float64)
-    shifted -= shifted.max(axis=1, keepdims=True)
-    return np.asarray(np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(len(labels)), labels])

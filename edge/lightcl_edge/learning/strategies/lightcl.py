@@ -21,7 +21,6 @@ class LightCL(Strategy):
     """Feature-pattern regularisation with channel masks accumulated over tasks."""
 
     name = "lightcl"
-    part = "lightcl"
 
     def __init__(self, head: HeadInfo, settings: Settings) -> None:
         super().__init__(head, settings)

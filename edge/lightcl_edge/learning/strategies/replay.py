@@ -1,99 +1,66 @@
-"""Latent replay from a closed-form start: the device's default.
+"""Latent replay on top of the classifier in closed form: the device's default.
 
-Every task starts from the exported head with the rows of linear discriminant analysis (``slda``). Their statistics are
-exact for all samples ever seen. Then the whole head is trained for a few epochs over the task's samples and the feature
-buffer together (latent replay, Pellegrini et al. 2020). Every class has the same weight in the cross entropy. Each task
-starts afresh from what is exact, so errors of one task do not add up over the next. What is learned depends on the
+Rows in closed form follow from sums, which are exact for all samples ever seen. On top of their logits the whole head
+is trained for a few epochs over the task's samples and the feature buffer together (latent replay, Pellegrini et al.
+2020). It begins as exported, with zero rows in its classifier, so it learns only what the closed form gets wrong. Each
+task starts afresh from what is exact, so errors of one task do not add up over the next. What is learned depends on the
 samples seen and kept, not on the order of tasks.
 
-- The rows are softened first, see :func:`lightcl_edge.learning.strategies.statistics.soften`.
+- Every class has the same weight in the cross entropy.
+- A sample helped to make its own class mean. Steps see the logit that it would have had without that.
 - The learning rate falls linearly to zero, so that the last steps average.
-- The new head is a point on the way to the trained head: ``TRUST`` of the change (weight interpolation, Wortsman et al.
-  2022). A few dozen remembered samples of a class are soon learned by heart. A part of the way brings the gain without
-  that.
-- If the result is no better on the samples than the start was, the start is kept.
+- Only a share of the head's logits counts, ``HEAD_SHARE``. A few dozen remembered samples of a class are soon learned
+  by heart; a part of the way brings the gain without that.
+- If the result is no better on the samples than the closed form alone, the head does not count at all.
 - With ``--beta`` above 0 LightCL's pattern term holds the head's inner activations to what they were before the task.
 """
 
-from collections import ChainMap
-from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lightcl_edge.bundle.graph_names import LOGITS
+from lightcl_edge.bundle.graph_names import LOGITS, MASKED_LOGIT, PENULTIMATE, TAPS
 from lightcl_edge.bundle.manifest import HeadInfo
-from lightcl_edge.files.tensors import DoubleArray, FloatArray, IntArray, Parameters
+from lightcl_edge.files.tensors import FloatArray, IntArray
+from lightcl_edge.learning.closed_form.classifier import ClosedForm
 from lightcl_edge.learning.engines.contract import Engine, PatternTerm
-from lightcl_edge.learning.strategies.class_rows import classifier_rows
 from lightcl_edge.learning.strategies.contract import Arrays, Settings, Strategy, Task
-from lightcl_edge.learning.strategies.forward import cross_entropy, parts
+from lightcl_edge.learning.strategies.forward import FORWARD_BATCH, parts
 from lightcl_edge.learning.strategies.lightcl import LightCL
-from lightcl_edge.learning.strategies.slda import Slda
-from lightcl_edge.learning.strategies.statistics import ClassStatistics, soften
-from lightcl_edge.state.generation_checks import MASK_PREFIX
 
 #: The learning rate is meant for penultimate activations up to this squared length; longer ones get a smaller one.
 SQUARED_LENGTH = 1000.0
 #: A sample counts at most this often: one image of a new class must not throw the head about.
 LARGEST_WEIGHT = 4.0
-#: How much of training's change is kept; chosen on validation images (``docs/results-learning.md``).
-TRUST = 0.4
-#: Samples that tell whether training was of use. Training blew up if its loss is this much above the start's.
-PROBED, BLOWN_UP = 256, 10.0
+#: How much of the trained head counts; chosen on validation images (``docs/results-learning.md``).
+HEAD_SHARE = 0.4
 
 
-class _Between(Mapping[str, FloatArray]):
-    """Parameters between two heads, one tensor at a time."""
-
-    def __init__(self, start: Parameters, end: Parameters, share: float) -> None:
-        self._start, self._end, self._share = start, end, np.float32(share)
-
-    def __getitem__(self, name: str) -> FloatArray:
-        start, between = self._start[name], np.array(self._end[name])
-        between -= start  # in place: a device has no room for a large kernel three times over
-        between *= self._share
-        between += start
-        return between
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._end)
-
-    def __len__(self) -> int:
-        return len(self._end)
-
-
-class Replay(Slda):
-    """Discriminant analysis, then training over new and remembered samples."""
+class Replay(Strategy):
+    """Discriminant analysis, then training on top of it over new and remembered samples."""
 
     name = "replay"
-    part = "slda"
-    trains_head = True
-    uses = Strategy.uses
-    trust = TRUST
+    on_closed_form = True
+    head_share = HEAD_SHARE
+    accepted_rise = 1.0
 
     def __init__(self, head: HeadInfo, settings: Settings) -> None:
         super().__init__(head, settings)
         self._patterns = LightCL(head, settings)
-        self._start: dict[str, FloatArray] = {}
-        self._squared_length, self._start_loss = 0.0, 0.0
+        self._squared_lengths: list[float] = []  # of penultimate activations, means of a few samples
+        self._new, self._remembered = (np.empty((0, 0), np.float32) for _ in range(2))
 
     def restore(self, arrays: Arrays) -> None:
-        """Take up statistics, and the pattern masks if there are some.
-
-        Raises StateError when they do not fit this head.
-        """
-        super().restore(arrays)
-        self._patterns.restore({k.removeprefix(MASK_PREFIX): v for k, v in arrays.items() if k.startswith(MASK_PREFIX)})
+        """Take up the pattern masks if there are some. Raises StateError when they do not fit this head."""
+        self._patterns.restore(arrays)
 
     def tensors(self) -> dict[str, NDArray[np.generic]]:
-        """Statistics and masks."""
-        return {**super().tensors(), **{MASK_PREFIX + name: mask for name, mask in self._patterns.tensors().items()}}
+        """The pattern masks."""
+        return self._patterns.tensors()
 
     def forget(self, row: int) -> None:
-        """As :meth:`Slda.forget`; the masks' logits lose the row too."""
-        super().forget(row)
+        """The masks' logits lose the row."""
         self._patterns.forget(row)
 
     @classmethod
@@ -102,44 +69,40 @@ class Replay(Slda):
         return beta > 0
 
     def begin(self, task: Task, engine: Engine) -> PatternTerm | None:
-        """Take patterns of the old head if they have a weight; then set the exported head with rows in closed form."""
+        """Take patterns of the old head if they have a weight; then the logits in closed form of the whole pool."""
         term = self._patterns.begin(task, engine) if self.settings.beta > 0 else None
-        if term is not None:  # logits start anew, on another scale
+        if term is not None:  # the head's logits start anew
             term = replace(term, targets={name: values for name, values in term.targets.items() if name != LOGITS})
-        super().begin(task, engine)
-        self._start = classifier_rows(engine)
-        self._start_loss = self._loss(task, engine)
+        if task.form is None:
+            raise ValueError("replay needs the classifier in closed form")
+        engine.load(task.exported)
+        self._new = self._left_out(task, task.form, engine, task.rows)
+        self._remembered = self._left_out(task, task.form, engine, -1 - np.arange(task.remembered))
         return term
 
-    def finish(self, task: Task, engine: Engine) -> None:
-        """Go a part of the way from the start to the trained head, or back to the start if that is no better.
+    def _left_out(self, task: Task, form: ClosedForm, engine: Engine, places: IntArray) -> FloatArray:
+        """Logits in closed form that samples have without their own part in their class's row, shape ``(k, classes)``.
 
-        Numbers that blew up are left as they are: the gate refuses them and says what to change.
+        The engine holds the exported head. The length of its penultimate activations is measured on the way.
         """
-        if not task.exported or not all(np.isfinite(array).all() for array in engine.views().values()):
-            return
-        start = ChainMap(self._start, task.exported)  # type: ignore[arg-type]  # only read from
-        if self.trust < 1:
-            engine.load(_Between(start, engine.views(), self.trust))
-        if self._start_loss < self._loss(task, engine) < self._start_loss + BLOWN_UP:
-            engine.load(start)
-
-    def _loss(self, task: Task, engine: Engine) -> float:
-        """Cross entropy of a part of the pool, every class with the same weight, under the engine's present head."""
-        pool = self.pool(task)
-        places = pool[:: -(-len(pool) // PROBED)]
-        total, weight = 0.0, 0.0
-        for part in parts(places):
+        found = np.empty((len(places), task.known_classes), np.float32)
+        for at, part in zip(range(0, len(places), FORWARD_BATCH), parts(places), strict=True):
             features, labels = task.samples(part)
-            losses = cross_entropy(engine.logits(features)[:, : task.known_classes], labels)
-            weights = self.sample_weights(task, labels)
-            total, weight = total + float(losses @ weights), weight + float(weights.sum())
-        return total / weight
+            values = engine.activations(features, [TAPS, PENULTIMATE])
+            logits = values[TAPS] @ form.weights.T + form.biases
+            logits[np.arange(len(labels)), labels] -= form.noise[labels].astype(np.float32)
+            found[at : at + len(part)] = logits / np.float32(form.temperature)
+            self._squared_lengths.append(float(np.square(values[PENULTIMATE], dtype=np.float64).sum(axis=1).mean()))
+        return found
 
-    def rows(self, statistics: ClassStatistics, means: DoubleArray) -> tuple[FloatArray, FloatArray]:
-        """Softened rows of :meth:`Slda.rows`."""
-        self._squared_length = statistics.squared_length()
-        return soften(*super().rows(statistics, means), means)
+    def offsets(self, task: Task, places: IntArray) -> FloatArray:
+        """The logits in closed form of ``k`` places, masked for rows without a class."""
+        offsets = np.full((len(places), self.head.capacity), MASKED_LOGIT, np.float32)
+        new, order = places >= 0, np.argsort(task.rows, kind="stable")
+        found = order[np.searchsorted(task.rows, places[new], sorter=order)]
+        offsets[new, : task.known_classes] = self._new[found]
+        offsets[~new, : task.known_classes] = self._remembered[-1 - places[~new]]
+        return offsets
 
     def pool(self, task: Task) -> IntArray:
         """New samples and all that are remembered."""
@@ -154,4 +117,5 @@ class Replay(Slda):
 
     def rate(self, done: float) -> float:
         """Falls linearly to zero; from less where activations are long, whose gradients are too."""
-        return (1.0 - done) * SQUARED_LENGTH / max(self._squared_length, SQUARED_LENGTH)
+        length = float(np.mean(self._squared_lengths)) if self._squared_lengths else 0.0
+        return (1.0 - done) * SQUARED_LENGTH / max(length, SQUARED_LENGTH)

@@ -8,15 +8,15 @@ from lightcl_edge.learning.strategies import STRATEGIES
 from lightcl_edge.learning.strategies.contract import Arrays, Settings, Strategy
 
 
-def part_of(kept: Arrays, part: str) -> dict[str, NDArray[np.generic]]:
-    """The tensors of one ``Strategy.part``, under their own names."""
-    prefix = f"{part}:"
+def part_of(kept: Arrays, strategy: str) -> dict[str, NDArray[np.generic]]:
+    """The tensors of the strategy of this name, under their own names."""
+    prefix = f"{strategy}:"
     return {key.removeprefix(prefix): array for key, array in kept.items() if key.startswith(prefix)}
 
 
 def joined(kept: Arrays, strategy: Strategy) -> dict[str, NDArray[np.generic]]:
     """All parts after a task: the strategy's own part is new, the others stay."""
-    prefix = f"{strategy.part}:"
+    prefix = f"{strategy.name}:"
     others = {key: array for key, array in kept.items() if not key.startswith(prefix)}
     return others | {prefix + key: array for key, array in strategy.tensors().items()}
 
@@ -24,8 +24,8 @@ def joined(kept: Arrays, strategy: Strategy) -> dict[str, NDArray[np.generic]]:
 def forget_row(kept: Arrays, head: HeadInfo, row: int) -> dict[str, NDArray[np.generic]]:
     """Erase one class from every strategy's part; the rows above it move one down."""
     left: dict[str, NDArray[np.generic]] = {}
-    for part, kind in {kind.part: kind for kind in STRATEGIES.values()}.items():
-        if tensors := part_of(kept, part):
+    for name, kind in STRATEGIES.items():
+        if tensors := part_of(kept, name):
             strategy = kind(head, Settings(0.0, 0.0, 0))
             strategy.restore(tensors)
             strategy.forget(row)

@@ -1,0 +1,78 @@
+"""The classifier that sums give at once, and how what was held out makes its scores mean something."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from lightcl_edge.data.sums import Pooled
+from lightcl_edge.files.tensors import DoubleArray, FloatArray, IntArray
+from lightcl_edge.inference.learned_classifier import QUANTILES, LearnedClassifier, NoveltyTerms
+from lightcl_edge.learning.closed_form.analysis import Rows
+from lightcl_edge.learning.closed_form.novelty import fit_novelty
+from lightcl_edge.learning.closed_form.temperature import fit_temperature, starting_temperature
+
+Fit = Callable[[Pooled], Rows]
+#: Fewer held-out samples than this do not tell what is strange.
+FEWEST_SCORES = 10
+
+
+@dataclass(frozen=True, eq=False)
+class ClosedForm:
+    """Rows of ``k`` classes in closed form.
+
+    Attributes:
+        weights: shape ``(k, d)``.
+        biases: shape ``(k,)``.
+        noise: what a sample that taught a class adds to that class's logit, shape ``(k,)``. Without it the logit is
+            that of a sample which is left out.
+        temperature: of the logits.
+        terms: of the novelty score.
+    """
+
+    weights: FloatArray
+    biases: FloatArray
+    noise: DoubleArray
+    temperature: float
+    terms: NoveltyTerms
+
+    @classmethod
+    def of(cls, pooled: Pooled, fit: Fit) -> ClosedForm:
+        """From the sums of at least one class; the scatter of ``pooled`` is overwritten.
+
+        Raises:
+            StateError: when the sums are not those of samples.
+        """
+        rows = fit(pooled)
+        return cls(
+            rows.weights.astype(np.float32),
+            rows.biases.astype(np.float32),
+            rows.noise,
+            starting_temperature(pooled.means, rows.weights),
+            fit_novelty(pooled.means, rows.weights),
+        )
+
+    def tempered(self, taps: FloatArray, labels: IntArray) -> ClosedForm:
+        """With the temperature that fits held-out samples: taps ``(n, d)`` and labels ``(n,)``; ``n`` may be 0."""
+        logits = self.classifier(1.0, 0.0).logits(taps, None)
+        return replace(self, temperature=fit_temperature(logits, labels, self.temperature))
+
+    def classifier(self, closed_form_share: float, head_share: float) -> LearnedClassifier:
+        """The classifier with these shares of the logits, and no novelty scores yet."""
+        temperature = self.temperature if closed_form_share else 1.0
+        scores = np.zeros(0, np.float32)
+        return LearnedClassifier(
+            self.weights, self.biases, closed_form_share, head_share, temperature, self.terms, scores
+        )
+
+
+def with_scores(classifier: LearnedClassifier, taps: FloatArray) -> LearnedClassifier:
+    """The classifier with the novelty scores of held-out samples, taps of shape ``(n, tap_size)``; ``n`` may be 0."""
+    scores = classifier.novelty(taps)
+    found = np.zeros(0, np.float32)
+    if scores is not None and len(scores) >= FEWEST_SCORES:
+        # the largest of n scores is exceeded by one new sample in n + 1 (Weibull 1939)
+        found = np.quantile(scores, np.linspace(0.0, 1.0, QUANTILES), method="weibull").astype(np.float32)
+    return replace(classifier, held_out_scores=np.maximum.accumulate(found))
