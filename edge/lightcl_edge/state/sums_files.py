@@ -44,13 +44,23 @@ class StoredSums:
             if sums.count != self.count:
                 raise ValueError(f"it is of {sums.count} images, expected {self.count} as in the record")
         except (StateError, ValueError) as error:
-            state = shlex.quote(str(self.path.parents[3]))
-            raise StateError(
-                f"the sums of class {self.name!r} can't be used: {error}; forget the class and teach it again "
-                f"(lightcl-edge forget --state {state} --class {shlex.quote(self.name)}), or roll back to a "
-                f"generation from before it was taught (lightcl-edge history --state {state})"
-            ) from error
+            raise self._unusable(error) from error
         return sums
+
+    def keep_in(self, path: Path) -> None:
+        """Link or copy the file, unread, or raise a StateError when it is missing."""
+        try:
+            link_or_copy(self.path, path)
+        except FileNotFoundError as error:
+            raise self._unusable(error) from error
+
+    def _unusable(self, error: Exception) -> StateError:
+        state = shlex.quote(str(self.path.parents[3]))
+        return StateError(
+            f"the sums of class {self.name!r} can't be used: {error}; forget the class and teach it again "
+            f"(lightcl-edge forget --state {state} --class {shlex.quote(self.name)}), or roll back to a "
+            f"generation from before it was taught (lightcl-edge history --state {state})"
+        )
 
 
 def sums_file(name: str) -> str:
@@ -68,7 +78,7 @@ def write_sums(folder: Path, sums: Sums) -> dict[str, str]:
 
 def _write(path: Path, known: KnownSums) -> str:
     if isinstance(known, StoredSums):
-        link_or_copy(known.path, path)
+        known.keep_in(path)
         return known.sha256
     return write_tensors(path, known.read().tensors())
 

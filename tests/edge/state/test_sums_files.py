@@ -164,6 +164,13 @@ def test_a_damaged_file_is_named_when_it_is_needed(edge, taught, damage, says):
     assert taught.read().sums.counts == {"red": 1, "blue": 50, "green": 1}
 
 
+def test_a_missing_file_that_is_only_to_be_kept_is_named_too(taught):
+    place_of(taught, "blue").unlink()
+    with pytest.raises(StateError, match=r"the sums of class 'blue' can't be used.*forget the class"):
+        lesson(taught, "green", 1)
+    assert taught.current_number() == 3 and taught.numbers() == [1, 2, 3]
+
+
 def history(edge, state):
     return json.loads(edge("history", "--state", state.folder, "--json")[0])["generations"]
 
