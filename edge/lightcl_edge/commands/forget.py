@@ -56,7 +56,10 @@ class ForgetCommand(Command):
 def _for_good(foreseen: Document) -> str:
     """What can't come back."""
     task = ", and the interrupted task" if foreseen["interrupted_task"] else ""
+    damaged = ", ".join(foreseen["damaged_classes"])
+    too = f". What {damaged} has taught is damaged, so it is forgotten too: teach it again" if damaged else ""
     return (
         f"erased for good, beyond any rollback: {count(foreseen['samples_erased'], 'sample')} of {foreseen['class']}, "
-        f"its row and statistics in {count(foreseen['generations_rewritten'], 'generation')}{task}. Image files stay"
+        f"its row and statistics in {count(foreseen['generations_rewritten'], 'generation')}{task}{too}. "
+        "Image files stay"
     )

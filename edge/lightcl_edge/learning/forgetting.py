@@ -15,7 +15,6 @@ from lightcl_edge.console.text import Document
 from lightcl_edge.data.class_names import canonical
 from lightcl_edge.data.feature_buffer import BufferIdentity, FeatureBuffer
 from lightcl_edge.data.held_out_samples import Holdout
-from lightcl_edge.data.sums import Sums
 from lightcl_edge.errors import UsageError
 from lightcl_edge.files.durable import fsync_folder, rename
 from lightcl_edge.files.tensors import Tensors
@@ -30,6 +29,7 @@ from lightcl_edge.state.generation import Generation
 from lightcl_edge.state.generation_files import write_generation
 from lightcl_edge.state.pointer import Pointer, write_pointer
 from lightcl_edge.state.state import State
+from lightcl_edge.state.sums_files import unusable_sums
 from lightcl_edge.state.work import has_interrupted_task
 
 
@@ -52,12 +52,15 @@ def foresee(state: State, name: str) -> Document:
     _, known = _concerned(state, bundle, name)
     base = base_generation(state.folder, bundle)
     read = [*(state.read(number, bundle) for number in known), *([base] if name in base.meta.classes else [])]
+    current = state.read(bundle=bundle)
+    damaged = unusable_sums(current.sums.forget(name)) if name in current.meta.classes else []
     return {
         "class": name,
-        "generation": state.current_number(),
-        "classes": [other for other in state.read(bundle=bundle).meta.classes if other != name],
+        "generation": current.meta.generation,
+        "classes": [other for other in current.meta.classes if other not in (name, *damaged)],
+        "damaged_classes": damaged,
         "generations_rewritten": len(known),
-        "samples_erased": max(without_class(generation, name, bundle)[1] for generation in read),
+        "samples_erased": max(_without_row(generation, name, bundle)[1] for generation in read),
         "interrupted_task": has_interrupted_task(state),
     }
 
@@ -72,6 +75,7 @@ def forget(change: Change, name: str) -> Document:
     state, name = change.state, canonical(name)
     bundle, current = state.bundle(), state.current_number()
     numbers, known = _concerned(state, bundle, name)
+    before = state.read(current, bundle).meta.classes
     change.end_task()  # features of an interrupted task may be of this class
     renamed, erased = _rewrite(state, bundle, name, numbers if known else [], known)
     # If only the bundle knows the class, no generation gets another number: the note alone says what to erase.
@@ -79,10 +83,12 @@ def forget(change: Change, name: str) -> Document:
     if renamed:
         write_pointer(state.folder, Pointer(renamed.get(current, 0), max(renamed.values())))
     erased = max(erased, finish_forgetting(state))
+    classes = state.read().meta.classes
     return {
         "class": name,
         "generation": state.current_number(),
-        "classes": state.read().meta.classes,
+        "classes": classes,
+        "damaged_classes": [other for other in before if other not in classes and other != name],
         "generations_rewritten": len(known),
         "samples_erased": erased,
         "renumbered": {str(old): new for old, new in renamed.items()},
@@ -118,15 +124,24 @@ def _renumbered(generation: Generation, renamed: Mapping[int, int]) -> Generatio
 def without_class(generation: Generation, name: str, bundle: Bundle) -> tuple[Generation, int]:
     """A generation as if it had never been shown a class, except for the weights that steps have changed.
 
-    The class's row is gone, later rows move one down, and the last row is zero and free again. Rows in closed form are
-    computed anew from what is left. The second result is how many samples were erased.
+    Rows in closed form are computed anew from what is left. A class whose sums are damaged would be in the way, and has
+    to be taught again in any case. So it is erased as well. The second result is how many samples were erased.
     """
+    left, erased = generation, 0
+    for each in [name, *unusable_sums(generation.sums.forget(name))]:
+        left, samples = _without_row(left, each, bundle)
+        erased += samples
+    return replace(left, classifier=_classifier_of(left, generation, bundle)), erased
+
+
+def _without_row(generation: Generation, name: str, bundle: Bundle) -> tuple[Generation, int]:
+    """All but the classifier: a class's row is gone, later rows move one down, the last one is zero and free again."""
     meta, head = generation.meta, bundle.manifest.head
     row, classes = meta.classes.index(name), [known for known in meta.classes if known != name]
     identity = BufferIdentity(bundle.sha256(TRUNK), bundle.manifest.feature)
     buffer = FeatureBuffer.from_tensors(generation.buffer, identity)
     before = Holdout.from_tensors(generation.holdout, tuple(bundle.manifest.feature.shape), head.tap_size)
-    left, holdout, sums = buffer.forget(row), before.forget(row), generation.sums.forget(name)
+    left, holdout = buffer.forget(row), before.forget(row)
     return (
         Generation(
             meta=replace(
@@ -138,19 +153,19 @@ def without_class(generation: Generation, name: str, bundle: Bundle) -> tuple[Ge
             parameters=HeadWithout(generation.parameters, row),
             strategy_state=forget_row(generation.strategy_state, head, row),
             holdout=holdout.tensors() if generation.holdout else {},
-            sums=sums,
+            sums=generation.sums.forget(name),
             buffer=left.tensors() if generation.buffer else {},
-            classifier=_classifier_without(generation, classes, sums, holdout),
         ),
         len(before.labels) - len(holdout.labels) + len(buffer) - len(left),
     )
 
 
-def _classifier_without(generation: Generation, classes: list[str], sums: Sums, holdout: Holdout) -> Tensors:
-    """The classifier of the classes that are left.
+def _classifier_of(left: Generation, generation: Generation, bundle: Bundle) -> Tensors:
+    """The classifier of the classes that are left of a generation.
 
     Where the head counts, its share and the temperature stay: a new one would need the head's logits.
     """
+    classes, sums = left.meta.classes, left.sums
     if not generation.classifier or not classes:
         return {}
     before = LearnedClassifier.from_tensors(generation.classifier, len(generation.meta.classes), sums.size)
@@ -158,6 +173,7 @@ def _classifier_without(generation: Generation, classes: list[str], sums: Sums, 
     if strategy is None or not before.tells_unknown or not set(classes) <= set(sums.classes):
         gone = LearnedClassifier.of_head(len(classes), sums.size)
         return replace(gone, temperature=before.temperature).tensors()
+    holdout = Holdout.from_tensors(left.holdout, tuple(bundle.manifest.feature.shape), sums.size)
     form, taps = ClosedForm.of(sums.pooled(classes), strategy.fit), holdout.taps.astype(np.float32)
     form = form.tempered(taps, holdout.labels)
     if before.needs_head:

@@ -93,6 +93,17 @@ def stored_sums(folder: Path, meta: Meta, size: int) -> Sums:
     return Sums(size, known)
 
 
+def unusable_sums(sums: Sums) -> list[str]:
+    """Names of the classes whose sums are damaged. Each is read in turn."""
+    found = []
+    for name, known in sums.classes.items():
+        try:
+            known.read()
+        except StateError:
+            found.append(name)
+    return found
+
+
 def check_sums(sums: Sums) -> None:
     """Read the sums of each class in turn, or raise a StateError for the first that is damaged."""
     for known in sums.classes.values():

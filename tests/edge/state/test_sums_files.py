@@ -164,6 +164,19 @@ def test_a_damaged_file_is_named_when_it_is_needed(edge, taught, damage, says):
     assert taught.read().sums.counts == {"red": 1, "blue": 50, "green": 1}
 
 
+def test_forgetting_a_class_erases_others_whose_sums_are_damaged_too(edge, taught):
+    """Or two damaged classes would each be in the way of forgetting the other."""
+    for name in ("green", "blue"):
+        place_of(taught, name).write_bytes(b"x")
+    arguments = ("--state", taught.folder, "--class", "green")
+    assert "blue has taught is damaged, so it is forgotten too" in edge("forget", *arguments, "--dry-run")[0]
+    document = json.loads(edge("forget", *arguments, "--json")[0])
+    assert document["damaged_classes"] == ["blue"] and document["classes"] == ["red"]
+    assert [entry["problem"] for entry in history(edge, taught)] == [None] * len(taught.numbers())
+    lesson(taught, "blue", 2)
+    assert taught.read().sums.counts == {"red": 1, "blue": 2}
+
+
 def test_a_missing_file_that_is_only_to_be_kept_is_named_too(taught):
     place_of(taught, "blue").unlink()
     with pytest.raises(StateError, match=r"the sums of class 'blue' can't be used.*forget the class"):
