@@ -32,7 +32,7 @@ def knowledge(state: State, manifest: Manifest, recogniser: Recogniser) -> Found
     generation = state.read()
     names = generation.meta.classes
     counts = Counter(generation.buffer.get("labels", np.empty(0, np.int64)).tolist())
-    holdout = Holdout.from_tensors(generation.holdout, tuple(manifest.feature.shape))
+    holdout = Holdout.from_tensors(generation.holdout, tuple(manifest.feature.shape), manifest.head.tap_size)
     probabilities, labels = _judged(holdout, recogniser, len(names))
     confusion = np.zeros((len(names), len(names)), np.int64)
     if len(labels):
