@@ -103,18 +103,37 @@ def test_a_slow_reader_gets_the_newest_frame_and_slows_nothing(video, opened):
 
 
 @needs_ffmpeg
-def test_a_killed_program_is_started_again_and_the_pause_grows(video, opened, monkeypatch):
+def test_a_killed_program_is_started_again(video, opened, monkeypatch):
     monkeypatch.setattr(child_module, "FIRST_PAUSE_SECONDS", 0.1)
     source = opened(video)
     assert source.wait_newer(0, 15)
-    pauses = []
     for _ in range(3):
         (program,) = playing_of(video)
-        number, died = source.latest().number, time.monotonic()
         program.send_signal(signal.SIGKILL)
-        assert source.wait_newer(number + 1, 15)
-        pauses.append(time.monotonic() - died)
-    assert pauses[2] > pauses[0] + 0.2
+        program.wait(5)
+        assert source.wait_newer(source.latest().number, 15)
+
+
+def test_the_pause_grows_to_a_limit_and_begins_anew_after_a_good_time(opened, tmp_path, monkeypatch):
+    monkeypatch.setattr(child_module, "FIRST_PAUSE_SECONDS", 1 / 64)
+    monkeypatch.setattr(child_module, "LONGEST_PAUSE_SECONDS", 1 / 8)
+    monkeypatch.setattr(child_module, "GOOD_SECONDS", 0.2)
+    pauses = []
+
+    class Recording(threading.Event):
+        def wait(self, timeout=None):
+            pauses.extend([] if timeout is None else [timeout])  # threads wait for their start without one
+            return super().wait(timeout)
+
+    monkeypatch.setattr(child_module.threading, "Event", Recording)
+    (tmp_path / "frame").write_bytes(jpeg())
+    script = f"test -e {tmp_path}/good || exit; for i in 1 2 3 4; do cat {tmp_path}/frame; sleep 0.1; done"
+    opened(playing(script))
+    assert until(lambda: len(pauses) >= 5)
+    assert pauses[:5] == [1 / 64, 1 / 32, 1 / 16, 1 / 8, 1 / 8]
+    (tmp_path / "good").touch()
+    tried = len(pauses) + 1  # one try may have begun before
+    assert until(lambda: 1 / 64 in pauses[tried:])
 
 
 @needs_ffmpeg
