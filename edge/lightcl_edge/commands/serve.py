@@ -4,11 +4,15 @@ import argparse
 import getpass
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lightcl_edge.commands.arguments import add_bundle, add_state
 from lightcl_edge.console.program import Command
 from lightcl_edge.console.text import Document, parse_bytes
 from lightcl_edge.errors import UsageError
+
+if TYPE_CHECKING:
+    from lightcl_edge.serve.mqtt.options import MqttOptions
 
 _ADDRESS = "127.0.0.1:8765"
 
@@ -53,6 +57,11 @@ class ServeCommand(Command):
         )
         parser.add_argument("--threads", type=int, help="processors for predictions (default: all)")
         parser.add_argument("--train", default="", metavar="OPTIONS", help="options for lightcl-edge train, in quotes")
+        parser.add_argument("--mqtt", metavar="URL", help="a broker for Home Assistant, such as mqtt://USER@HOST")
+        parser.add_argument("--mqtt-password-file", type=Path, metavar="FILE", help="its password, in one line")
+        parser.add_argument("--mqtt-ca", type=Path, metavar="PEM", help="who signed the broker's certificate")
+        parser.add_argument("--mqtt-no-pictures", action="store_true", help="send the broker no frames")
+        parser.add_argument("--board-name", metavar="NAME", help="for Home Assistant (default: this machine's name)")
         parser.add_argument("--print-unit", action="store_true", help="print a systemd unit for this command, and end")
 
     def run(self, args: argparse.Namespace) -> Document:
@@ -63,6 +72,8 @@ class ServeCommand(Command):
 
             folders = [args.state, *([args.keep_waiting] if args.keep_waiting else [])]
             return {"unit": unit([word for word in _words() if word != "--print-unit"], folders)}
+        import socket
+
         from lightcl_edge.serve.options import ServeOptions
         from lightcl_edge.serve.server import serve
 
@@ -82,6 +93,8 @@ class ServeCommand(Command):
             queue_bytes=parse_bytes(args.queue),
             threads=args.threads,
             train_arguments=_train_options(args.train),
+            mqtt=_mqtt(args),
+            board_name=args.board_name or socket.gethostname(),
         )
         return {"address": serve(options, args.progress.note)}
 
@@ -120,6 +133,16 @@ def _host_and_port(text: str) -> tuple[str, int]:
     if not (colon and host and port.isascii() and port.isdecimal() and int(port) < 2**16):
         raise UsageError(f"--listen is {text!r}, expected ADDRESS:PORT, such as {_ADDRESS} or 0.0.0.0:8765")
     return host, int(port)
+
+
+def _mqtt(args: argparse.Namespace) -> "MqttOptions | None":
+    from lightcl_edge.serve.mqtt.options import mqtt_options
+
+    if args.mqtt is None:
+        if args.mqtt_password_file or args.mqtt_ca:
+            raise UsageError("--mqtt-password-file and --mqtt-ca are of a broker; name it with --mqtt")
+        return None
+    return mqtt_options(args.mqtt, args.mqtt_password_file, args.mqtt_ca, pictures=not args.mqtt_no_pictures)
 
 
 def _train_options(text: str) -> list[str]:

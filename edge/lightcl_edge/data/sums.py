@@ -68,6 +68,10 @@ class Sums:
         """Without a class."""
         return replace(self, classes={each: known for each, known in self.classes.items() if each != name})
 
+    def rename(self, name: str, new: str) -> Sums:
+        """With another name for a class."""
+        return replace(self, classes={new if each == name else each: known for each, known in self.classes.items()})
+
     def _with(self, name: str, more: ClassSums) -> Sums:
         if more.size != self.size:
             raise DataError(f"a sample has {more.size} taps, expected {self.size}, as this bundle's head gives")

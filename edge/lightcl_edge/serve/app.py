@@ -13,17 +13,17 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import Route
 
 from lightcl_edge import __version__
-from lightcl_edge.serve.api import knowing, learning, machine, teaching, watching
+from lightcl_edge.serve.api import knowing, learning, machine, queue, teaching, watching
 from lightcl_edge.serve.options import ServeOptions
 from lightcl_edge.serve.service import Service
 from lightcl_edge.serve.web.faults import HANDLERS
 from lightcl_edge.serve.web.guard import Gate, Guard
 from lightcl_edge.serve.web.hosts import KnownHosts
 from lightcl_edge.serve.web.limits import Rate
-from lightcl_edge.serve.web.operations import PREFIX, Operation, openapi
+from lightcl_edge.serve.web.operations import PREFIX, Operation, openapi, routes
 from lightcl_edge.serve.web.pages import Pages
 from lightcl_edge.serve.web.passwords import PasswordCheck, read_password
 from lightcl_edge.serve.web.sessions import Sessions
@@ -31,6 +31,7 @@ from lightcl_edge.serve.web.sessions import Sessions
 OPERATIONS: tuple[Operation, ...] = (
     *watching.OPERATIONS,
     *teaching.OPERATIONS,
+    *queue.OPERATIONS,
     *learning.OPERATIONS,
     *knowing.OPERATIONS,
     *machine.OPERATIONS,
@@ -89,11 +90,9 @@ def make_app(service: Service, gate: Gate) -> Starlette:
         finally:
             await asyncio.get_running_loop().run_in_executor(None, service.close)
 
-    routes: list[BaseRoute] = [*Pages(gate).routes()]
-    routes += [Route(PREFIX + each.path, each.handler, methods=[each.method]) for each in OPERATIONS]
-    routes += [Route(f"{PREFIX}/openapi.json", _openapi), Route("/metrics", _metrics)]
+    more = [Route(f"{PREFIX}/openapi.json", _openapi), Route("/metrics", _metrics)]
     app = Starlette(
-        routes=routes,
+        routes=[*Pages(gate).routes(), *routes(OPERATIONS), *more],
         middleware=[Middleware(Guard, gate=gate)],
         exception_handlers=HANDLERS,
         lifespan=lifespan,

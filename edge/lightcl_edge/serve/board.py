@@ -34,7 +34,7 @@ def board(service: Service) -> Board:
         disk_free_bytes=disk.free,
         disk_total_bytes=disk.total,
         written_bytes=read_written(service.state.folder).total_bytes,
-        predictions_per_second=service.predictions_per_second(),
+        predictions_per_second=service.viewer.predictions_per_second(),
         frames_per_second=round(service.source.status().frames_per_second, 1),
         seconds_running=round(time.monotonic() - service.started, 1),
         clients=service.hub.listeners,

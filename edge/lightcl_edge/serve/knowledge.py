@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections import Counter
 from contextlib import suppress
 
 import numpy as np
@@ -31,7 +30,7 @@ def knowledge(state: State, manifest: Manifest, recogniser: Recogniser) -> Found
         return Found(0, capacity, [_class(name, None, 0, None) for name in manifest.classes], None, [], [], None)
     generation = state.read()
     names = generation.meta.classes
-    counts = Counter(generation.buffer.get("labels", np.empty(0, np.int64)).tolist())
+    counts = [count or None for count in generation.meta.images_by_class] or [None] * len(names)
     holdout = Holdout.from_tensors(generation.holdout, tuple(manifest.feature.shape), manifest.head.tap_size)
     probabilities, labels = _judged(holdout, recogniser, len(names))
     confusion = np.zeros((len(names), len(names)), np.int64)

@@ -1,7 +1,10 @@
 """What a user may ask of the server."""
 
+import socket
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from lightcl_edge.serve.mqtt.options import MqttOptions
 
 #: Frames that wait for a label take at most this much memory or disk.
 DEFAULT_QUEUE_BYTES = 16 * 2**20
@@ -22,6 +25,7 @@ class ServeOptions:
         keep_frames: keep learned pictures; else only their features stay.
         keep_waiting: folder for frames that wait for a label; None keeps them in memory.
         train_arguments: more options for ``lightcl-edge train``.
+        board_name: as Home Assistant calls it.
     """
 
     state: Path
@@ -38,6 +42,8 @@ class ServeOptions:
     queue_bytes: int = DEFAULT_QUEUE_BYTES
     threads: int | None = None
     train_arguments: list[str] = field(default_factory=list)
+    mqtt: MqttOptions | None = None
+    board_name: str = field(default_factory=socket.gethostname)
 
     @property
     def folder(self) -> Path:

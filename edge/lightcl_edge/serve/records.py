@@ -309,6 +309,7 @@ class Status:
     live: Live | None
     settings: Settings
     problem: str | None
+    mqtt: str | None  # how the link to a broker is; None without one
 
 
 @dataclass(frozen=True)
@@ -317,7 +318,7 @@ class Settings:
 
     region: Region | None = None  # of the picture that counts; None for all of it
     threshold: Share = 0.8  # the least probability of a sure answer
-    agreement: Share = 0.6  # the least share of frames that agree
+    agreement: Annotated[float, within(0.01, 1)] = 0.6  # the least share of frames that agree
     window: Annotated[int, within(1, 50)] = 5  # frames that are looked at together
 
 

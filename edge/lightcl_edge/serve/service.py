@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
+from contextlib import suppress
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lightcl_edge import __version__
-from lightcl_edge.errors import DataError, LightclError
+from lightcl_edge.errors import LightclError
 from lightcl_edge.files.durable import make_folders
 from lightcl_edge.serve.hub import Hub
 from lightcl_edge.serve.knowledge import knowledge as knowledge_of
@@ -17,28 +17,28 @@ from lightcl_edge.serve.options import ServeOptions
 from lightcl_edge.serve.recogniser import Recogniser
 from lightcl_edge.serve.records import (
     Against,
-    Answer,
     Contradictions,
     Knowledge,
     Learning,
-    Live,
+    LearnWish,
     Moved,
-    Prediction,
     Settings,
     SourceState,
     Status,
 )
 from lightcl_edge.serve.settings import read_settings, write_settings
-from lightcl_edge.serve.sources.contract import Frame, Source
+from lightcl_edge.serve.sources.contract import Source
 from lightcl_edge.serve.taught import TaughtPictures
 from lightcl_edge.serve.trainer import Trainer, TrainerOptions
+from lightcl_edge.serve.viewer import Viewer
+from lightcl_edge.serve.waiting import WaitingFrames
 from lightcl_edge.state.bundle_choice import bundle_for
 from lightcl_edge.state.state import State
 
-#: Predictions a second are counted over this time.
-_COUNTED_SECONDS = 5.0
-#: The least time between two answers that pages are told.
-_SECONDS_BETWEEN_EVENTS = 0.04
+if TYPE_CHECKING:
+    from lightcl_edge.serve.mqtt.link import MqttLink
+    from lightcl_edge.serve.mqtt.options import MqttOptions
+
 #: A taught picture speaks against its label when another class has at least this probability.
 _SURE = 0.9
 _MOST_AGAINST = 60
@@ -57,39 +57,42 @@ class Service:
         self.taught = TaughtPictures(options.folder / "spool")
         trainer = TrainerOptions(options.state, options.bundle, options.keep_frames, options.train_arguments)
         self.trainer = Trainer(trainer, self.taught, options.folder, self._tell_learning)
-        self.live: Live | None = None
+        self.waiting = WaitingFrames(options.queue_bytes, options.keep_waiting)
+        self.viewer = Viewer(source, self.recogniser, self.waiting, self.hub, self.settings)
         self._knowledge: Knowledge | None = None
         self._knowledge_lock = threading.Lock()
         self.started = time.monotonic()
-        self._moments: deque[float] = deque(maxlen=512)
-        self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="predictions", daemon=True)
+        self._link = None if options.mqtt is None else self._link_to(options.mqtt)
 
     def start(self) -> None:
         """Begin to predict, and go on with a task that was cut short."""
-        self._thread.start()
+        self.viewer.start()
         self.trainer.resume()
 
     def close(self) -> None:
         """End everything; a task that is being learned keeps its checkpoint."""
-        self._closing.set()
+        if self._link is not None:
+            self._link.close()
         self.trainer.close()
         self.source.close()
-        self._thread.join()
+        self.viewer.close()
+
+    def _link_to(self, options: MqttOptions) -> MqttLink:
+        from lightcl_edge.serve.mqtt.link import MqttLink
+
+        link = MqttLink(options, self.options.board_name, self._learn_by_button)
+        self.viewer.listeners.append(lambda live, frame: link.publish(live.answer, frame.jpeg))
+        return link
+
+    def _learn_by_button(self) -> None:
+        with suppress(LightclError, OSError):  # nothing to learn, or a task is running: the page says so
+            self.trainer.start(LearnWish())
 
     def change_settings(self, settings: Settings) -> None:
         """Keep new settings and use them from the next frame on."""
         write_settings(self.options.folder, settings)
-        self.settings = settings
+        self.settings = self.viewer.settings = settings
         self.hub.publish("settings", asdict(settings))
-
-    def predictions_per_second(self) -> float:
-        """Of the last seconds."""
-        since = time.monotonic() - _COUNTED_SECONDS
-        recent = [moment for moment in list(self._moments) if moment >= since]
-        if len(recent) < 2:
-            return 0.0
-        return round((len(recent) - 1) / max(1e-6, recent[-1] - recent[0]), 1)
 
     def status(self) -> Status:
         """Everything that a page shows first."""
@@ -102,13 +105,14 @@ class Service:
             capacity=self.manifest.head.capacity,
             model=self.manifest.model.name,
             source=SourceState(found.kind, found.working, found.message, round(found.frames_per_second, 1)),
-            predictions_per_second=self.predictions_per_second(),
+            predictions_per_second=self.viewer.predictions_per_second(),
             taught=self.taught.counts(),
-            queue=0,
+            queue=len(self.waiting),
             learning=self.trainer.learning,
-            live=self.live,
+            live=self.viewer.live,
             settings=self.settings,
-            problem=self.recogniser.problem,
+            problem=self.viewer.problem or self.recogniser.problem,
+            mqtt=None if self._link is None else self._link.message,
         )
 
     def classes(self) -> list[str]:
@@ -153,7 +157,7 @@ class Service:
     def _moved(self, document: dict[str, Any]) -> Moved:
         moved = Moved(int(document["generation"]), list(document["classes"]))
         self.tell_taught()
-        self.hub.publish("generation", {"generation": moved.generation})
+        self._tell_generation(moved.generation)
         return moved
 
     def tell_taught(self) -> None:
@@ -164,32 +168,25 @@ class Service:
         self.hub.publish("learning", asdict(learning))
         if not learning.running:
             self.tell_taught()
-            self.hub.publish("generation", {"generation": self.state.current_number() if self.state.exists() else 0})
+            self._tell_generation(self.state.current_number() if self.state.exists() else 0)
 
-    def _watch(self) -> None:
-        number, told = 0, 0.0
-        while not self._closing.is_set():
-            frame = self.source.wait_newer(number, 0.5)
-            if frame is None:
-                continue
-            number = frame.number
-            self.hub.frame_came()
-            try:
-                prediction = self.recogniser.predict(frame.jpeg, self.settings.region, "the frame")
-            except (DataError, LightclError, OSError) as error:
-                self.recogniser.problem = str(error)
-                continue
-            self._moments.append(time.monotonic())
-            self.live = self._answer(frame, prediction)
-            if (now := time.monotonic()) - told >= _SECONDS_BETWEEN_EVENTS:
-                told = now
-                self.hub.publish("live", asdict(self.live))
+    def _tell_generation(self, number: int) -> None:
+        self.hub.publish("generation", {"generation": number})
+        if self._link is not None:
+            self._link.refresh()
 
-    def _answer(self, frame: Frame, prediction: Prediction | None) -> Live:
-        if prediction is None:
-            answer = Answer(None, 0.0, "nothing learned")
-        else:
-            best = prediction.top[0]
-            kind = "never seen" if prediction.unknown else "sure" if best.probability >= 0.8 else "unsure"
-            answer = Answer(best.class_name, best.probability, kind)
-        return Live(frame.number, frame.taken_at, answer, prediction, self.predictions_per_second())
+    def label_waiting(self, ids: list[str], class_name: str) -> int:
+        """Teach frames that wait; they wait no longer once they are on the disk as taught. Gives how many."""
+        done = 0
+        for frame, jpeg in self.waiting.take(ids):
+            self.taught.add(class_name, jpeg, self.settings.region)
+            done += self.waiting.drop([frame.id])
+        self.tell_taught()
+        self.viewer.tell_queue()
+        return done
+
+    def drop_waiting(self, ids: list[str]) -> int:
+        """Let frames go; gives how many there were."""
+        done = self.waiting.drop(ids)
+        self.viewer.tell_queue()
+        return done

@@ -4,7 +4,7 @@ import time
 from dataclasses import replace
 
 from lightcl_edge.console.text import Document
-from lightcl_edge.data.class_names import check_class_names
+from lightcl_edge.data.class_names import canonical, check_class_names
 from lightcl_edge.errors import UsageError
 from lightcl_edge.state.change import Change
 
@@ -23,6 +23,7 @@ def rename_class(change: Change, old: str, new: str) -> Document:
     if old not in meta.classes:
         raise UsageError(f"no class {old!r}; known are {meta.classes}")
     check_class_names([new])
+    new = canonical(new)
     if new in meta.classes:
         raise UsageError(f"there is a class {new!r} already; expected a name that no class has")
     renamed = replace(
@@ -32,5 +33,5 @@ def rename_class(change: Change, old: str, new: str) -> Document:
         created=time.time(),
         classes=[new if name == old else name for name in meta.classes],
     )
-    change.commit(replace(generation, meta=renamed))
+    change.commit(replace(generation, meta=renamed, sums=generation.sums.rename(old, new)))
     return {"class": new, "was": old, "generation": renamed.generation, "classes": renamed.classes}

@@ -33,7 +33,7 @@ from lightcl_edge.serve.web.operations import Operation, Parameter, answer
 _CLASS = Parameter("class_name", ClassName, "what the picture shows", "query")
 #: How long a wish for a new frame waits.
 _PATIENCE_SECONDS = 3.0
-_ID = Parameter("id", PictureId, "of the picture")
+ID = Parameter("id", PictureId, "of the picture")
 
 
 async def teach(request: Request) -> Response:
@@ -87,9 +87,10 @@ OPERATIONS: Sequence[Operation] = (
         (_CLASS, AFTER),
         CONFLICT | UNREADABLE | DISK | TOO_LARGE,
         201,
+        may_lack_body=True,
     ),
     Operation("GET", "/taught", taught, "The pictures that wait to be learned", Taught),
-    Operation("GET", "/taught/{id}", taught_picture, "One of them", "image/jpeg", parameters=(_ID,), faults=NOT_FOUND),
+    Operation("GET", "/taught/{id}", taught_picture, "One of them", "image/jpeg", parameters=(ID,), faults=NOT_FOUND),
     Operation(
         "POST",
         "/taught/relabel",

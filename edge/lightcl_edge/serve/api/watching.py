@@ -18,6 +18,7 @@ from lightcl_edge.serve.service import Service
 from lightcl_edge.serve.sources.contract import Frame
 from lightcl_edge.serve.sources.pushed import PushedSource
 from lightcl_edge.serve.web.bodies import MAX_PICTURE_BYTES, number_parameter, read_body, read_json_record
+from lightcl_edge.serve.web.faults import BadRequestError
 from lightcl_edge.serve.web.operations import Operation, Parameter, answer
 from lightcl_edge.serve.web.streams import Stream
 
@@ -70,6 +71,8 @@ async def next_frame(service: Service, after: int, patience_seconds: float = _LO
 async def push_frame(request: Request) -> Response:
     """The picture in the body becomes the newest frame, where there is no camera."""
     service, picture = service_of(request), await read_body(request, MAX_PICTURE_BYTES)
+    if not picture:
+        raise BadRequestError("the body is empty, expected a picture")
     if not isinstance(service.source, PushedSource):
         raise StateError("the frames come from a camera here; use /predict or /teach with a picture")
     frame = await run_in_threadpool(service.source.push, picture)
@@ -114,6 +117,7 @@ OPERATIONS: Sequence[Operation] = (
         Prediction,
         bytes,
         faults=CONFLICT | UNREADABLE | TOO_LARGE,
+        may_lack_body=True,
     ),
     Operation(
         "GET",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from anyio import fail_after
 from starlette.requests import ClientDisconnect, Request
@@ -39,7 +39,16 @@ async def read_json_record(request: Request, kind: type[RecordT]) -> RecordT:
         value = parse_json(data)
     except (ValueError, UnicodeDecodeError) as error:
         raise BadRequestError(f"the body is no JSON ({error})") from error
-    return read_record(kind, value, "", BadRequestError, "the record that the description names")
+    return read_record(kind, _with_whole_numbers(value), "", BadRequestError, "the record that the description names")
+
+
+def _with_whole_numbers(value: Any) -> Any:
+    """JSON does not tell 5.0 from 5."""
+    if isinstance(value, dict):
+        return {key: _with_whole_numbers(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_with_whole_numbers(each) for each in value]
+    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 2**53 else value
 
 
 def text_parameter(request: Request, name: str, check: Check) -> str:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route
 
 from lightcl_edge.serve.rules import Rule
 
@@ -55,7 +56,7 @@ class Operation:
     parameters: Sequence[Parameter] = ()
     faults: dict[int, str] = field(default_factory=dict)
     code: int = 200
-    heavy: bool = False  # costs the board so much that it counts against a client's rate
+    may_lack_body: bool = False
 
 
 def schema_of(kind: Any, parts: dict[str, Any]) -> dict[str, Any]:
@@ -143,11 +144,26 @@ def _describe(operation: Operation, parts: dict[str, Any], failure: dict[str, An
     if operation.takes is bytes:
         picture: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
         content = dict.fromkeys(("image/jpeg", "image/png", "image/webp"), picture)
-        found["requestBody"] = {"required": False, "content": content}
+        found["requestBody"] = {"required": not operation.may_lack_body, "content": content}
     elif operation.takes is not None:
         body = {"schema": schema_of(operation.takes, parts)}
         found["requestBody"] = {"required": True, "content": {"application/json": body}}
     return found
+
+
+def routes(operations: Sequence[Operation]) -> list[BaseRoute]:
+    """A route for each path; those with a fixed name come before those that take any."""
+    by_path: dict[str, dict[str, Handler]] = {}
+    for each in sorted(operations, key=lambda operation: "{" in operation.path):
+        by_path.setdefault(PREFIX + each.path, {})[each.method] = each.handler
+    return [Route(path, _dispatch(handlers), methods=list(handlers)) for path, handlers in by_path.items()]
+
+
+def _dispatch(handlers: dict[str, Handler]) -> Handler:
+    async def dispatch(request: Request) -> Response:
+        return await handlers["GET" if request.method == "HEAD" else request.method](request)
+
+    return dispatch
 
 
 def answer(record: Any, code: int = 200) -> Response:

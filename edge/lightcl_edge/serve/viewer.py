@@ -1,0 +1,131 @@
+"""Looks at the newest frame, again and again: what it shows, and whether its label would teach something."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict
+
+from lightcl_edge.errors import DataError, LightclError
+from lightcl_edge.serve.answer import StableAnswer
+from lightcl_edge.serve.hub import Hub
+from lightcl_edge.serve.recogniser import Recogniser
+from lightcl_edge.serve.records import Answer, Live, Prediction, Settings
+from lightcl_edge.serve.sources.contract import Frame, Source
+from lightcl_edge.serve.waiting import WaitingFrames, reason_to_wait
+
+#: Predictions a second are counted over this time.
+_COUNTED_SECONDS = 5.0
+#: The least time between two answers that pages are told.
+_SECONDS_BETWEEN_EVENTS = 0.04
+#: How often the source is told what the board can predict, and the share of its time that predictions may take.
+_RATE_SECONDS, _BUSY_SHARE = 2.0, 0.9
+#: How fast the mean time of a prediction follows the last ones.
+_FOLLOW = 0.1
+
+
+class Viewer:
+    """One thread that always takes the newest frame; what it does not manage to see is passed over."""
+
+    def __init__(
+        self, source: Source, recogniser: Recogniser, waiting: WaitingFrames, hub: Hub, settings: Settings
+    ) -> None:
+        self._source, self._recogniser, self._waiting, self._hub = source, recogniser, waiting, hub
+        self.settings = settings
+        self.listeners: list[Callable[[Live, Frame], None]] = []
+        self.live: Live | None = None
+        self.problem: str | None = None  # with the last frame or the disk
+        self._stable, self._stable_for = StableAnswer(), (settings, -1)
+        self._moments: deque[float] = deque(maxlen=512)
+        self._seconds, self._next_rate, self._next_event = 0.0, 0.0, 0.0
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="viewer", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """End; the source must be closed before, so that nobody waits for it."""
+        self._closing.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def predictions_per_second(self) -> float:
+        """Of the last seconds."""
+        since = time.monotonic() - _COUNTED_SECONDS
+        recent = [moment for moment in list(self._moments) if moment >= since]
+        if len(recent) < 2 or recent[-1] == recent[0]:
+            return 0.0
+        return round((len(recent) - 1) / (recent[-1] - recent[0]), 1)
+
+    def tell_queue(self) -> None:
+        """Pages learn how many frames wait for a label."""
+        self._hub.publish("queue", {"count": len(self._waiting)})
+
+    def _watch(self) -> None:
+        number = 0
+        while not self._closing.is_set():
+            frame = self._source.wait_newer(number, 0.5)
+            if frame is not None:
+                number = frame.number
+                self._hub.frame_came()
+                self._see(frame)
+
+    def _see(self, frame: Frame) -> None:
+        started = time.monotonic()
+        try:
+            prediction = self._recogniser.predict(frame.jpeg, self.settings.region, "the frame")
+            self.problem = None
+        except (LightclError, OSError) as error:  # a broken frame, or no memory: the next one may do
+            self.problem = str(error)
+            return
+        now = time.monotonic()
+        self._moments.append(now)
+        self._adapt(now, now - started)
+        answer, changed = self._answer(prediction)
+        self.live = Live(frame.number, frame.taken_at, answer, prediction, self.predictions_per_second())
+        if changed or now >= self._next_event:
+            self._next_event = now + _SECONDS_BETWEEN_EVENTS
+            self._hub.publish("live", asdict(self.live))
+        if prediction is not None:
+            self._offer(frame, prediction, changed)
+        for listener in self.listeners:
+            listener(self.live, frame)
+
+    def _adapt(self, now: float, seconds: float) -> None:
+        """The source gives what the board can predict: more would only cost."""
+        self._seconds += _FOLLOW * (seconds - self._seconds) if self._seconds else seconds
+        if now >= self._next_rate:
+            self._next_rate = now + _RATE_SECONDS
+            self._source.set_rate(_BUSY_SHARE / max(self._seconds, 1e-3))
+
+    def _answer(self, prediction: Prediction | None) -> tuple[Answer, bool]:
+        """The answer over the last frames, and whether it is another one than before."""
+        if prediction is None:
+            return Answer(None, 0.0, "nothing learned"), False
+        wanted = self.settings, prediction.generation
+        if wanted != self._stable_for:
+            settings = self.settings
+            window = 1 if self._source.kind == "none" else settings.window  # single pictures have nothing in common
+            self._stable = StableAnswer(settings.threshold, settings.agreement, window)
+            self._stable_for = wanted
+        best = prediction.top[0]
+        found = self._stable.add(best.class_name, best.probability, never_seen=prediction.unknown)
+        return Answer(found.class_name, min(1.0, found.probability), found.kind), found.changed
+
+    def _offer(self, frame: Frame, prediction: Prediction, changed: bool) -> None:
+        best = prediction.top[0]
+        unsure = prediction.unsure or best.probability < self.settings.threshold
+        reason = reason_to_wait(unsure=unsure, never_seen=prediction.unknown, changed=changed)
+        if reason is None:
+            return
+        try:
+            with suppress(DataError):
+                if self._waiting.offer(frame.jpeg, frame.taken_at, reason, best.class_name, best.probability):
+                    self.tell_queue()
+        except LightclError as error:
+            self.problem = str(error)
