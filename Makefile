@@ -39,11 +39,15 @@ $(LIMITS)/lite0-%: $(VENV)/demo.done
 	@mkdir -p $(LIMITS)
 	$(BIN)/lightcl-host export --model efficientnet_lite0 --image-size $* --out $@ --force --quiet
 
+$(LIMITS)/lite0-64-many: $(VENV)/demo.done
+	@mkdir -p $(LIMITS)
+	$(BIN)/lightcl-host export --model efficientnet_lite0 --image-size 64 --max-classes 600 --out $@ --force --quiet
+
 $(LIMITS)/resnet18: $(VENV)/demo.done
 	@mkdir -p $(LIMITS)
 	$(BIN)/lightcl-host export --model resnet18_cifar --weights none --out $@ --force --quiet
 
-LIMITED := $(LIMITS)/lite0-64 $(LIMITS)/lite0-128 $(LIMITS)/lite0-224 $(LIMITS)/resnet18
+LIMITED := $(LIMITS)/lite0-64 $(LIMITS)/lite0-64-many $(LIMITS)/lite0-128 $(LIMITS)/lite0-224 $(LIMITS)/resnet18
 test-limits: $(LIMITED) ## train and predict under memory limits of 416, 256 and 160 MiB (root; many minutes)
 	$(BIN)/python profiles/tools/limits.py $(LIMITED) --out profiles/reports/limits.json
 

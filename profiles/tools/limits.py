@@ -14,6 +14,7 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
+from lightcl_edge.bundle.bundle import Bundle
 from lightcl_edge.console.program import Command
 from lightcl_edge.console.text import Document, format_bytes, parse_memory, table
 from lightcl_edge.errors import ExitCode, UsageError
@@ -30,6 +31,8 @@ ENGINES = ("ort", "torch")
 TASKS = (("apple", "bolt"), ("cup", "die"))
 STRATEGIES = ("replay", "lightcl")
 _PHOTOS, _PREDICTED = 12, 16
+#: One task of as many classes as the bundle has rows, but at most so many; small pictures, so that it takes minutes.
+_MOST_CLASSES, _SMALL_PICTURE = 600, (160, 120)
 #: A process is not of the same size each time it plans.
 _JITTER_BYTES = 2 * 2**20
 
@@ -64,7 +67,7 @@ class LimitsCommand(Command):
             for bundle in args.bundles:
                 runs = _Runs(bundle, limits, photos, scratch)
                 each = [runs.train(engine, strategy) for engine in engines for strategy in args.strategy or STRATEGIES]
-                for found in itertools.chain(*each, runs.predict()):
+                for found in itertools.chain(*each, runs.predict(), runs.many_classes(args.strategy or STRATEGIES)):
                     args.progress.note(found.line())
                     attempts.append(found)
         document: Document = {
@@ -128,6 +131,21 @@ class _Runs:
             if found.exit_code:
                 return
         self._learned = state
+
+    def many_classes(self, strategies: Sequence[str]) -> Iterator[Attempt]:
+        """One task that fills the classifier."""
+        count = min(_MOST_CLASSES, Bundle.open(self._bundle).manifest.head.capacity)
+        data = self._scratch / f"{count}-classes"
+        if not data.exists():
+            make_photos(data, [f"class {number:03}" for number in range(count)], _PHOTOS, 9, _SMALL_PICTURE)
+        for strategy in strategies:
+            yield from self._limited(partial(self._one_task, data, count, strategy))
+
+    def _one_task(self, data: Path, count: int, strategy: str, limit: int) -> Iterator[Attempt]:
+        state = self._scratch / f"{self._bundle.name}-{count}-{strategy}-{limit}"
+        words = ["train", "--bundle", str(self._bundle), "--state", str(state), "--data", str(data)]
+        words += ["--engine", "ort", "--strategy", strategy, "--epochs", "1", "--max-forgetting", "1"]
+        yield run_limited(words, limit, self._bundle.name, f"{strategy}, {count} classes", "ort")
 
     def predict(self) -> Iterator[Attempt]:
         if self._learned is None:
