@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from lightcl_edge.serve.mqtt.link import MqttLink
     from lightcl_edge.serve.mqtt.options import MqttOptions
 
+#: Of a camera's frames that could wait for a label, one is looked at in this time.
+_SECONDS_BETWEEN_WAITING = 1.0
 #: A taught picture speaks against its label when another class has at least this probability.
 _SURE = 0.9
 _MOST_AGAINST = 60
@@ -57,7 +59,8 @@ class Service:
         self.taught = TaughtPictures(options.folder / "spool")
         trainer = TrainerOptions(options.state, options.bundle, options.keep_frames, options.train_arguments)
         self.trainer = Trainer(trainer, self.taught, options.folder, self._tell_learning)
-        self.waiting = WaitingFrames(options.queue_bytes, options.keep_waiting)
+        pause = 0.0 if source.kind == "none" else _SECONDS_BETWEEN_WAITING
+        self.waiting = WaitingFrames(options.queue_bytes, options.keep_waiting, pause)
         self.viewer = Viewer(source, self.recogniser, self.waiting, self.hub, self.settings)
         self._knowledge: Knowledge | None = None
         self._knowledge_lock = threading.Lock()
@@ -178,11 +181,13 @@ class Service:
     def label_waiting(self, ids: list[str], class_name: str) -> int:
         """Teach frames that wait; they wait no longer once they are on the disk as taught. Gives how many."""
         done = 0
-        for frame, jpeg in self.waiting.take(ids):
-            self.taught.add(class_name, jpeg, self.settings.region)
-            done += self.waiting.drop([frame.id])
-        self.tell_taught()
-        self.viewer.tell_queue()
+        try:
+            for frame, jpeg in self.waiting.take(ids):
+                self.taught.add(class_name, jpeg, self.settings.region)
+                done += self.waiting.drop([frame.id])
+        finally:  # a full disk may have stopped it half-way
+            self.tell_taught()
+            self.viewer.tell_queue()
         return done
 
     def drop_waiting(self, ids: list[str]) -> int:

@@ -6,10 +6,9 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import asdict
 
-from lightcl_edge.errors import DataError, LightclError
+from lightcl_edge.errors import LightclError
 from lightcl_edge.serve.answer import StableAnswer
 from lightcl_edge.serve.hub import Hub
 from lightcl_edge.serve.recogniser import Recogniser
@@ -23,8 +22,8 @@ _COUNTED_SECONDS = 5.0
 _SECONDS_BETWEEN_EVENTS = 0.04
 #: How often the source is told what the board can predict, and the share of its time that predictions may take.
 _RATE_SECONDS, _BUSY_SHARE = 2.0, 0.9
-#: How fast the mean time of a prediction follows the last ones.
-_FOLLOW = 0.1
+#: The time of a prediction is the median of the last ones: the first after learning has to load a model.
+_TIMED_PREDICTIONS = 15
 
 
 class Viewer:
@@ -37,10 +36,12 @@ class Viewer:
         self.settings = settings
         self.listeners: list[Callable[[Live, Frame], None]] = []
         self.live: Live | None = None
-        self.problem: str | None = None  # with the last frame or the disk
+        self._unreadable: str | None = None  # what is wrong with the last frame
+        self._not_kept: str | None = None  # why frames that should wait for a label do not
         self._stable, self._stable_for = StableAnswer(), (settings, -1)
         self._moments: deque[float] = deque(maxlen=512)
-        self._seconds, self._next_rate, self._next_event = 0.0, 0.0, 0.0
+        self._seconds: deque[float] = deque(maxlen=_TIMED_PREDICTIONS)
+        self._next_rate, self._next_event = 0.0, 0.0
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="viewer", daemon=True)
 
@@ -53,6 +54,11 @@ class Viewer:
         self._closing.set()
         if self._thread.is_alive():
             self._thread.join()
+
+    @property
+    def problem(self) -> str | None:
+        """With the last frame or the disk, for a person; None when there is none."""
+        return self._unreadable or self._not_kept
 
     def predictions_per_second(self) -> float:
         """Of the last seconds."""
@@ -79,13 +85,14 @@ class Viewer:
         started = time.monotonic()
         try:
             prediction = self._recogniser.predict(frame.jpeg, self.settings.region, "the frame")
-            self.problem = None
+            self._unreadable = None
         except (LightclError, OSError) as error:  # a broken frame, or no memory: the next one may do
-            self.problem = str(error)
+            self._unreadable = str(error)
             return
         now = time.monotonic()
         self._moments.append(now)
-        self._adapt(now, now - started)
+        if prediction is not None:
+            self._adapt(now, now - started)
         answer, changed = self._answer(prediction)
         self.live = Live(frame.number, frame.taken_at, answer, prediction, self.predictions_per_second())
         if changed or now >= self._next_event:
@@ -98,10 +105,11 @@ class Viewer:
 
     def _adapt(self, now: float, seconds: float) -> None:
         """The source gives what the board can predict: more would only cost."""
-        self._seconds += _FOLLOW * (seconds - self._seconds) if self._seconds else seconds
-        if now >= self._next_rate:
+        self._seconds.append(seconds)
+        if now >= self._next_rate and len(self._seconds) > 2:
             self._next_rate = now + _RATE_SECONDS
-            self._source.set_rate(_BUSY_SHARE / max(self._seconds, 1e-3))
+            median = sorted(self._seconds)[len(self._seconds) // 2]
+            self._source.set_rate(_BUSY_SHARE / max(median, 1e-3))
 
     def _answer(self, prediction: Prediction | None) -> tuple[Answer, bool]:
         """The answer over the last frames, and whether it is another one than before."""
@@ -121,11 +129,13 @@ class Viewer:
         best = prediction.top[0]
         unsure = prediction.unsure or best.probability < self.settings.threshold
         reason = reason_to_wait(unsure=unsure, never_seen=prediction.unknown, changed=changed)
-        if reason is None:
+        if reason is None or not self._waiting.is_due(frame.taken_at):
             return
         try:
-            with suppress(DataError):
-                if self._waiting.offer(frame.jpeg, frame.taken_at, reason, best.class_name, best.probability):
-                    self.tell_queue()
+            kept = self._waiting.offer(frame.jpeg, frame.taken_at, reason, best.class_name, best.probability)
+            self._not_kept = None
         except LightclError as error:
-            self.problem = str(error)
+            self._not_kept = str(error)
+        else:
+            if kept is not None:
+                self.tell_queue()
