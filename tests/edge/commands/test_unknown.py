@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 
 from lightcl_edge.commands.evaluate import EvaluateCommand
@@ -16,7 +17,7 @@ from small_bundle import make_bundle, make_folder
 @pytest.fixture(scope="module")
 def taught(edge, tmp_path_factory):
     folder = tmp_path_factory.mktemp("taught")
-    bundle, data = make_bundle(folder / "bundle"), make_folder(folder / "data", ["red", "green"], count=40)
+    bundle, data = make_bundle(folder / "bundle"), make_folder(folder / "data", ["red", "green"], count=90)
     edge("train", "--bundle", bundle, "--state", folder / "state", "--data", data, "--strategy", "slda", "--quiet")
     return folder / "state"
 
@@ -79,6 +80,23 @@ def test_the_defaults_of_the_commands_are_those_of_the_interface():
     assert (found.false_alarms, found.unsure_below) == (DEFAULT_FALSE_ALARMS, DEFAULT_UNSURE_BELOW)
     parser = build_parser("x", "x", [PredictCommand(), EvaluateCommand()], ["evaluate"])
     assert parser.parse_args(["evaluate", "--state", "s", "--data", "d"]).false_alarms == DEFAULT_FALSE_ALARMS
+
+
+def test_what_a_training_holds_out_gives_the_threshold(edge, taught, photos):
+    """From the command line alone: images of known classes are seldom called unknown, and evaluate counts the same."""
+    known, new = photos
+
+    def called(folder):
+        found = json.loads(edge("predict", "--state", taught, folder, "--json")[0])
+        above = found["unknown_above"]
+        assert all(each["unknown"] is (each["unknown_score"] > above) for each in found["predictions"])
+        return [each["unknown"] for each in found["predictions"]]
+
+    document = json.loads(edge("evaluate", "--state", taught, "--data", known, "--unknown", new, "--json")[0])
+    assert document["false_alarm_rate"] == pytest.approx(np.mean(called(known))) and document["false_alarm_rate"] < 0.25
+    assert document["unknown_found"] == pytest.approx(np.mean(called(new))) and document["unknown_images"] == 20
+    assert 0.5 < document["unknown_auroc"] <= 1
+    assert 0 <= document["expected_calibration_error"] < 0.2
 
 
 def test_unsure_below_sets_what_is_unsure(edge, taught, photos):
