@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import json
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 #: Events that wait for one page; beyond it the page is cut off, comes back, and asks for everything anew.
@@ -88,7 +88,7 @@ class Hub:
         for listener in list(self._listeners):
             listener.cut()
 
-    async def stream(self) -> AsyncIterator[bytes]:
+    async def stream(self) -> AsyncGenerator[bytes, None]:
         """The events of one page from now on, as server-sent events."""
         listener = Listener()
         self._listeners.add(listener)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import Annotated
 
 from starlette.concurrency import run_in_threadpool
@@ -83,7 +83,7 @@ async def live_picture(request: Request) -> Response:
     return Stream(_parts(service_of(request)), "multipart/x-mixed-replace; boundary=frame")
 
 
-async def _parts(service: Service) -> AsyncIterator[bytes]:
+async def _parts(service: Service) -> AsyncGenerator[bytes, None]:
     number = 0
     while not service.hub.closed:
         frame = await next_frame(service, number)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -15,7 +16,7 @@ _PATIENCE_SECONDS = 20.0
 class Stream(Response):
     """Sends pieces as they come. Only the piece that is on its way waits for a slow client."""
 
-    def __init__(self, pieces: AsyncIterator[bytes], media_type: str) -> None:
+    def __init__(self, pieces: AsyncGenerator[bytes, None], media_type: str) -> None:
         self.pieces, self.status_code, self.media_type, self.background = pieces, 200, media_type, None
         self.init_headers({"cache-control": "no-store", "x-accel-buffering": "no"})
 
@@ -26,15 +27,19 @@ class Stream(Response):
         try:
             await asyncio.wait({sending, leaving}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in (sending, leaving):
-                task.cancel()
+            leaving.cancel()
+            # Before Python 3.12, wait_for loses a cancellation that comes just when what it waits for is done.
+            while not sending.done():
+                sending.cancel()
+                await asyncio.wait({sending}, timeout=0.1)
             await asyncio.gather(sending, leaving, return_exceptions=True)
 
     async def _send_all(self, send: Send) -> None:
         try:
-            async for piece in self.pieces:
-                message = {"type": "http.response.body", "body": piece, "more_body": True}
-                await asyncio.wait_for(send(message), _PATIENCE_SECONDS)
+            async with aclosing(self.pieces):  # at once: a page that left must not count as one that listens
+                async for piece in self.pieces:
+                    message = {"type": "http.response.body", "body": piece, "more_body": True}
+                    await asyncio.wait_for(send(message), _PATIENCE_SECONDS)
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         except (asyncio.TimeoutError, OSError):
             return
