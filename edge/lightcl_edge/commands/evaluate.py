@@ -68,7 +68,12 @@ class EvaluateCommand(Command):
         found = evaluate(predictor, dataset, args.progress, Limits(args.false_alarms), unknown)
         if args.unknown:
             others.refuse_none()
-        return {**found.document(), "unknown_classes": left_out, "unreadable_unknown": others.unreadable()}
+        return {
+            **found.document(),
+            "unknown_above": predictor.classifier.threshold(args.false_alarms),
+            "unknown_classes": left_out,
+            "unreadable_unknown": others.unreadable(),
+        }
 
     def render(self, document: Document) -> str:
         rows = []
@@ -91,7 +96,9 @@ def _headlines(document: Document) -> list[str]:
         f"{count(document['images'], 'image')}, {among}{skipped}",
         f"probabilities are {document['expected_calibration_error']:.1%} off (expected calibration error)",
     ]
-    if document["false_alarm_rate"] is not None:
+    if document["unknown_above"] is None:
+        lines.append("nothing can be called never seen yet: too few images are held out")
+    elif document["false_alarm_rate"] is not None:
         lines.append(f"called never seen by mistake: {document['false_alarm_rate']:.1%}")
     if document["unknown_auroc"] is not None:
         lines.append(

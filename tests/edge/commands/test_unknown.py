@@ -55,6 +55,7 @@ def test_the_text_of_evaluate_begins_with_the_mean_over_classes():
         "balanced_accuracy": 0.817,
         "expected_calibration_error": 0.021,
         "false_alarm_rate": 0.05,
+        "unknown_above": 3.0,
         "unknown_auroc": 0.91,
         "unknown_found": 0.625,
         "unknown_images": 40,
@@ -70,8 +71,8 @@ def test_the_text_of_evaluate_begins_with_the_mean_over_classes():
     assert lines[0].endswith("1 could not be read") and "2.1%" in lines[1] and "5.0%" in lines[2]
     assert "62.5% of 40 images" in lines[3] and "AUROC 91.0%" in lines[3]
     assert lines[-1].split()[:3] == ["dog", "60.0%", "40"]
-    silent = document | {"false_alarm_rate": None, "unknown_auroc": None}
-    assert "never seen" not in EvaluateCommand().render(silent)
+    untold = EvaluateCommand().render(document | {"unknown_above": None})
+    assert "nothing can be called never seen yet" in untold and "by mistake" not in untold
 
 
 def test_the_defaults_of_the_commands_are_those_of_the_interface():

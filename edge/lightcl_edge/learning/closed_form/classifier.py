@@ -13,10 +13,9 @@ from lightcl_edge.inference.learned_classifier import QUANTILES, LearnedClassifi
 from lightcl_edge.learning.closed_form.analysis import Rows
 from lightcl_edge.learning.closed_form.novelty import fit_novelty
 from lightcl_edge.learning.closed_form.temperature import fit_temperature, starting_temperature
+from lightcl_edge.learning.closed_form.thresholds import score_quantiles
 
 Fit = Callable[[Pooled], Rows]
-#: Fewer held-out samples than this do not tell what is strange.
-FEWEST_SCORES = 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,8 +70,5 @@ class ClosedForm:
 def with_scores(classifier: LearnedClassifier, taps: FloatArray) -> LearnedClassifier:
     """The classifier with the novelty scores of held-out samples, taps of shape ``(n, tap_size)``; ``n`` may be 0."""
     scores = classifier.novelty(taps)
-    found = np.zeros(0, np.float32)
-    if scores is not None and len(scores) >= FEWEST_SCORES:
-        # the largest of n scores is exceeded by one new sample in n + 1 (Weibull 1939)
-        found = np.quantile(scores, np.linspace(0.0, 1.0, QUANTILES), method="weibull").astype(np.float32)
-    return replace(classifier, held_out_scores=np.maximum.accumulate(found))
+    found = np.zeros(0, np.float32) if scores is None else score_quantiles(scores, QUANTILES)
+    return replace(classifier, held_out_scores=found)
