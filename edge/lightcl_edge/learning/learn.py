@@ -173,10 +173,12 @@ def _train(
     else:
         earlier = earlier_samples(start.holdout, start.generation.sums, start.generation.meta.classes)
     own = own_samples(held_out, samples, start.codec, engine)
+    loaded = start.exported.parameters
     if start.classifier.needs_head:
-        engine.load(start.generation.parameters)
+        loaded = start.generation.parameters
+        engine.load(loaded)
     references = Reference.of(earlier, start.classifier, engine), Reference.of(own, start.classifier, engine)
-    lesson = Lesson(engine, strategy, start.bundle.manifest.head, start.classes, start.known, samples, sums)
+    lesson = Lesson(engine, strategy, start.bundle.manifest.head, start.classes, start.known, samples, sums, loaded)
     order = partial(start.random, job.options.seed, _STREAM_ORDER)
     form = lesson.closed_form(*_held_out(earlier, own))
     task, row_scale = lesson.start(form, job.settings.batch_size, order(0))

@@ -57,6 +57,7 @@ class Lesson:
         classes: names after the task, in row order.
         samples: of the task.
         sums: with those samples.
+        loaded: the parameters that the engine holds now.
     """
 
     engine: Engine
@@ -66,6 +67,7 @@ class Lesson:
     known: Known
     samples: Samples
     sums: Sums
+    loaded: Parameters | None = None
 
     def closed_form(self, taps: FloatArray, labels: IntArray) -> ClosedForm | None:
         """The classifier in closed form, with the temperature that fits held-out samples.
@@ -105,14 +107,19 @@ class Lesson:
                 BIAS: np.zeros(self.head.capacity, np.float32),
             }
             needs_old = strategy.trains_head and strategy.holds_patterns(strategy.settings.beta)
-            self.engine.load(known.parameters if needs_old else known.exported)
+            self._load(known.parameters if needs_old else known.exported)
             return replace(task, start=ChainMap(zeros, _read_only(known.exported))), known.row_scale
         alone = known.classifier.closed_form_share == 0.0
         base = known.parameters if alone else known.exported
-        self.engine.load(base)
+        self._load(base)
         new_rows = range(known.classes if alone else known.exported_classes, len(self.classes))
         scale = start_new_rows(self.engine, task, new_rows, known.row_scale if alone else None)
         return replace(task, start=ChainMap(classifier_rows(self.engine), _read_only(base))), scale
+
+    def _load(self, parameters: Parameters) -> None:
+        if parameters is not self.loaded:
+            self.engine.load(parameters)
+            self.loaded = parameters
 
     def untrained(self, form: ClosedForm | None) -> LearnedClassifier:
         """The classifier before the first step; the engine holds the head that :meth:`start` loads."""

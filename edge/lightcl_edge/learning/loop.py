@@ -74,7 +74,8 @@ class TrainingLoop:
             try:
                 loss = self._epochs(task, term, position, limit)
             except _RisenLossError:
-                self.progress.note("the loss rose; training begins anew with smaller steps")
+                if restarts < MOST_RESTARTS:
+                    self.progress.note("the loss rose; training begins anew with smaller steps")
                 position = Position(0, 0, 0.0, restarts + 1, start_loss)
                 self.engine.load(task.start)
                 continue
