@@ -61,3 +61,43 @@ def learned(client, **wish):
         assert time.monotonic() < until
         time.sleep(0.02)
     return state["outcome"]
+
+
+@contextmanager
+def served_over_http(bundle, state, *, source=None, password=None, secure=False, **options):
+    """The same over real connections; gives the address, with ``service`` as an attribute of what is yielded."""
+    import socket
+    import threading
+
+    import uvicorn
+
+    from lightcl_edge.serve.server import Server
+    from lightcl_edge.serve.web.connections import PatientProtocol
+
+    options = ServeOptions(state=state, bundle=bundle, train_arguments=TRAIN, **options)
+    options.folder.mkdir(parents=True, exist_ok=True)
+    if password is not None:
+        write_password(options.folder, password)
+    service = Service(options, source or PushedSource())
+    app = make_app(service, make_gate(options, secure=secure))
+    listening = socket.create_server(("127.0.0.1", 0))
+    config = uvicorn.Config(
+        app, http=PatientProtocol, ws="none", log_config=None, access_log=False, timeout_graceful_shutdown=1
+    )
+    server = Server(config, service)
+    thread = threading.Thread(target=server.run, args=([listening],))
+    thread.start()
+    until = time.monotonic() + 30
+    while not server.started:
+        assert time.monotonic() < until and thread.is_alive()
+        time.sleep(0.01)
+    try:
+        yield Served(f"http://127.0.0.1:{listening.getsockname()[1]}", service, server)
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+class Served:
+    def __init__(self, address, service, server):
+        self.address, self.service, self.server = address, service, server

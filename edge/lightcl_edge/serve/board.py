@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from lightcl_edge.serve.service import Service
 
 _EVENTS = 100
+_HASH_LETTERS, _HEX_DIGITS = 64, frozenset("0123456789abcdef")
 
 
 def board(service: Service) -> Board:
@@ -53,7 +54,15 @@ def log(folder: Path) -> Log:
     """What happened to the state, newest first."""
     found = []
     for entry in reversed(journal.read(folder, _EVENTS)):
-        details = ", ".join(f"{key} {value}" for key, value in entry.items() if key not in ("time", "event"))
+        details = ", ".join(f"{key} {_shown(value)}" for key, value in entry.items() if key not in ("time", "event"))
         moment = entry.get("time")
         found.append(Event(float(moment) if isinstance(moment, int | float) else 0.0, str(entry["event"]), details))
     return Log(found)
+
+
+def _shown(value: object) -> str:
+    """A detail for a person: lists without brackets, hashes cut short."""
+    if isinstance(value, list):
+        return ", ".join(map(_shown, value)) or "none"
+    text = str(value)
+    return f"{text[:12]}…" if len(text) == _HASH_LETTERS and set(text) <= _HEX_DIGITS else text

@@ -67,7 +67,7 @@ def serve(options: ServeOptions, say: Callable[[str], None]) -> str:
         )
         logging.getLogger("uvicorn").setLevel(logging.ERROR)  # what strangers send is no news
         _tell(say, address, certificate)
-        _Server(config, service).run([listening])
+        Server(config, service).run([listening])
     except KeyboardInterrupt:
         pass  # uvicorn has ended everything in order, and repeats the signal
     finally:
@@ -76,7 +76,7 @@ def serve(options: ServeOptions, say: Callable[[str], None]) -> str:
     return address
 
 
-class _Server(uvicorn.Server):
+class Server(uvicorn.Server):
     """uvicorn, which tells systemd how it is, and ends endless answers before it waits for the others."""
 
     def __init__(self, config: uvicorn.Config, service: Service) -> None:

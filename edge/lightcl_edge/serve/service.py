@@ -169,8 +169,9 @@ class Service:
 
     def _tell_learning(self, learning: Learning) -> None:
         self.hub.publish("learning", asdict(learning))
-        if not learning.running:
+        if not learning.running or learning.phase == "start":
             self.tell_taught()
+        if not learning.running:
             self._tell_generation(self.state.current_number() if self.state.exists() else 0)
 
     def _tell_generation(self, number: int) -> None:

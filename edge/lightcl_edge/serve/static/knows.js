@@ -61,8 +61,9 @@ function confusion(knowledge) {
     const all = row.reduce((sum, each) => sum + each, 0) || 1;
     return make("tr", {}, make("th", { scope: "row", textContent: names[at] }), ...row.map((each, to) => cell(each, each / all, at === to, `${names[at]} called ${names[to]}: ${each}`)));
   });
-  const picture = make("table", { className: "matrix" }, make("caption", { className: "soft", textContent: "Row: what it is. Column: what it is taken for." }), make("thead", {}, head), make("tbody", {}, ...body));
-  return make("div", { className: "scroll", tabIndex: 0, role: "region", "aria-label": "What it takes for what" }, picture);
+  const picture = make("table", { className: "matrix" }, make("thead", {}, head), make("tbody", {}, ...body));
+  const legend = make("p", { className: "soft", textContent: "Row: what it is. Column: what it is taken for." });
+  return make("div", {}, legend, make("div", { className: "scroll", tabIndex: 0, role: "region", "aria-label": "What it takes for what" }, picture));
 }
 
 function cell(number, part, right, title) {

@@ -4,14 +4,13 @@ import { attempt, bytes, count, find, percent, say } from "./dom.js";
 import { state, when } from "./state.js";
 import { Tiles } from "./tiles.js";
 
-const REASONS = { unsure: "unsure", "never seen": "never seen", "near a change": "near a change" };
 let tiles;
 
 export function startWaiting() {
   tiles = new Tiles("waiting", {
     source: (each) => `/api/v1/queue/${each.id}`,
-    text: (each) => (each.class_name ? `${each.class_name}? ${percent(each.probability)}` : "?"),
-    why: (each) => REASONS[each.reason] ?? each.reason,
+    text: (each) => (each.class_name ? `${each.class_name}?` : "?"),
+    why: (each) => (each.reason === "unsure" ? `unsure, ${percent(each.probability)}` : each.reason),
     empty: "Nothing waits. Frames that the board is not sure of will appear here.",
   });
   find("waiting-label").addEventListener("click", label);

@@ -11,7 +11,7 @@ from lightcl_edge.serve.web.hosts import is_loopback
 
 #: Beyond these, new connections are closed at once.
 MOST_CONNECTIONS, MOST_OF_ONE_CLIENT = 256, 48
-#: A connection that has not sent a whole request's head after this time is closed.
+#: How often a connection is looked at: has it sent a whole request's head, does it take what it is sent?
 _PATIENCE_SECONDS = 15.0
 
 
@@ -19,6 +19,7 @@ class PatientProtocol(H11Protocol):
     """HTTP/1.1 as uvicorn speaks it, with limits that uvicorn does not have."""
 
     _timer: asyncio.TimerHandle | None = None
+    _unsent = 0  # bytes, when it was last looked at
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(cast(asyncio.Transport, transport))
@@ -40,7 +41,11 @@ class PatientProtocol(H11Protocol):
         return sum(1 for each in clients if each and each[0] == self.client[0]) > MOST_OF_ONE_CLIENT
 
     def _look(self) -> None:
-        if self.cycle is None or (self.cycle.response_complete and self.conn.trailing_data[0]):
-            self.transport.abort()  # it dribbles a request's head, or never sent one
+        unsent = self.transport.get_write_buffer_size()
+        silent = self.cycle is None or (self.cycle.response_complete and self.conn.trailing_data[0])
+        stuck = unsent > 0 and unsent == self._unsent
+        if silent or stuck:
+            self.transport.abort()
             return
+        self._unsent = unsent
         self._timer = self.loop.call_later(_PATIENCE_SECONDS, self._look)

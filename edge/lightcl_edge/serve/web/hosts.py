@@ -29,7 +29,8 @@ class KnownHosts:
         """Whether a request's Host header, with or without a port, names this machine."""
         name = header.strip().lower()
         if name.startswith("["):
-            name = name[1:].partition("]")[0]
+            name, closed, _ = name[1:].partition("]")
+            name = name if closed else ""
         elif name.count(":") == 1:
             name = name.partition(":")[0]
         try:
