@@ -142,6 +142,17 @@ def make_bundle(out: Path, seed: int = 0, *, steps: bool = True, **changes) -> P
     return out
 
 
+def wide_bundle(out: Path, capacity: int, monkeypatch) -> Path:
+    """The tiny bundle with a classifier of so many rows."""
+    shapes = {"classifier.weight": [capacity, HIDDEN], "classifier.bias": [capacity]}
+    parameters = [replace(each, shape=shapes.get(each.name, each.shape)) for each in HEAD.parameters]
+    with monkeypatch.context() as patch:
+        patch.setitem(globals(), "CAPACITY", capacity)
+        patch.setitem(globals(), "HEAD", replace(HEAD, capacity=capacity, parameters=parameters))
+        patch.setitem(globals(), "training_steps", cache(training_steps.__wrapped__))
+        return make_bundle(out)
+
+
 def make_folder(out: Path, names, count: int = 12, seed: int = 0) -> Path:
     """Noisy pictures of one colour a class, as PNG files."""
     rng = np.random.default_rng(seed)

@@ -126,10 +126,17 @@ def _plan_lines(plan: Document | None) -> list[str]:
 
 def _plans(manifest: Manifest, engine: str) -> tuple[Plan, Plan]:
     """A training with the bundle's own settings: the first, and one when the state holds as much as it ever will."""
-    from lightcl_edge.learning.strategies.choice import AUTO, full_state, plan_for, planned_patterns, recommended_for
+    from lightcl_edge.learning.strategies.choice import (
+        AUTO,
+        full_crowd,
+        full_state,
+        plan_for,
+        planned_patterns,
+        recommended_for,
+    )
 
     asked = manifest.defaults.strategy
     defaults = recommended_for(manifest.defaults, "replay" if asked == AUTO else asked)
     patterns = planned_patterns(defaults.strategy, defaults)
-    first = plan_for(defaults.strategy, manifest, engine, defaults.batch_size, patterns, 0)
-    return first, full_state(manifest).added_to(first)
+    common = defaults.strategy, manifest, engine, defaults.batch_size, patterns, 0
+    return plan_for(*common), plan_for(*common, full_state(manifest), full_crowd(manifest))

@@ -21,6 +21,8 @@ DEFAULT_UNSURE_BELOW = 0.5
 #: Quantiles of held-out novelty scores that are kept: 0, 1, ... 100 per cent.
 QUANTILES = 101
 _LARGEST = 1e30
+#: Samples whose novelty is computed at once: with a thousand classes each takes 16 kB.
+_BLOCK = 256
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,7 +121,10 @@ class LearnedClassifier:
 
     def novelty(self, taps: FloatArray) -> DoubleArray | None:
         """Novelty scores, shape ``(n,)``; None unless :attr:`tells_unknown`."""
-        return novelty(self.terms, self.products(taps)) if self.tells_unknown else None
+        if not self.tells_unknown:
+            return None
+        parts = (taps[at : at + _BLOCK] for at in range(0, len(taps), _BLOCK))
+        return np.concatenate([np.zeros(0), *(novelty(self.terms, self.products(part)) for part in parts)])
 
     def threshold(self, false_alarms: float = DEFAULT_FALSE_ALARMS) -> float | None:
         """The novelty score that this share (0 to 1) of held-out samples exceeds; None where none were held out."""

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from lightcl_edge.bundle.bundle import BUFFER, TRUNK, Bundle
 from lightcl_edge.bundle.manifest import TrainingDefaults
 from lightcl_edge.console.progress import Progress
@@ -13,9 +15,15 @@ from lightcl_edge.data.feature_buffer import BufferIdentity, buffer_limit
 from lightcl_edge.data.specification import open_dataset
 from lightcl_edge.learning.engines.select import EngineChoice, choose_engine
 from lightcl_edge.learning.options import TrainOptions
-from lightcl_edge.learning.strategies.choice import StrategyChoice, choose_strategy, plan_for, planned_patterns
+from lightcl_edge.learning.strategies.choice import (
+    StrategyChoice,
+    choose_strategy,
+    crowd_of,
+    plan_for,
+    planned_patterns,
+)
 from lightcl_edge.learning.strategies.class_rows import assign_rows
-from lightcl_edge.planning.plan import Carried, Plan
+from lightcl_edge.planning.plan import Carried, Crowd, Plan
 from lightcl_edge.planning.refusal import refuse_what_does_not_fit
 from lightcl_edge.state.state import State
 
@@ -62,13 +70,15 @@ def decide(options: TrainOptions, state: State, bundle: Bundle, progress: Progre
     carried = Carried(kept_bytes, buffer_bytes, sum(entry.bytes for entry in manifest.files) if is_new else 0)
     replay, asked = options.settings(manifest.defaults, "replay"), options.strategy or manifest.defaults.strategy
     unsampled = _classes_without_samples(state, bundle, dataset.classes)
-    strategy = choose_strategy(asked, manifest, engine.name, options.memory_budget_bytes, carried, replay, unsampled)
+    crowd = _crowd(state, bundle, dataset, buffer_bytes // buffer.sample_bytes)
+    budget = options.memory_budget_bytes
+    strategy = choose_strategy(asked, manifest, engine.name, budget, carried, replay, unsampled, crowd)
     settings = options.settings(manifest.defaults, strategy.name)
     if ignored := options.ignored(strategy.name):
         progress.note(f"strategy {strategy.name} does not use {', '.join(ignored)}")
     patterns = planned_patterns(strategy.name, settings)
-    plan = plan_for(strategy.name, manifest, engine.name, settings.batch_size, patterns, images, carried)
-    allowed_bytes = refuse_what_does_not_fit(plan, options.memory_budget_bytes, _nearest_folder(options.state))
+    plan = plan_for(strategy.name, manifest, engine.name, settings.batch_size, patterns, images, carried, crowd)
+    allowed_bytes = refuse_what_does_not_fit(plan, budget, _nearest_folder(options.state))
     dataset.memory_limit_bytes = allowed_bytes
     if is_new:
         assign_rows(manifest.classes, dataset.classes, manifest.head.capacity)
@@ -90,6 +100,14 @@ def decide(options: TrainOptions, state: State, bundle: Bundle, progress: Progre
     for note in dataset.all_notes():
         job.tell(note)
     return job
+
+
+def _crowd(state: State, bundle: Bundle, dataset: Dataset, remembered: int) -> Crowd:
+    """The classes and samples that meet in the task."""
+    number = state.current_number() if state.exists() else 0
+    known = state.meta(number).classes if number else bundle.manifest.classes
+    counts = np.bincount(dataset.labels, minlength=len(dataset.classes)).tolist()
+    return crowd_of(counts, len({*known, *dataset.classes}), len(known), remembered)
 
 
 def _classes_without_samples(state: State, bundle: Bundle, taught: Sequence[str]) -> list[str]:

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from lightcl_edge.errors import RejectedError
-from lightcl_edge.files.tensors import DoubleArray
-from lightcl_edge.learning.judging import Judgement, Reference, accuracy, contradictions, judge
+from lightcl_edge.files.tensors import FloatArray
+from lightcl_edge.learning.judging import Judgement, Reference, accuracy, contradictions, judge, mean_over_classes
 
 #: Loss of accuracy on earlier classes, among themselves, that is accepted unless the user says otherwise.
 DEFAULT_MAX_FORGETTING = 0.2
@@ -26,8 +26,8 @@ ENOUGH_HELD_OUT = 10
 
 def judge_candidate(
     references: tuple[Reference, Reference],
-    after: tuple[DoubleArray, DoubleArray],
-    untrained: DoubleArray | None,
+    after: tuple[FloatArray, FloatArray],
+    untrained: FloatArray | None,
     classes: Sequence[str],
     known_before: int,
     limit: float,
@@ -48,19 +48,19 @@ def judge_candidate(
     (earlier, own), (on_earlier, on_own) = references, after
     old, new = earlier.samples, own.samples
     judgement = judge(classes, known_before, old.labels, earlier.logits, on_earlier)
-    refuse_broken(np.concatenate([on_earlier, on_own]), judgement)
+    refuse_broken(after, judgement)
     if untrained is not None:
         refuse_harm(accuracy(untrained, new.labels), accuracy(on_own, new.labels), len(new.labels), limit, judgement)
     refuse_forgetting(judgement, limit)
     refuse_contradiction(contradictions(own.logits, new.labels, known_before), old.held_out, limit, judgement)
-    logits = np.concatenate([on_earlier[: old.held_out], on_own[: new.held_out]])
     labels = np.concatenate([old.labels[: old.held_out], new.labels[: new.held_out]])
-    return judgement, accuracy(logits, labels)
+    found = np.concatenate([on_earlier[: old.held_out].argmax(axis=1), on_own[: new.held_out].argmax(axis=1)])
+    return judgement, mean_over_classes(found == labels, labels) if len(labels) else None
 
 
-def refuse_broken(logits: DoubleArray, judgement: Judgement | None = None) -> None:
+def refuse_broken(logits: Sequence[FloatArray], judgement: Judgement | None = None) -> None:
     """Keep the old classifier when the new one gives numbers that are not finite."""
-    if not np.isfinite(logits).all():
+    if not all(np.isfinite(row).all() for part in logits for row in part):
         message = (
             "the new classifier gives logits that are not finite; the old head stays. Check the images, and verify the "
             "bundle: lightcl-edge verify"

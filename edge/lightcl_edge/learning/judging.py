@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lightcl_edge.console.text import table
 from lightcl_edge.data.class_sums import HalfArray
@@ -14,10 +15,10 @@ from lightcl_edge.data.feature_store import Samples
 from lightcl_edge.data.held_out_samples import Holdout
 from lightcl_edge.data.sums import Sums
 from lightcl_edge.data.uint8_codec import FeatureCodec
-from lightcl_edge.files.tensors import DoubleArray, FloatArray, IntArray
+from lightcl_edge.files.tensors import FloatArray, IntArray
 from lightcl_edge.inference.learned_classifier import LearnedClassifier
 from lightcl_edge.learning.engines.contract import Engine
-from lightcl_edge.learning.strategies.forward import parts
+from lightcl_edge.learning.strategies.forward import FORWARD_BATCH, parts
 from lightcl_edge.learning.taps import taps_of
 
 #: A sample contradicts its label when the old classifier is at least this sure of another class that it knows.
@@ -26,11 +27,13 @@ CONTRADICTION_CERTAINTY = 0.9
 JUDGED_PER_CLASS = 10
 
 
-def accuracy(logits: DoubleArray, labels: IntArray) -> float | None:
+def accuracy(logits: FloatArray, labels: IntArray) -> float | None:
     """Mean over classes of the share of their samples whose largest logit is right; None when there are no samples."""
-    if not len(labels):
-        return None
-    right = logits.argmax(axis=1) == labels
+    return mean_over_classes(logits.argmax(axis=1) == labels, labels) if len(labels) else None
+
+
+def mean_over_classes(right: NDArray[np.bool_], labels: IntArray) -> float:
+    """Of the shares of each class's samples that are right; both of shape ``(n,)`` with n at least 1."""
     return float(np.mean([right[labels == row].mean() for row in np.unique(labels)]))
 
 
@@ -77,7 +80,7 @@ def _number(value: np.float32) -> float | None:
     return None if np.isnan(value) else float(value)
 
 
-def judge(classes: Sequence[str], earlier: int, labels: IntArray, before: DoubleArray, after: DoubleArray) -> Judgement:
+def judge(classes: Sequence[str], earlier: int, labels: IntArray, before: FloatArray, after: FloatArray) -> Judgement:
     """Compare two classifiers class by class.
 
     Args:
@@ -89,7 +92,7 @@ def judge(classes: Sequence[str], earlier: int, labels: IntArray, before: Double
     count = len(classes)
     images = np.bincount(labels, minlength=count)[:count]
 
-    def by_class(logits: DoubleArray, rows: int, among: int) -> FloatArray:
+    def by_class(logits: FloatArray, rows: int, among: int) -> FloatArray:
         shares = np.full(count, np.nan, np.float32)
         if among:
             right = logits[:, :among].argmax(axis=1) == labels
@@ -106,7 +109,7 @@ def judge(classes: Sequence[str], earlier: int, labels: IntArray, before: Double
     )
 
 
-def contradictions(logits: DoubleArray, labels: IntArray, known: int) -> tuple[int, int]:
+def contradictions(logits: FloatArray, labels: IntArray, known: int) -> tuple[int, int]:
     """Count the samples of which the old classifier surely says something else than their label.
 
     Args:
@@ -119,11 +122,13 @@ def contradictions(logits: DoubleArray, labels: IntArray, known: int) -> tuple[i
     mine = labels < known
     if known == 0 or not mine.any():
         return 0, 0
-    among = logits[mine, :known]
-    among -= among.max(axis=1, keepdims=True)
-    certainty = 1.0 / np.exp(among).sum(axis=1)
-    sure = (among.argmax(axis=1) != labels[mine]) & (certainty >= CONTRADICTION_CERTAINTY)
-    return int(sure.sum()), int(mine.sum())
+    wrong = 0
+    for part in parts(np.flatnonzero(mine)):
+        among = logits[part, :known].astype(np.float64)
+        among -= among.max(axis=1, keepdims=True)
+        certainty = 1.0 / np.exp(among).sum(axis=1)
+        wrong += int(((among.argmax(axis=1) != labels[part]) & (certainty >= CONTRADICTION_CERTAINTY)).sum())
+    return wrong, int(mine.sum())
 
 
 Place = tuple[Callable[[IntArray], FloatArray], IntArray]
@@ -146,16 +151,23 @@ class JudgingSamples:
     taps: HalfArray
     places: Sequence[Place] = ()
 
-    def logits(self, classifier: LearnedClassifier, engine: Engine) -> DoubleArray:
-        """What a classifier says of them, shape ``(n, classes)``.
+    def logits(self, classifier: LearnedClassifier, engine: Engine) -> FloatArray:
+        """What a classifier says of them, shape ``(n, classes)``: with many classes the largest arrays of a training.
 
         The engine holds the classifier's head, if it needs one.
         """
-        head = None
-        if classifier.needs_head:
-            found = [engine.logits(read(part)) for read, rows in self.places for part in parts(rows)]
-            head = np.concatenate(found) if found else np.empty((0, len(classifier.biases)), np.float32)
-        return classifier.logits(self.taps.astype(np.float32), head)
+        found = np.empty((len(self.labels), len(classifier.biases)), np.float32)
+        if not classifier.needs_head:
+            for at in range(0, len(found), FORWARD_BATCH):
+                here = slice(at, at + FORWARD_BATCH)
+                found[here] = classifier.logits(self.taps[here].astype(np.float32), None)
+            return found
+        at = 0
+        for read, part in ((read, part) for read, rows in self.places for part in parts(rows)):
+            here = slice(at, at + len(part))
+            found[here] = classifier.logits(self.taps[here].astype(np.float32), engine.logits(read(part)))
+            at += len(part)
+        return found
 
 
 @dataclass(frozen=True)
@@ -166,12 +178,12 @@ class Reference:
     """
 
     samples: JudgingSamples
-    logits: DoubleArray
+    logits: FloatArray
 
     @classmethod
     def of(cls, samples: JudgingSamples, classifier: LearnedClassifier, engine: Engine) -> Reference:
         """With the classifier before the task; the engine holds its head, if it needs one."""
-        return cls(samples, samples.logits(classifier, engine) / classifier.temperature)
+        return cls(samples, samples.logits(classifier, engine) / np.float32(classifier.temperature))
 
 
 def earlier_samples(holdout: Holdout, sums: Sums, classes: Sequence[str]) -> JudgingSamples:

@@ -12,7 +12,7 @@ from lightcl_edge.data.feature_buffer import FeatureBuffer
 from lightcl_edge.data.feature_store import Samples
 from lightcl_edge.data.held_out_samples import Holdout, split_holdout
 from lightcl_edge.data.sums import Sums
-from lightcl_edge.files.tensors import DoubleArray, FloatArray, IntArray
+from lightcl_edge.files.tensors import FloatArray, IntArray
 from lightcl_edge.inference.extraction import Extracted, extract
 from lightcl_edge.inference.learned_classifier import LearnedClassifier
 from lightcl_edge.learning.checkpoint import Checkpoints
@@ -34,6 +34,7 @@ from lightcl_edge.learning.loop import TrainingLoop
 from lightcl_edge.learning.starting_point import StartingPoint, checkpoint_key
 from lightcl_edge.learning.strategies import STRATEGIES
 from lightcl_edge.learning.strategies.contract import Settings, Strategy
+from lightcl_edge.learning.strategies.forward import parts
 from lightcl_edge.learning.strategies.strategy_state import part_of
 from lightcl_edge.learning.taps import taps_of, with_exported_samples, with_samples
 from lightcl_edge.machine.cooling import Cooler
@@ -61,8 +62,8 @@ class Trained:
     classifier: LearnedClassifier
     sums: Sums
     references: tuple[Reference, Reference]  # samples of earlier classes, samples of the task
-    after: tuple[DoubleArray, DoubleArray]  # logits of both under the new classifier
-    untrained: DoubleArray | None  # logits of the task's samples before the first step; None when there was none
+    after: tuple[FloatArray, FloatArray]  # logits of both under the new classifier
+    untrained: FloatArray | None  # logits of the task's samples before the first step; None when there was none
     held_out: Holdout  # of the task
     loss: float  # mean of the last epoch, or of the task's samples when there were no steps
     resumed: bool  # from a checkpoint
@@ -182,21 +183,21 @@ def _train(
     order = partial(start.random, job.options.seed, _STREAM_ORDER)
     form = lesson.closed_form(*_held_out(earlier, own))
     task, row_scale = lesson.start(form, job.settings.batch_size, order(0))
-    untrained = own.logits(lesson.untrained(form), engine)
+    untrained = own.logits(lesson.untrained(form), engine) if strategy.trains_head else None
     checkpoints = Checkpoints(job.state.work, checkpoint_key(job, start))
     loop = TrainingLoop(engine, strategy, job.settings, order, checkpoints, watch.progress, watch.cooler)
     classifier, outcome = lesson.learn(task, loop)
     engine.rest()  # before samples are read to judge the head by
     after = earlier.logits(classifier, engine), own.logits(classifier, engine)
-    held_logits = np.concatenate([after[0][: earlier.held_out], after[1][: own.held_out]])
-    classifier = judged(classifier, held_logits, *_held_out(earlier, own))
-    loss = outcome.loss if strategy.trains_head else _mean_loss(after[1] / classifier.temperature, own.labels)
+    held = (after[0][: earlier.held_out], after[1][: own.held_out]) if classifier.needs_head else (after[0][:0],)
+    classifier = judged(classifier, np.concatenate(held), *_held_out(earlier, own))
+    loss = outcome.loss if strategy.trains_head else _mean_loss(after[1], own.labels, classifier.temperature)
     return Trained(
         classifier,
         sums,
         references,
         after,
-        untrained if strategy.trains_head else None,
+        untrained,
         held_out,
         loss,
         outcome.resumed,
@@ -211,5 +212,9 @@ def _held_out(earlier: JudgingSamples, own: JudgingSamples) -> tuple[FloatArray,
     return taps, np.concatenate([part.labels[: part.held_out] for part in parts])
 
 
-def _mean_loss(logits: DoubleArray, labels: IntArray) -> float:
-    return float(negative_log_likelihood(logits, labels).mean())
+def _mean_loss(logits: FloatArray, labels: IntArray, temperature: float) -> float:
+    found = [
+        negative_log_likelihood(logits[rows].astype(np.float64) / temperature, labels[rows])
+        for rows in parts(np.arange(len(labels)))
+    ]
+    return float(np.concatenate(found).mean())

@@ -13,10 +13,10 @@ from lightcl_edge.bundle.manifest import HeadInfo
 from lightcl_edge.data.feature_buffer import FeatureBuffer
 from lightcl_edge.data.feature_store import Samples
 from lightcl_edge.data.sums import Sums
-from lightcl_edge.files.tensors import DoubleArray, FloatArray, IntArray, Parameters
+from lightcl_edge.files.tensors import FloatArray, IntArray, Parameters
 from lightcl_edge.inference.learned_classifier import LearnedClassifier
 from lightcl_edge.learning.closed_form.classifier import ClosedForm, with_scores
-from lightcl_edge.learning.closed_form.temperature import fit_temperature
+from lightcl_edge.learning.closed_form.temperature import fit_temperature, fitted_on
 from lightcl_edge.learning.engines.contract import Engine
 from lightcl_edge.learning.loop import Outcome, TrainingLoop, start_new_rows
 from lightcl_edge.learning.strategies.class_rows import classifier_rows
@@ -144,7 +144,7 @@ class Lesson:
         return replace(form.classifier(1.0 / form.temperature, head_share), temperature=1.0)
 
 
-def judged(classifier: LearnedClassifier, logits: DoubleArray, taps: FloatArray, labels: IntArray) -> LearnedClassifier:
+def judged(classifier: LearnedClassifier, logits: FloatArray, taps: FloatArray, labels: IntArray) -> LearnedClassifier:
     """The classifier with what held-out samples say: its temperature and its novelty scores.
 
     Args:
@@ -153,7 +153,9 @@ def judged(classifier: LearnedClassifier, logits: DoubleArray, taps: FloatArray,
         labels: shape ``(n,)``.
     """
     if classifier.needs_head:
-        classifier = replace(classifier, temperature=fit_temperature(logits, labels, classifier.temperature))
+        chosen = fitted_on(len(labels), len(classifier.biases))
+        temperature = fit_temperature(logits[chosen].astype(np.float64), labels[chosen], classifier.temperature)
+        classifier = replace(classifier, temperature=temperature)
     return with_scores(classifier, taps)
 
 

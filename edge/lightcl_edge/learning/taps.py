@@ -13,7 +13,7 @@ from lightcl_edge.data.feature_store import Samples
 from lightcl_edge.data.sums import Sums
 from lightcl_edge.files.tensors import FloatArray, IntArray
 from lightcl_edge.learning.engines.contract import Engine
-from lightcl_edge.learning.strategies.forward import parts
+from lightcl_edge.learning.strategies.forward import FORWARD_BATCH, parts
 
 #: Samples of a class whose taps are in memory at once.
 _AT_ONCE = 256
@@ -21,8 +21,10 @@ _AT_ONCE = 256
 
 def taps_of(engine: Engine, read: Callable[[IntArray], FloatArray], rows: IntArray, size: int) -> FloatArray:
     """Taps at positions, shape ``(len(rows), size)``; ``read`` gives features."""
-    found = [engine.activations(read(part), [TAPS])[TAPS] for part in parts(rows)]
-    return np.concatenate(found) if found else np.empty((0, size), np.float32)
+    found = np.empty((len(rows), size), np.float32)
+    for at, part in zip(range(0, len(rows), FORWARD_BATCH), parts(rows), strict=True):
+        found[at : at + len(part)] = engine.activations(read(part), [TAPS])[TAPS]
+    return found
 
 
 def with_samples(sums: Sums, engine: Engine, samples: Samples, classes: Sequence[str]) -> Sums:

@@ -23,6 +23,11 @@ DEVICE_BASE_BYTES = 42 * plan_trunk.MIB
 COVARIANCE_ENTRY_BYTES = 18.0
 #: Copies of an earlier generation's classifier and samples: as they were read, and as they are used.
 GENERATION_COPIES = 2.2
+#: Copies of class means and rows, and of products of all classes, while rows are solved in closed form; and of
+#: penultimate activations, whose parts are joined.
+SOLVING_COPIES, STARTING_COPIES = 6, 2
+#: Logits that a temperature is fitted on, at most: all of a thousand classes would take 200 MB. And copies of them.
+FITTED_LOGITS, FITTING_COPIES = 2**19, 4
 #: Copies of the head beside the trunk when predicting: as exported, for taps, and as learned.
 PREDICTING_HEAD_COPIES = 2.0
 
@@ -108,6 +113,41 @@ def sums_bytes(manifest: Manifest, images: int) -> int:
 def classifier_bytes(manifest: Manifest, classes: int) -> int:
     """A generation's classifier: rows in closed form, and the terms of the novelty score."""
     return 4 * classes * manifest.head.tap_size + 8 * classes**2
+
+
+@dataclass(frozen=True)
+class Crowd:
+    """How many classes and samples meet: arrays of a number for each class and sample are small only for few classes.
+
+    Attributes:
+        known: classes known before the task.
+        classes: known after it.
+        judged: samples that the classifiers before and after it are judged on, at most.
+        images: of the task.
+        remembered: samples in the feature buffer, at most.
+    """
+
+    known: int = 0
+    classes: int = 0
+    judged: int = 0
+    images: int = 0
+    remembered: int = 0
+
+    def added_to(self, plan: Plan, manifest: Manifest, *, closed_form: bool, trains: bool) -> Plan:
+        """The plan of a strategy whose logits are in ``closed_form``, or that ``trains`` the head, or both."""
+        size, count, pool = manifest.head.tap_size, self.classes, self.images + self.remembered
+        sums, taps = 2 * size * self.images, 2 * size * self.judged
+        made = 4 * size * self.judged  # taps in float32, before they are kept
+        solved = SOLVING_COPIES * 8 * count * (size + count)
+        logits = 4 * self.judged * (self.known + (3 if trains else 1) * count)  # before, without and with training
+        fitted = FITTING_COPIES * 8 * min(FITTED_LOGITS, self.judged * count)
+        kept = 4 * count * size + 8 * count**2 + logits + fitted
+        if trains and closed_form:
+            kept += 4 * pool * count  # logits to train on top of
+        elif trains:
+            made += STARTING_COPIES * 4 * pool * manifest.head.penultimate_size  # of which class means are made
+        extra = int(sums + taps + max(made, solved, kept))
+        return replace(plan, train_bytes=plan.train_bytes + extra, gate_bytes=plan.gate_bytes + extra)
 
 
 @dataclass(frozen=True)

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from lightcl_edge.bundle.bundle import Bundle
 from lightcl_edge.bundle.manifest import TapInfo
 from lightcl_edge.data import decoding, specification
 from lightcl_edge.learning.strategies import STRATEGIES
-from lightcl_edge.learning.strategies.choice import plan_for, planned_patterns
+from lightcl_edge.learning.strategies.choice import crowd_of, plan_for, planned_patterns
 from lightcl_edge.machine import memory_limits as limits
 from lightcl_edge.machine import process_memory
 from lightcl_edge.planning.plan import GENERATION_COPIES, Carried, Plan, covariance_bytes, sums_bytes
-from small_bundle import make_folder
+from small_bundle import make_folder, wide_bundle
 
 MIB = 2**20
 
@@ -120,6 +125,72 @@ def test_the_plan_of_a_training_counts_the_patterns_it_holds(edge, bundle, tmp_p
         words = ("train", "--bundle", bundle, "--state", tmp_path / f"s{samples}", "--data", data, "--json")
         how = ("--strategy", "lightcl", "--engine", "torch", "--batch-size", "5", "--pattern-samples", str(samples))
         planned[samples] = json.loads(edge(*words, *how)[0])["plan"]["train_bytes"]
-        expected = plan_for("lightcl", manifest, "torch", 5, min(samples, 5), 0)
+        crowd = crowd_of([12, 12], 2, 0, 24)
+        expected = plan_for("lightcl", manifest, "torch", 5, min(samples, 5), 0, crowd=crowd)
         assert planned[samples] == expected.train_bytes
     assert planned[0] < planned[3] < planned[9]
+
+
+SHARES = {"slda": (True, False), "replay": (True, True), "lightcl": (False, True)}
+
+
+@given(
+    classes=st.integers(1, 2000),
+    images=st.integers(1, 60),
+    known=st.integers(0, 2000),
+    strategy=st.sampled_from(sorted(SHARES)),
+)
+def test_the_plan_holds_every_array_of_classes_and_samples(classes, images, known, strategy):
+    """Each array that a task makes with a number for each class and sample, at the moment when they meet."""
+    size, penultimate = 512, 1280
+    head = SimpleNamespace(tap_size=size, penultimate_size=penultimate)
+    closed_form, trains = SHARES[strategy]
+    crowd = crowd_of([images] * classes, known + classes, known, 100)
+    plan = crowd.added_to(Plan(*[0] * 7), SimpleNamespace(head=head), closed_form=closed_form, trains=trains)
+    own, earlier, total = classes * min(images, 10), known * 10, classes + known
+    sums, taps = 2 * size * classes * images, 2 * size * (own + earlier)
+    after, before = 4 * total * (own + earlier), 4 * known * (own + earlier)
+    moments = [sums + taps + after + before, sums + taps + 3 * 8 * total * (size + total)]
+    if trains:
+        moments.append(sums + taps + before + after + 4 * total * own)  # and before the first step
+    if strategy == "replay":
+        moments.append(sums + taps + before + 4 * total * (classes * images + 100))
+    if strategy == "lightcl":
+        moments.append(sums + taps + 4 * penultimate * classes * images)
+    assert plan.gate_bytes == plan.train_bytes >= max(moments)
+    more = crowd_of([images] * (classes + 1), known + classes + 1, known, 100)
+    larger = more.added_to(Plan(*[0] * 7), SimpleNamespace(head=head), closed_form=closed_form, trains=trains)
+    assert larger.train_bytes > plan.train_bytes
+
+
+@pytest.mark.parametrize("strategy", ["slda", "replay", "lightcl"])
+def test_what_many_classes_take_is_planned(edge, tmp_path, monkeypatch, strategy):
+    """What Python allocates for 300 classes beyond what as many images of two classes need is planned."""
+    bundle, images = wide_bundle(tmp_path / "b", 400, monkeypatch), 6
+    manifest, kind = Bundle.open(bundle).manifest, STRATEGIES[strategy]
+    pixels = np.random.default_rng(0).integers(0, 256, (300 * images, 16, 16, 3)).astype(np.uint8)
+    peaks, plans = [], []
+    for classes in (2, 2, 300):  # the first run only warms up
+        np.savez(tmp_path / "d.npz", x=pixels, y=np.arange(len(pixels)) % classes)
+        words = ("--data", tmp_path / "d.npz", "--strategy", strategy, "--engine", "ort", "--epochs", 1, "--json")
+        tracemalloc.start()
+        out = edge("train", "--bundle", bundle, "--state", tmp_path / f"s{len(peaks)}", *words, "--max-forgetting", 1)[
+            0
+        ]
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        assert len(json.loads(out)["classes"]) == classes
+        crowd = crowd_of([len(pixels) // classes] * classes, classes, 0, len(pixels))
+        plan = crowd.added_to(Plan(*[0] * 7), manifest, closed_form=kind.on_closed_form, trains=kind.trains_head)
+        plans.append(plan.train_bytes)
+    took, planned = peaks[2] - peaks[1], plans[2] - plans[1]
+    assert took <= planned, f"{took / MIB:.1f} MiB, planned {planned / MIB:.1f}"
+
+
+def test_too_many_classes_for_a_budget_are_refused_before_anything_is_done(edge, tmp_path, monkeypatch):
+    bundle = wide_bundle(tmp_path / "b", 2000, monkeypatch)
+    np.savez(tmp_path / "many.npz", x=np.zeros((4000, 4, 4, 3), np.uint8), y=np.repeat(np.arange(2000), 2))
+    words = ("train", "--bundle", bundle, "--state", tmp_path / "s", "--data", tmp_path / "many.npz")
+    own = process_memory.sample(with_pss=False).rss_bytes
+    out = edge(*words, "--strategy", "slda", "--memory-budget", str(own + 60 * MIB), "--json", code=5)[0]
+    assert json.loads(out)["error"]["plan"]["train_bytes"] > 60 * MIB and not (tmp_path / "s").exists()

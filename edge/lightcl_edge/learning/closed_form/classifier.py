@@ -12,7 +12,7 @@ from lightcl_edge.files.tensors import DoubleArray, FloatArray, IntArray
 from lightcl_edge.inference.learned_classifier import QUANTILES, LearnedClassifier, NoveltyTerms
 from lightcl_edge.learning.closed_form.analysis import Rows
 from lightcl_edge.learning.closed_form.novelty import fit_novelty
-from lightcl_edge.learning.closed_form.temperature import fit_temperature, starting_temperature
+from lightcl_edge.learning.closed_form.temperature import fit_temperature, fitted_on, starting_temperature
 from lightcl_edge.learning.closed_form.thresholds import score_quantiles
 
 Fit = Callable[[Pooled], Rows]
@@ -55,8 +55,9 @@ class ClosedForm:
 
     def tempered(self, taps: FloatArray, labels: IntArray) -> ClosedForm:
         """With the temperature that fits held-out samples: taps ``(n, d)`` and labels ``(n,)``; ``n`` may be 0."""
-        logits = self.classifier(1.0, 0.0).logits(taps, None)
-        return replace(self, temperature=fit_temperature(logits, labels, self.temperature))
+        chosen = fitted_on(len(labels), len(self.weights))
+        logits = self.classifier(1.0, 0.0).logits(taps[chosen], None)
+        return replace(self, temperature=fit_temperature(logits, labels[chosen], self.temperature))
 
     def classifier(self, closed_form_share: float, head_share: float) -> LearnedClassifier:
         """The classifier with these shares of the logits, and no novelty scores yet."""

@@ -3,12 +3,15 @@
 import numpy as np
 
 from lightcl_edge.files.tensors import DoubleArray, IntArray
+from lightcl_edge.planning.plan import FITTED_LOGITS
 
 #: Mean squared distance between class means at which probabilities of the analysis are right, measured with 2 to 200
 #: images a class (9 to 14). With many directions and few samples the analysis is surer of itself than it should be.
 SEPARATION = 11.0
 #: How far the logarithm of the temperature usually lies from the starting one, and how far it may.
 USUAL_CHANGE, LARGEST_CHANGE = 0.5, 4.0
+#: A temperature is fitted on at least so many samples, if there are.
+_FEWEST_SAMPLES = 100
 _GOLDEN, _ROUNDS = (np.sqrt(5.0) - 1.0) / 2.0, 24
 
 
@@ -24,6 +27,12 @@ def starting_temperature(means: DoubleArray, weights: DoubleArray) -> float:
     pairs = own[:, None] + own[None] - products - products.T
     apart = float(pairs.sum()) / max(1, len(own) * (len(own) - 1)) if len(own) > 1 else 2.0 * float(own.sum())
     return max(apart / SEPARATION, 1e-6)
+
+
+def fitted_on(samples: int, classes: int) -> IntArray:
+    """Positions of the samples that a temperature is fitted on: all, or an even choice where there are many classes."""
+    most = max(_FEWEST_SAMPLES, FITTED_LOGITS // max(1, classes))
+    return np.arange(samples) if samples <= most else np.linspace(0, samples - 1, most).astype(np.int64)
 
 
 def fit_temperature(logits: DoubleArray, labels: IntArray, start: float) -> float:

@@ -12,11 +12,11 @@ from lightcl_edge.data.held_out_samples import HOLDOUT_PER_CLASS
 from lightcl_edge.errors import UsageError
 from lightcl_edge.learning.strategies import STRATEGIES
 from lightcl_edge.machine.memory_limits import allowed_bytes
-from lightcl_edge.planning.plan import Carried, Plan, classifier_bytes, plan_training
+from lightcl_edge.planning.plan import Carried, Crowd, Plan, classifier_bytes, plan_training
 
 AUTO = "auto"
 NAMES = (AUTO, *STRATEGIES)
-_NOTHING = Carried()
+_NOTHING, _NOBODY = Carried(), Crowd()
 
 
 @dataclass(frozen=True)
@@ -41,11 +41,26 @@ def plan_for(
     patterns: int,
     images: int,
     carried: Carried = _NOTHING,
+    crowd: Crowd = _NOBODY,
 ) -> Plan:
     """What a strategy's run will need."""
     kind = STRATEGIES[strategy]
     steps = (batch_size, patterns) if kind.trains_head else None
-    return carried.added_to(plan_training(manifest, engine, images, steps))
+    plan = carried.added_to(plan_training(manifest, engine, images, steps))
+    return crowd.added_to(plan, manifest, closed_form=kind.on_closed_form, trains=kind.trains_head)
+
+
+def crowd_of(counts: Sequence[int], classes: int, known: int, remembered: int) -> Crowd:
+    """What a task of so many images in each of its classes brings together.
+
+    Args:
+        counts: images of each class of the task.
+        classes: known after it.
+        known: classes known before it.
+        remembered: samples that the feature buffer may hold.
+    """
+    judged = sum(min(count, HOLDOUT_PER_CLASS) for count in counts) + HOLDOUT_PER_CLASS * known
+    return Crowd(known, classes, judged, sum(counts), remembered)
 
 
 def full_state(manifest: Manifest) -> Carried:
@@ -56,6 +71,13 @@ def full_state(manifest: Manifest) -> Carried:
     return Carried(loaded, DEFAULT_BUFFER_BYTES)
 
 
+def full_crowd(manifest: Manifest) -> Crowd:
+    """The classes and samples that meet when a task finds the classifier full."""
+    head, sample_bytes = manifest.head, math.prod(manifest.feature.shape)
+    full, remembered = head.capacity, DEFAULT_BUFFER_BYTES // sample_bytes
+    return Crowd(full, full, HOLDOUT_PER_CLASS * full, 0, remembered)
+
+
 def choose_strategy(
     asked: str,
     manifest: Manifest,
@@ -64,6 +86,7 @@ def choose_strategy(
     carried: Carried = _NOTHING,
     replay: TrainingDefaults | None = None,
     unsampled: Sequence[str] = (),
+    crowd: Crowd = _NOBODY,
 ) -> StrategyChoice:
     """Choose by name, or by what fits.
 
@@ -92,7 +115,7 @@ def choose_strategy(
     limit = allowed_bytes(budget_bytes)
     settings = replay or recommended_for(manifest.defaults, "replay")
     patterns = planned_patterns("replay", settings)
-    needed = plan_for("replay", manifest, engine, settings.batch_size, patterns, 0, carried).peak_bytes
+    needed = plan_for("replay", manifest, engine, settings.batch_size, patterns, 0, carried, crowd).peak_bytes
     if needed <= limit:
         return StrategyChoice("replay", f"its plan of {format_bytes(needed)} fits, and it is the most accurate")
     return StrategyChoice(
