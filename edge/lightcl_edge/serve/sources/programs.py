@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from lightcl_edge.console.text import printable, shortened
+from lightcl_edge.serve.sources.contract import FASTEST_RATE
 
 #: Pixels across: enough for a trunk to look at a part of the picture, and for a page.
 FRAME_WIDTH, FRAME_HEIGHT = 640, 480
@@ -89,6 +90,7 @@ def rtsp_camera(url: str) -> Program:
             ("404|stream not found", f"the camera {host} has no stream of this name; found {place}"),
             ("connection refused", f"nothing answers at {place}; is its RTSP switched on, and is the port right?"),
             ("failed to resolve|not known", f"the network knows no {host}; check the camera's name or address"),
+            ("invalid data", f"{place} gives no video that ffmpeg can read"),
             ("timed out|no route|unreachable", f"the camera {host} does not answer; is it on, and in this network?"),
         ),
     )
@@ -101,7 +103,7 @@ def video_file(path: Path) -> Program:
     return Program(
         "video",
         str(path),
-        lambda rate: _ffmpeg(source, rate),
+        lambda _rate: _ffmpeg(source, FASTEST_RATE),
         _APT_FFMPEG,
         (
             ("no such file", f"no video at {path}"),
@@ -133,10 +135,13 @@ _APT_FFMPEG = "ffmpeg is not installed: sudo apt install ffmpeg"
 
 
 def _ffmpeg(source: list[str], rate: float) -> list[str]:
-    picture = f"fps={rate:g},scale=w='min({FRAME_WIDTH},iw)':h=-2"
+    # The first frame of each slot of time. The filter fps would repeat frames of a camera that is slow in the dark.
+    picture = (
+        f"select='isnan(prev_t)+gt(floor(t*{rate:g}),floor(prev_t*{rate:g}))',scale=w='min({FRAME_WIDTH},iw)':h=-2"
+    )
     return ["ffmpeg", "-nostdin", "-hide_banner", "-loglevel", "error", *source, "-an", "-sn", "-dn",
-            "-vf", picture, "-c:v", "mjpeg", "-q:v", "4", "-threads", "1", "-map_metadata", "-1", "-f", "image2pipe",
-            "-flush_packets", "1", "pipe:1"]  # fmt: skip
+            "-vf", picture, "-fps_mode", "passthrough", "-c:v", "mjpeg", "-q:v", "4", "-threads", "1",
+            "-map_metadata", "-1", "-f", "image2pipe", "-flush_packets", "1", "pipe:1"]  # fmt: skip
 
 
 def _rpicam(rate: float) -> list[str]:
