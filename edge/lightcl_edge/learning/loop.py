@@ -145,5 +145,6 @@ def start_new_rows(engine: Engine, task: Task, rows: Sequence[int], row_scale: f
     values = np.concatenate(list(penultimate(engine, lambda part: task.samples(part)[0], places[chosen])))
     means, suggested = class_means(values, labels[chosen], present)
     scale = row_scale or suggested
-    write_rows(engine, present, *nearest_mean_rows(means, scale))
+    counts = np.bincount(labels)[present]
+    write_rows(engine, present, *nearest_mean_rows(means, counts, scale))
     return scale

@@ -53,9 +53,14 @@ def class_means(values: FloatArray, labels: IntArray, rows: Sequence[int]) -> tu
     return means.astype(np.float32), scale
 
 
-def nearest_mean_rows(means: FloatArray | DoubleArray, scale: float) -> tuple[FloatArray, FloatArray]:
-    """Weights ``(k, d)`` and biases ``(k,)`` of classes with these means, shape ``(k, d)``; ``scale`` is ``s``."""
-    biases = -0.5 * scale * np.square(means).sum(axis=1)
+def nearest_mean_rows(means: FloatArray | DoubleArray, counts: IntArray, scale: float) -> tuple[FloatArray, FloatArray]:
+    """Weights ``(k, d)`` and biases ``(k,)`` of classes with these means, shape ``(k, d)``; ``scale`` is ``s``.
+
+    The mean of few samples, ``counts`` of shape ``(k,)``, is noisy. Its squared length is too large by a sample's mean
+    squared distance over the count, which is ``ROW_SHARPNESS / s`` over it.
+    """
+    lengths = scale * np.square(means).sum(axis=1, dtype=np.float64)
+    biases = -0.5 * (lengths - np.minimum(ROW_SHARPNESS / counts, lengths))
     return (scale * means).astype(np.float32), biases.astype(np.float32)
 
 

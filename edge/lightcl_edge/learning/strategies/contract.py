@@ -33,6 +33,8 @@ from lightcl_edge.learning.strategies.forward import parts
 
 #: Samples that tell whether training is of use.
 PROBED = 256
+#: A sample counts at most this often: one image of a new class must not throw the head about.
+LARGEST_WEIGHT = 4.0
 Arrays = Mapping[str, NDArray[np.generic]]
 
 
@@ -139,9 +141,19 @@ class Strategy:
         """The rows that take part in the cross entropy, shape ``(capacity,)``; by default all known classes."""
         return np.arange(self.head.capacity) < task.known_classes
 
-    def sample_weights(self, _task: Task, labels: IntArray) -> FloatArray:
-        """The weight of samples with these labels in the cross entropy, shape ``(k,)``; by default 1."""
-        return np.ones(len(labels), np.float32)
+    def pool_labels(self, task: Task) -> IntArray:
+        """The classes of the samples in the pool, in any order."""
+        return task.labels
+
+    def sample_weights(self, task: Task, labels: IntArray) -> FloatArray:
+        """The weight of samples with these labels in the cross entropy, shape ``(k,)``.
+
+        Every class of the pool counts the same, up to ``LARGEST_WEIGHT`` for a single sample. Where classes are of one
+        size, as in the published benchmarks, each weight is 1.
+        """
+        counts = np.bincount(self.pool_labels(task), minlength=self.head.capacity)
+        fair = counts.sum() / max(1, np.count_nonzero(counts)) / np.maximum(1, counts)
+        return np.asarray(np.minimum(fair[labels], LARGEST_WEIGHT), np.float32)
 
     def offsets(self, task: Task, places: IntArray) -> FloatArray:
         """What is added to the head's logits of ``k`` places, shape ``(k, capacity)``; by default the mask."""

@@ -6,7 +6,6 @@ is trained for a few epochs over the task's samples and the feature buffer toget
 task starts afresh from what is exact, so errors of one task do not add up over the next. What is learned depends on the
 samples seen and kept, not on the order of tasks.
 
-- Every class has the same weight in the cross entropy.
 - A sample helped to make its own class mean. Steps see the logit that it would have had without that.
 - The learning rate falls linearly to zero, so that the last steps average.
 - Only a share of the head's logits counts, ``HEAD_SHARE``. A few dozen remembered samples of a class are soon learned
@@ -31,8 +30,6 @@ from lightcl_edge.learning.strategies.lightcl import LightCL
 
 #: The learning rate is meant for penultimate activations up to this squared length; longer ones get a smaller one.
 SQUARED_LENGTH = 1000.0
-#: A sample counts at most this often: one image of a new class must not throw the head about.
-LARGEST_WEIGHT = 4.0
 #: How much of the trained head counts; chosen on validation images (``docs/results-learning.md``).
 HEAD_SHARE = 0.4
 
@@ -108,12 +105,10 @@ class Replay(Strategy):
         """New samples and all that are remembered."""
         return np.concatenate([task.rows, -1 - np.arange(task.remembered)])
 
-    def sample_weights(self, task: Task, labels: IntArray) -> FloatArray:
-        """Every class of the pool counts the same, up to ``LARGEST_WEIGHT`` for a single sample."""
+    def pool_labels(self, task: Task) -> IntArray:
+        """New samples' and remembered ones'."""
         remembered = task.buffer.labels if task.buffer is not None else np.empty(0, np.int64)
-        counts = np.bincount(np.concatenate([task.labels, remembered]), minlength=self.head.capacity)
-        fair = counts.sum() / max(1, np.count_nonzero(counts)) / np.maximum(1, counts)
-        return np.asarray(np.minimum(fair[labels], LARGEST_WEIGHT), np.float32)
+        return np.concatenate([task.labels, remembered])
 
     def rate(self, done: float) -> float:
         """Falls linearly to zero; from less where activations are long, whose gradients are too."""

@@ -16,9 +16,9 @@ from lightcl_edge.inference.learned_classifier import LearnedClassifier
 from lightcl_edge.learning.closed_form.analysis import analysis_rows
 from lightcl_edge.learning.strategies import STRATEGIES
 from lightcl_edge.learning.strategies.choice import choose_strategy
-from lightcl_edge.learning.strategies.contract import Settings, Task
+from lightcl_edge.learning.strategies.contract import LARGEST_WEIGHT, Settings, Task
 from lightcl_edge.learning.strategies.lightcl import important_channels
-from lightcl_edge.learning.strategies.replay import LARGEST_WEIGHT, Replay
+from lightcl_edge.learning.strategies.replay import Replay
 from lightcl_edge.learning.strategies.strategy_state import forget_row, part_of
 from normal_samples import pooled_of
 from small_bundle import CAPACITY, CHANNELS
