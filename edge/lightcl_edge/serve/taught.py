@@ -22,7 +22,8 @@ from lightcl_edge.serve.sources.jpeg import clean
 
 #: So many pictures may wait; a task with more would take too long.
 MOST_PICTURES = 2000
-_QUALITY = 95
+#: How Portable Network Graphics begin.
+_PNG = b"\x89PNG"
 
 
 class FullError(UsageError):
@@ -49,20 +50,20 @@ class TaughtPictures:
         and OSError when the disk fails.
         """
         class_name = checked_class_name(class_name)
-        jpeg = _cropped(picture, region) if region not in (None, WHOLE) else clean(picture, "the picture")
+        found = _cropped(picture, region) if region not in (None, WHOLE) else clean(picture, "the picture")
         with self._lock:
             if len(self._places) >= MOST_PICTURES:
                 raise FullError(f"{MOST_PICTURES} pictures wait already; learn them or remove some first")
             self._last = max(self._last + 1, time.time_ns())
             name = f"{self._last:020d}"
-            self._places[name] = self._write(class_name, name, jpeg)
+            self._places[name] = self._write(class_name, name, found)
             return name
 
-    def _write(self, class_name: str, name: str, jpeg: bytes) -> Path:
+    def _write(self, class_name: str, name: str, picture: bytes) -> Path:
         folder = self._folder_of(class_name)
-        part, path = folder / f".{name}.part", folder / f"{name}.jpg"
+        part, path = folder / f".{name}.part", folder / f"{name}.{'png' if picture.startswith(_PNG) else 'jpg'}"
         try:
-            write_durably(part, jpeg)
+            write_durably(part, picture)
             rename(part, path)
             fsync_folder(folder)
         except OSError:
@@ -119,7 +120,8 @@ class TaughtPictures:
             folder = self._folder_of(class_name)
             touched = {folder}
             for name in found:
-                old, new = self._places[name], folder / f"{name}.jpg"
+                old = self._places[name]
+                new = folder / old.name
                 if old != new:
                     rename(old, new)
                     touched.add(old.parent)
@@ -180,7 +182,8 @@ def checked_class_name(name: str) -> str:
 
 
 def _cropped(picture: bytes, region: Region | None) -> bytes:
+    """A region as a file without loss, so that what is learned is what was predicted."""
     out = io.BytesIO()
     pixels = np.ascontiguousarray(crop(picture, region or WHOLE))
-    Image.fromarray(pixels).save(out, "JPEG", quality=_QUALITY, subsampling=0)
+    Image.fromarray(pixels).save(out, "PNG", compress_level=1)
     return out.getvalue()

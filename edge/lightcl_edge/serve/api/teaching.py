@@ -21,6 +21,7 @@ from lightcl_edge.serve.records import (
     Taught,
     Teaching,
 )
+from lightcl_edge.serve.sources.jpeg import clean
 from lightcl_edge.serve.web.bodies import (
     MAX_PICTURE_BYTES,
     number_parameter,
@@ -59,7 +60,7 @@ async def taught(request: Request) -> Response:
 async def taught_picture(request: Request) -> Response:
     found = await run_in_threadpool(service_of(request).taught.read, request.path_params["id"])
     refuse_missing(found, "picture")
-    return Response(found, media_type="image/jpeg")
+    return Response(await run_in_threadpool(clean, found or b"", "the picture"), media_type="image/jpeg")
 
 
 async def relabel(request: Request) -> Response:
