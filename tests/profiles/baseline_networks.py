@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from lightcl_edge.learning.engines.torch_graph import Graph
-from lightcl_edge.learning.engines.torch_rules import Node
+from lightcl_edge.learning.engines.torch_node import Node
 from lightcl_profiler.baselines.contract import Batch, Task
 from lightcl_profiler.baselines.learning import Images
 from lightcl_profiler.networks.graph_network import GraphNetwork, find_cut

@@ -1,8 +1,10 @@
-"""Compares the gradient rules of single operators with PyTorch autograd."""
+"""Compares the gradient rules of single operators, and the same operators in torch, with PyTorch autograd."""
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from lightcl_edge.bundle.graph_names import position_name
+from lightcl_edge.learning.engines.torch_graph import load_module
 from lightcl_host.autodiff.builder import GraphBuilder
 from lightcl_host.autodiff.loss import PatternTerms
 from lightcl_host.autodiff.sgd_update import Updater, update_hazards
@@ -22,14 +25,18 @@ Array = NDArray[Any]
 
 
 def graph_of(
-    nodes: Sequence[onnx.NodeProto], inputs: dict[str, Array], constants: dict[str, Array], output: str = "y"
+    nodes: Sequence[onnx.NodeProto],
+    inputs: dict[str, Array],
+    constants: dict[str, Array],
+    output: str = "y",
+    opset: int = 20,
 ) -> onnx.ModelProto:
     """A model of some nodes; its first input's first axis is the batch."""
     values = [helper.make_tensor_value_info(k, TensorProto.FLOAT, v.shape) for k, v in inputs.items()]
     result = helper.make_tensor_value_info(output, TensorProto.FLOAT, None)
     stored = [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()]
     graph = helper.make_graph(list(nodes), "rule", values, [result], stored)
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=10)
 
 
 def run_rule(
@@ -38,9 +45,10 @@ def run_rule(
     constants: dict[str, Array],
     upstream: Array | None,
     wanted: Sequence[str],
+    opset: int = 20,
 ) -> tuple[Array, dict[str, Array], Array]:
     """The output of some nodes and its gradients; a random upstream gradient unless one is given."""
-    model = graph_of(nodes, inputs, constants)
+    model = graph_of(nodes, inputs, constants, opset=opset)
     graph = GraphBuilder(model, next(iter(inputs.values())).shape[0], wanted)
     graph.keep_only(["y"])
     check_trainable(graph, wanted)
@@ -79,6 +87,29 @@ def run_rule(
     return output, found, upstream
 
 
+def run_in_torch(
+    nodes: Sequence[onnx.NodeProto],
+    inputs: dict[str, Array],
+    constants: dict[str, Array],
+    upstream: Array,
+    wanted: Sequence[str],
+    opset: int,
+) -> tuple[Array, dict[str, Array]]:
+    """The same as :func:`run_rule`, as the torch engine computes it."""
+    first, *others = inputs
+    model = graph_of(nodes, {first: inputs[first]}, constants | {name: inputs[name] for name in others}, opset=opset)
+    with tempfile.NamedTemporaryFile(suffix=".onnx") as file:
+        file.write(model.SerializeToString())
+        file.flush()
+        module = load_module(Path(file.name), [name for name in others if name in wanted])
+    given = torch.tensor(inputs[first], requires_grad=first in wanted)
+    output = module(given)["y"]
+    output.backward(torch.from_numpy(upstream))
+    tensors = {first: given, **module.named_tensors()}
+    gradients = {name: tensors[name].grad for name in wanted}
+    return output.detach().numpy(), {k: v.numpy() for k, v in gradients.items() if v is not None}
+
+
 def check_rule(
     nodes: Sequence[onnx.NodeProto],
     inputs: dict[str, Array],
@@ -88,17 +119,21 @@ def check_rule(
     wanted: Sequence[str] | None = None,
     upstream: Array | None = None,
     tolerance: float = 1e-4,
+    opset: int = 20,
 ) -> None:
-    """Compare output and gradients with ``reference(*inputs)`` under PyTorch autograd in float64."""
+    """Compare output and gradients of both engines with ``reference(*inputs)`` under PyTorch autograd in float64."""
     wanted = list(inputs) if wanted is None else list(wanted)
-    output, gradients, given = run_rule(nodes, inputs, constants or {}, upstream, wanted)
+    output, gradients, given = run_rule(nodes, inputs, constants or {}, upstream, wanted, opset)
+    torch_output, torch_gradients = run_in_torch(nodes, inputs, constants or {}, given, wanted, opset)
     tensors = {k: torch.tensor(v, dtype=torch.float64, requires_grad=k in wanted) for k, v in inputs.items()}
     expected = reference(*tensors.values())
     _close("output", output, expected.detach().numpy(), tolerance)
     expected.backward(torch.tensor(given, dtype=torch.float64))
-    assert set(gradients) == set(wanted)
+    _close("output in torch", torch_output, expected.detach().numpy(), tolerance)
+    assert set(gradients) == set(torch_gradients) == set(wanted)
     for name in wanted:
         _close(f"gradient of {name}", gradients[name], tensors[name].grad.numpy(), tolerance)
+        _close(f"gradient of {name} in torch", torch_gradients[name], tensors[name].grad.numpy(), tolerance)
 
 
 def _close(what: str, found: Array, expected: Array, tolerance: float) -> None:

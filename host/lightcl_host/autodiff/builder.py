@@ -14,6 +14,8 @@ from lightcl_edge.errors import BundleError
 from lightcl_host.autodiff.gradients import Gradient, ParameterGradient
 
 Shape = tuple[int, ...]
+#: Operators whose result's shape is that of the input, and that the onnx library's shape inference leaves out.
+_KEEP_SHAPES = frozenset({"GroupNormalization", "RMSNormalization"})
 #: The head's input is put together from these two in a step with buffered samples.
 NEW_FEATURES, BUFFERED_FEATURES = "features.new", "features.buffered"
 
@@ -67,9 +69,26 @@ def _fix_rows(head: onnx.ModelProto, rows: int) -> onnx.ModelProto:
     for output in model.graph.output:
         output.type.tensor_type.ClearField("shape")
     try:
-        return shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
+        model = shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
+        while _pass_shapes(model):
+            model = shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
     except shape_inference.InferenceError as error:
         raise BundleError(f"head.onnx: its shapes do not fit {rows} rows: {error}") from error
+    return model
+
+
+def _pass_shapes(model: onnx.ModelProto) -> bool:
+    """Give results the shapes of their inputs where the onnx library does not; False when there is nothing to give."""
+    graph, shapes, found = model.graph, _static_shapes(model), False
+    known = {info.name: info for info in (*graph.value_info, *graph.output)}
+    for node in graph.node:
+        name = node.output[0]
+        if node.op_type in _KEEP_SHAPES and node.input[0] in shapes and name not in shapes:
+            shape = shapes[node.input[0]]
+            info = known[name] if name in known else graph.value_info.add(name=name)
+            info.CopyFrom(helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape))
+            found = True
+    return found
 
 
 def _static_shapes(model: onnx.ModelProto) -> dict[str, Shape]:

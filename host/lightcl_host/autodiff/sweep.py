@@ -15,13 +15,14 @@ from lightcl_host.autodiff.rules import RULES
 from lightcl_host.autodiff.rules.activation import GATING_OPERATORS, gate_of
 from lightcl_host.autodiff.rules.registry import BackwardNode
 from lightcl_host.autodiff.sgd_update import Updater, ancestors_of
+from lightcl_host.graphs.operators import STEP_OPERATORS
 
 
 def _depending_on(graph: GraphBuilder, parameters: Collection[str]) -> set[str]:
     """All tensors that change when a parameter does."""
     moved = set(parameters)
     for node in graph.forward:
-        if moved.intersection(node.inputs):
+        if moved.intersection(node.inputs) and node.kind not in STEP_OPERATORS:
             moved.update(node.outputs)
     return moved
 

@@ -10,6 +10,16 @@ from lightcl_host.graphs.operators import TRAINABLE_OPERATORS
 if TYPE_CHECKING:
     import onnx
 
+_IMAGE_RANK, _MATRIX_RANK, _COMPARED = 4, 2, 2
+#: What must be constant besides an operator's first input.
+_CONSTANT_INPUTS = {
+    "Gather": "indices",
+    "Pow": "exponents",
+    "Tile": "repeats",
+    **dict.fromkeys(("Pad", "Slice", "Clip"), "bounds"),
+    **dict.fromkeys(("ReduceL2", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceSum", "ReduceSumSquare"), "axes"),
+}
+
 
 def reasons_against(view: GraphView) -> list[str]:
     """For each node, the first operator that keeps a head after it from being trained; ``""`` for none."""
@@ -42,12 +52,33 @@ def _obstacle(view: GraphView, node: onnx.NodeProto) -> str:
     where = f"operator {node.op_type} ({node.output[0]})"
     if node.op_type not in TRAINABLE_OPERATORS:
         return f"{where} is outside the trainable list"
-    if node.op_type in ("Conv", "Gemm") and any(name in view.activations for name in list(node.input)[1:]):
+    computed = any(name in view.activations for name in list(node.input)[1:])
+    if node.op_type in ("Conv", "ConvTranspose", "Gemm") and computed:
         return f"{where} has weights that depend on the image"
-    if node.op_type == "Conv" and len(view.weights[node.input[1]].dims) != 4:
+    if node.op_type in ("Conv", "ConvTranspose") and len(view.weights[node.input[1]].dims) != _IMAGE_RANK:
         return f"{where} is not two-dimensional"
-    if node.op_type == "MatMul" and all(name in view.activations for name in node.input):
-        return f"{where} multiplies two activations (attention)"
+    if node.op_type in _CONSTANT_INPUTS and computed:
+        return f"{where} has {_CONSTANT_INPUTS[node.op_type]} that depend on the image"
     if node.op_type == "Pad" and attribute(node, "mode", b"constant") != b"constant":
         return f"{where} pads with more than a constant"
+    if node.op_type in ("Max", "Min") and len(node.input) != _COMPARED:
+        return f"{where} compares {len(node.input)} tensors, expected {_COMPARED}"
+    if node.op_type == "MatMul" and min(len(_dims(view, name)) for name in node.input) < _MATRIX_RANK:
+        return f"{where} multiplies a vector"
+    if node.op_type == "Resize" and not _stretches(node):
+        return f"{where} crops or keeps the aspect ratio"
+    if node.op_type == "LeakyRelu" and float(str(attribute(node, "alpha", 0.01))) < 0:
+        return f"{where} has a slope below zero"
     return ""
+
+
+def _dims(view: GraphView, name: str) -> tuple[int, ...]:
+    """The shape of a tensor; an activation of unknown shape counts as a matrix."""
+    if name in view.weights:
+        return tuple(view.weights[name].dims)
+    return (0, *view.shapes[name]) if name in view.shapes else (0,) * _MATRIX_RANK
+
+
+def _stretches(node: onnx.NodeProto) -> bool:
+    policy = attribute(node, "keep_aspect_ratio_policy", b"stretch")
+    return policy == b"stretch" and attribute(node, "coordinate_transformation_mode") != b"tf_crop_and_resize"

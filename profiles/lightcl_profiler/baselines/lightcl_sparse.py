@@ -7,7 +7,7 @@ earlier. As in the reference's code nothing becomes smaller: measured memory sho
 
 import torch
 
-from lightcl_edge.learning.engines.torch_rules import Node
+from lightcl_edge.learning.engines.torch_node import Node
 from lightcl_profiler.baselines.contract import Batch, Build, Settings, Task, mark_largest
 from lightcl_profiler.baselines.lightcl_torch import LightClTorch
 from lightcl_profiler.networks.graph_network import output_shapes

@@ -7,7 +7,7 @@ import torch
 
 from lightcl_edge.errors import BundleError
 from lightcl_edge.learning.engines.torch_graph import Graph, GraphModule
-from lightcl_edge.learning.engines.torch_rules import Node
+from lightcl_edge.learning.engines.torch_node import Node
 
 #: Operators whose outputs LightCL holds as feature patterns.
 ACTIVATIONS = frozenset({"Clip", "HardSigmoid", "HardSwish", "Relu", "Sigmoid"})

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from lightcl_edge.errors import BundleError
 from lightcl_edge.learning.engines.torch_graph import Graph, read_graph
-from lightcl_edge.learning.engines.torch_rules import Node
+from lightcl_edge.learning.engines.torch_node import Node
 from lightcl_profiler.networks.graph_network import WEIGHTED, GraphNetwork, find_cut
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
-from lightcl_edge.learning.engines.torch_rules import Node
+from lightcl_edge.learning.engines.torch_node import Node
 from lightcl_profiler.baselines.lightcl_sparse import SHARES as MASKED_SHARES
 from lightcl_profiler.networks.graph_network import WEIGHTED, GraphNetwork, output_shapes
 from lightcl_profiler.paper.memory import NetworkCount

@@ -63,3 +63,39 @@ def test_vector_product() -> None:
     message = r"operator MatMul \(output 'y'\) multiplies a vector, expected two or more axes"
     with pytest.raises(BundleError, match=message):
         check_rule([node("MatMul", ["a", "b"])], {"a": normal(1, 3, 5), "b": normal(2, 5)}, np.matmul)
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    st.tuples(st.integers(1, 6), st.integers(1, 6), st.integers(1, 6)),
+    st.sampled_from([(2,), (2, 3), (1, 3), (2, 1)]),
+    st.sampled_from([(2,), (2, 3), (1, 3), (2, 1), (3,)]),
+)
+def test_products_of_batches(sides: tuple[int, int, int], first: tuple[int, ...], second: tuple[int, ...]) -> None:
+    """Whatever is the largest: the left factor, the right one or the product."""
+    try:
+        np.broadcast_shapes(first, second)
+    except ValueError:
+        return
+    inputs = {"a": normal(1, *first, *sides[:2]), "b": normal(2, *second, *sides[1:])}
+    check_rule([node("MatMul", ["a", "b"])], inputs, torch.matmul)
+
+
+def test_attention() -> None:
+    """Queries, keys and values of two heads, the scores behind a mask."""
+    inputs = {name: normal(seed, 3, 2, 5, 4) for seed, name in enumerate("qkv")}
+    mask = np.triu(np.ones((5, 5), bool))
+    nodes = [
+        node("Transpose", ["k"], "t", perm=[0, 1, 3, 2]),
+        node("Mul", ["q", "scale"], "s"),
+        node("MatMul", ["s", "t"], "scores"),
+        node("Where", ["mask", "scores", "low"], "masked"),
+        node("Softmax", ["masked"], "p"),
+        node("MatMul", ["p", "v"]),
+    ]
+    constants = {"scale": np.float32(0.5), "mask": mask, "low": np.float32(-1e9)}
+
+    def reference(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.scaled_dot_product_attention(q, k, v, torch.from_numpy(mask), scale=0.5)
+
+    check_rule(nodes, inputs, reference, constants=constants)

@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from lightcl_edge.errors import BundleError
-from lightcl_edge.learning.engines.torch_rules import RULES, Node, Tensor, batch_norm
+from lightcl_edge.learning.engines.torch_node import Node, Tensor
+from lightcl_edge.learning.engines.torch_normalizations import batch_norm
+from lightcl_edge.learning.engines.torch_rules import RULES
 
 _BATCH_NORM = "BatchNormalization"
 #: Operators a graph may hold to be run and trained in torch.
@@ -100,7 +102,8 @@ class GraphModule(torch.nn.Module):
         """What ``to(device)`` calls: what is registered may become other tensors, which the graph must then use."""
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         for name, tensor in self._tensors.items():
-            if name not in self._registered and tensor.is_floating_point():  # weights that are not trained
+            # weights that are not trained, and masks; integers are shapes and axes, which stay here
+            if name not in self._registered and (tensor.is_floating_point() or tensor.dtype == torch.bool):
                 self._tensors[name] = fn(tensor)
         self._tensors.update({name: getattr(self, buffer) for name, buffer in self._registered.items()})
         return self

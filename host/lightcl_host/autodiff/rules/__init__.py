@@ -4,11 +4,17 @@ from lightcl_host.autodiff.rules import (  # noqa: F401  # imported for the rule
     activation,
     arithmetic,
     conv,
+    conv_transpose,
+    gather,
     linear,
     maxpool,
+    normalization,
     pool,
+    reduction,
+    resize,
     shape,
     slice,
+    smooth,
 )
 from lightcl_host.autodiff.rules.registry import RULES
 

@@ -5,12 +5,13 @@ At the points where a function has no derivative the choice is PyTorch's.
 
 from collections.abc import Sequence
 
+from lightcl_edge.errors import BundleError
 from lightcl_host.autodiff.builder import ForwardNode, GraphBuilder
 from lightcl_host.autodiff.gradients import Gradient
 from lightcl_host.autodiff.rules.registry import BackwardNode, rule, saves_first_input, saves_output
 
 #: Operators whose gradient needs only to know where the result was within its bounds.
-GATING_OPERATORS = frozenset({"Relu", "Clip", "HardSigmoid"})
+GATING_OPERATORS = frozenset({"Relu", "Clip", "HardSigmoid", "LeakyRelu"})
 
 
 def _open_interval(graph: GraphBuilder, tensor: str, low: str | None, high: str | None) -> str | None:
@@ -23,9 +24,9 @@ def _open_interval(graph: GraphBuilder, tensor: str, low: str | None, high: str 
 
 
 def gate_of(graph: GraphBuilder, node: ForwardNode) -> str | None:
-    """Where a Relu, Clip or HardSigmoid lets the gradient through, computed from its result alone."""
+    """Where a Relu, Clip, HardSigmoid or LeakyRelu lets all of the gradient through, computed from its result alone."""
     result = node.outputs[0]
-    if node.kind == "Relu":
+    if node.kind in ("Relu", "LeakyRelu"):
         return _open_interval(graph, result, graph.constant(0), None)
     if node.kind == "HardSigmoid":
         return _open_interval(graph, result, graph.constant(0), graph.constant(1))
@@ -46,6 +47,17 @@ def hard_sigmoid(graph: GraphBuilder, back: BackwardNode) -> Sequence[Gradient]:
     gate = graph.gates.get(back.node.outputs[0]) or gate_of(graph, back.node)
     slope = graph.constant(back.node.attributes.get("alpha", 0.2))
     return [graph.op("Mul", graph.op("Mul", graph.mask(str(gate)), back.gradient), slope)]
+
+
+@rule("LeakyRelu", spreads=True, saves=saves_output)
+def leaky(graph: GraphBuilder, back: BackwardNode) -> Sequence[Gradient]:
+    """1 above 0, ``alpha`` below."""
+    node, alpha = back.node, float(back.node.attributes.get("alpha", 0.01))
+    if alpha < 0:
+        raise BundleError(f"head.onnx: {node.describe()} has the slope {alpha:g}, expected at least 0 to train it")
+    gate = graph.gates.get(node.outputs[0]) or gate_of(graph, node)
+    rest = graph.op("Mul", graph.mask(str(gate)), graph.constant(1 - alpha))
+    return [graph.op("Mul", graph.op("Add", rest, graph.constant(alpha)), back.gradient)]
 
 
 @rule("Sigmoid", spreads=True, saves=saves_output)

@@ -18,7 +18,7 @@ CHUNK_BYTES = 2 * 2**20
 _FLOAT_BYTES = 4
 
 
-def _kernel_gradient(
+def kernel_gradient(
     graph: GraphBuilder, image: str, gradient: str, window: Window, shape: Sequence[int], groups: int
 ) -> str:
     """``dW``, for a bounded number of groups at a time, because each is copied to be rearranged."""
@@ -34,11 +34,11 @@ def _kernel_gradient(
             some_image = graph.slice(image, [first * per_group], [last * per_group], [1])
             some_gradient = graph.slice(gradient, [first * filters], [last * filters], [1])
         part = [(last - first) * filters, *shape[1:]]
-        parts.append(_kernel_gradient_of_groups(graph, some_image, some_gradient, window, part, last - first))
+        parts.append(_of_groups(graph, some_image, some_gradient, window, part, last - first))
     return graph.joined(parts, 0)
 
 
-def _kernel_gradient_of_groups(
+def _of_groups(
     graph: GraphBuilder, image: str, gradient: str, window: Window, shape: Sequence[int], groups: int
 ) -> str:
     """``dW`` as a convolution of the input by the output's gradient, batch and channels exchanged.
@@ -75,7 +75,7 @@ def conv(graph: GraphBuilder, back: BackwardNode) -> Sequence[Gradient]:
     if back.wanted[0]:
         gradients[0] = input_gradient(graph, gradient, kernel, window, shape, groups)
     if back.wanted[1]:
-        gradients[1] = graph.adder(_kernel_gradient(graph, image, gradient, window, shape, groups))
+        gradients[1] = graph.adder(kernel_gradient(graph, image, gradient, window, shape, groups))
     if any(back.wanted[2:]):
         gradients[2] = graph.sum(gradient, [0, 2, 3])
     return gradients

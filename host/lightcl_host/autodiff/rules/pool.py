@@ -1,4 +1,4 @@
-"""Gradients of means: global and windowed average pooling, and ReduceMean."""
+"""The gradient of average pooling by windows."""
 
 from collections.abc import Sequence
 
@@ -8,35 +8,6 @@ from lightcl_host.autodiff.builder import GraphBuilder, Shape
 from lightcl_host.autodiff.convolution.window import Window, window_of
 from lightcl_host.autodiff.gradients import Gradient
 from lightcl_host.autodiff.rules.registry import BackwardNode, rule
-
-
-def _mean_gradient(graph: GraphBuilder, gradient: str, source: Shape, axes: Sequence[int]) -> str:
-    """``dY / count``, left at side 1 along the averaged axes: it broadcasts where it is used."""
-    kept = tuple(1 if axis in axes else side for axis, side in enumerate(source))
-    count = int(np.prod([source[axis] for axis in axes]))
-    mean = graph.op("Mul", graph.reshape(gradient, kept), graph.constant(1 / count))
-    graph.shapes[mean] = kept
-    return mean
-
-
-@rule("GlobalAveragePool")
-def global_average_pool(graph: GraphBuilder, back: BackwardNode) -> Sequence[Gradient]:
-    """An equal share for each pixel."""
-    source = graph.shape(back.node.inputs[0])
-    return [_mean_gradient(graph, back.gradient, source, range(2, len(source)))]
-
-
-@rule("ReduceMean")
-def reduce_mean(graph: GraphBuilder, back: BackwardNode) -> Sequence[Gradient]:
-    """An equal share for each averaged value."""
-    node, source = back.node, graph.shape(back.node.inputs[0])
-    given = node.ints("axes", [])  # an attribute before opset 18, an input since
-    if len(node.inputs) > 1 and node.inputs[1]:
-        given = graph.value(node.inputs[1], node).tolist()
-    if not given and node.attributes.get("noop_with_empty_axes", 0):
-        return [back.gradient]
-    axes = sorted(axis % len(source) for axis in given) or list(range(len(source)))
-    return [_mean_gradient(graph, back.gradient, source, axes)]
 
 
 def _window_counts(
