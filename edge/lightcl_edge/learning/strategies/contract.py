@@ -33,8 +33,6 @@ from lightcl_edge.learning.strategies.forward import parts
 
 #: Samples that tell whether training is of use.
 PROBED = 256
-#: A sample counts at most this often: one image of a new class must not throw the head about.
-LARGEST_WEIGHT = 4.0
 Arrays = Mapping[str, NDArray[np.generic]]
 
 
@@ -94,6 +92,8 @@ class Strategy:
     on_closed_form: ClassVar[bool] = False
     #: Share of the trained head's logits.
     head_share: float = 1.0
+    #: A sample counts at most this often.
+    largest_weight: ClassVar[float] = 20.0
     #: Training begins anew with smaller steps when the mean loss of late is this much above that of the start.
     accepted_rise: ClassVar[float] = 10.0
     #: The user's settings that it uses.
@@ -148,12 +148,12 @@ class Strategy:
     def sample_weights(self, task: Task, labels: IntArray) -> FloatArray:
         """The weight of samples with these labels in the cross entropy, shape ``(k,)``.
 
-        Every class of the pool counts the same, up to ``LARGEST_WEIGHT`` for a single sample. Where classes are of one
+        Every class of the pool counts the same, up to ``largest_weight`` for a single sample. Where classes are of one
         size, as in the published benchmarks, each weight is 1.
         """
         counts = np.bincount(self.pool_labels(task), minlength=self.head.capacity)
         fair = counts.sum() / max(1, np.count_nonzero(counts)) / np.maximum(1, counts)
-        return np.asarray(np.minimum(fair[labels], LARGEST_WEIGHT), np.float32)
+        return np.asarray(np.minimum(fair[labels], self.largest_weight), np.float32)
 
     def offsets(self, task: Task, places: IntArray) -> FloatArray:
         """What is added to the head's logits of ``k`` places, shape ``(k, capacity)``; by default the mask."""

@@ -41,6 +41,8 @@ class Replay(Strategy):
     on_closed_form = True
     head_share = HEAD_SHARE
     accepted_rise = 1.0
+    #: Its steps are larger than those of other strategies: one image of a new class must not throw the head about.
+    largest_weight = 4.0
 
     def __init__(self, head: HeadInfo, settings: Settings) -> None:
         super().__init__(head, settings)

@@ -16,7 +16,7 @@ from lightcl_edge.inference.learned_classifier import LearnedClassifier
 from lightcl_edge.learning.closed_form.analysis import analysis_rows
 from lightcl_edge.learning.strategies import STRATEGIES
 from lightcl_edge.learning.strategies.choice import choose_strategy
-from lightcl_edge.learning.strategies.contract import LARGEST_WEIGHT, Settings, Task
+from lightcl_edge.learning.strategies.contract import Settings, Task
 from lightcl_edge.learning.strategies.lightcl import important_channels
 from lightcl_edge.learning.strategies.replay import Replay
 from lightcl_edge.learning.strategies.strategy_state import forget_row, part_of
@@ -173,7 +173,7 @@ def test_replay_weighs_classes_alike_and_bounds_a_single_image(bundle):
     strategy = STRATEGIES["replay"](learner.head, SETTINGS)
     task = Task(1, np.array([2]), 3, np.arange(1), lambda rows: rows, np.arange(1), learner.known.buffer)
     weights = strategy.sample_weights(task, np.array([0, 1, 2]))
-    assert weights[0] == pytest.approx(25 / 3 / 12) and weights[2] == LARGEST_WEIGHT
+    assert weights[0] == pytest.approx(25 / 3 / 12) and weights[2] == Replay.largest_weight
     assert sorted(strategy.pool(task)) == [*range(-24, 0), 0]
 
 
