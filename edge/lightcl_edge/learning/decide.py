@@ -14,6 +14,7 @@ from lightcl_edge.data.dataset import Dataset
 from lightcl_edge.data.feature_buffer import BufferIdentity, buffer_limit
 from lightcl_edge.data.specification import open_dataset
 from lightcl_edge.learning.engines.select import EngineChoice, choose_engine
+from lightcl_edge.learning.judging import JUDGED_PER_CLASS
 from lightcl_edge.learning.options import TrainOptions
 from lightcl_edge.learning.strategies.choice import (
     StrategyChoice,
@@ -105,9 +106,11 @@ def decide(options: TrainOptions, state: State, bundle: Bundle, progress: Progre
 def _crowd(state: State, bundle: Bundle, dataset: Dataset, remembered: int) -> Crowd:
     """The classes and samples that meet in the task."""
     number = state.current_number() if state.exists() else 0
-    known = state.meta(number).classes if number else bundle.manifest.classes
+    meta = state.meta(number) if number else None
+    known = meta.classes if meta else bundle.manifest.classes
+    taught = [max(count, JUDGED_PER_CLASS) for count in meta.images_by_class] if meta else None
     counts = np.bincount(dataset.labels, minlength=len(dataset.classes)).tolist()
-    return crowd_of(counts, len({*known, *dataset.classes}), len(known), remembered)
+    return crowd_of(counts, len({*known, *dataset.classes}), len(known), remembered, taught)
 
 
 def _classes_without_samples(state: State, bundle: Bundle, taught: Sequence[str]) -> list[str]:

@@ -25,7 +25,8 @@ _HELPS = {
     "install": _TRUNK,
     "extract": _TRUNK,
     "import": _HEAD,
-    "train": f"lower --batch-size (for lightcl also --pattern-samples), take --strategy slda or ncm, {_HEAD}",
+    "train": "teach fewer classes or images at once, lower --batch-size (for lightcl also --pattern-samples), take "
+    f"--strategy slda or ncm, {_HEAD}",
     "gate": f"lower --buffer-size, {_HEAD}",
     "commit": f"lower --buffer-size, {_HEAD}",
 }

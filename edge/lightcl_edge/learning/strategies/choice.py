@@ -50,7 +50,9 @@ def plan_for(
     return crowd.added_to(plan, manifest, closed_form=kind.on_closed_form, trains=kind.trains_head)
 
 
-def crowd_of(counts: Sequence[int], classes: int, known: int, remembered: int) -> Crowd:
+def crowd_of(
+    counts: Sequence[int], classes: int, known: int, remembered: int, taught: Sequence[int] | None = None
+) -> Crowd:
     """What a task of so many images in each of its classes brings together.
 
     Args:
@@ -58,8 +60,10 @@ def crowd_of(counts: Sequence[int], classes: int, known: int, remembered: int) -
         classes: known after it.
         known: classes known before it.
         remembered: samples that the feature buffer may hold.
+        taught: images that each known class has had; None for many.
     """
-    judged = sum(min(count, HOLDOUT_PER_CLASS) for count in counts) + HOLDOUT_PER_CLASS * known
+    earlier = [HOLDOUT_PER_CLASS] * known if taught is None else taught
+    judged = sum(min(count, HOLDOUT_PER_CLASS) for count in (*counts, *earlier))
     return Crowd(known, classes, judged, sum(counts), remembered)
 
 
