@@ -26,7 +26,7 @@ def push(service, count=1, pause=0.0):
         time.sleep(pause)
 
 
-def events_of(address, seconds=5.0):
+def events_of(address, seconds=30.0):
     """Kinds and contents of events, as they come."""
     with httpx2.stream("GET", f"{address}{BASE}/events", timeout=seconds) as answer:
         assert answer.headers["content-type"].startswith("text/event-stream")
@@ -41,8 +41,14 @@ def events_of(address, seconds=5.0):
 def test_events_tell_what_the_camera_shows_and_what_is_taught(running):
     found = {}
     stream = events_of(running.address)
-    threading.Timer(0.5, push, (running.service,)).start()
-    threading.Timer(0.6, httpx2.post, (f"{running.address}{BASE}/teach?class_name=red",)).start()
+
+    def act():
+        while not running.service.hub.listeners:
+            time.sleep(0.01)
+        push(running.service)
+        httpx2.post(f"{running.address}{BASE}/teach?class_name=red")
+
+    threading.Thread(target=act, daemon=True).start()
     for kind, content in stream:
         found[kind] = content
         if {"live", "taught"} <= set(found):
