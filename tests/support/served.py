@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import threading
 import time
 from contextlib import contextmanager
 
@@ -13,6 +14,7 @@ from starlette.testclient import TestClient
 from lightcl_edge.serve.app import make_app, make_gate
 from lightcl_edge.serve.options import ServeOptions
 from lightcl_edge.serve.service import Service
+from lightcl_edge.serve.sources.contract import Source, SourceStatus
 from lightcl_edge.serve.sources.pushed import PushedSource
 from lightcl_edge.serve.web.passwords import write_password
 from small_bundle import COLOURS
@@ -67,7 +69,6 @@ def learned(client, **wish):
 def served_over_http(bundle, state, *, source=None, password=None, secure=False, **options):
     """The same over real connections; gives the address, with ``service`` as an attribute of what is yielded."""
     import socket
-    import threading
 
     import uvicorn
 
@@ -101,3 +102,28 @@ def served_over_http(bundle, state, *, source=None, password=None, secure=False,
 class Served:
     def __init__(self, address, service, server):
         self.address, self.service, self.server = address, service, server
+
+
+class Camera(Source):
+    """A camera before which things are held: ``show("red")``."""
+
+    kind = "v4l2"
+
+    def __init__(self, colour="grey", frames_per_second=12):
+        super().__init__()
+        self.colour, self._pause = colour, 1 / frames_per_second
+        self._count = 0
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def show(self, colour):
+        self.colour = colour
+
+    def status(self):
+        return SourceStatus(self.kind, True, "", self._frames_per_second())
+
+    def _run(self):
+        while not self._closed:
+            self._count += 1
+            self._publish(picture(self.colour, self._count, side=(160, 120)))
+            time.sleep(self._pause)

@@ -52,7 +52,7 @@ def test_every_answer_carries_the_policy(open_client):
         headers = open_client.get(path).headers
         policy = headers["content-security-policy"]
         assert "default-src 'none'" in policy and "script-src 'self'" in policy and "unsafe" not in policy
-        assert headers["x-content-type-options"] == "nosniff" and headers["referrer-policy"] == "no-referrer"
+        assert headers["x-content-type-options"] == "nosniff" and headers["referrer-policy"] == "same-origin"
     page = open_client.get("/").text
     assert "<script>" not in page and " style=" not in page and not re.search(r'\son\w+="', page)
     assert not re.search(r'(?:src|href)="(?:https?:)?//', page)

@@ -1,0 +1,246 @@
+"""The page in a real browser, as its owner uses it: with a mouse, a finger, or the keyboard alone."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+
+from served import Camera, served_over_http
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+WORD = "correct horse"
+DESKTOP, PHONE = (1280, 900), (390, 844)
+#: Pictures for the documents are kept where this names a folder.
+KEPT = os.environ.get("LIGHTCL_SCREENSHOTS")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as play:
+        found = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        yield found
+        found.close()
+
+
+@pytest.fixture
+def board(bundle, tmp_path):
+    camera = Camera()
+    with served_over_http(bundle, tmp_path / "state", source=camera) as served:
+        served.camera = camera
+        yield served
+
+
+class Page:
+    """A page that notes what its console complains about."""
+
+    def __init__(self, browser, address, size=DESKTOP, scheme="light", **more):
+        self.context = browser.new_context(viewport={"width": size[0], "height": size[1]}, color_scheme=scheme, **more)
+        self.page = self.context.new_page()
+        self.page.set_default_timeout(30_000)
+        self.complaints = []
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("console", lambda line: self.complaints.append(line.text) if line.type == "error" else None)
+        self.page.goto(address)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, *_):
+        self.context.close()
+        if kind is None:
+            assert self.complaints == []
+
+    def go(self, part):
+        self.page.click(f'nav a[href="#{part}"]')
+
+    def teach(self, name, pictures=6):
+        self.page.fill("#class-name", name)
+        box = self.page.locator("#hold").bounding_box()
+        self.page.mouse.move(box["x"] + 20, box["y"] + 20)
+        self.page.mouse.down()
+        self.until("n => parseInt(document.querySelector('#hold-note').textContent) >= n", pictures)
+        self.page.mouse.up()
+
+    def learn(self):
+        self.go("learn")
+        self.page.wait_for_selector("#learn-start:enabled")
+        self.page.click("#learn-start")
+        self.page.wait_for_selector("#outcome .outcome")
+        return self.page.inner_text("#outcome")
+
+    def until(self, script, argument=None):
+        """Playwright's own waiting needs eval, which the page's policy forbids."""
+        until = time.monotonic() + 30
+        while not self.page.evaluate(script, argument):
+            assert time.monotonic() < until, script
+            self.page.wait_for_timeout(50)
+
+    def says(self, text):
+        self.until("text => document.querySelector('#says').textContent === text", text)
+
+    def shot(self, name):
+        if KEPT:
+            self.page.screenshot(path=Path(KEPT) / f"{name}.png")
+
+
+def taught_two(page, board):
+    for colour in ("red", "green"):
+        board.camera.show(colour)
+        page.page.wait_for_timeout(300)
+        page.teach(colour)
+    assert "Learned" in page.learn()
+
+
+def test_from_an_empty_state_to_a_new_answer_on_the_live_picture(browser, board):
+    with Page(browser, board.address) as page:
+        page.says("I know nothing yet")
+        page.page.wait_for_selector("#picture:not([hidden])")
+        taught_two(page, board)
+        page.go("live")
+        page.says("green")
+        board.camera.show("red")
+        page.says("red")
+        assert page.page.get_attribute("#answer", "data-kind") == "sure"
+        page.shot("live")
+        page.go("knows")
+        page.page.wait_for_selector("#classes tbody tr")
+        assert page.page.locator("#classes tbody tr").count() == 2
+        page.page.click('[aria-label="Rename red"]')
+        page.page.fill("#ask-name", "our red")
+        page.page.click("#ask-yes")
+        page.page.wait_for_selector('[aria-label="Rename our red"]')
+        page.page.click('[aria-label="Go back to generation 1"]')
+        page.page.wait_for_selector('[aria-label="Rename red"]')
+        page.page.click('[aria-label="Erase green"]')
+        page.page.click("#ask button[value=no]")
+        page.page.click('[aria-label="Erase green"]')
+        page.page.click("#ask-yes")
+        page.until("document.querySelectorAll('#classes tbody tr').length === 1")
+
+
+def test_frames_that_wait_are_labelled_many_at_once(browser, board):
+    with Page(browser, board.address) as page:
+        taught_two(page, board)
+        board.service.waiting._pause = 0.0
+        for colour in ("blue", "grey", "blue", "grey"):
+            board.camera.show(colour)
+            page.page.wait_for_timeout(700)
+        page.go("waiting")
+        page.page.wait_for_selector("#waiting-grid .tile")
+        page.page.click("#waiting-bar [data-select]")
+        chosen = page.page.locator("#waiting-grid .tile[aria-pressed=true]").count()
+        assert chosen >= 1
+        page.page.fill("#waiting-class", "blue")
+        page.page.click("#waiting-label")
+        page.until("n => Number(document.querySelector('#taught-count').textContent) >= n", chosen)
+        assert board.service.taught.counts()["blue"] >= chosen
+
+
+def test_a_refusal_is_explained_with_the_pictures_that_speak_against_it(browser, board):
+    with Page(browser, board.address) as page:
+        taught_two(page, board)
+        page.go("live")
+        board.camera.show("green")
+        page.says("green")
+        page.teach("red", 12)
+        assert "Not learned" in page.learn()
+        page.page.wait_for_selector("#against .tile")
+        assert "You say red, I say green" in page.page.inner_text("#against")
+        page.shot("refused")
+        page.page.locator("#against .tile button", has_text="It is green").first.click()
+        page.until("document.querySelector('#pile-grid').innerText.includes('green')")
+        page.page.click("text=Learn it anyway")
+        page.page.wait_for_selector("#outcome .outcome:not(.bad)")
+
+
+def test_the_password_opens_the_door(browser, bundle, tmp_path):
+    with served_over_http(bundle, tmp_path / "s", source=Camera(), password=WORD) as board:
+        with Page(browser, board.address, PHONE) as page:
+            assert page.page.url.endswith("/login")
+            page.page.fill("#password", "wrong")
+            page.page.press("#password", "Enter")
+            page.page.wait_for_selector("text=That is not the password")
+            page.complaints.clear()  # the browser notes the 401
+            page.page.fill("#password", WORD)
+            page.page.press("#password", "Enter")
+            page.page.wait_for_selector("#picture:not([hidden])")
+            page.go("board")
+            page.page.click("#sign-out")
+            page.page.wait_for_url("**/login")
+
+
+def test_everything_works_with_the_keyboard_alone(browser, board):
+    with Page(browser, board.address) as page:
+        page.page.keyboard.press("Tab")
+        assert page.page.evaluate("document.activeElement.className") == "skip"
+        page.page.focus("#class-name")
+        page.page.keyboard.type("grey")
+        while page.page.evaluate("document.activeElement.id") != "hold":
+            page.page.keyboard.press("Tab")
+        page.page.keyboard.down(" ")
+        page.until("document.querySelector('#strip').children.length >= 2")
+        page.page.keyboard.up(" ")
+        page.page.focus('nav a[href="#learn"]')
+        page.page.keyboard.press("Enter")
+        page.page.wait_for_selector("#pile-grid .tile")
+        page.page.focus("#pile-grid .tile")
+        page.page.keyboard.press("Space")
+        page.page.keyboard.press("ArrowRight")
+        page.page.keyboard.press("Space")
+        assert page.page.locator("#pile-grid .tile[aria-pressed=true]").count() == 2
+        page.page.focus("#pile-drop")
+        before = page.page.locator("#pile-grid .tile").count()
+        page.page.keyboard.press("Enter")
+        page.until("n => document.querySelectorAll('#pile-grid .tile').length === n", before - 2)
+
+
+def test_the_part_that_counts_is_drawn_with_a_finger(browser, board):
+    with Page(browser, board.address, PHONE, has_touch=True) as page:
+        page.page.wait_for_selector("#picture:not([hidden])")
+        page.page.tap("#draw")
+        box = page.page.locator("#stage").bounding_box()
+        page.page.mouse.move(box["x"] + box["width"] * 0.3, box["y"] + box["height"] * 0.25)
+        page.page.mouse.down()
+        page.page.mouse.move(box["x"] + box["width"] * 0.7, box["y"] + box["height"] * 0.75, steps=4)
+        page.page.mouse.up()
+        page.page.wait_for_selector("#region:not([hidden])")
+        region = board.service.settings.region
+        assert 0.1 < region.x < 0.5 and 0.3 < region.height < 0.7
+        page.page.tap("#whole")
+        page.page.wait_for_selector("#region", state="hidden")
+        assert board.service.settings.region is None
+
+
+@pytest.mark.parametrize(("size", "scheme"), [(DESKTOP, "light"), (PHONE, "dark")])
+def test_every_part_is_accessible_and_fits(browser, board, size, scheme):
+    from axe_playwright_python.sync_playwright import Axe
+
+    with Page(browser, board.address, size, scheme) as page:
+        taught_two(page, board)
+        board.camera.show("red")
+        page.teach("red", 2) if page.go("live") else None
+        for part in ("live", "waiting", "learn", "knows", "board"):
+            page.go(part)
+            page.page.wait_for_timeout(700)
+            found = Axe().run(page.page).response["violations"]
+            assert not found, [(entry["id"], [node["html"] for node in entry["nodes"]]) for entry in found]
+            assert page.page.evaluate("document.documentElement.scrollWidth") <= size[0]
+            page.shot(f"{part}-{size[0]}-{scheme}")
+
+
+def test_the_page_is_small_and_asks_nobody_else(browser, board):
+    with Page(browser, "about:blank") as page:
+        seen = []
+        page.page.on("response", lambda each: seen.insert(0, each))
+        page.page.goto(board.address)
+        page.page.wait_for_selector("#picture:not([hidden])")
+        assert all(each.url.startswith((board.address, "blob:")) for each in seen)
+        page_files = [each for each in seen if "/api/" not in each.url and not each.url.startswith("blob:")]
+        assert len(page_files) > 5 and sum(len(each.body()) for each in page_files) < 150_000
