@@ -169,14 +169,10 @@ def _train(
     sums = with_samples(sums, engine, samples, start.classes)
     taps = taps_of(engine, samples.read, held_rows, sums.size).astype(np.float16)
     held_out = Holdout(samples.store.read(held_rows), samples.labels[held_rows], taps)
-    if start.classifier.needs_head or strategy.trains_head:
-        earlier = earlier_samples_with_features(start.holdout, start.buffer, start.codec, engine)
-    else:
-        earlier = earlier_samples(start.holdout, start.generation.sums, start.generation.meta.classes)
+    earlier = _earlier_samples(start, strategy, engine)
     own = own_samples(held_out, samples, start.codec, engine)
-    loaded = start.exported.parameters
+    loaded = (start.generation if start.classifier.needs_head else start.exported).parameters
     if start.classifier.needs_head:
-        loaded = start.generation.parameters
         engine.load(loaded)
     references = Reference.of(earlier, start.classifier, engine), Reference.of(own, start.classifier, engine)
     lesson = Lesson(engine, strategy, start.bundle.manifest.head, start.classes, start.known, samples, sums, loaded)
@@ -203,6 +199,12 @@ def _train(
         outcome.resumed,
         row_scale,
     )
+
+
+def _earlier_samples(start: StartingPoint, strategy: Strategy, engine: Engine) -> JudgingSamples:
+    if start.classifier.needs_head or strategy.trains_head:
+        return earlier_samples_with_features(start.holdout, start.buffer, start.codec, engine)
+    return earlier_samples(start.holdout, start.generation.sums, start.generation.meta.classes)
 
 
 def _held_out(earlier: JudgingSamples, own: JudgingSamples) -> tuple[FloatArray, IntArray]:
