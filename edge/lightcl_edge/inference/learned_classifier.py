@@ -6,6 +6,7 @@ They are those of the head as exported, also where a trained head gives logits.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,34 +28,34 @@ _BLOCK = 256
 
 @dataclass(frozen=True, eq=False)
 class NoveltyTerms:
-    """The terms of the novelty score of ``k`` classes; float64, because large terms cancel to small scores."""
+    """The terms of the novelty score of ``k`` classes on taps of ``D`` numbers."""
 
-    matrix: DoubleArray  # (k, k)
-    vector: DoubleArray  # (k,)
-    constant: float
-    own: DoubleArray  # (k,): mu_c' A^-1 mu_c
+    centre: FloatArray  # (D,) float32: the mean of the class means
+    matrix: FloatArray  # (D, D) float32, symmetric: how distances from the centre count
+    own: DoubleArray  # (k,): what the squared distance to each class mean adds
 
     @classmethod
     def none(cls) -> NoveltyTerms:
         """Terms of no class, for a classifier that can't tell what it has never seen."""
-        return cls(np.zeros((0, 0)), np.zeros(0), 0.0, np.zeros(0))
+        return cls(np.zeros(0, np.float32), np.zeros((0, 0), np.float32), np.zeros(0))
 
 
-def novelty(terms: NoveltyTerms, products: DoubleArray) -> DoubleArray:
-    """Relative Mahalanobis distance (Ren et al. 2021) of samples from ``products = taps @ weights.T`` alone.
+def novelty(terms: NoveltyTerms, taps: FloatArray, products: DoubleArray) -> DoubleArray:
+    """How far samples lie from all classes, in directions that the classes share; the larger, the stranger.
 
-    ``min_c (own_c - 2 z_c) + z' M z + v' z + constant``, which is the squared distance to the nearest class mean less
-    the squared distance to the mean of all samples. The larger, the stranger.
+    ``min_c (own_c - 2 (z_c - mean z)) + (x - centre)' M (x - centre)``. How it follows from the sums is in
+    ``learning/closed_form/novelty.py``.
 
     Args:
-        products: shape ``(n, k)``, without biases.
+        taps: ``x``, shape ``(n, D)``.
+        products: ``z = taps @ weights.T``, shape ``(n, k)``, without biases.
 
     Returns:
         Scores, shape ``(n,)``.
     """
-    nearest = (terms.own - 2.0 * products).min(axis=1)
-    quadratic = np.einsum("nk,nk->n", products @ terms.matrix, products)
-    scores: DoubleArray = nearest + quadratic + products @ terms.vector + terms.constant
+    nearest = (terms.own - 2.0 * (products - products.mean(axis=1, keepdims=True))).min(axis=1)
+    apart = taps - terms.centre
+    scores: DoubleArray = nearest + np.einsum("nd,nd->n", apart @ terms.matrix, apart, dtype=np.float64)
     return scores
 
 
@@ -124,7 +125,7 @@ class LearnedClassifier:
         if not self.tells_unknown:
             return None
         parts = (taps[at : at + _BLOCK] for at in range(0, len(taps), _BLOCK))
-        return np.concatenate([np.zeros(0), *(novelty(self.terms, self.products(part)) for part in parts)])
+        return np.concatenate([np.zeros(0), *(novelty(self.terms, part, self.products(part)) for part in parts)])
 
     def threshold(self, false_alarms: float = DEFAULT_FALSE_ALARMS) -> float | None:
         """The novelty score that this share (0 to 1) of held-out samples exceeds; None where none were held out."""
@@ -145,9 +146,8 @@ class LearnedClassifier:
             "closed_form_share": np.array(self.closed_form_share, np.float32),
             "head_share": np.array(self.head_share, np.float32),
             "temperature": np.array(self.temperature, np.float32),
-            "novelty.matrix": self.terms.matrix,
-            "novelty.vector": self.terms.vector,
-            "novelty.constant": np.array(self.terms.constant, np.float64),
+            "novelty.centre": self.terms.centre,
+            "novelty.matrix": pack_symmetric(self.terms.matrix),
             "novelty.own": self.terms.own,
             "held_out_scores": self.held_out_scores,
         }
@@ -166,9 +166,8 @@ class LearnedClassifier:
                 "roll back to another generation: lightcl-edge rollback --state S"
             ) from error
         terms = NoveltyTerms(
-            tensors["novelty.matrix"].astype(np.float64, copy=False),
-            tensors["novelty.vector"].astype(np.float64, copy=False),
-            float(tensors["novelty.constant"].item()),
+            tensors["novelty.centre"].astype(np.float32, copy=False),
+            unpack_symmetric(tensors["novelty.matrix"].astype(np.float32, copy=False)),
             tensors["novelty.own"].astype(np.float64, copy=False),
         )
         return cls(
@@ -182,6 +181,22 @@ class LearnedClassifier:
         )
 
 
+def pack_symmetric(matrix: FloatArray) -> FloatArray:
+    """The upper half of a symmetric matrix ``(d, d)``, line by line, shape ``(d (d + 1) / 2,)``."""
+    return np.concatenate([line[place:] for place, line in enumerate(matrix)] or [np.zeros(0, matrix.dtype)])
+
+
+def unpack_symmetric(packed: FloatArray) -> FloatArray:
+    """The matrix of :func:`pack_symmetric`."""
+    size = (math.isqrt(8 * len(packed) + 1) - 1) // 2
+    matrix, start = np.empty((size, size), packed.dtype), 0
+    for place in range(size):  # index arrays would be as large as the matrix
+        line = packed[start : start + size - place]
+        matrix[place, place:] = matrix[place:, place] = line
+        start += len(line)
+    return matrix
+
+
 def softmax(logits: DoubleArray) -> FloatArray:
     """Probabilities of logits, shape ``(n, k)``."""
     shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
@@ -190,6 +205,7 @@ def softmax(logits: DoubleArray) -> FloatArray:
 
 def _check(tensors: Tensors, classes: int, tap_size: int) -> None:
     rows = 0 if tensors.get("weights", np.zeros(0)).shape[:1] == (0,) else classes
+    size = tap_size if rows else 0
     scored = 0 if tensors.get("held_out_scores", np.zeros(1)).shape == (0,) else QUANTILES
     expected: dict[str, tuple[type[np.generic], tuple[int, ...]]] = {
         "weights": (np.float32, (rows, tap_size)),
@@ -197,9 +213,8 @@ def _check(tensors: Tensors, classes: int, tap_size: int) -> None:
         "closed_form_share": (np.float32, ()),
         "head_share": (np.float32, ()),
         "temperature": (np.float32, ()),
-        "novelty.matrix": (np.float64, (rows, rows)),
-        "novelty.vector": (np.float64, (rows,)),
-        "novelty.constant": (np.float64, ()),
+        "novelty.centre": (np.float32, (size,)),
+        "novelty.matrix": (np.float32, (size * (size + 1) // 2,)),
         "novelty.own": (np.float64, (rows,)),
         "held_out_scores": (np.float32, (scored,)),
     }

@@ -46,7 +46,7 @@ def pictures(means, counts, seed=0):
 @pytest.fixture(scope="module")
 def classifier():
     held_out = pictures(MEANS, [60, 60, 60], seed=5)[:, 0, 0, :2] / 50
-    return hand_made(MEANS, WITHIN, np.full(3, 1 / 3), held_out=held_out.astype(np.float32))
+    return hand_made(MEANS, WITHIN, held_out=held_out.astype(np.float32))
 
 
 def evaluated(classifier, counts=(90, 12, 12), **more):

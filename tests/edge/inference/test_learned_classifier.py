@@ -21,18 +21,17 @@ def drawn(classes, seed, **changes):
     means = 3.0 + rng.normal(0, 1, (classes, SIZE))
     factor = rng.normal(0, 0.4, (SIZE, SIZE))
     within = factor @ factor.T + 0.05 * np.eye(SIZE)
-    shares = rng.dirichlet(np.full(classes, 3.0))
     held_out = np.concatenate([rng.multivariate_normal(mean, within, 60) for mean in means]).astype(np.float32)
-    made = hand_made(means, within, shares, held_out=held_out, **changes)
-    return made, means, within, shares, held_out
+    made = hand_made(means, within, held_out=held_out, **changes)
+    return made, means, within, held_out
 
 
 @settings(max_examples=25)
 @given(st.integers(2, 5), st.integers(0, 10_000))
 def test_novelty_is_the_relative_mahalanobis_distance(classes, seed):
-    made, means, within, shares, taps = drawn(classes, seed)
-    overall = shares @ means
-    between = (shares * (means - overall).T) @ (means - overall)
+    made, means, within, taps = drawn(classes, seed)
+    overall = means.mean(axis=0)
+    between = (means - overall).T @ (means - overall) / classes
     logs = np.stack([multivariate_normal(mean, within).logpdf(taps) for mean in means])
     # Distances from log densities; the constants are those of scipy at the mean.
     own = 2 * (multivariate_normal(means[0], within).logpdf(means[0]) - logs.max(axis=0))
@@ -44,13 +43,13 @@ def test_novelty_is_the_relative_mahalanobis_distance(classes, seed):
 @settings(max_examples=25)
 @given(st.integers(2, 5), st.integers(0, 10_000))
 def test_probabilities_are_posteriors_of_normal_classes(classes, seed):
-    made, means, within, _, taps = drawn(classes, seed)
+    made, means, within, taps = drawn(classes, seed)
     logs = np.stack([multivariate_normal(mean, within).logpdf(taps) for mean in means], axis=1)
     assert made.probabilities(taps, None) == pytest.approx(softmax(logs, axis=1), abs=2e-3)
 
 
 def test_shares_join_closed_form_and_head():
-    made, _, _, _, taps = drawn(3, 0)
+    made, _, _, taps = drawn(3, 0)
     head_logits = np.random.default_rng(1).normal(size=(len(taps), 8)).astype(np.float32)
     both = drawn(3, 0, head_share=0.5, closed_form_share=0.25, temperature=2.0)[0]
     expected = 0.25 * made.logits(taps, None) + 0.5 * head_logits[:, :3]
@@ -70,7 +69,7 @@ def test_without_rows_the_head_decides_and_nothing_is_unknown():
 
 @pytest.mark.parametrize("rate", [0.0, 0.015, 0.05, 0.5, 1.0])
 def test_threshold_gives_the_false_alarms_asked_for(rate):
-    made, _, _, _, held_out = drawn(3, 2)
+    made, _, _, held_out = drawn(3, 2)
     share = made.is_unknown(made.novelty(held_out), rate).mean()
     assert share == pytest.approx(rate, abs=0.012)
 
@@ -82,7 +81,7 @@ def test_far_samples_are_unknown():
 
 
 def test_tensors_come_back_from_a_file(tmp_path):
-    made, _, _, _, taps = drawn(4, 4, head_share=0.5, temperature=1.5)
+    made, _, _, taps = drawn(4, 4, head_share=0.5, temperature=1.5)
     write_tensors(tmp_path / "classifier.safetensors", made.tensors())
     found = LearnedClassifier.from_tensors(read_tensors(tmp_path / "classifier.safetensors", StateError), 4, SIZE)
     head_logits = np.zeros((len(taps), 4), np.float32)
