@@ -20,7 +20,7 @@ from lightcl_edge.planning import trunk as plan_trunk
 #: Size of `lightcl-edge train` when it plans (Python, numpy, this package), for predictions made on another machine.
 DEVICE_BASE_BYTES = 42 * plan_trunk.MIB
 #: For each entry of the scatter of taps: the matrix, a class's triangle as it is read and added, a block of products.
-COVARIANCE_ENTRY_BYTES = 18.0
+COVARIANCE_ENTRY_BYTES = 22.0
 #: Copies of an earlier generation's classifier and samples: as they were read, and as they are used.
 GENERATION_COPIES = 2.2
 #: Copies of class means and rows, and of products of all classes, while rows are solved in closed form; and of
@@ -112,7 +112,8 @@ def sums_bytes(manifest: Manifest, images: int) -> int:
 
 def classifier_bytes(manifest: Manifest, classes: int) -> int:
     """A generation's classifier: rows in closed form, and the terms of the novelty score."""
-    return 4 * classes * manifest.head.tap_size + 8 * classes**2
+    size = manifest.head.tap_size
+    return 4 * classes * size + 2 * size * (size + 3) + 8 * classes
 
 
 @dataclass(frozen=True)

@@ -17,12 +17,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from lightcl_edge.data.sums import Pooled
-from lightcl_edge.errors import StateError
 from lightcl_edge.files.tensors import DoubleArray
-from lightcl_edge.learning.closed_form.cholesky import factor_in_place, inverse_trace, solve
-
-#: The shrinkage is a half when there are this many samples a dimension.
-SAMPLES_PER_DIMENSION = 2
+from lightcl_edge.learning.closed_form.cholesky import invert_in_place
+from lightcl_edge.learning.closed_form.shrinkage import degrees_of_freedom, mean_variance, shrinkage
 
 
 @dataclass(frozen=True)
@@ -33,27 +30,13 @@ class Rows:
         weights: shape ``(k, d)``.
         biases: shape ``(k,)``.
         noise: squared length of each class mean's own noise, ``t / n_c``, shape ``(k,)``.
+        precision: the inverse ``(d, d)`` of the covariance, or a number that stands for so many times the identity.
     """
 
     weights: DoubleArray
     biases: DoubleArray
     noise: DoubleArray
-
-
-def degrees_of_freedom(pooled: Pooled) -> int:
-    """Samples less the classes whose means were taken from them, at least 1."""
-    return max(1, pooled.samples - len(pooled.counts))
-
-
-def mean_variance(pooled: Pooled) -> float:
-    """Mean variance of a direction, above 0.
-
-    A tenth of the means' own size stands in for it while no class has two different samples.
-    """
-    size = pooled.means.shape[1]
-    found = float(np.trace(pooled.scatter)) / degrees_of_freedom(pooled) / size
-    length = float(np.square(pooled.means).sum(axis=1).mean()) / size if len(pooled.means) else 1.0
-    return found if found > 1e-6 * length else max(0.1 * length, 1e-12)
+    precision: DoubleArray | float
 
 
 def analysis_rows(pooled: Pooled) -> Rows:
@@ -63,26 +46,19 @@ def analysis_rows(pooled: Pooled) -> Rows:
         StateError: when the scatter is not that of samples.
     """
     size, samples = pooled.means.shape[1], max(1, pooled.samples)
-    shrinkage = SAMPLES_PER_DIMENSION * size / (SAMPLES_PER_DIMENSION * size + samples)
-    scale, ridge = (1.0 - shrinkage) / samples, shrinkage * mean_variance(pooled)
-    freedom = degrees_of_freedom(pooled)
+    shrunk = shrinkage(pooled)
+    scale, ridge = (1.0 - shrunk) / samples, shrunk * mean_variance(pooled)
     matrix = pooled.scatter
     matrix *= scale
     matrix.flat[:: size + 1] += ridge
-    try:
-        factor_in_place(matrix)
-    except np.linalg.LinAlgError as error:
-        raise StateError(
-            f"the sums of what was learned before can't be solved ({error}), expected those of real samples; "
-            "roll back to another generation: lightcl-edge rollback --state S"
-        ) from error
-    weights = solve(matrix, pooled.means.T).T
-    length = (size - ridge * inverse_trace(matrix)) / scale / freedom  # tr(A^-1 S) / dof, as S = (A - ridge I) / scale
+    invert_in_place(matrix)
+    # tr(A^-1 S) / dof, as S = (A - ridge I) / scale
+    length = (size - ridge * float(np.trace(matrix))) / scale / degrees_of_freedom(pooled)
     length /= 1.0 - scale * length
-    return rows_of(np.ascontiguousarray(weights), pooled, length)
+    return rows_of(pooled.means @ matrix, matrix, pooled, length)
 
 
-def rows_of(weights: DoubleArray, pooled: Pooled, length: float) -> Rows:
+def rows_of(weights: DoubleArray, precision: DoubleArray | float, pooled: Pooled, length: float) -> Rows:
     """Rows with the biases that follow from weights ``(k, d)`` and the mean squared length of a new sample."""
     noise = length / pooled.counts
-    return Rows(weights, 0.5 * (noise - np.einsum("kd,kd->k", weights, pooled.means)), noise)
+    return Rows(weights, 0.5 * (noise - np.einsum("kd,kd->k", weights, pooled.means)), noise, precision)

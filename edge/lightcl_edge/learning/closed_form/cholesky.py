@@ -1,7 +1,8 @@
-"""Symmetric positive definite matrices inverted in blocks, in their own memory (Golub and Van Loan, 4.2.9)."""
+"""Covariances inverted in blocks, in their own memory (Golub and Van Loan, 4.2.9)."""
 
 import numpy as np
 
+from lightcl_edge.errors import StateError
 from lightcl_edge.files.tensors import DoubleArray
 
 _BLOCK = 128
@@ -10,10 +11,17 @@ _BLOCK = 128
 def invert_in_place(matrix: DoubleArray) -> None:
     """Overwrite ``matrix`` ``(d, d)`` with its inverse; working memory is ``d`` times 128 numbers.
 
-    Raises ``numpy.linalg.LinAlgError`` when the matrix is not positive definite.
+    Raises:
+        StateError: when it is not positive definite, as the covariance of samples is.
     """
     blocks = [slice(at, min(at + _BLOCK, len(matrix))) for at in range(0, len(matrix), _BLOCK)]
-    _factor(matrix, blocks)
+    try:
+        _factor(matrix, blocks)
+    except np.linalg.LinAlgError as error:
+        raise StateError(
+            f"the sums of what was learned before can't be solved ({error}), expected those of real samples; "
+            "roll back to another generation: lightcl-edge rollback --state S"
+        ) from error
     _invert_factor(matrix, blocks)
     for block in blocks:  # X' X with the factor's inverse X, a block of rows at a time
         below = slice(block.start, None)

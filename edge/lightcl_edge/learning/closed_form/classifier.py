@@ -11,7 +11,7 @@ from lightcl_edge.data.sums import Pooled
 from lightcl_edge.files.tensors import DoubleArray, FloatArray, IntArray
 from lightcl_edge.inference.learned_classifier import QUANTILES, LearnedClassifier, NoveltyTerms
 from lightcl_edge.learning.closed_form.analysis import Rows
-from lightcl_edge.learning.closed_form.novelty import fit_novelty
+from lightcl_edge.learning.closed_form.novelty import background, fit_novelty
 from lightcl_edge.learning.closed_form.temperature import fit_temperature, fitted_on, starting_temperature
 from lightcl_edge.learning.closed_form.thresholds import score_quantiles
 
@@ -44,13 +44,14 @@ class ClosedForm:
         Raises:
             StateError: when the sums are not those of samples.
         """
+        behind = background(pooled)
         rows = fit(pooled)
         return cls(
             rows.weights.astype(np.float32),
             rows.biases.astype(np.float32),
             rows.noise,
             starting_temperature(pooled.means, rows.weights),
-            fit_novelty(pooled.means, rows.weights),
+            fit_novelty(pooled.means, rows.weights, rows.precision, behind),
         )
 
     def tempered(self, taps: FloatArray, labels: IntArray) -> ClosedForm:

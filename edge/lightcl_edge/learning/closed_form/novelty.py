@@ -6,8 +6,8 @@ around their mean, shrunk alike, and ``m`` the mean of the class means. So the s
 every class in a direction in which samples hardly differ.
 
 What lies far from the mean of all samples is strange in itself while there are few samples or classes. Then only a
-``share`` of that distance is taken away: ``(1 - s^2 / 3) (1 - 1 / (4 k^2))`` with the shrinkage ``s`` and ``k`` classes.
-It was chosen on validation images of CIFAR-10 with 1 to 8 known classes of 1 to 300 images
+``share`` of that distance is taken away: ``(1 - s^2 / 3) (1 - 1 / (4 k^2))`` with the shrinkage ``s`` and ``k``
+classes. It was chosen on validation images of CIFAR-10 with 1 to 8 known classes of 1 to 300 images
 (``docs/results-learning.md``).
 """
 
@@ -24,7 +24,8 @@ def background(pooled: Pooled) -> DoubleArray:
     """``share P_0`` of the score, shape ``(d, d)``."""
     size, total = pooled.means.shape[1], max(1, pooled.samples)
     apart = pooled.means - np.average(pooled.means, axis=0, weights=np.maximum(pooled.counts, 1e-9))
-    matrix = pooled.scatter + (apart.T * pooled.counts) @ apart
+    matrix = (apart.T * pooled.counts) @ apart
+    matrix += pooled.scatter
     matrix /= total
     shrunk = shrinkage(pooled)
     variance = max(float(np.trace(matrix)) / size, mean_variance(pooled))
@@ -35,17 +36,23 @@ def background(pooled: Pooled) -> DoubleArray:
     return matrix
 
 
-def fit_novelty(means: DoubleArray, weights: DoubleArray, precision: DoubleArray, behind: DoubleArray) -> NoveltyTerms:
+def fit_novelty(
+    means: DoubleArray, weights: DoubleArray, precision: DoubleArray | float, behind: DoubleArray
+) -> NoveltyTerms:
     """The terms of the score.
 
     Args:
         means: of the classes, shape ``(k, d)``, ``k`` at least 1.
         weights: their rows ``P mu_c``, shape ``(k, d)``.
-        precision: ``P``, shape ``(d, d)``.
+        precision: ``P``, shape ``(d, d)``, or a number that stands for so many times the identity.
         behind: the :func:`background`, which is overwritten.
     """
     centre = means.mean(axis=0)
     shift = weights - weights.mean(axis=0)  # P (mu_c - m)
     own = np.einsum("kd,kd->k", shift, means - centre) + 2.0 * shift @ centre
-    np.subtract(precision, behind, out=behind)
+    np.negative(behind, out=behind)
+    if isinstance(precision, float):
+        behind.flat[:: len(behind) + 1] += precision
+    else:
+        behind += precision
     return NoveltyTerms(centre.astype(np.float32), behind.astype(np.float32), own)

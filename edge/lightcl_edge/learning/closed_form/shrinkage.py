@@ -10,7 +10,7 @@ SAMPLES_PER_DIMENSION = 2
 
 def shrinkage(pooled: Pooled) -> float:
     """``2 d / (2 d + N)`` of ``N`` samples in ``d`` dimensions: near 1 for few samples, near 0 for many."""
-    weight = SAMPLES_PER_DIMENSION * pooled.means.shape[1]
+    weight = SAMPLES_PER_DIMENSION * int(pooled.means.shape[1])
     return weight / (weight + max(1, pooled.samples))
 
 

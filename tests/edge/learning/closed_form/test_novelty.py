@@ -38,12 +38,16 @@ def direct(values, labels, x):
     return nearest - share * squared(x - pooled.means.mean(axis=0), whole)
 
 
-@given(st.integers(0, 1000), st.lists(st.integers(1, 30), min_size=1, max_size=6).filter(lambda counts: sum(counts) > 1))
+@given(
+    st.integers(0, 1000), st.lists(st.integers(1, 30), min_size=1, max_size=6).filter(lambda counts: sum(counts) > 1)
+)
 def test_it_is_the_direct_formula(seed, counts):
     values, labels = samples(counts, seed)
     new = np.random.default_rng(seed).normal(size=(20, SIZE)) * 3
     expected = direct(values, labels, new)
-    assert np.allclose(scores_of(pooled_of(values, labels), new), expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
+    assert np.allclose(
+        scores_of(pooled_of(values, labels), new), expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max()
+    )
 
 
 @pytest.mark.parametrize("fit", [analysis_rows, nearest_mean_rows])

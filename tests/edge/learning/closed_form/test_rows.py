@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from lightcl_edge.data.sums import Pooled, Sums
 from lightcl_edge.errors import StateError
-from lightcl_edge.learning.closed_form.analysis import analysis_rows, mean_variance
+from lightcl_edge.learning.closed_form.analysis import analysis_rows
 from lightcl_edge.learning.closed_form.nearest_mean import nearest_mean_rows
+from lightcl_edge.learning.closed_form.shrinkage import mean_variance
 from normal_samples import SIZE, pooled_of, samples
 
 
