@@ -58,7 +58,7 @@ def taught(edge, tmp_path_factory, request):
     spread = taps[fitted] - means[labels[fitted]]
     within = spread.T @ spread / fitted.sum() + 1e-3 * np.eye(taps.shape[1])
     held_out = taps[~fitted].astype(np.float32)
-    made = hand_made(means, within, np.full(2, 0.5), held_out=held_out, head_share=0.5, temperature=3.0)
+    made = hand_made(means, within, held_out=held_out, head_share=0.5, temperature=3.0)
     commit_classifier(state, made.tensors())
     return state, made
 
