@@ -16,8 +16,8 @@ from lightcl_edge.inference.trunk import normalise
 from lightcl_host.cutting.classifier import install_classifier
 from lightcl_host.cutting.cuts import Cut
 from lightcl_host.cutting.head_parameters import complete_biases, name_parameters
-from lightcl_host.graphs.graph import infer_shapes
 from lightcl_host.graphs.runner import GraphRunner, in_batches
+from lightcl_host.graphs.shapes import infer_shapes
 
 if TYPE_CHECKING:
     import onnx

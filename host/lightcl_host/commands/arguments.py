@@ -40,6 +40,13 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--image-size", type=int, metavar="PIXELS", help="side of the input (default: the model's own)")
     parser.add_argument("--mean", metavar="R,G,B", help="subtracted from pixels in 0..1 (default: the model's own)")
     parser.add_argument("--std", metavar="R,G,B", help="what they are then divided by (default: the model's own)")
+    parser.add_argument(
+        "--scale",
+        type=float,
+        metavar="F",
+        help="largest pixel that --mean and --std are stated for, as 255 (default 1)",
+    )
+    parser.add_argument("--output", metavar="NAME", help="name of the logits in an .onnx file with several outputs")
     parser.add_argument("--seed", type=int, default=0, help="of all random numbers (default 0)")
 
 
@@ -181,6 +188,8 @@ def source_options(args: argparse.Namespace) -> SourceOptions:
     std = _three_numbers(args.std, "--std")
     if std is not None and min(std) <= 0:
         raise UsageError(f"--std {args.std}; expected numbers above 0")
+    if args.scale is not None and not args.scale > 0:
+        raise UsageError(f"--scale {args.scale:g}; expected a number above 0, such as 255")
     return options_from(SourceOptions, args, mean=_three_numbers(args.mean, "--mean"), std=std)
 
 

@@ -16,8 +16,9 @@ from lightcl_host.cutting.cuts import Cut
 from lightcl_host.cutting.head_parameters import complete_biases, name_parameters
 from lightcl_host.cutting.patterns import pattern_tensors
 from lightcl_host.cutting.taps import TapPlace, add_taps, default_taps, tap_places
-from lightcl_host.graphs.graph import infer_shapes, rename_tensors, to_array
+from lightcl_host.graphs.graph import rename_tensors, to_array
 from lightcl_host.graphs.module_paths import module_path
+from lightcl_host.graphs.shapes import infer_shapes
 
 if TYPE_CHECKING:
     import onnx

@@ -49,7 +49,7 @@ def count_cost(
         for node in head_view.graph.node
         if node.op_type not in VIEW_OPERATORS
         for name in node.output
-        if name in head_view.shapes
+        if name in head_view.dims
     ]
     return CostInfo(
         trunk_parameter_bytes=_parameter_bytes(exported_trunk),
@@ -81,7 +81,7 @@ def multiply_adds(model: onnx.ModelProto) -> int:
 
 
 def _node_multiply_adds(view: GraphView, node: onnx.NodeProto) -> int:
-    if not node.output or node.output[0] not in view.shapes:
+    if not node.output or node.output[0] not in view.dims:
         return 0
     outputs = view.elements(node.output[0])
     if node.op_type == "Conv":
@@ -89,8 +89,8 @@ def _node_multiply_adds(view: GraphView, node: onnx.NodeProto) -> int:
     if node.op_type == "Gemm":
         dims = view.weights[node.input[1]].dims
         return outputs * int(dims[1] if integer_attribute(node, "transB", 0) else dims[0])
-    if node.op_type == "MatMul" and node.input[0] in view.shapes:
-        return outputs * view.shapes[node.input[0]][-1]
+    if node.op_type == "MatMul" and node.input[0] in view.dims:
+        return outputs * view.dims[node.input[0]][-1]
     return 0
 
 
@@ -101,7 +101,7 @@ def peak_activation_bytes(model: onnx.ModelProto) -> int:
     inside onnxruntime's integer kernels. The working memory of single kernels is not counted.
     """
     view = GraphView(model)
-    sizes = {name: _stored_bytes(view, name) for name in view.activations if name in view.shapes}
+    sizes = {name: _stored_bytes(view, name) for name in view.activations if name in view.dims}
     last_use = {name: uses[-1] for name, uses in view.consumers.items()}
     live: set[str] = {view.graph.input[0].name}
     peak = 0

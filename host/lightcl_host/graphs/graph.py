@@ -27,7 +27,8 @@ class GraphView:
         weights: name -> initialiser.
         producer: tensor -> index of the node that makes it.
         consumers: tensor -> indices of the nodes that use it, in order.
-        shapes: tensor -> shape without the batch axis, for activations of known shape.
+        dims: tensor -> shape for one image, with the batch axis as 1, for tensors of known shape.
+        shapes: tensor -> shape without the batch axis, for activations whose first axis is the batch.
         activations: tensors that depend on the input.
     """
 
@@ -43,7 +44,16 @@ class GraphView:
             self.producer.update({name: index for name in node.output if name})
             if any(name in self.activations for name in node.input):
                 self.activations.update(name for name in node.output if name)
-        self.shapes = _batched_shapes(self.graph)
+        self.dims: dict[str, tuple[int, ...]] = {}
+        self.shapes: dict[str, tuple[int, ...]] = {}
+        for info in [*self.graph.input, *self.graph.output, *self.graph.value_info]:
+            dims = _dims_of_one(info)
+            if dims is None:
+                continue
+            self.dims[info.name] = dims
+            first = info.type.tensor_type.shape.dim[:1]
+            if first and first[0].dim_param == BATCH:
+                self.shapes[info.name] = dims[1:]
 
     def active_inputs(self, index: int) -> list[str]:
         """The node's inputs that depend on the image."""
@@ -56,17 +66,23 @@ class GraphView:
 
     def elements(self, tensor: str) -> int:
         """Numbers in an activation of one sample."""
-        return int(np.prod(self.shapes[tensor], dtype=np.int64))
+        return int(np.prod(self.dims[tensor], dtype=np.int64))
 
 
-def _batched_shapes(graph: onnx.GraphProto) -> dict[str, tuple[int, ...]]:
-    """Shapes of tensors whose first axis is the free batch and all others are known."""
-    shapes: dict[str, tuple[int, ...]] = {}
-    for info in [*graph.input, *graph.output, *graph.value_info]:
-        dims = info.type.tensor_type.shape.dim
-        if dims and dims[0].dim_param == BATCH and all(dim.dim_value > 0 for dim in dims[1:]):
-            shapes[info.name] = tuple(dim.dim_value for dim in dims[1:])
-    return shapes
+def _dims_of_one(info: onnx.ValueInfoProto) -> tuple[int, ...] | None:
+    """The shape for one image, with the batch axis as 1; None where a side is not known."""
+    dims = []
+    if not info.type.tensor_type.HasField("shape"):
+        return None
+    for dim in info.type.tensor_type.shape.dim:
+        each, _, name = dim.dim_param.rpartition("*")
+        if dim.dim_value > 0:
+            dims.append(dim.dim_value)
+        elif name == BATCH and (each or "1").isdigit():
+            dims.append(int(each or 1))
+        else:
+            return None
+    return tuple(dims)
 
 
 def attribute(node: onnx.NodeProto, name: str, default: object = None) -> object:
@@ -128,11 +144,3 @@ def replace_all(repeated: Any, items: Iterable[Any]) -> None:
     copies = list(items)
     del repeated[:]
     repeated.extend(copies)
-
-
-def infer_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The same model with the shapes of all its tensors, computed anew."""
-    import onnx
-
-    del model.graph.value_info[:]
-    return onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)

@@ -32,6 +32,12 @@ def copy_module_path(path: str, node: onnx.NodeProto) -> None:
         entry.key, entry.value = _OWN_KEY, path
 
 
+def copy_scopes(source: onnx.NodeProto, target: onnx.NodeProto) -> None:
+    """Let a node that replaces another keep the exporter's notes about where it comes from."""
+    target.metadata_props.extend(source.metadata_props)
+    target.name = f"{source.name}/{target.op_type}" if source.name else ""
+
+
 def module_path(node: onnx.NodeProto) -> str:
     """The innermost module of the node; ``""`` for the network itself or when it is unknown."""
     return next((entry.value for entry in node.metadata_props if entry.key == _OWN_KEY), "")

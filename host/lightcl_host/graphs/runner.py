@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lightcl_edge.files.tensors import FloatArray
 from lightcl_edge.inference.sessions import EXACT_INTEGERS
@@ -45,7 +46,9 @@ class GraphRunner:
         except Exception as error:  # onnxruntime raises classes of its own, all derived from Exception alone
             raise RuntimeError(str(error)) from error
 
-    def __call__(self, inputs: Mapping[str, FloatArray], outputs: Sequence[str]) -> dict[str, FloatArray]:
+    def __call__(
+        self, inputs: Mapping[str, FloatArray | NDArray[np.generic]], outputs: Sequence[str]
+    ) -> dict[str, FloatArray]:
         """Run once; returns the wanted outputs by name. Raises RuntimeError when an operator fails."""
         try:
             results = self._session.run(list(outputs), dict(inputs))

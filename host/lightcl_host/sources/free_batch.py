@@ -1,4 +1,4 @@
-"""Make a graph that was exported for one image take any number of them."""
+"""Make a graph take any number of images, and check that each is treated alone."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lightcl_edge.bundle.graph_names import IMAGE, LOGITS
 from lightcl_edge.errors import UsageError
-from lightcl_host.graphs.graph import BATCH, infer_shapes, replace_all, to_array, to_tensor
+from lightcl_host.graphs.graph import BATCH
 from lightcl_host.graphs.runner import GraphRunner, relative_difference
+from lightcl_host.graphs.shapes import set_batch
 from lightcl_host.sources.failure_reason import failure_reason
+from lightcl_host.sources.fixed_batch import free_fixed_batch
+from lightcl_host.sources.shape_values import TiedBatchError, fold_shape_values
 
 if TYPE_CHECKING:
     import onnx
@@ -20,52 +22,61 @@ BATCH_TOLERANCE = 1e-4
 _TRIED_BATCH = 3
 
 
-def free_batch(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Turn the fixed batch axis into the free axis ``batch``, and check that images do not influence each other.
+def free_batch(model: onnx.ModelProto) -> None:
+    """Give the graph the free axis ``batch`` and no computed shapes, in place.
 
-    The model is changed in place. Raises UsageError when it does not run with several images, or gives other results
-    for them together.
+    A graph that runs with several images keeps its own way to do so. One that was exported for a fixed number has its
+    constants rewritten, by following the batch axis from the image to the logits.
+
+    Raises:
+        UsageError: when images influence each other, or when the batch axis can't be followed.
     """
-    graph = model.graph
-    _free_reshapes(graph)
-    for info in (graph.input[0], graph.output[0]):
-        info.type.tensor_type.shape.dim[0].dim_param = BATCH
-    model = infer_shapes(model)
-    _check(model)
-    return model
+    import onnx
 
-
-def _free_reshapes(graph: onnx.GraphProto) -> None:
-    """``Reshape`` to ``(1, ...)`` becomes ``(0, ...)``: copy the first axis from the input."""
-    weights = {tensor.name: tensor for tensor in graph.initializer}
-    for index, node in enumerate(graph.node):
-        if node.op_type != "Reshape" or node.input[0] in weights or node.input[1] not in weights:
-            continue
-        target = to_array(weights[node.input[1]]).copy()
-        if len(target) > 1 and target[0] == 1:
-            target[0] = 0
-            name = f"reshape_target_{index}"
-            graph.initializer.append(to_tensor(target, name))
-            node.input[1] = name
-            replace_all(node.attribute, [entry for entry in node.attribute if entry.name != "allowzero"])
-    used = {name for node in graph.node for name in node.input}
-    replace_all(graph.initializer, [tensor for tensor in graph.initializer if tensor.name in used])
+    dim = model.graph.input[0].type.tensor_type.shape.dim[0]
+    fixed = dim.dim_value
+    untouched = onnx.ModelProto()
+    untouched.CopyFrom(model)
+    try:
+        fold_shape_values(model)
+        _check(model)
+    except UsageError:
+        if not fixed:
+            raise
+        model.CopyFrom(untouched)
+        fold_shape_values(model, (fixed, fixed))
+        free_fixed_batch(model, fixed)
+        _check(model)
+    dim.dim_param = BATCH
 
 
 def _check(model: onnx.ModelProto) -> None:
-    dims = model.graph.input[0].type.tensor_type.shape.dim
-    images = np.random.default_rng(0).normal(size=(_TRIED_BATCH, *(dim.dim_value for dim in dims[1:])))
-    batch = {IMAGE: images.astype(np.float32)}
+    source, output = model.graph.input[0].name, model.graph.output[0].name
+    images = set_batch(model, _TRIED_BATCH)
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_param = BATCH
+    del model.graph.value_info[:]
+    model.graph.output[0].type.tensor_type.ClearField("shape")
     try:
         runner = GraphRunner(model)
-        together = runner(batch, [LOGITS])[LOGITS]
+        together = runner({source: images}, [output])[output]
+        alone = [runner({source: images[i : i + 1]}, [output])[output] for i in range(_TRIED_BATCH)]
     except RuntimeError as error:
-        raise UsageError(
-            f"the graph is tied to one image at a time: a batch of {_TRIED_BATCH} stops with: {failure_reason(error)}; "
-            "expected a network that takes several: choose another, or give an .onnx file with a free batch axis"
+        raise TiedBatchError(
+            f"a batch of {_TRIED_BATCH} images stops with: {failure_reason(error)}; "
+            "export the network with a free batch axis (dynamic_shapes or dynamic_axes)"
         ) from error
-    alone = [runner({IMAGE: batch[IMAGE][i : i + 1]}, [LOGITS])[LOGITS] for i in range(_TRIED_BATCH)]
-    difference = relative_difference(together, np.concatenate(alone))
+    if any(not np.isfinite(values).all() for values in (together, *alone)):
+        raise UsageError(
+            "the network's answers to noise are not finite numbers; expected logits. "
+            "Float16 weights overflow easily: export the network in float32"
+        )
+    single = np.concatenate(alone)
+    if together.shape != single.shape:
+        raise TiedBatchError(
+            f"{_TRIED_BATCH} images give an output of shape {together.shape}, one after the other {single.shape}; "
+            "expected one row of logits for each image"
+        )
+    difference = relative_difference(together.astype(np.float32), single.astype(np.float32))
     if not difference <= BATCH_TOLERANCE:
         raise UsageError(
             f"images of one batch influence each other: relative difference {difference:.3g}, expected at most "

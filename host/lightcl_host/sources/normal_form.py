@@ -8,13 +8,26 @@ import numpy as np
 
 from lightcl_edge.bundle.graph_names import IMAGE, LOGITS
 from lightcl_edge.errors import UsageError
-from lightcl_host.graphs.graph import IR_VERSION, OPSET, drop_unused, rename_tensors, replace_all, to_array, to_tensor
+from lightcl_host.graphs.graph import (
+    IR_VERSION,
+    OPSET,
+    GraphView,
+    drop_unused,
+    rename_tensors,
+    replace_all,
+    to_array,
+    to_tensor,
+)
 from lightcl_host.graphs.module_paths import copy_module_path, module_path, remember_module_path
-from lightcl_host.sources.free_batch import free_batch
+from lightcl_host.graphs.shapes import infer_shapes
+from lightcl_host.sources.linear_end import end_in_linear_layer
+from lightcl_host.sources.simplification import drop_without_effect
 
 if TYPE_CHECKING:
     import onnx
 
+#: Exporters store constants up to about this size once; larger ones are shared because the network shares them.
+_SHARED = 4096
 _TRANSPARENT = frozenset({"Identity", "Dropout"})
 
 
@@ -22,26 +35,30 @@ def to_normal_form(model: onnx.ModelProto, *, fold_batch_norm: bool = True) -> o
     """Bring an exported graph into the form that all other modules work on.
 
     Args:
-        model: opset 20, one image input of shape ``(1, 3, height, width)``; changed in place.
+        model: opset 20, one image input of shape ``(batch, 3, height, width)``, batch axis free; changed in place.
 
     Returns:
         The shape-inferred model: input ``image`` ``(batch, 3, height, width)``, output ``logits``.
 
     Raises:
-        UsageError: when the graph can't run with more than one image at a time.
+        UsageError: when shapes do not fit or the output is no vector for each image.
     """
     graph = model.graph
     for node in graph.node:
         remember_module_path(node)
     _lift_constants(graph)
     _drop_transparent(graph)
-    if fold_batch_norm:
-        _replace_batch_norm(graph)
     drop_unused(graph)
-    _linear_as_gemm(graph)
+    _part_shared(graph)
+    infer_shapes(model)
+    drop_without_effect(model)
+    if fold_batch_norm:
+        _replace_batch_norm(model)
+    infer_shapes(model)
+    end_in_linear_layer(model)
     rename_tensors(graph, {graph.input[0].name: IMAGE, graph.output[0].name: LOGITS})
     _clean_header(model)
-    return free_batch(model)
+    return infer_shapes(model)
 
 
 def _clean_header(model: onnx.ModelProto) -> None:
@@ -91,11 +108,25 @@ def _drop_transparent(graph: onnx.GraphProto) -> None:
     graph.output[0].name = names.get(graph.output[0].name, graph.output[0].name)
 
 
-def _replace_batch_norm(graph: onnx.GraphProto) -> None:
+def _part_shared(graph: onnx.GraphProto) -> None:
+    """Give each layer its own small constants: exporters store equal ones once, such as biases that are still zero."""
+    weights = {tensor.name: tensor for tensor in graph.initializer}
+    taken: set[str] = set()
+    for number, node in enumerate(graph.node):
+        for index, name in enumerate(node.input):
+            shared = name in taken and name in weights and weights[name].data_type == 1 and len(weights[name].dims) > 0
+            if shared and np.prod(weights[name].dims, dtype=np.int64) <= _SHARED:
+                node.input[index] = f"{name}.{number}.{index}"
+                graph.initializer.append(to_tensor(to_array(weights[name]), node.input[index]))
+            taken.add(name)
+
+
+def _replace_batch_norm(model: onnx.ModelProto) -> None:
     """Write batch normalisation that no convolution absorbed as ``x * scale + shift``."""
     import onnx
 
-    weights = {tensor.name: tensor for tensor in graph.initializer}
+    graph, view = model.graph, GraphView(model)
+    weights = view.weights
     kept = []
     for node in graph.node:
         if node.op_type != "BatchNormalization" or any(name not in weights for name in node.input[1:5]):
@@ -105,9 +136,9 @@ def _replace_batch_norm(graph: onnx.GraphProto) -> None:
         epsilon = next((entry.f for entry in node.attribute if entry.name == "epsilon"), 1e-5)
         scale = gamma / np.sqrt(variance + epsilon)
         shift = beta - mean * scale
-        name = node.output[0]
+        name, ones = node.output[0], (1,) * (len(view.dims.get(node.input[0], (1,) * 4)) - 2)
         for suffix, values in (("_scale", scale), ("_shift", shift)):
-            graph.initializer.append(to_tensor(values.astype(np.float32).reshape(-1, 1, 1), name + suffix))
+            graph.initializer.append(to_tensor(values.astype(np.float32).reshape(-1, *ones), name + suffix))
         for made in (
             onnx.helper.make_node("Mul", [node.input[0], f"{name}_scale"], [f"{name}_scaled"]),
             onnx.helper.make_node("Add", [f"{name}_scaled", f"{name}_shift"], [name]),
@@ -115,25 +146,3 @@ def _replace_batch_norm(graph: onnx.GraphProto) -> None:
             copy_module_path(module_path(node), made)
             kept.append(made)
     replace_all(graph.node, kept)
-
-
-def _linear_as_gemm(graph: onnx.GraphProto) -> None:
-    """Write the last ``MatMul`` (and ``Add``) as one ``Gemm``, which is how the classifier is found."""
-    import onnx
-
-    weights = {tensor.name: tensor for tensor in graph.initializer}
-    nodes = list(graph.node)
-    last, bias = nodes[-1], None
-    if last.op_type == "Add" and len(nodes) > 1 and nodes[-2].op_type == "MatMul":
-        constants = [name for name in last.input if name in weights and len(weights[name].dims) == 1]
-        if not constants or nodes[-2].output[0] not in last.input:
-            return
-        bias, last = constants[0], nodes[-2]
-        nodes.pop()
-    if last.op_type != "MatMul" or last.input[1] not in weights or len(weights[last.input[1]].dims) != 2:
-        return
-    nodes.pop()
-    inputs = [*last.input, *([bias] if bias else [])]
-    gemm = onnx.helper.make_node("Gemm", inputs, [graph.output[0].name])
-    copy_module_path(module_path(last), gemm)
-    replace_all(graph.node, [*nodes, gemm])

@@ -9,70 +9,112 @@ import numpy as np
 
 from lightcl_edge.errors import UsageError
 from lightcl_edge.files.tensors import FloatArray
-from lightcl_host.graphs.graph import OPSET, drop_unused
+from lightcl_host.graphs.graph import OPSET
+from lightcl_host.graphs.quiet import quiet
 from lightcl_host.graphs.runner import GraphRunner
-from lightcl_host.sources.constant_folding import fold_constants
 from lightcl_host.sources.failure_reason import failure_reason
+from lightcl_host.sources.free_batch import free_batch
+from lightcl_host.sources.interface import one_image_input, one_output
 from lightcl_host.sources.normal_form import to_normal_form
+from lightcl_host.sources.pixels import Preprocessing, preprocessing_of
+from lightcl_host.sources.precision import dequantise, to_float32
 
 if TYPE_CHECKING:
     import onnx
 
 
-_PROBABILITIES = frozenset({"Softmax", "LogSoftmax"})
-
-
 class ForeignGraph:
-    """A vision classifier from an ``.onnx`` file; ``image_size`` is its side in pixels where the file leaves it open.
+    """A vision classifier from an ``.onnx`` file.
 
-    Attributes ``height`` and ``width`` are those of the input in pixels. Raises UsageError when the file is not a graph
-    with one image input of three channels and one output.
+    ``image_size`` is its side in pixels where the file leaves it open, ``output`` the name of its logits where it has
+    several outputs. Attributes ``height`` and ``width`` are those of the input in pixels, ``as_bytes`` says whether it
+    takes bytes, ``notes`` what was changed on the way in. Raises UsageError when the file is not a graph with one image
+    input of three channels and one output.
     """
 
-    def __init__(self, path: Path, image_size: int | None) -> None:
+    def __init__(self, path: Path, image_size: int | None, output: str | None = None) -> None:
         self._path = path
         self._model = _read(path)
-        _check_interface(self._model, path)
-        _drop_probabilities(self._model.graph)
+        self.notes: list[str] = []
+        if to_float32(self._model):
+            self.notes.append("the file's other floating-point numbers are read as float32")
+        one_output(self._model.graph, output, str(path))
+        if dequantise(self._model):
+            self.notes.append("the file's 8-bit form is undone; --trunk-dtype int8 quantises the trunk again")
+        self.as_bytes = one_image_input(self._model.graph, str(path))
         self.height, self.width = _fix_input(self._model.graph, image_size, path)
         self._runner: GraphRunner | None = None
+        self._free: onnx.ModelProto | None = None
 
     def run(self, images: FloatArray) -> FloatArray:
         """Logits ``(n, classes)`` of images ``(n, 3, h, w)``, by the file's own graph, one image at a time."""
         graph = self._model.graph
         name, output = graph.input[0].name, graph.output[0].name
+        fixed = graph.input[0].type.tensor_type.shape.dim[0].dim_value or 1
         try:
             runner = self._runner = self._runner or GraphRunner(self._model)
-            return np.concatenate([runner({name: images[i : i + 1]}, [output])[output] for i in range(len(images))])
+            rows = [
+                runner({name: np.repeat(images[i : i + 1], fixed, axis=0)}, [output])[output][:1].reshape(1, -1)
+                for i in range(len(images))
+            ]
+            return np.concatenate(rows).astype(np.float32)
         except RuntimeError as error:
             raise UsageError(
                 f"{self._path} does not run in onnxruntime: {failure_reason(error)}; export it again"
             ) from error
 
+    def preprocessing(self) -> Preprocessing | None:
+        """What the file does to its pixels before the first layer."""
+        return preprocessing_of(self._with_free_batch())
+
     def normal_form(self, *, keep_batch_norm: bool = False) -> onnx.ModelProto:
         """The graph in normal form; UsageError when it can't be converted or run in batches."""
+        import onnx
         from onnxscript import optimizer, rewriter
 
-        converted = _at_opset(self._model, self._path)
+        model = onnx.ModelProto()
+        model.CopyFrom(self._with_free_batch())
         try:
-            model = fold_constants(converted) if keep_batch_norm else rewriter.rewrite(optimizer.optimize(converted))
+            if not keep_batch_norm:
+                with quiet():
+                    model = rewriter.rewrite(optimizer.optimize(model))
             return to_normal_form(model, fold_batch_norm=not keep_batch_norm)
-        except UsageError:
-            raise
+        except UsageError as error:
+            raise UsageError(f"{self._path}: {error}") from error
         except Exception as error:  # onnx and onnxscript raise many classes on graphs they do not understand
             raise UsageError(
-                f"{self._path} can't be simplified: {failure_reason(error)}; export it with static shapes"
+                f"{self._path} can't be simplified: {failure_reason(error)}; try another exporter or opset"
             ) from error
+
+    def _with_free_batch(self) -> onnx.ModelProto:
+        """The graph at the opset of all bundles, with constants for all that no pixel changes."""
+        if self._free is None:
+            import onnx
+
+            model = onnx.ModelProto()
+            model.CopyFrom(_at_opset(self._model, self._path))
+            try:
+                free_batch(model)
+            except UsageError as error:
+                raise UsageError(f"{self._path}: {error}") from error
+            self._free = model
+        return self._free
 
 
 def _read(path: Path) -> onnx.ModelProto:
     import onnx
+    import onnx.inliner
 
     if not path.is_file():
         raise UsageError(f"no model at {path}; expected an .onnx file")
     try:
         model = onnx.load(path)
-        onnx.checker.check_model(model)
+        if model.functions:
+            model = onnx.inliner.inline_local_functions(model)
+        _check_operators(model, path)
+        onnx.checker.check_model(path)
+    except UsageError:
+        raise
     except Exception as error:  # protobuf, the checker and the file system each have their own classes
         raise UsageError(
             f"{path} is not a readable ONNX model ({failure_reason(error)}); expected an exported classifier"
@@ -80,30 +122,14 @@ def _read(path: Path) -> onnx.ModelProto:
     return model
 
 
-def _check_interface(model: onnx.ModelProto, path: Path) -> None:
-    graph = model.graph
-    weights = {tensor.name for tensor in graph.initializer}
-    inputs = [info for info in graph.input if info.name not in weights]
-    for info in [info for info in graph.input if info.name in weights]:
-        graph.input.remove(info)
-    if len(inputs) != 1 or len(graph.output) != 1:
-        raise UsageError(f"{path} has {len(inputs)} inputs and {len(graph.output)} outputs; expected one of each")
-    dims = [dim.dim_value or dim.dim_param or "?" for dim in inputs[0].type.tensor_type.shape.dim]
-    if len(dims) != 4 or dims[1] != 3:
-        raise UsageError(f"{path}: the input has shape {dims}; expected (batch, 3, height, width)")
-    domains = sorted({entry.domain for entry in model.opset_import} - {"", "ai.onnx"})
-    foreign = [node.op_type for node in graph.node if node.domain not in ("", "ai.onnx")]
+def _check_operators(model: onnx.ModelProto, path: Path) -> None:
+    foreign = {(node.domain, node.op_type) for node in model.graph.node if node.domain not in ("", "ai.onnx")}
     if foreign:
-        raise UsageError(f"{path} uses operators outside ONNX: {foreign[:3]} of {domains}; export it without them")
-
-
-def _drop_probabilities(graph: onnx.GraphProto) -> None:
-    """A softmax at the end turns logits into probabilities; training needs the logits."""
-    output = graph.output[0]
-    producer = next((node for node in graph.node if output.name in node.output), None)
-    if producer is not None and producer.op_type in _PROBABILITIES:
-        output.name = producer.input[0]
-        drop_unused(graph)
+        names = ", ".join(f"{kind} of {domain}" for domain, kind in sorted(foreign)[:3])
+        raise UsageError(
+            f"{path} uses operators outside ONNX ({names}), which the device's parts can't hold; "
+            "export it without an optimiser or quantiser that is made for one runtime"
+        )
 
 
 def _fix_input(graph: onnx.GraphProto, image_size: int | None, path: Path) -> tuple[int, int]:
@@ -115,21 +141,24 @@ def _fix_input(graph: onnx.GraphProto, image_size: int | None, path: Path) -> tu
         if found and image_size not in (None, found):
             raise UsageError(f"{path} takes images of {found} pixels, found --image-size {image_size}; leave it out")
         dims[axis].dim_value = found or int(image_size or 0)
-    dims[0].dim_value = 1
-    output = graph.output[0].type.tensor_type.shape.dim
-    if output:
-        output[0].dim_value = 1
+    graph.output[0].type.tensor_type.ClearField("shape")
     del graph.value_info[:]
     return dims[2].dim_value, dims[3].dim_value
 
 
 def _at_opset(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
-    """The same graph in the opset of all bundles, as the onnx library converts it."""
+    """The same graph in the opset of all bundles."""
     import onnx
 
     version = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 0)
     if version == OPSET:
         return model
+    if version > OPSET and _same_operators(model, version):
+        older = onnx.ModelProto()
+        older.CopyFrom(model)
+        del older.opset_import[:]
+        older.opset_import.append(onnx.helper.make_opsetid("", OPSET))
+        return older
     try:
         converted: onnx.ModelProto = onnx.version_converter.convert_version(model, OPSET)
     except Exception as error:  # the converter raises bare C++ errors
@@ -138,3 +167,21 @@ def _at_opset(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
             f"export it with opset {OPSET}"
         ) from error
     return converted
+
+
+def _same_operators(model: onnx.ModelProto, version: int) -> bool:
+    """Whether every attribute and input of its nodes exists in the older opset; new versions mostly add types."""
+    import onnx
+
+    for node in model.graph.node:
+        try:
+            older = onnx.defs.get_schema(node.op_type, OPSET)
+        except onnx.defs.SchemaError:
+            return False
+        newer = onnx.defs.get_schema(node.op_type, version)
+        if older.since_version == newer.since_version:
+            continue
+        known = all(entry.name in older.attributes for entry in node.attribute)
+        if not known or len(node.input) > older.max_input or len(node.output) > older.max_output:
+            return False
+    return True

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from lightcl_edge.bundle.manifest import InputInfo
 from lightcl_edge.errors import UsageError
 from lightcl_edge.files.tensors import FloatArray
+from lightcl_host.sources.file_kinds import check_file_kind
 from lightcl_host.sources.torch_source import export_module, run_module
 from lightcl_models.loaded_model import rgb_input
 from lightcl_models.registry import load_model
@@ -17,6 +18,8 @@ from lightcl_models.registry import load_model
 if TYPE_CHECKING:
     import onnx
     import torch
+
+    from lightcl_host.sources.onnx_source import ForeignGraph
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,8 @@ class SourceOptions:
     image_size: int | None = None  # side in pixels; None for the model's own
     mean: tuple[float, float, float] | None = None  # for pixels in 0..1; None for the model's own
     std: tuple[float, float, float] | None = None  # for pixels in 0..1; None for the model's own
+    scale: float | None = None  # largest pixel that mean and std are stated for, such as 255; None for 1
+    output: str | None = None  # name of the logits in an ``.onnx`` file with several outputs
     seed: int = 0  # of random weights
 
 
@@ -44,12 +49,17 @@ class Source:
     reference: Callable[[FloatArray], FloatArray]
     with_batch_norm: Callable[[], onnx.ModelProto]  # makes the whole graph again with batch normalisation kept
     module: torch.nn.Module | None = None  # the torch network; None where the model is an ONNX file
+    assumed: tuple[str, ...] = ()  # fields of ``input_info`` that nothing says; the usual values stand there
+    notes: tuple[str, ...] = ()  # what a person should know of how the model was read
 
 
 def open_source(options: SourceOptions) -> Source:
     """Load a model and export it to ONNX; UsageError when it can't be found, loaded or exported."""
+    check_file_kind(options.model)
     if options.model.endswith(".onnx"):
         return _from_onnx(options)
+    if options.output is not None:
+        raise UsageError(f"--output {options.output}: only an .onnx file can have several outputs; leave it out")
     loaded = load_model(options.model, options.weights, options.seed)
     return _from_module(
         loaded.module,
@@ -82,12 +92,16 @@ def _from_module(module: torch.nn.Module, info: InputInfo, *, name: str, weights
 
 def adjusted_input(info: InputInfo, options: SourceOptions) -> InputInfo:
     """The model's input with what the command line sets instead."""
+    largest = options.scale or 1.0
+    mean, std = options.mean, options.std
+    if options.scale is not None:
+        mean, std = mean or (0.0, 0.0, 0.0), std or (1.0, 1.0, 1.0)
     return replace(
         info,
         height=options.image_size or info.height,
         width=options.image_size or info.width,
-        mean=list(options.mean or info.mean),
-        std=list(options.std or info.std),
+        mean=list(info.mean) if mean is None else [value / largest for value in mean],
+        std=list(info.std) if std is None else [value / largest for value in std],
     )
 
 
@@ -96,14 +110,47 @@ def _from_onnx(options: SourceOptions) -> Source:
 
     if options.weights != "default":
         raise UsageError(f"--weights {options.weights} with {options.model}: an .onnx file brings its own weights")
-    foreign = ForeignGraph(Path(options.model), options.image_size)
-    info = rgb_input(foreign.height, foreign.width)
+    foreign = ForeignGraph(Path(options.model), options.image_size, options.output)
+    graph = foreign.normal_form()
+    info, assumed, notes = _pixels_of(foreign, options)
     return Source(
         name=Path(options.model).name,
         weights=Path(options.model).name,
-        graph=foreign.normal_form(),
-        input_info=replace(info, mean=list(options.mean or info.mean), std=list(options.std or info.std)),
+        graph=graph,
+        input_info=adjusted_input(info, options),
         random_weights=False,
         reference=foreign.run,
         with_batch_norm=lambda: foreign.normal_form(keep_batch_norm=True),
+        assumed=assumed,
+        notes=(*foreign.notes, *notes),
     )
+
+
+#: An ``.onnx`` file says nothing of these.
+_UNSAID = ("channel_order", "resize", "crop_ratio", "interpolation")
+
+
+def _pixels_of(foreign: ForeignGraph, options: SourceOptions) -> tuple[InputInfo, tuple[str, ...], list[str]]:
+    """The input of a file, which of its fields are assumed, and what to say about it."""
+    usual = rgb_input(foreign.height, foreign.width)
+    inside = foreign.preprocessing()
+    stated = options.mean is not None or options.std is not None or options.scale is not None
+    largest = 255.0 if foreign.as_bytes else 1.0
+    notes = []
+    if inside is not None:
+        largest = max(largest, inside.largest_pixel)
+        notes.append(f"the file computes {inside.describe()} itself, so it expects pixels in 0..{largest:g}")
+    found = inside is not None or foreign.as_bytes
+    if found and not stated:
+        return rgb_input(foreign.height, foreign.width, (0.0,) * 3, (1 / largest,) * 3), _UNSAID, notes
+    if found and stated:
+        notes.append("--mean, --std and --scale come on top of that")
+    given = {"mean": options.mean or options.scale, "std": options.std or options.scale}
+    open_fields = [name for name, value in given.items() if value is None]
+    if open_fields:
+        notes.append(
+            "the file does not say how pixels are normalised; assumed: "
+            + ", ".join(f"--{name} {','.join(f'{v:g}' for v in getattr(usual, name))}" for name in open_fields)
+            + " of pixels in 0..1. State --mean, --std and --scale if it was trained with others"
+        )
+    return usual, (*open_fields, *_UNSAID), notes

@@ -11,8 +11,8 @@ import numpy as np
 from lightcl_edge.bundle.graph_names import FEATURES, IMAGE
 from lightcl_edge.errors import BundleError
 from lightcl_edge.files.tensors import FloatArray, IntArray
-from lightcl_host.graphs.graph import infer_shapes
 from lightcl_host.graphs.runner import GraphRunner, in_batches, run_in_batches
+from lightcl_host.graphs.shapes import infer_shapes
 from lightcl_host.trunks.fp16 import halve_trunk
 from lightcl_host.trunks.int8 import quantize_trunk
 from lightcl_host.trunks.verification import Agreement, agreement_in_fresh_process

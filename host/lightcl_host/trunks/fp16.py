@@ -10,7 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lightcl_edge.errors import BundleError
-from lightcl_host.graphs.graph import infer_shapes, replace_all
+from lightcl_host.graphs.graph import replace_all
+from lightcl_host.graphs.shapes import infer_shapes
 
 if TYPE_CHECKING:
     import onnx

@@ -70,18 +70,6 @@ def test_reasons_name_operator_and_tensor() -> None:
     assert cuts[0].reason.startswith("operator Sin (") and "outside the trainable list" in cuts[0].reason
 
 
-def test_a_network_without_linear_classifier_has_no_trainable_cut() -> None:
-    from torch import nn
-
-    from lightcl_host.sources.torch_source import export_module
-
-    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 3, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    cuts = find_cuts(export_module(network.eval(), 8, 8))
-    assert cuts and not any(cut.trainable for cut in cuts)
-    with pytest.raises(UsageError, match=r"no cut .* can be trained: it ends in .*expected a linear classifier"):
-        choose_automatically(cuts)
-
-
 @pytest.mark.slow
 def test_resnet18_cifar_can_be_cut_at_layer3() -> None:
     source = open_source(SourceOptions("resnet18_cifar", "none"))

@@ -102,7 +102,9 @@ def test_images_that_influence_each_other_are_refused(tmp_path: Path) -> None:
     ]
     weights = {"w": np.ones((3, 2), np.float32), "zero": np.array([0], np.int64)}
     with pytest.raises(UsageError, match="images of one batch influence each other: relative difference"):
-        ForeignGraph(make(tmp_path / "m.onnx", nodes, weights), None).normal_form()
+        ForeignGraph(make(tmp_path / "free.onnx", nodes, weights, ["n", 3, 8, 8]), None).normal_form()
+    with pytest.raises(UsageError, match=r"operator ReduceMean \(m\): it combines the images of a batch"):
+        ForeignGraph(make(tmp_path / "fixed.onnx", nodes, weights), None).normal_form()
 
 
 def linear(tmp_path: Path, shape: list) -> Path:
@@ -127,7 +129,7 @@ def test_files_that_are_no_classifier(tmp_path: Path) -> None:
     for path, message in [
         (tmp_path / "text.onnx", "is not a readable ONNX model"),
         (tmp_path / "none.onnx", "no model at"),
-        (linear(tmp_path, [1, 8, 8, 3]), r"shape \[1, 8, 8, 3\]; expected \(batch, 3, height, width\)"),
+        (linear(tmp_path, [1, 4, 8, 8]), r"shape \[1, 4, 8, 8\]; expected \(batch, 3, height, width\)"),
     ]:
         with pytest.raises(UsageError, match=message):
             ForeignGraph(path, None)
