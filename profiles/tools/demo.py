@@ -71,6 +71,7 @@ class DemoCommand(Command):
                 table(peaks, ["method", "measured peak memory", "of it imports"]),
                 "",
                 f"report: {document['report']}",
+                f"see it on a page, and teach it more: {document['page']}",
             ]
         )
 
@@ -158,6 +159,7 @@ def _summary(
             for each in report["summary"]
         ],
         "report": str(page),
+        "page": f"lightcl-edge serve --state {page.parent.parent / 'state'}, then open http://127.0.0.1:8765/",
     }
 
 

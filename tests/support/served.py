@@ -104,14 +104,27 @@ class Served:
         self.address, self.service, self.server = address, service, server
 
 
+def photograph(name, count, side=(480, 360)):
+    """A part of one of scikit-learn's two photographs, which wanders: ``flower`` or ``temple``."""
+    from sklearn.datasets import load_sample_image
+
+    whole = Image.fromarray(load_sample_image({"flower": "flower.jpg", "temple": "china.jpg"}[name]))
+    left = int((whole.width - side[0]) * (0.5 + 0.5 * np.sin(count / 9)))
+    top = int((whole.height - side[1]) * (0.5 + 0.5 * np.cos(count / 14)))
+    out = io.BytesIO()
+    whole.crop((left, top, left + side[0], top + side[1])).save(out, "JPEG", quality=85)
+    return out.getvalue()
+
+
 class Camera(Source):
     """A camera before which things are held: ``show("red")``."""
 
     kind = "v4l2"
 
-    def __init__(self, colour="grey", frames_per_second=12):
+    def __init__(self, colour="grey", frames_per_second=12, look=None):
         super().__init__()
         self.colour, self._pause = colour, 1 / frames_per_second
+        self._look = look or (lambda name, count: picture(name, count, side=(160, 120)))
         self._count = 0
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -125,5 +138,5 @@ class Camera(Source):
     def _run(self):
         while not self._closed:
             self._count += 1
-            self._publish(picture(self.colour, self._count, side=(160, 120)))
+            self._publish(self._look(self.colour, self._count))
             time.sleep(self._pause)

@@ -75,7 +75,13 @@ class ServeCommand(Command):
         import socket
 
         from lightcl_edge.serve.options import ServeOptions
-        from lightcl_edge.serve.server import serve
+
+        try:
+            from lightcl_edge.serve.server import serve
+        except ModuleNotFoundError as error:
+            raise UsageError(
+                f"serve needs the Python package {error.name!r}; install it with: pip install 'lightcl-edge[serve]'"
+            ) from error
 
         host, port = _host_and_port(args.listen)
         options = ServeOptions(

@@ -139,7 +139,8 @@ class Trainer:
                 continue
             self._taught.put_back()
             refused = ended.code == ExitCode.REJECTED
-            message = ended.message.partition("\n\n")[0]
+            # What follows is advice for the command line; the page has its own.
+            message = ended.message.partition("\n\n")[0].partition("; the old head stays")[0]
             return Outcome(
                 "refused" if refused else "failed", message, time.time(), per_class=_per_class(ended.document)
             )

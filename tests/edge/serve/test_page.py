@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from served import Camera, served_over_http
+from served import Camera, photograph, served_over_http
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
@@ -65,7 +65,9 @@ class Page:
         box = self.page.locator("#hold").bounding_box()
         self.page.mouse.move(box["x"] + 20, box["y"] + 20)
         self.page.mouse.down()
-        self.until("n => parseInt(document.querySelector('#hold-note').textContent) >= n", pictures)
+        note = "document.querySelector('#hold-note').textContent"
+        counted = f"([count, name]) => {note}.includes(name) && parseInt({note}) >= count"
+        self.until(counted, [pictures, f"of {name} now"])
         self.page.mouse.up()
 
     def learn(self):
@@ -87,7 +89,7 @@ class Page:
 
     def shot(self, name):
         if KEPT:
-            self.page.screenshot(path=Path(KEPT) / f"{name}.png")
+            self.page.screenshot(path=Path(KEPT) / f"serve-{name}.jpg", type="jpeg", quality=70)
 
 
 def taught_two(page, board):
@@ -108,7 +110,6 @@ def test_from_an_empty_state_to_a_new_answer_on_the_live_picture(browser, board)
         board.camera.show("red")
         page.says("red")
         assert page.page.get_attribute("#answer", "data-kind") == "sure"
-        page.shot("live")
         page.go("knows")
         page.page.wait_for_selector("#classes tbody tr")
         assert page.page.locator("#classes tbody tr").count() == 2
@@ -153,7 +154,6 @@ def test_a_refusal_is_explained_with_the_pictures_that_speak_against_it(browser,
         assert "Not learned" in page.learn()
         page.page.wait_for_selector("#against .tile")
         assert "You say red, I say green" in page.page.inner_text("#against")
-        page.shot("refused")
         page.page.locator("#against .tile button", has_text="It is green").first.click()
         page.until("document.querySelector('#pile-grid').innerText.includes('green')")
         page.page.click("text=Learn it anyway")
@@ -161,19 +161,21 @@ def test_a_refusal_is_explained_with_the_pictures_that_speak_against_it(browser,
 
 
 def test_the_password_opens_the_door(browser, bundle, tmp_path):
-    with served_over_http(bundle, tmp_path / "s", source=Camera(), password=WORD) as board:
-        with Page(browser, board.address, PHONE) as page:
-            assert page.page.url.endswith("/login")
-            page.page.fill("#password", "wrong")
-            page.page.press("#password", "Enter")
-            page.page.wait_for_selector("text=That is not the password")
-            page.complaints.clear()  # the browser notes the 401
-            page.page.fill("#password", WORD)
-            page.page.press("#password", "Enter")
-            page.page.wait_for_selector("#picture:not([hidden])")
-            page.go("board")
-            page.page.click("#sign-out")
-            page.page.wait_for_url("**/login")
+    with (
+        served_over_http(bundle, tmp_path / "s", source=Camera(), password=WORD) as board,
+        Page(browser, board.address, PHONE) as page,
+    ):
+        assert page.page.url.endswith("/login")
+        page.page.fill("#password", "wrong")
+        page.page.press("#password", "Enter")
+        page.page.wait_for_selector("text=That is not the password")
+        page.complaints.clear()  # the browser notes the 401
+        page.page.fill("#password", WORD)
+        page.page.press("#password", "Enter")
+        page.page.wait_for_selector("#picture:not([hidden])")
+        page.go("board")
+        page.page.click("#sign-out")
+        page.page.wait_for_url("**/login")
 
 
 def test_everything_works_with_the_keyboard_alone(browser, board):
@@ -232,7 +234,6 @@ def test_every_part_is_accessible_and_fits(browser, board, size, scheme):
             found = Axe().run(page.page).response["violations"]
             assert not found, [(entry["id"], [node["html"] for node in entry["nodes"]]) for entry in found]
             assert page.page.evaluate("document.documentElement.scrollWidth") <= size[0]
-            page.shot(f"{part}-{size[0]}-{scheme}")
 
 
 def test_the_page_is_small_and_asks_nobody_else(browser, board):
@@ -244,3 +245,25 @@ def test_the_page_is_small_and_asks_nobody_else(browser, board):
         assert all(each.url.startswith((board.address, "blob:")) for each in seen)
         page_files = [each for each in seen if "/api/" not in each.url and not each.url.startswith("blob:")]
         assert len(page_files) > 5 and sum(len(each.body()) for each in page_files) < 150_000
+
+
+@pytest.mark.skipif(not KEPT, reason="LIGHTCL_SCREENSHOTS names no folder for the documents' pictures")
+def test_the_documents_show_the_page_as_it_is(browser, bundle, tmp_path):
+    camera = Camera("flower", look=photograph)
+    with served_over_http(bundle, tmp_path / "s", source=camera) as board, Page(browser, board.address) as page:
+        for name in ("flower", "temple"):
+            camera.show(name)
+            page.page.wait_for_timeout(500)
+            page.teach(name, 10)
+        page.go("learn")
+        page.page.wait_for_selector("#learn-start:enabled")
+        page.page.wait_for_timeout(4000)
+        page.shot("learn")
+        assert "Learned" in page.learn()
+        page.go("live")
+        page.says("temple")
+        page.page.wait_for_timeout(4000)
+        page.shot("live")
+        with Page(browser, board.address, PHONE, "dark") as phone:
+            phone.says("temple")
+            phone.shot("phone")
