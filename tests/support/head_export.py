@@ -54,7 +54,7 @@ def export_head(tail: Tail, feature_shape: Iterable[int]) -> tuple[onnx.ModelPro
         logging.disable(logging.NOTSET)
     model = onnx.load_from_string(program.model_proto.SerializeToString())
     _free_batch(model)
-    return model, _describe(model, dict(tail.named_parameters()))
+    return model, describe_head(model, dict(tail.named_parameters()))
 
 
 def _free_batch(model: onnx.ModelProto) -> None:
@@ -73,7 +73,9 @@ def _free_batch(model: onnx.ModelProto) -> None:
             value.CopyFrom(numpy_helper.from_array(np.r_[0, array[1:]].astype(np.int64), value.name))
 
 
-def _describe(model: onnx.ModelProto, parameters: dict[str, torch.Tensor]) -> HeadInfo:
+def describe_head(model: onnx.ModelProto, parameters: Iterable[str]) -> HeadInfo:
+    """Name the penultimate tensor, declare the outputs, and describe a head whose last layer is ``classifier``."""
+    parameters = list(parameters)
     graph = model.graph
     stored = {value.name: list(value.dims) for value in graph.initializer}
     missing = set(parameters) - set(stored)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
 from lightcl_host.graphs.graph import GraphView, attribute, integer_attribute
@@ -11,14 +12,6 @@ if TYPE_CHECKING:
     import onnx
 
 _IMAGE_RANK, _MATRIX_RANK, _COMPARED = 4, 2, 2
-#: What must be constant besides an operator's first input.
-_CONSTANT_INPUTS = {
-    "Gather": "indices",
-    "Pow": "exponents",
-    "Tile": "repeats",
-    **dict.fromkeys(("Pad", "Slice", "Clip"), "bounds"),
-    **dict.fromkeys(("ReduceL2", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceSum", "ReduceSumSquare"), "axes"),
-}
 
 
 def reasons_against(view: GraphView) -> list[str]:
@@ -52,24 +45,13 @@ def _obstacle(view: GraphView, node: onnx.NodeProto) -> str:
     where = f"operator {node.op_type} ({node.output[0]})"
     if node.op_type not in TRAINABLE_OPERATORS:
         return f"{where} is outside the trainable list"
-    computed = any(name in view.activations for name in list(node.input)[1:])
-    if node.op_type in ("Conv", "ConvTranspose", "Gemm") and computed:
-        return f"{where} has weights that depend on the image"
-    if node.op_type in ("Conv", "ConvTranspose") and len(view.weights[node.input[1]].dims) != _IMAGE_RANK:
-        return f"{where} is not two-dimensional"
-    if node.op_type in _CONSTANT_INPUTS and computed:
-        return f"{where} has {_CONSTANT_INPUTS[node.op_type]} that depend on the image"
-    if node.op_type == "Pad" and attribute(node, "mode", b"constant") != b"constant":
-        return f"{where} pads with more than a constant"
-    if node.op_type in ("Max", "Min") and len(node.input) != _COMPARED:
-        return f"{where} compares {len(node.input)} tensors, expected {_COMPARED}"
-    if node.op_type == "MatMul" and min(len(_dims(view, name)) for name in node.input) < _MATRIX_RANK:
-        return f"{where} multiplies a vector"
-    if node.op_type == "Resize" and not _stretches(node):
-        return f"{where} crops or keeps the aspect ratio"
-    if node.op_type == "LeakyRelu" and float(str(attribute(node, "alpha", 0.01))) < 0:
-        return f"{where} has a slope below zero"
-    return ""
+    found = next((problem for kinds, problem, holds in _OBSTACLES if node.op_type in kinds and holds(view, node)), "")
+    return f"{where} {found}" if found else ""
+
+
+def _computed(view: GraphView, node: onnx.NodeProto) -> bool:
+    """Whether an input after the first depends on the image."""
+    return any(name in view.activations for name in list(node.input)[1:])
 
 
 def _dims(view: GraphView, name: str) -> tuple[int, ...]:
@@ -82,3 +64,32 @@ def _dims(view: GraphView, name: str) -> tuple[int, ...]:
 def _stretches(node: onnx.NodeProto) -> bool:
     policy = attribute(node, "keep_aspect_ratio_policy", b"stretch")
     return policy == b"stretch" and attribute(node, "coordinate_transformation_mode") != b"tf_crop_and_resize"
+
+
+_SUMS = ("ReduceL2", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceSum", "ReduceSumSquare")
+#: Operators, why one of them can't be trained, and when that is so; the first that holds counts.
+_OBSTACLES: tuple[tuple[Collection[str], str, Callable[[GraphView, onnx.NodeProto], bool]], ...] = (
+    (("Conv", "ConvTranspose", "Gemm"), "has weights that depend on the image", _computed),
+    (
+        ("Conv", "ConvTranspose"),
+        "is not two-dimensional",
+        lambda view, node: len(_dims(view, node.input[1])) != _IMAGE_RANK,
+    ),
+    (("Gather",), "has indices that depend on the image", _computed),
+    (("Pow",), "has an exponent that depends on the image", _computed),
+    (("Clip", "Pad", "Slice", "Tile"), "has bounds that depend on the image", _computed),
+    (_SUMS, "has axes that depend on the image", _computed),
+    (
+        ("Pad",),
+        "pads with more than a constant",
+        lambda _, node: attribute(node, "mode", b"constant") != b"constant",
+    ),
+    (("Max", "Min"), "compares more than two tensors", lambda _, node: len(node.input) != _COMPARED),
+    (
+        ("MatMul",),
+        "multiplies a vector",
+        lambda view, node: min(len(_dims(view, name)) for name in node.input) < _MATRIX_RANK,
+    ),
+    (("Resize",), "crops or keeps the aspect ratio", lambda _, node: not _stretches(node)),
+    (("LeakyRelu",), "has a slope below zero", lambda _, node: float(str(attribute(node, "alpha", 0.01))) < 0),
+)
