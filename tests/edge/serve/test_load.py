@@ -1,4 +1,4 @@
-"""Many at once, slow ones, cut ones and hostile ones: nothing breaks, memory stays bounded, the camera keeps its rate."""
+"""Many at once, slow, cut and hostile ones: nothing breaks, memory stays bounded, the camera keeps its rate."""
 
 from __future__ import annotations
 
