@@ -107,7 +107,11 @@ class ServeCommand(Command):
     def render(self, document: Document) -> str:
         if "unit" in document:
             return str(document["unit"]).rstrip()
-        return "the password is set" if "password" in document else "ended; nothing is lost"
+        return (
+            "the password is set; a server that runs asks for it after a restart"
+            if "password" in document
+            else "ended; nothing is lost"
+        )
 
 
 def _words() -> list[str]:

@@ -77,3 +77,16 @@ def test_labels_are_changed_and_pictures_removed_before_they_are_learned(client)
     assert client.get(f"{BASE}/taught").json()["classes"] == {"green": 1, "red": 1}
     assert client.get(f"{BASE}/taught/{third}").headers["content-type"] == "image/jpeg"
     assert client.get(f"{BASE}/taught/{second}").status_code == 404
+
+
+def test_a_full_disk_is_said_and_ends_nothing(client, monkeypatch):
+    from lightcl_edge.serve import taught
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(taught, "write_durably", full)
+        answer = client.post(f"{BASE}/teach", params={"class_name": "red"}, content=picture("red"))
+    assert answer.status_code == 507 and "free some space" in answer.json()["error"]["message"]
+    teach(client, "red", 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 from functools import cache
 from importlib.resources import files
@@ -31,6 +32,11 @@ def _folder(name: str) -> Path:
 def _static() -> dict[str, bytes]:
     """Every file that pages may ask for, by name."""
     return {path.name: path.read_bytes() for path in sorted(_folder("static").iterdir()) if path.suffix in _KINDS}
+
+
+@cache
+def _packed(name: str) -> bytes:
+    return gzip.compress(_static()[name], mtime=0)
 
 
 @cache
@@ -67,7 +73,8 @@ class Pages:
 
     async def page(self, request: Request) -> Response:
         token = self._gate.sessions.token(request.scope["session"])
-        return _html(_render("page.html", token=token, has_password=self._gate.password is not None))
+        modules = [name for name in _static() if name.endswith(".js") and name != "app.js"]
+        return _html(_render("page.html", token=token, has_password=self._gate.password is not None, modules=modules))
 
     async def login(self, request: Request) -> Response:
         gate = self._gate
@@ -100,7 +107,10 @@ class Pages:
         if content is None:
             return fault(404, "NotFoundError", "there is no such file")
         kept = _A_YEAR if request.path_params["version"] == _version() else "no-cache"
-        return Response(content, media_type=_KINDS[Path(name).suffix], headers={"cache-control": kept})
+        headers = {"cache-control": kept, "vary": "accept-encoding"}
+        if "gzip" in request.headers.get("accept-encoding", ""):
+            content, headers["content-encoding"] = _packed(name), "gzip"
+        return Response(content, media_type=_KINDS[Path(name).suffix], headers=headers)
 
     async def icon(self, _request: Request) -> Response:
         return RedirectResponse(f"/static/{_version()}/icon.svg", 301)
