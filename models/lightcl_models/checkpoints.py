@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lightcl_edge.errors import UsageError
 
@@ -14,7 +14,11 @@ if TYPE_CHECKING:
 
     StateDict = dict[str, torch.Tensor]
 
-_WRAPPERS = ("state_dict", "model", "net")
+#: Training scripts put the tensors under one of these, the surest first.
+_WRAPPERS = ("state_dict", "model_state_dict", "model_ema", "model", "net", "network", "module", "params", "weights")
+#: What training in parallel, compiling or a framework puts before each key.
+_PREFIXES = ("module.", "model.", "_orig_mod.", "net.", "network.")
+_TORCH_FILES = (".pth", ".pt", ".bin", ".ckpt", ".tar")
 #: ``layer4_1.conv1.weight``: how the LightCL reference spells torchvision's ``layer4.0.conv1.weight``.
 _REFERENCE_BLOCK = re.compile(r"^layer(\d+)_(\d+)\.")
 _REFERENCE_NAMES = ((".shortcut.", ".downsample."),)
@@ -23,17 +27,19 @@ _REFERENCE_NAMES = ((".shortcut.", ".downsample."),)
 def read_checkpoint(path: Path) -> StateDict:
     """The tensors of a weights file by key, floating-point ones as float32.
 
-    ``.pth`` and ``.pt`` files may wrap them in ``state_dict``. Raises UsageError when the file is missing, of another
+    PyTorch's files may wrap them, in ``state_dict`` for example, and put ``module.`` before each key. Raises UsageError when the file is missing, of another
     kind, or holds anything but tensors.
     """
     if not path.is_file():
         raise UsageError(f"no weights at {path}; expected a .safetensors or .pth file (or --weights none)")
     if path.suffix == ".safetensors":
         tensors = _read_safetensors(path)
-    elif path.suffix in (".pth", ".pt"):
+    elif path.suffix in _TORCH_FILES:
         tensors = _read_torch(path)
     else:
-        raise UsageError(f"{path.name} ends in {path.suffix!r}; expected weights in .safetensors, .pth or .pt")
+        raise UsageError(
+            f"{path.name} ends in {path.suffix!r}; expected weights in .safetensors or {', '.join(_TORCH_FILES)}"
+        )
     return {key: tensor.float() if tensor.is_floating_point() else tensor for key, tensor in tensors.items()}
 
 
@@ -52,19 +58,46 @@ def _read_torch(path: Path) -> StateDict:
 
     # A refused pickle raises an error class that only pickle has; it is found by name, so that pickle is not imported.
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(_plain_numbers()):
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         known = (RuntimeError, OSError, EOFError, ValueError, KeyError)
         if not isinstance(error, known) and type(error).__name__ != "UnpicklingError":
             raise
-        reason = str(error).splitlines()[0][:160]
+        reason = (str(error).splitlines() or ["it ends too early"])[0][:160]
         raise UsageError(f"{path} can't be read ({reason}); expected a file of tensors (a state_dict)") from error
-    for wrapper in _WRAPPERS:
-        if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
-            content = content[wrapper]
+    content = _unwrapped(content)
     if not isinstance(content, Mapping) or not all(isinstance(v, torch.Tensor) for v in content.values()):
         raise UsageError(f"{path} holds {type(content).__name__}; expected names and tensors (a state_dict)")
-    return {str(key).removeprefix("module."): tensor for key, tensor in content.items()}
+    return _without_prefixes({str(key): tensor for key, tensor in content.items()})
+
+
+def _plain_numbers() -> list[Any]:
+    """NumPy's numbers, as training scripts keep a best accuracy; reading them runs no code."""
+    import numpy as np
+
+    make_scalar = np.float64(0).__reduce__()[0]
+    return [make_scalar, np.dtype, *(type(np.dtype(kind)) for kind in "fdilq?")]
+
+
+def _unwrapped(content: object) -> Any:
+    """The mapping of tensors inside the mappings that scripts put around it."""
+    while isinstance(content, Mapping):
+        inner = next((content[name] for name in _WRAPPERS if isinstance(content.get(name), Mapping)), None)
+        if inner is None:
+            break
+        content = inner
+    return content
+
+
+def _without_prefixes(state: StateDict) -> StateDict:
+    """The tensors without what stands before every key."""
+    while state:
+        prefix = next((prefix for prefix in _PREFIXES if all(key.startswith(prefix) for key in state)), None)
+        if prefix is None:
+            break
+        state = {key.removeprefix(prefix): tensor for key, tensor in state.items()}
+    return state
 
 
 def as_torchvision_resnet(state: StateDict) -> StateDict:

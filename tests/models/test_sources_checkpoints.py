@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -85,13 +86,15 @@ def test_a_checkpoint_of_another_network_is_refused() -> None:
 def test_unreadable_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "bad.pth").write_bytes(b"not a zip")
     (tmp_path / "bad.safetensors").write_bytes(b"\xff" * 16)
-    (tmp_path / "weights.bin").write_bytes(b"")
+    (tmp_path / "weights.txt").write_bytes(b"")
+    (tmp_path / "empty.bin").write_bytes(b"")
     torch.save(torch.nn.Linear(1, 1), tmp_path / "code.pth")
     torch.save([1, 2], tmp_path / "list.pth")
     for name, message in [
         ("bad.pth", "can't be read"),
         ("bad.safetensors", "is damaged"),
-        ("weights.bin", "expected weights in .safetensors"),
+        ("weights.txt", "expected weights in .safetensors"),
+        ("empty.bin", "can't be read"),
         ("code.pth", "expected a file of tensors"),
         ("list.pth", "holds list; expected names and tensors"),
         ("none.pth", "no weights at"),
@@ -140,3 +143,13 @@ def test_a_library_network_takes_weights_of_other_classes(tmp_path: Path) -> Non
     save_file(module.state_dict(), tmp_path / "w.safetensors")
     again = load_model("torchvision:mobilenet_v3_small", str(tmp_path / "w.safetensors"))
     assert again.module.classifier[-1].out_features == 5
+
+
+@pytest.mark.parametrize("name", ["best.pth.tar", "last.ckpt", "pytorch_model.bin", "net.pt"])
+@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.module.", "model."])
+@pytest.mark.parametrize("wrapper", ["", "model_state_dict", "state_dict"])
+def test_weights_as_training_scripts_save_them(tmp_path: Path, name: str, prefix: str, wrapper: str) -> None:
+    tensors = {f"{prefix}fc.{role}": torch.ones(2) for role in ("weight", "bias")}
+    best = {"best": np.float64(0.5), "epoch": np.int64(3), "rates": np.float32(0.1)}
+    torch.save({wrapper: tensors, **best} if wrapper else tensors, tmp_path / name)
+    assert set(read_checkpoint(tmp_path / name)) == {"fc.weight", "fc.bias"}

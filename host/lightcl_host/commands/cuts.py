@@ -31,6 +31,8 @@ class CutsCommand(Command):
 
         args.progress.note(f"exporting {args.model} to ONNX")
         source = open_source(source_options(args))
+        for note in source.notes:
+            args.progress.note(note)
         cuts = find_cuts(source.graph)
         try:
             automatic, why = choose_automatically(cuts).name, RULE
@@ -45,7 +47,13 @@ class CutsCommand(Command):
             }
             for cut in cuts
         ]
-        return {"model": source.name, "cuts": rows, "automatic": automatic, "automatic_rule": why}
+        return {
+            "model": source.name,
+            "notes": list(source.notes),
+            "cuts": rows,
+            "automatic": automatic,
+            "automatic_rule": why,
+        }
 
     def render(self, document: Document) -> str:
         rows = [

@@ -66,6 +66,11 @@ def render_export(document: Document) -> str:
         f"trunk       {document['trunk_dtype']}",
         f"verified    largest relative difference to the original {document['float_max_relative_difference']:.2g}",
     ]
+    pixels = document["input"]
+    mean, std = (", ".join(f"{value:.4g}" for value in pixels[name]) for name in ("mean", "std"))
+    said = f" (assumed: {', '.join(pixels['assumed'])})" if pixels["assumed"] else ""
+    resized = f"{pixels['resize']} to {pixels['height']}x{pixels['width']}, {pixels['interpolation']}"
+    lines.append(f"input       (pixel of 0..1 - {mean}) / {std}, {pixels['channel_order']}, {resized}{said}")
     if noise["int8_trunk"] is not None:
         share = "not asked of random weights" if agreement is None else f"{agreement:.1%}"
         channels = document["trunk_quality"]["lowest_tenth_db"]

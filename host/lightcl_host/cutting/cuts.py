@@ -136,8 +136,8 @@ def _size(tensor: onnx.TensorProto) -> int:
 
 
 def spatial(shape: tuple[int, ...]) -> bool:
-    """Whether a feature is a map of at least 2 x 2 positions."""
-    return len(shape) == _MAX_FEATURE_RANK and min(shape[1:]) >= 2
+    """Whether a feature is a map of at least 2 x 2 positions, or at least two tokens."""
+    return min(shape[1:], default=0) >= 2 and shape[0] >= 2
 
 
 def choose_by_name(cuts: list[Cut], name: str) -> Cut:

@@ -7,9 +7,12 @@ from lightcl_host.cutting.cuts import Cut, spatial
 #: learn anything.
 MINIMUM_HEAD_SHARE = 0.2
 
+#: A class token makes the features of a transformer a little larger than its patches are.
+_LARGER = 1.1
+
 RULE = (
     f"the deepest trainable cut whose head keeps at least {MINIMUM_HEAD_SHARE:.0%} of the weights (without the "
-    "classifier) and whose features are maps and no larger than at any cut before it"
+    "classifier) and whose features are maps or tokens, at most a tenth larger than at any cut before it"
 )
 
 
@@ -27,7 +30,7 @@ def choose_automatically(cuts: list[Cut]) -> Cut:
     compact = [
         cut
         for position, cut in enumerate(trainable)
-        if cut.feature_bytes <= min(other.feature_bytes for other in trainable[: position + 1])
+        if cut.feature_bytes <= _LARGER * min(other.feature_bytes for other in trainable[: position + 1])
     ]
     large_enough = [cut for cut in compact if _head_share(cut) >= MINIMUM_HEAD_SHARE]
     maps = [cut for cut in large_enough if spatial(cut.shape)]

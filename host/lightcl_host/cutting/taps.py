@@ -10,6 +10,7 @@ import numpy as np
 
 from lightcl_edge.bundle.graph_names import FEATURES, PENULTIMATE, TAPS
 from lightcl_edge.bundle.manifest import TapInfo
+from lightcl_host.cutting.channel_axis import channels_last
 from lightcl_host.cutting.cuts import Cut, find_cuts
 from lightcl_host.graphs.graph import GraphView, replace_all, to_tensor
 from lightcl_host.graphs.operators import VIEW_OPERATORS
@@ -33,11 +34,12 @@ class TapPlace:
     name: str  # as ``lightcl-host cuts`` lists it, ``features`` or ``penultimate``
     tensor: str
     shape: tuple[int, ...]  # for one sample: a vector, a map (channels, height, width) or tokens (tokens, channels)
+    last: bool = False  # whether a map has its channels last
 
     @property
     def size(self) -> int:
         """How many numbers it gives: one a channel."""
-        return self.shape[-1] if len(self.shape) == 2 else self.shape[0]
+        return self.shape[-1] if len(self.shape) == 2 or self.last else self.shape[0]
 
 
 def tap_places(head: onnx.ModelProto) -> list[TapPlace]:
@@ -48,16 +50,30 @@ def tap_places(head: onnx.ModelProto) -> list[TapPlace]:
     """
     view = GraphView(head)
     same = _with_mean(view, PENULTIMATE)
-    cuts = [cut for cut in reversed(find_cuts(head)) if np.prod(cut.shape[1:]) > 1]
+    cuts = [cut for cut in reversed(find_cuts(head)) if np.prod(cut.shape) > _size_of(view, cut.tensor, cut.shape)]
     named = [cut for cut in cuts if cut.name != cut.tensor] or cuts
-    maps = [_place(cut) for cut in named if cut.tensor not in same]
-    given = [] if FEATURES in same else [TapPlace(FEATURES, FEATURES, view.shapes[FEATURES])]
+    maps = [_place(view, cut) for cut in named if cut.tensor not in same]
+    features = TapPlace(FEATURES, FEATURES, view.shapes[FEATURES], _has_last(view, FEATURES))
+    given = [] if FEATURES in same else [features]
     return [TapPlace(PENULTIMATE, PENULTIMATE, view.shapes[PENULTIMATE]), *maps, *given]
 
 
-def _place(cut: Cut) -> TapPlace:
+def _has_last(view: GraphView, tensor: str) -> bool:
+    return len(view.shapes[tensor]) == 3 and channels_last(view, tensor)
+
+
+def _size_of(view: GraphView, tensor: str, shape: tuple[int, ...]) -> int:
+    return TapPlace("", tensor, shape, _has_last(view, tensor)).size
+
+
+def _place(view: GraphView, cut: Cut) -> TapPlace:
     names = (cut.name, *cut.aliases, cut.tensor)  # a network's own module may be called "features"
-    return TapPlace(next(name for name in names if name not in (FEATURES, PENULTIMATE)), cut.tensor, cut.shape)
+    return TapPlace(
+        next(name for name in names if name not in (FEATURES, PENULTIMATE)),
+        cut.tensor,
+        cut.shape,
+        _has_last(view, cut.tensor),
+    )
 
 
 def _with_mean(view: GraphView, vector: str) -> set[str]:
@@ -65,7 +81,7 @@ def _with_mean(view: GraphView, vector: str) -> set[str]:
     found, tensor = {vector}, vector
     while (node := view.source(tensor)) is not None and node.op_type in VIEW_OPERATORS | _MEANS:
         tensor = node.input[0]
-        if TapPlace("", tensor, view.shapes[tensor]).size != view.elements(vector):
+        if tensor not in view.shapes or _size_of(view, tensor, view.shapes[tensor]) != view.elements(vector):
             break
         found.add(tensor)
     return found
@@ -109,6 +125,7 @@ def add_taps(head: onnx.ModelProto, places: Sequence[TapPlace]) -> list[TapInfo]
     graph.initializer.append(to_tensor(np.array([_SHORTEST], np.float32), f"{TAPS}/shortest"))
     graph.initializer.append(to_tensor(np.array([1], np.int64), f"{TAPS}/axes/2"))
     graph.initializer.append(to_tensor(np.array([2, 3], np.int64), f"{TAPS}/axes/3"))
+    graph.initializer.append(to_tensor(np.array([1, 2], np.int64), f"{TAPS}/axes/last"))
     emitted: dict[str, list[onnx.NodeProto]] = {}
     parts = []
     for number, place in enumerate(places):
@@ -134,7 +151,7 @@ def _normalised(place: TapPlace, name: str) -> list[onnx.NodeProto]:
     nodes, pooled = [], place.tensor
     if len(place.shape) > 1:
         pooled = f"{name}/mean"
-        axes = f"{TAPS}/axes/{len(place.shape)}"
+        axes = f"{TAPS}/axes/{'last' if place.last else len(place.shape)}"
         nodes.append(helper.make_node("ReduceMean", [place.tensor, axes], [pooled], keepdims=0))
     return [
         *nodes,

@@ -1,5 +1,6 @@
 """What ``lightcl-host export --json`` prints."""
 
+from dataclasses import asdict
 from typing import Any
 
 from lightcl_edge.bundle.manifest import Manifest
@@ -7,10 +8,16 @@ from lightcl_host.export.cut_choice import CutChoice
 from lightcl_host.export.options import ExportOptions
 from lightcl_host.export.parts import Parts
 from lightcl_host.pruning.pruning import PruningRecord
+from lightcl_host.sources.source import Source
 
 
 def export_document(
-    options: ExportOptions, choice: CutChoice, pruning: PruningRecord | None, parts: Parts, written: Manifest
+    options: ExportOptions,
+    source: Source,
+    choice: CutChoice,
+    pruning: PruningRecord | None,
+    parts: Parts,
+    written: Manifest,
 ) -> dict[str, Any]:
     """All that an export found, without the seconds it took."""
     model, trunk, samples = written.model, parts.trunk, parts.samples
@@ -19,6 +26,8 @@ def export_document(
         "bundle": str(options.out),
         "model": model.name,
         "weights": model.weights,
+        "input": {**asdict(source.input_info), "assumed": list(source.assumed)},
+        "notes": list(source.notes),
         "cut": choice.cut.name,
         "cut_chosen_by": choice.chosen_by,
         "choice": choice.figures,

@@ -32,13 +32,15 @@ def export_bundle(options: ExportOptions, progress: Progress, source: Source | N
     if source is None:
         progress.note(f"exporting {options.source.model} to ONNX")
         source = open_source(options.source)
+        for note in source.notes:
+            progress.note(note)
     source, choice, pruning = _cut_and_prune(options, source, progress)
     parts = make_parts(options, source, choice.cut, progress)
     manifest = manifest_of(options, source, choice, pruning, parts)
     replaced = identity_at(options.out)
     written = write_bundle(options.out, manifest, files_of(options, source, parts), sign)
     note_replaced(options.out, replaced, progress)
-    return export_document(options, choice, pruning, parts, written) | {"seconds": time.monotonic() - started}
+    return export_document(options, source, choice, pruning, parts, written) | {"seconds": time.monotonic() - started}
 
 
 def _cut_and_prune(

@@ -23,6 +23,8 @@ def provenance(seed: int, source: Source, parts: Parts, pruning: PruningRecord |
         "float_max_relative_difference": parts.difference,
         "random_weights": int(source.random_weights),
     }
+    if source.assumed:
+        found["input_assumed"] = ", ".join(source.assumed)
     found |= parts.taps.provenance()
     if trunk.agreement is not None:
         found["int8_top1_agreement"] = trunk.agreement

@@ -85,9 +85,10 @@ def _node_multiply_adds(view: GraphView, node: onnx.NodeProto) -> int:
         return 0
     outputs = view.elements(node.output[0])
     if node.op_type == "Conv":
-        return outputs * int(np.prod(list(view.weights[node.input[1]].dims)[1:], dtype=np.int64))
+        kernel = view.weights.get(node.input[1])
+        return 0 if kernel is None else outputs * int(np.prod(list(kernel.dims)[1:], dtype=np.int64))
     if node.op_type == "Gemm":
-        dims = view.weights[node.input[1]].dims
+        dims = view.weights[node.input[1]].dims if node.input[1] in view.weights else view.dims[node.input[1]]
         return outputs * int(dims[1] if integer_attribute(node, "transB", 0) else dims[0])
     if node.op_type == "MatMul" and node.input[0] in view.dims:
         return outputs * view.dims[node.input[0]][-1]

@@ -110,7 +110,7 @@ def to_array(tensor: onnx.TensorProto) -> NDArray[np.generic]:
 def to_tensor(values: NDArray[np.generic], name: str) -> onnx.TensorProto:
     from onnx import numpy_helper
 
-    return numpy_helper.from_array(np.ascontiguousarray(values), name)
+    return numpy_helper.from_array(np.asarray(values, order="C"), name)  # a scalar stays one
 
 
 def rename_tensors(graph: onnx.GraphProto, names: dict[str, str]) -> None:

@@ -95,3 +95,8 @@ def test_the_automatic_cut_is_never_an_expanded_tensor() -> None:
 def test_the_automatic_cut_passes_over_what_can_not_be_trained() -> None:
     cuts = [cut("a", (8, 4, 4), 300, "operator Gelu"), cut("b", (8, 4, 4), 350)]
     assert choose_automatically(cuts).name == "b"
+
+
+def test_the_automatic_cut_takes_tokens_with_their_class_token() -> None:
+    cuts = [cut("patches", (32, 4, 4), 10), cut("block.0", (17, 32), 300), cut("block.1", (17, 32), 700)]
+    assert choose_automatically([*cuts, cut("token", (32,), 720)]).name == "block.1"

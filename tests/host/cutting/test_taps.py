@@ -185,3 +185,27 @@ def test_the_default_choice(sizes: tuple[int, ...], expected: list[int]) -> None
     found = default_taps(places(*sizes))
     assert [place.size for place in found] == expected
     assert sum(expected) <= MAX_TAP_SIZE or found == places(*sizes)[:1]
+
+
+def test_channels_last_maps_are_pooled_over_their_positions() -> None:
+    """As in a Swin transformer, whose maps are (height, width, channels)."""
+    from torch import nn
+
+    from lightcl_host.sources.torch_source import export_module
+
+    class Windows(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.patches, self.norm = nn.Conv2d(3, 6, 4, stride=4), nn.LayerNorm(6)
+            self.inner, self.fc = nn.Linear(6, 6), nn.Linear(6, 5)
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            tokens = self.norm(self.patches(images).permute(0, 2, 3, 1))
+            return self.fc(torch.relu(tokens + self.inner(tokens)).mean((1, 2)))
+
+    model = export_module(Windows().eval(), 16, 16)
+    cut = next(cut for cut in find_cuts(model) if cut.tensor in (cut.name, *cut.aliases) and cut.shape == (4, 4, 6))
+    split = split_graph(model, cut, 8, keep_classes=False, seed=0)
+    assert all(place.size == 6 for place in split.tap_places)
+    assert {tap.size for tap in split.head_info.taps} == {6}
