@@ -125,6 +125,12 @@ def rename_tensors(graph: onnx.GraphProto, names: dict[str, str]) -> None:
             info.name = names[info.name]
 
 
+def read_by(node: onnx.NodeProto) -> set[str]:
+    """The tensors that a node reads, those inside its branches included."""
+    inner = [part for entry in node.attribute for part in (entry.g, *entry.graphs)]
+    return {*node.input, *(name for part in inner for other in part.node for name in read_by(other))}
+
+
 def drop_unused(graph: onnx.GraphProto) -> None:
     """Remove nodes and initialisers that nothing depends on."""
     wanted = {info.name for info in graph.output}
@@ -132,7 +138,7 @@ def drop_unused(graph: onnx.GraphProto) -> None:
     for node in reversed(graph.node):
         if any(name in wanted for name in node.output):
             kept.append(node)
-            wanted.update(node.input)
+            wanted.update(read_by(node))
     kept.reverse()
     weights = [tensor for tensor in graph.initializer if tensor.name in wanted]
     replace_all(graph.node, kept)

@@ -6,7 +6,9 @@ _LONGEST = 200
 #: Colours of a terminal (ECMA-48 control sequences).
 _ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
 #: onnxruntime says where it was before it says what is wrong.
-_ONNXRUNTIME = re.compile(r"^\[ONNXRuntimeError\].*?Status Message: (?:\S+\.\w+:\d+ \w+ )?", re.DOTALL)
+_ONNXRUNTIME = re.compile(
+    r"^\[ONNXRuntimeError\] : \d+ : \w+ : (?:.*?Status Message: (?:\S+\.\w+:\d+ \w+ )?)?", re.DOTALL
+)
 
 
 def failure_reason(error: BaseException) -> str:

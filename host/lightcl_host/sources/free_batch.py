@@ -41,6 +41,7 @@ def free_batch(model: onnx.ModelProto) -> None:
         fold_shape_values(model)
         _check(model)
     except UsageError:
+        _check_that_it_runs(untouched, fixed or 1)
         if not fixed:
             raise
         model.CopyFrom(untouched)
@@ -48,6 +49,19 @@ def free_batch(model: onnx.ModelProto) -> None:
         free_fixed_batch(model, fixed)
         _check(model)
     dim.dim_param = BATCH
+
+
+def _check_that_it_runs(model: onnx.ModelProto, batch: int) -> None:
+    """Refuse a graph that does not run as it was exported: its batch axis is not to blame."""
+    import onnx
+
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    images = set_batch(copy, batch)
+    try:
+        GraphRunner(copy)({copy.graph.input[0].name: images}, [copy.graph.output[0].name])
+    except RuntimeError as error:
+        raise UsageError(f"the graph does not run in onnxruntime: {failure_reason(error)}; export it again") from error
 
 
 def _check(model: onnx.ModelProto) -> None:

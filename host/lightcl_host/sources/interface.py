@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lightcl_edge.errors import UsageError
-from lightcl_host.graphs.graph import drop_unused
+from lightcl_host.graphs.graph import drop_unused, read_by
 from lightcl_host.graphs.operators import VIEW_OPERATORS
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def one_image_input(graph: onnx.GraphProto, where: str) -> bool:
     weights = {tensor.name for tensor in graph.initializer}
     for info in [info for info in graph.input if info.name in weights]:
         graph.input.remove(info)
-    used = {name for node in graph.node for name in node.input}
+    used = {name for node in graph.node for name in read_by(node)}
     for info in [info for info in graph.input if info.name not in used]:
         graph.input.remove(info)
     if len(graph.input) != 1:

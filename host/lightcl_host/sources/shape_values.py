@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightcl_edge.errors import UsageError
-from lightcl_host.graphs.graph import attribute, drop_unused, replace_all, to_tensor
+from lightcl_host.graphs.graph import attribute, drop_unused, read_by, replace_all, to_tensor
 from lightcl_host.graphs.module_paths import copy_scopes
 from lightcl_host.graphs.runner import GraphRunner
 from lightcl_host.graphs.shapes import set_batch
@@ -84,7 +84,7 @@ def _boundary(graph: onnx.GraphProto) -> list[str]:
             known.update(node.output)
             made.update(node.output)
         else:
-            read.update(node.input)
+            read.update(read_by(node))
     return [name for node in graph.node for name in node.output if name and name in made and name in read]
 
 

@@ -271,3 +271,30 @@ def test_files_of_other_kinds_get_advice(tmp_path: Path, name: str, advice: str)
     path.write_bytes(b"content")
     with pytest.raises(UsageError, match=f"is no .onnx file; .*{advice}"):
         open_source(SourceOptions(str(path)))
+
+
+def test_a_branch_with_a_constant_condition_is_taken(tmp_path: Path) -> None:
+    """PyTorch's older exporter writes a squeeze so."""
+    branches = {}
+    for name, kind in (("then", "Identity"), ("else", "Neg")):
+        output = helper.make_tensor_value_info(f"{name}.out", TensorProto.FLOAT, None)
+        node = helper.make_node(kind, ["m"], [f"{name}.out"])
+        branches[f"{name}_branch"] = helper.make_graph([node], name, [], [output])
+    nodes = [
+        *POOLED,
+        helper.make_node("MatMul", ["f", "dense"], ["m"]),
+        helper.make_node("If", ["yes"], ["y"], **branches),
+    ]
+    source = opened(saved(tmp_path / "m.onnx", nodes, {"yes": np.array(True)}))
+    assert "If" not in {node.op_type for node in source.graph.graph.node}
+
+
+def test_the_true_reason_is_told(tmp_path: Path) -> None:
+    nodes = [*POOLED, helper.make_node("MatMul", ["f", "short"], ["y"])]
+    for batch in ("n", 1):
+        with pytest.raises(UsageError) as caught:
+            opened(saved(tmp_path / "m.onnx", nodes, {"short": DENSE[:4]}, (batch, 3, SIDE, SIDE)))
+        assert "does not run in onnxruntime: Node" in str(caught.value)
+        assert "Incompatible dimensions" in str(caught.value) and "batch axis" not in str(caught.value)
+    with pytest.raises(UsageError, match=r"has shape .* for one image; expected a vector of logits"):
+        opened(saved(tmp_path / "m.onnx", [*STEM[:1], helper.make_node("Relu", ["c"], ["y"])], {}))
