@@ -72,6 +72,8 @@ def analyze(options: AnalyzeOptions, progress: Progress, source: Source | None =
         check_analysis(options)
         progress.note(f"exporting {options.source.model} to ONNX")
         source = open_source(options.source)
+        for remark in source.notes:
+            progress.note(remark)
     profile = load_profile(options.device)
     cuts = find_cuts(source.graph)
     choose_automatically(cuts)  # refuses a network without a trainable cut, and says why

@@ -90,6 +90,8 @@ def _analysed(args: argparse.Namespace) -> Document:
     check_analysis(asked)
     args.progress.note(f"exporting {args.model} to ONNX")
     source = open_source(options.source)
+    for remark in source.notes:
+        args.progress.note(remark)
     analysis = analyze(asked, args.progress, source)
     write_analysis(folder, analysis)
     if analysis.chosen is None:
