@@ -7,7 +7,9 @@ import re
 
 import pytest
 
+from lightcl_edge.serve import app
 from lightcl_edge.serve.web.guard import MAX_BODY_BYTES
+from lightcl_edge.serve.web.limits import Rate, client_of
 from lightcl_edge.serve.web.sessions import COOKIE
 from served import BASE, picture, served
 
@@ -134,10 +136,23 @@ def test_a_body_that_is_too_large_is_refused_unread(open_client):
     assert open_client.post(f"{BASE}/learn", content=b" " * 2**17).status_code == 413
 
 
-def test_one_client_can_not_take_the_board_for_itself(open_client):
-    answers = [open_client.post(f"{BASE}/taught/drop", json={"ids": ["0"]}).status_code for _ in range(130)]
-    assert answers[:100] == [200] * 100 and 429 in answers[100:]
-    assert open_client.get(f"{BASE}/status").status_code == 200  # looking is free
+def test_one_client_can_not_take_the_board_for_itself(bundle, tmp_path, monkeypatch):
+    monkeypatch.setattr(app, "Rate", lambda per_second, burst: Rate(per_second, burst, clock=lambda: 0.0))
+    with served(bundle, tmp_path / "state") as client:
+        answers = [client.post(f"{BASE}/taught/drop", json={"ids": ["0"]}).status_code for _ in range(103)]
+        assert answers == [200] * 100 + [429] * 3
+        assert client.get(f"{BASE}/status").status_code == 200  # looking is free
+
+
+def test_a_client_that_waits_may_go_on_and_others_are_not_held_up():
+    now = [0.0]
+    rate = Rate(per_second=2.0, burst=3, clock=lambda: now[0])
+    assert [rate.wait_seconds("a") for _ in range(4)] == [0, 0, 0, 1] and rate.wait_seconds("b") == 0
+    now[0] = 0.5
+    assert [rate.wait_seconds("a") for _ in range(2)] == [0, 1]
+    for number in range(5000):  # so many clients take no memory
+        rate.wait_seconds(str(number))
+    assert len(rate._buckets) <= 1024
 
 
 def test_errors_are_documents_and_name_no_paths(open_client, tmp_path):
@@ -156,3 +171,12 @@ def test_errors_are_documents_and_name_no_paths(open_client, tmp_path):
     for answer in cases:
         assert 400 <= answer.status_code < 500 and answer.json()["error"]["message"], answer.text
         assert "Traceback" not in answer.text and str(tmp_path) not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("address", "client"),
+    [("192.168.0.7", "192.168.0.7"), ("::1", "::1"), ("::ffff:10.0.0.1", "10.0.0.1"), ("nonsense", "unknown"),
+     ("2001:db8::1:2:3:4", "2001:db8::/64"), ("fe80::1%eth0", "fe80::/64")],
+)  # fmt: skip
+def test_a_client_is_an_address_or_a_network_of_its_own(address, client):
+    assert client_of(address) == client
