@@ -113,7 +113,8 @@ class Updater:
             before = ancestors_of(graph.nodes, [tensor])
             left = [name for name in waiting if name not in before]
             if len(left) < len(waiting):
-                first = graph.slice(graph.reshape(tensor, [-1]), [0], [1], [0])
-                scale = graph.op("Add", scale, graph.op("Mul", first, "zero"))
+                # as one row: of a vector, shape inference would follow each value, for seconds
+                first = graph.slice(graph.reshape(tensor, [1, -1]), [0], [1], [1])
+                scale = graph.op("Add", scale, graph.op("Mul", graph.reshape(first, [1]), "zero"))
                 waiting = left
         return scale
