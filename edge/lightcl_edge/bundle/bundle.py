@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lightcl_edge.bundle.graph_names import FEATURES, LOGITS, TAPS
+from lightcl_edge.bundle.graph_names import EVALUATE, FEATURES, FORWARD, LOGITS, TAPS
 from lightcl_edge.bundle.listing import listing_problems, unpack
 from lightcl_edge.bundle.manifest import MANIFEST, MAX_MANIFEST_BYTES, FileInfo, Manifest, StepGraph, parse_manifest
 from lightcl_edge.bundle.signature import MAX_SIGNATURE_BYTES, SIGNATURE, check_signature
@@ -146,9 +146,12 @@ class Bundle:
         self._checked.update(entry.path for entry in new.values())
         return [self.folder / name for name in names]
 
-    def step_graphs(self) -> list[tuple[StepGraph, Path]]:
-        """The training-step graphs with their files, each checked as by :meth:`paths`."""
-        graphs = self.manifest.training_step
+    def step_graphs(self, *, steps: bool = True) -> list[tuple[StepGraph, Path]]:
+        """The training-step graphs with their files, each checked as by :meth:`paths`.
+
+        Without ``steps`` only those that run the head and change nothing.
+        """
+        graphs = [graph for graph in self.manifest.training_step if steps or graph.update in (FORWARD, EVALUATE)]
         return list(zip(graphs, self.paths([graph.path for graph in graphs]), strict=True))
 
     def _entry(self, name: str) -> FileInfo:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightcl_edge.errors import BundleError, DuplicateNameError, HugeHeaderError, LightclError, NotFiniteError
-from lightcl_edge.files.durable import write_parts_durably
+from lightcl_edge.files.durable import link_or_copy, write_parts_durably
 from lightcl_edge.files.plain import open_plain, read_limited
 from lightcl_edge.files.strict_json import RepeatedKeyError, parse_json
 
@@ -148,12 +148,19 @@ class TensorFile(Mapping[str, FloatArray]):
     """The tensors of a safetensors file, each read when it is asked for and not kept.
 
     A whole head in memory beside the engine's own copy would be the peak of a training run. The file is opened anew for
-    each tensor, because pages of a mapped file count as memory until it is closed.
+    each tensor, because pages of a mapped file count as memory until it is closed. ``sha256`` is that of a file that is
+    durable and never written to again; None for any other.
     """
 
-    def __init__(self, path: Path, error_class: type[LightclError]) -> None:
-        self._path, self._error_class = path, error_class
+    def __init__(self, path: Path, error_class: type[LightclError], sha256: str | None = None) -> None:
+        self._path, self._error_class, self.sha256 = path, error_class, sha256
         self._header = check_header(path, error_class)
+
+    def keep_in(self, path: Path) -> str | None:
+        """Give a file of known SHA-256 a second name, and give that hash; None, and no second name, for any other."""
+        if self.sha256 is not None:
+            link_or_copy(self._path, path)
+        return self.sha256
 
     def kinds(self) -> dict[str, tuple[str, tuple[int, ...]]]:
         """Name -> safetensors' name of the type, and shape. The content is not read."""

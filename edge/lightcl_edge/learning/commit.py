@@ -34,7 +34,8 @@ def commit(job: Job, start: StartingPoint, candidate: Candidate, change: Change)
     kept = joined(start.generation.strategy_state, candidate.strategy)
     generation = Generation(
         meta=meta,
-        parameters=candidate.engine.views(),
+        # without a step it is the bundle's own head, which is linked and not written
+        parameters=candidate.engine.views() if candidate.strategy.trains_head else start.exported.parameters,
         strategy_state=kept,
         holdout=candidate.holdout.tensors(),
         sums=candidate.trained.sums,

@@ -22,6 +22,7 @@ from lightcl_edge.inference.learned_classifier import LearnedClassifier
 from lightcl_edge.learning.closed_form.classifier import ClosedForm, with_scores
 from lightcl_edge.learning.strategies import STRATEGIES
 from lightcl_edge.learning.strategies.strategy_state import forget_row
+from lightcl_edge.machine.blas import one_blas_thread
 from lightcl_edge.state.change import Change
 from lightcl_edge.state.exported_classes import HeadWithout, base_generation
 from lightcl_edge.state.forgetting import finish_forgetting, note_forgetting
@@ -160,6 +161,7 @@ def _without_row(generation: Generation, name: str, bundle: Bundle) -> tuple[Gen
     )
 
 
+@one_blas_thread()
 def _classifier_of(left: Generation, generation: Generation, bundle: Bundle) -> Tensors:
     """The classifier of the classes that are left of a generation.
 

@@ -37,6 +37,7 @@ from lightcl_edge.learning.strategies.contract import Settings, Strategy
 from lightcl_edge.learning.strategies.forward import parts
 from lightcl_edge.learning.strategies.strategy_state import part_of
 from lightcl_edge.learning.taps import taps_of, with_exported_samples, with_samples
+from lightcl_edge.machine.blas import one_blas_thread
 from lightcl_edge.machine.cooling import Cooler
 from lightcl_edge.machine.freeing import give_back
 from lightcl_edge.machine.process_memory import PhaseMeter
@@ -125,10 +126,11 @@ def learn(job: Job, start: StartingPoint, extracted: Extracted, watch: Watch) ->
     train_rows, held_rows = split_holdout(labels, extracted.store.marks)
     samples = Samples(extracted.store, start.codec, labels, train_rows)
     with meter.phase("import"):
+        strategy = _strategy(job, start)
         spare_bytes = spare_step_bytes(bundle.manifest, job.settings.batch_size, job.pattern_samples)
-        engine = make_engine(job.engine, bundle, options.threads, spare_bytes, job.pattern_samples > 0)
-    strategy = _strategy(job, start)
-    with meter.phase("train"):
+        patterns, trains = job.pattern_samples > 0, strategy.trains_head
+        engine = make_engine(job.engine, bundle, options.threads, spare_bytes, patterns, trains)
+    with meter.phase("train"), one_blas_thread():
         trained = _train(job, start, watch, engine, strategy, samples, held_rows)
     with meter.phase("gate"):
         judgement, accuracy = judge_candidate(

@@ -68,7 +68,9 @@ def read_forgotten(folder: Path, bundle: Bundle) -> Forgotten:
 def base_generation(folder: Path, bundle: Bundle) -> Generation:
     """The bundle as generation 0 of a state. A damaged record of forgotten classes, or its buffer, is a StateError."""
     gone = read_forgotten(folder, bundle)
-    head: Mapping[str, NDArray[np.float32]] = TensorFile(bundle.path(HEAD_PARAMETERS), BundleError)
+    head: Mapping[str, NDArray[np.float32]] = TensorFile(
+        bundle.path(HEAD_PARAMETERS), BundleError, bundle.sha256(HEAD_PARAMETERS)
+    )
     classes = list(bundle.manifest.classes)
     for name in gone.classes:
         head = HeadWithout(head, classes.index(name))

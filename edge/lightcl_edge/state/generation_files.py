@@ -27,7 +27,7 @@ TENSOR_FILES = (HEAD, STRATEGY, HOLDOUT, BUFFER, CLASSIFIER)
 def write_generation(folder: Path, generation: Generation) -> Meta:
     """Write and sync all files of a generation into a new folder; gives its record with their hashes.
 
-    Sums that still lie in another generation's folder are linked from there.
+    Sums that still lie in another generation's folder are linked from there, and so is a head that no step has changed.
     """
     remove_tree(folder)
     content: dict[str, Mapping[str, NDArray[Any]]] = {
@@ -37,7 +37,7 @@ def write_generation(folder: Path, generation: Generation) -> Meta:
         BUFFER: generation.buffer,
         CLASSIFIER: generation.classifier,
     }
-    hashes = {name: write_tensors(folder / name, tensors) for name, tensors in content.items()}
+    hashes = {name: _write(folder / name, tensors) for name, tensors in content.items()}
     hashes |= write_sums(folder, generation.sums)
     counts = generation.sums.counts
     images = [counts.get(name, 0) for name in generation.meta.classes]
@@ -45,6 +45,11 @@ def write_generation(folder: Path, generation: Generation) -> Meta:
     write_durably(folder / META, json.dumps(asdict(final), indent=1, sort_keys=True, allow_nan=False).encode())
     fsync_folder(folder)
     return final
+
+
+def _write(path: Path, tensors: Mapping[str, NDArray[Any]]) -> str:
+    known = tensors.keep_in(path) if isinstance(tensors, TensorFile) else None
+    return known or write_tensors(path, tensors)
 
 
 def refuse_other_format(folder: Path) -> None:
@@ -107,7 +112,7 @@ def read_generation(folder: Path, number: int, bundle: Bundle) -> Generation:
             raise StateError(f"{folder / name} is damaged (its hash differs); {way_back(folder)}")
         if name != HEAD:
             tensors[name] = read_tensors(folder / name, StateError)
-    head = TensorFile(folder / HEAD, StateError)
+    head = TensorFile(folder / HEAD, StateError, meta.files[HEAD])
     refuse_unfit_tensors(folder, bundle, len(meta.classes), head, tensors)
     sums = stored_sums(folder, meta, bundle.manifest.head.tap_size)
     return Generation(meta, head, tensors[STRATEGY], tensors[HOLDOUT], sums, tensors[BUFFER], tensors[CLASSIFIER])

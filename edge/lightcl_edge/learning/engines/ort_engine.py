@@ -23,7 +23,7 @@ from lightcl_edge.learning.engines.ort_session import open_session
 from lightcl_edge.learning.engines.ort_step import StepRunner
 from lightcl_edge.learning.engines.parameter_memory import ParameterMemory
 from lightcl_edge.machine.freeing import give_back, return_freed_memory
-from lightcl_edge.planning.step_choice import choose_step
+from lightcl_edge.planning.step_choice import StepChoice, choose_step
 
 
 class OrtEngine(Engine):
@@ -36,6 +36,7 @@ class OrtEngine(Engine):
         update: ``in_place``, ``accumulate`` or ``auto``.
         spare_bytes: memory that a step may take freely because another phase needs as much.
         patterns: whether samples with patterns will be trained on.
+        trains: whether there will be steps at all.
 
     Raises:
         NoEngineError: when onnxruntime can't be imported.
@@ -54,6 +55,7 @@ class OrtEngine(Engine):
         update: str = "auto",
         spare_bytes: int = 0,
         patterns: bool = True,
+        trains: bool = True,
     ) -> None:
         import_onnxruntime()
         return_freed_memory()
@@ -68,9 +70,11 @@ class OrtEngine(Engine):
         self._runners: dict[str, StepRunner] = {}
         self._forward: _Forward | None = None
         self._patterns = patterns
-        self.choice = choose_step(
-            self._graphs, self._parameters.nbytes, update=update, spare_bytes=spare_bytes, patterns=patterns
-        )
+        self.choice = StepChoice(FORWARD, 0, 0)
+        if trains:
+            self.choice = choose_step(
+                self._graphs, self._parameters.nbytes, update=update, spare_bytes=spare_bytes, patterns=patterns
+            )
 
     def load(self, parameters: Parameters) -> None:
         """Take over a copy of all parameters."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lightcl_edge.bundle.bundle import HEAD, Bundle
+from lightcl_edge.bundle.graph_names import EVALUATE, FORWARD
 from lightcl_edge.errors import NoEngineError
 from lightcl_edge.learning.engines.contract import Engine
 
@@ -60,22 +61,32 @@ def torch_may_use_cuda(devices: Sequence[Path] = GPU_DEVICES) -> bool:
 
 
 def make_engine(
-    choice: EngineChoice, bundle: Bundle, threads: int | None, spare_bytes: int = 0, patterns: bool = True
+    choice: EngineChoice,
+    bundle: Bundle,
+    threads: int | None,
+    spare_bytes: int = 0,
+    patterns: bool = True,
+    trains: bool = True,
 ) -> Engine:
     """Import and build the chosen engine; see ``OrtEngine`` for the arguments.
+
+    One that does not train needs no graphs of steps: then their files are not read.
 
     Raises:
         NoEngineError: when it does not load on this machine.
         BundleError: when the head can't be trained by it.
     """
-    head, info = bundle.path(HEAD), bundle.manifest.head
+    info = bundle.manifest.head
     if choice.name == "ort":
         from lightcl_edge.learning.engines.ort_engine import OrtEngine
 
         shape = bundle.manifest.feature.shape
-        return OrtEngine(head, info, shape, bundle.step_graphs(), threads, spare_bytes=spare_bytes, patterns=patterns)
+        steps = bundle.step_graphs(steps=trains)
+        runs_head = any(graph.update in (FORWARD, EVALUATE) for graph, _ in steps)
+        head = b"" if runs_head else bundle.path(HEAD)
+        return OrtEngine(head, info, shape, steps, threads, spare_bytes=spare_bytes, patterns=patterns, trains=trains)
     try:
         from lightcl_edge.learning.engines.torch_engine import TorchEngine
     except (ImportError, OSError) as error:
         raise NoEngineError(f"torch or onnx can't be imported here ({error}); use --engine ort") from error
-    return TorchEngine(head, info, threads)
+    return TorchEngine(bundle.path(HEAD), info, threads)
