@@ -15,6 +15,7 @@ _COMMANDS = {
     "rollback": "lightcl_edge.commands.rollback:RollbackCommand",
     "forget": "lightcl_edge.commands.forget:ForgetCommand",
     "rename": "lightcl_edge.commands.rename:RenameCommand",
+    "export": "lightcl_edge.commands.export:ExportCommand",
     "watch": "lightcl_edge.commands.watch:WatchCommand",
     "serve": "lightcl_edge.commands.serve:ServeCommand",
     "verify": "lightcl_edge.commands.verify:VerifyCommand",

@@ -7,14 +7,13 @@ TensorProto.external_data = 13, .data_location = 14; FunctionProto.node = 7, .at
 """
 
 import mmap
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
 from lightcl_edge.errors import BundleError, ExternalDataError
+from lightcl_edge.files.protobuf import fields
 
-#: Wire types of protobuf; those of fixed size with their bytes.
-_VARINT, _BYTES, _FIXED_BYTES = 0, 2, {1: 8, 5: 4}
 _MAX_DEPTH = 32
 #: message kind -> field number -> kind of the message in it
 _MESSAGES: dict[str, dict[int, str]] = {
@@ -29,37 +28,6 @@ _MESSAGES: dict[str, dict[int, str]] = {
 _EXTERNAL_DATA, _DATA_LOCATION = 13, 14
 #: The kernel maps up to 2 MiB around the start of each tensor that is passed over. Pages of larger tensors are let go.
 _LARGE_TENSOR_BYTES = 2**16
-
-
-def _fields(data: memoryview) -> Iterator[tuple[int, int, memoryview]]:
-    """Number, value (0 but for a varint) and content (empty but for bytes) of each field of a message."""
-    at = 0
-    while at < len(data):
-        tag, at = _varint(data, at)
-        wire, value, size = tag & 7, 0, 0
-        if wire == _VARINT:
-            value, at = _varint(data, at)
-        elif wire == _BYTES:
-            size, at = _varint(data, at)
-        elif wire in _FIXED_BYTES:
-            at += _FIXED_BYTES[wire]
-        else:
-            raise ValueError(f"wire type {wire} at byte {at}")
-        if at + size > len(data):
-            raise ValueError(f"a field at byte {at} runs past its message")
-        yield tag >> 3, value, data[at : at + size]
-        at += size
-
-
-def _varint(data: memoryview, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while at < len(data) and shift < 70:
-        byte = data[at]
-        value |= (byte & 0x7F) << shift
-        at, shift = at + 1, shift + 7
-        if byte < 0x80:
-            return value, at
-    raise ValueError(f"cut short at byte {at}")
 
 
 def refuse_external_data(paths: Iterable[Path]) -> None:
@@ -90,7 +58,7 @@ def _has_external_data(data: memoryview, kind: str, depth: int, let_go: Callable
     if depth > _MAX_DEPTH:
         raise ValueError(f"nested deeper than {_MAX_DEPTH} messages")
     found = False
-    for number, value, content in _fields(data):
+    for number, value, content, _ in fields(data):
         with content:  # a view left open would keep the file mapped
             if kind == "tensor":
                 found = found or number == _EXTERNAL_DATA or (number == _DATA_LOCATION and value != 0)
