@@ -39,7 +39,7 @@ def address(tmp_path_factory):
 
 
 @schema.parametrize()
-@settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@settings(max_examples=3, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 def test_the_description_is_true(case, address):
     case.call_and_validate(base_url=address)
 

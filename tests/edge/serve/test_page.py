@@ -220,7 +220,7 @@ def test_the_part_that_counts_is_drawn_with_a_finger(browser, board):
         assert board.service.settings.region is None
 
 
-@pytest.mark.parametrize(("size", "scheme"), [(DESKTOP, "light"), (PHONE, "dark")])
+@pytest.mark.parametrize(("size", "scheme"), [pytest.param(DESKTOP, "light", marks=pytest.mark.slow), (PHONE, "dark")])
 def test_every_part_is_accessible_and_fits(browser, board, size, scheme):
     from axe_playwright_python.sync_playwright import Axe
 
