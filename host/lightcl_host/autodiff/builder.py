@@ -12,6 +12,7 @@ from onnx import helper, numpy_helper, shape_inference
 from lightcl_edge.bundle.graph_names import FEATURES
 from lightcl_edge.errors import BundleError
 from lightcl_host.autodiff.gradients import Gradient, ParameterGradient
+from lightcl_host.autodiff.one_dimension import rows_of_one
 
 Shape = tuple[int, ...]
 #: Operators whose result's shape is that of the input, and that the onnx library's shape inference leaves out.
@@ -64,6 +65,7 @@ def _fix_rows(head: onnx.ModelProto, rows: int) -> onnx.ModelProto:
     """A copy of the head with a static batch size and the shapes of all its tensors."""
     model = onnx.ModelProto()
     model.CopyFrom(head)
+    rows_of_one(model)
     model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = rows
     del model.graph.value_info[:]
     for output in model.graph.output:

@@ -70,11 +70,8 @@ _SUMS = ("ReduceL2", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceSum", "Reduc
 #: Operators, why one of them can't be trained, and when that is so; the first that holds counts.
 _OBSTACLES: tuple[tuple[Collection[str], str, Callable[[GraphView, onnx.NodeProto], bool]], ...] = (
     (("Conv", "ConvTranspose", "Gemm"), "has weights that depend on the image", _computed),
-    (
-        ("Conv", "ConvTranspose"),
-        "is not two-dimensional",
-        lambda view, node: len(_dims(view, node.input[1])) != _IMAGE_RANK,
-    ),
+    (("Conv",), "has more than two dimensions", lambda view, node: len(_dims(view, node.input[1])) > _IMAGE_RANK),
+    (("ConvTranspose",), "is not two-dimensional", lambda view, node: len(_dims(view, node.input[1])) != _IMAGE_RANK),
     (("Gather",), "has indices that depend on the image", _computed),
     (("Pow",), "has an exponent that depends on the image", _computed),
     (("Clip", "Pad", "Slice", "Tile"), "has bounds that depend on the image", _computed),

@@ -146,3 +146,15 @@ def test_pointwise_kernels_larger_than_their_activations(
 def test_windows_that_lie_in_the_padding_alone(kernel: tuple[int, int]) -> None:
     """An image of one pixel between the windows: the kernel has no effect, and its gradient is zero."""
     check(Geometry(2, 1, 3, 4, kernel, (4, 4), (1, 1), (2, 2, 2, 2), (1, 1), bias=True))
+
+
+@pytest.mark.parametrize("group", [1, 4])
+def test_one_dimension(group: int) -> None:
+    """As efficient channel attention has it."""
+    inputs = {"x": normal(1, 2, 4, 9), "w": normal(2, 4, 4 // group, 3), "b": normal(3, 4)}
+    layer = node("Conv", list(inputs), pads=[2, 1], strides=[2], group=group)
+
+    def reference(x: torch.Tensor, w: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.conv1d(torch.nn.functional.pad(x, (2, 1)), w, b, 2, groups=group)
+
+    check_rule([layer], inputs, reference)
