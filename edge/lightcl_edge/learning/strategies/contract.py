@@ -66,19 +66,24 @@ class Task:
         return 0 if self.buffer is None else len(self.buffer.labels)
 
     def samples(self, places: IntArray) -> tuple[FloatArray, IntArray]:
-        """Features ``(k, *feature_shape)`` and labels ``(k,)`` of ``k`` places in the pool, the new samples first.
+        """Features ``(k, *feature_shape)`` and labels ``(k,)`` of ``k`` places in the pool, in their order.
 
         A place is the position of a new sample, as in ``rows``, or ``-1 - i`` for sample ``i`` of the buffer.
         """
-        new, old = places[places >= 0], -1 - places[places < 0]
+        new = places >= 0
         order = np.argsort(self.rows, kind="stable")
-        labels = self.labels[order[np.searchsorted(self.rows, new, sorter=order)]]
-        if self.buffer is None or not len(old):
-            return self.read(new), labels
+        labels = np.empty(len(places), np.int64)
+        labels[new] = self.labels[order[np.searchsorted(self.rows, places[new], sorter=order)]]
+        if self.buffer is None or new.all():
+            return self.read(places), labels
+        old = -1 - places[~new]
+        labels[~new] = self.buffer.labels[old]
         remembered = self.buffer.read(old)
-        if not len(new):
-            return remembered, self.buffer.labels[old]
-        return np.concatenate([self.read(new), remembered]), np.concatenate([labels, self.buffer.labels[old]])
+        features = np.empty((len(places), *remembered.shape[1:]), remembered.dtype)
+        features[~new] = remembered
+        if new.any():
+            features[new] = self.read(places[new])
+        return features, labels
 
 
 class Strategy:

@@ -194,6 +194,9 @@ def test_replay_trains_on_top_of_the_closed_form_without_each_samples_own_part(b
     expected[np.arange(3), labels] -= form.noise[labels] / form.temperature
     offsets = lesson.strategy.offsets(task, places)
     assert np.allclose(offsets[:, :3], expected, atol=1e-4) and (offsets[:, 3:] == MASKED_LOGIT).all()
+    batch = lesson.strategy.compose(task, places, 0.1, None)  # new and remembered samples in any order
+    assert np.array_equal(batch.features, features) and batch.labels.tolist() == labels.tolist()
+    assert np.array_equal(batch.logit_offset, offsets)
 
 
 def test_replay_joins_a_share_of_the_trained_head(bundle):
