@@ -16,6 +16,8 @@ _COMMANDS = {
     "forget": "lightcl_edge.commands.forget:ForgetCommand",
     "rename": "lightcl_edge.commands.rename:RenameCommand",
     "export": "lightcl_edge.commands.export:ExportCommand",
+    "share": "lightcl_edge.commands.share:ShareCommand",
+    "merge": "lightcl_edge.commands.merge:MergeCommand",
     "watch": "lightcl_edge.commands.watch:WatchCommand",
     "serve": "lightcl_edge.commands.serve:ServeCommand",
     "verify": "lightcl_edge.commands.verify:VerifyCommand",

@@ -140,14 +140,54 @@ def check_signature(data: bytes | None, manifest: bytes, key: str) -> int:
     found = parse_signature(data)
     if found.key != key:
         raise SignatureError(f"the bundle is signed by key {found.key[:16]}..., expected {key[:16]}...; check --key")
+    _verify(found, _message(manifest, found.release), "bundle")
+    return found.release
+
+
+@dataclass(frozen=True)
+class Seal:
+    """What is signed besides bundles.
+
+    Attributes:
+        context: begins what is signed, so that a signature of one thing is not taken for one of another.
+        noun: what a message calls it.
+    """
+
+    context: bytes
+    noun: str
+
+    def sign(self, content: bytes, key: Ed25519PrivateKey, release: int) -> bytes:
+        """The signature of a content as JSON, as ``manifest.sig`` has it."""
+        text = key.sign(self._message(content, release)).hex()
+        return json.dumps(asdict(Signature(ALGORITHM, _hexadecimal(key.public_key()), release, text))).encode()
+
+    def check(self, signature: bytes | None, content: bytes, key: str) -> None:
+        """Check that a content is signed by a public key (hexadecimal); None is no signature.
+
+        Raises:
+            SignatureError: when it is not signed, by another key, or was changed after it was signed.
+            UsageError: when cryptography is missing.
+        """
+        if signature is None:
+            raise SignatureError(f"the {self.noun} is not signed, expected a signature by key {key[:16]}...")
+        found = parse_signature(signature)
+        if found.key != key:
+            raise SignatureError(f"the {self.noun} is signed by key {found.key[:16]}..., expected {key[:16]}...")
+        _verify(found, self._message(content, found.release), self.noun)
+
+    def _message(self, content: bytes, release: int) -> bytes:
+        return self.context + f"{release}\n".encode() + content
+
+
+def _verify(found: Signature, message: bytes, noun: str) -> None:
     _, ed25519 = _library()
     from cryptography.exceptions import InvalidSignature
 
     try:
-        public = ed25519.Ed25519PublicKey.from_public_bytes(bytes.fromhex(key))
-        public.verify(bytes.fromhex(found.signature), _message(manifest, found.release))
+        ed25519.Ed25519PublicKey.from_public_bytes(bytes.fromhex(found.key)).verify(
+            bytes.fromhex(found.signature), message
+        )
     except (InvalidSignature, ValueError) as error:
         raise SignatureError(
-            "the signature does not belong to this manifest: the bundle was changed after it was signed; copy it again"
+            f"the signature does not belong to this {noun}: it was changed after it was signed; copy it again"
         ) from error
-    return found.release

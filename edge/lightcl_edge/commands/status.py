@@ -44,6 +44,8 @@ class StatusCommand(Command):
         ]
         if document["strategy"]:
             lines.insert(2, _last_task(document))
+        if document["boards"]:
+            lines.append("  from other boards: " + ", ".join(map(_of_board, document["boards"])))
         if line := health_line(document["health"]):
             lines.append(f"  {line}")
         if document["interrupted_task"]:
@@ -58,6 +60,10 @@ def _with_images(document: Document) -> list[str]:
     """The classes with how many images each was taught with; nothing beside those that came with the bundle."""
     taught = document["images_by_class"]
     return [f"{name} ({count(taught[name], 'image')})" if taught[name] else name for name in document["classes"]]
+
+
+def _of_board(board: Document) -> str:
+    return f"{board['board']} (version {board['version']}, {count(len(board['images_by_class']), 'class')})"
 
 
 def _last_task(document: Document) -> str:

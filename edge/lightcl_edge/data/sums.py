@@ -4,24 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
 
 import numpy as np
 
 from lightcl_edge.data.class_sums import SAMPLE_BLOCK, ClassSums, add_products, complete, triangle_size
+from lightcl_edge.data.shared_sums import KnownSums, SharedSums, by_board
 from lightcl_edge.errors import DataError
 from lightcl_edge.files.tensors import DoubleArray, FloatArray, IntArray
 
 
-class KnownSums(Protocol):
-    """The sums of a class that may still lie on the disk."""
+@dataclass(frozen=True)
+class BoardVersion:
+    """Which knowledge of another board is in the sums."""
 
-    @property
-    def count(self) -> int:
-        """How many samples."""
-
-    def read(self) -> ClassSums:
-        """The sums. Each call may read them anew: 50 classes at once would take a device's memory."""
+    version: int
+    digest: str  # SHA-256 of what it shared
 
 
 @dataclass(frozen=True)
@@ -43,40 +40,83 @@ class Sums:
     """Sums over taps of ``size`` numbers by class. Never changed: each operation gives new sums.
 
     A class's sums depend on its own samples only, so a class can be taken out as if it had never been there.
+
+    Attributes:
+        size: numbers in a sample.
+        classes: by name what this board and others taught of it.
+        boards: the newest knowledge of each other board that was taken in.
     """
 
     size: int
     classes: Mapping[str, KnownSums] = field(default_factory=dict)
+    boards: Mapping[str, BoardVersion] = field(default_factory=dict)
 
     @property
     def counts(self) -> dict[str, int]:
         """How many samples each class has taught; nothing is read for it."""
         return {name: known.count for name, known in self.classes.items()}
 
-    def add(self, name: str, taps: FloatArray) -> Sums:
-        """With more samples of a class, shape ``(n, size)``. DataError when one is not finite or of another size."""
-        return self._with(name, ClassSums.of(taps)) if len(taps) else self
+    @property
+    def own(self) -> dict[str, KnownSums]:
+        """What this board taught itself, by class."""
+        parts = ((name, by_board(known).own) for name, known in self.classes.items())
+        return {name: own for name, own in parts if own is not None}
+
+    def of_board(self, board: str) -> dict[str, KnownSums]:
+        """What came from another board, by class."""
+        parts = ((name, by_board(known).others.get(board)) for name, known in self.classes.items())
+        return {name: part for name, part in parts if part is not None}
+
+    def add(self, name: str, taps: FloatArray, board: str | None = None) -> Sums:
+        """With more samples of a class, shape ``(n, size)``. DataError when one is not finite or of another size.
+
+        They are this board's own, unless another ``board`` is named.
+        """
+        return self._with(name, ClassSums.of(taps), board) if len(taps) else self
 
     def merge(self, other: Sums) -> Sums:
-        """With all that others have taught, by other samples. DataError when theirs are of another size."""
+        """With all that others have taught, by other samples, as this board's own.
+
+        DataError when theirs are of another size.
+        """
         joined = self
         for name, known in other.classes.items():
             joined = joined._with(name, known.read())
         return joined
 
+    def replace_board(self, board: str, version: BoardVersion, taught: Mapping[str, KnownSums]) -> Sums:
+        """With newer knowledge of another board in place of what came from it before."""
+        found: dict[str, KnownSums] = {}
+        for name in [*self.classes, *(name for name in taught if name not in self.classes)]:
+            parts = by_board(self.classes.get(name))
+            others = {each: part for each, part in parts.others.items() if each != board}
+            if name in taught:
+                others[board] = taught[name]
+            if others:
+                found[name] = SharedSums(parts.own, others)
+            elif parts.own is not None:
+                found[name] = parts.own
+        return replace(self, classes=found, boards={**self.boards, board: version})
+
     def forget(self, name: str) -> Sums:
-        """Without a class."""
+        """Without a class, whoever taught it."""
         return replace(self, classes={each: known for each, known in self.classes.items() if each != name})
 
     def rename(self, name: str, new: str) -> Sums:
         """With another name for a class."""
         return replace(self, classes={new if each == name else each: known for each, known in self.classes.items()})
 
-    def _with(self, name: str, more: ClassSums) -> Sums:
+    def _with(self, name: str, more: ClassSums, board: str | None = None) -> Sums:
         if more.size != self.size:
             raise DataError(f"a sample has {more.size} taps, expected {self.size}, as this bundle's head gives")
-        known = self.classes.get(name)
-        return replace(self, classes={**self.classes, name: more if known is None else known.read().merge(more)})
+        parts = by_board(self.classes.get(name))
+        known = parts.own if board is None else parts.others.get(board)
+        joined = more if known is None else known.read().merge(more)
+        if board is not None:
+            parts = SharedSums(parts.own, {**parts.others, board: joined})
+        else:
+            parts = SharedSums(joined, parts.others)
+        return replace(self, classes={**self.classes, name: parts if parts.others else joined})
 
     def pooled(self, classes: Sequence[str]) -> Pooled:
         """The sums of these classes together, in this order. One class at a time is in memory."""

@@ -6,6 +6,7 @@ command that locks the state finishes the erasure, or clears what was begun if `
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +16,7 @@ from lightcl_edge.console.text import Document
 from lightcl_edge.data.class_names import canonical
 from lightcl_edge.data.feature_buffer import BufferIdentity, FeatureBuffer
 from lightcl_edge.data.held_out_samples import Holdout
-from lightcl_edge.errors import UsageError
+from lightcl_edge.errors import StateError, UsageError
 from lightcl_edge.files.durable import fsync_folder, rename
 from lightcl_edge.files.tensors import Tensors
 from lightcl_edge.inference.learned_classifier import LearnedClassifier
@@ -23,6 +24,7 @@ from lightcl_edge.learning.closed_form.classifier import ClosedForm, with_scores
 from lightcl_edge.learning.strategies import STRATEGIES
 from lightcl_edge.learning.strategies.strategy_state import forget_row
 from lightcl_edge.machine.blas import one_blas_thread
+from lightcl_edge.state.board import read_board
 from lightcl_edge.state.change import Change
 from lightcl_edge.state.exported_classes import HeadWithout, base_generation
 from lightcl_edge.state.forgetting import finish_forgetting, note_forgetting
@@ -30,7 +32,7 @@ from lightcl_edge.state.generation import Generation
 from lightcl_edge.state.generation_files import write_generation
 from lightcl_edge.state.pointer import Pointer, write_pointer
 from lightcl_edge.state.state import State
-from lightcl_edge.state.sums_files import unusable_sums
+from lightcl_edge.state.sums_files import class_hash, unusable_sums
 from lightcl_edge.state.work import has_interrupted_task
 
 
@@ -61,13 +63,16 @@ def foresee(state: State, name: str) -> Document:
         "classes": [other for other in current.meta.classes if other not in (name, *damaged)],
         "damaged_classes": damaged,
         "generations_rewritten": len(known),
-        "samples_erased": max(_without_row(generation, name, bundle)[1] for generation in read),
+        "samples_erased": max(without_row(generation, name, bundle)[1] for generation in read),
         "interrupted_task": has_interrupted_task(state),
     }
 
 
-def forget(change: Change, name: str) -> Document:
+def forget(change: Change, name: str, erasures: int | None = None) -> Document:
     """Erase a class.
+
+    Args:
+        erasures: how often other boards know it to be erased; None where this board erases it once more.
 
     Raises:
         UsageError: when no generation knows the class.
@@ -80,7 +85,7 @@ def forget(change: Change, name: str) -> Document:
     change.end_task()  # features of an interrupted task may be of this class
     renamed, erased = _rewrite(state, bundle, name, numbers if known else [], known)
     # If only the bundle knows the class, no generation gets another number: the note alone says what to erase.
-    note_forgetting(state, name, min(renamed.values(), default=0))
+    note_forgetting(state, name, min(renamed.values(), default=0), erasures or _erasures(state, name) + 1)
     if renamed:
         write_pointer(state.folder, Pointer(renamed.get(current, 0), max(renamed.values())))
     erased = max(erased, finish_forgetting(state))
@@ -94,6 +99,13 @@ def forget(change: Change, name: str) -> Document:
         "samples_erased": erased,
         "renumbered": {str(old): new for old, new in renamed.items()},
     }
+
+
+def _erasures(state: State, name: str) -> int:
+    """How often the class was erased before. A damaged record of this board must not be in the way of erasing."""
+    with suppress(StateError):
+        return read_board(state.folder).erased.get(class_hash(name), 0)
+    return 0
 
 
 def _rewrite(
@@ -130,12 +142,12 @@ def without_class(generation: Generation, name: str, bundle: Bundle) -> tuple[Ge
     """
     left, erased = generation, 0
     for each in [name, *unusable_sums(generation.sums.forget(name))]:
-        left, samples = _without_row(left, each, bundle)
+        left, samples = without_row(left, each, bundle)
         erased += samples
     return replace(left, classifier=_classifier_of(left, generation, bundle)), erased
 
 
-def _without_row(generation: Generation, name: str, bundle: Bundle) -> tuple[Generation, int]:
+def without_row(generation: Generation, name: str, bundle: Bundle) -> tuple[Generation, int]:
     """All but the classifier: a class's row is gone, later rows move one down, the last one is zero and free again."""
     meta, head = generation.meta, bundle.manifest.head
     row, classes = meta.classes.index(name), [known for known in meta.classes if known != name]

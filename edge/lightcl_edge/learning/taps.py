@@ -10,6 +10,7 @@ import numpy as np
 from lightcl_edge.bundle.graph_names import TAPS
 from lightcl_edge.data.feature_buffer import FeatureBuffer
 from lightcl_edge.data.feature_store import Samples
+from lightcl_edge.data.shared_sums import BUNDLE_BOARD
 from lightcl_edge.data.sums import Sums
 from lightcl_edge.files.tensors import FloatArray, IntArray
 from lightcl_edge.learning.engines.contract import Engine
@@ -37,7 +38,7 @@ def with_exported_samples(sums: Sums, engine: Engine, buffer: FeatureBuffer, cla
     """Sums with samples of classes that the bundle brought in its feature buffer, and that have no sums yet."""
     missing = [row for row, name in enumerate(classes) if name not in sums.classes]
     rows = np.flatnonzero(np.isin(buffer.labels, missing))
-    return _added(sums, engine, buffer.read, rows, buffer.labels[rows], classes)
+    return _added(sums, engine, buffer.read, rows, buffer.labels[rows], classes, BUNDLE_BOARD)
 
 
 def _added(
@@ -47,10 +48,11 @@ def _added(
     rows: IntArray,
     labels: IntArray,
     classes: Sequence[str],
+    board: str | None = None,
 ) -> Sums:
     for label in np.unique(labels).tolist():
         members = rows[labels == label]
         for at in range(0, len(members), _AT_ONCE):
             taps = taps_of(engine, read, members[at : at + _AT_ONCE], sums.size)
-            sums = sums.add(classes[label], taps)
+            sums = sums.add(classes[label], taps, board)
     return sums

@@ -7,19 +7,23 @@ from lightcl_edge.files.durable import fsync_folder, remove, replace_durably
 from lightcl_edge.files.plain import NotPlainError
 from lightcl_edge.files.strict_json import read_json
 from lightcl_edge.state import journal
+from lightcl_edge.state.board import read_board, with_erased, write_board
 from lightcl_edge.state.exported_classes import forget_base_class
 from lightcl_edge.state.generation_files import drop_generations
 from lightcl_edge.state.state import State
+from lightcl_edge.state.sums_files import class_hash
 
 _NOTE = "FORGET"
 
 
-def note_forgetting(state: State, class_name: str, first_without: int) -> None:
+def note_forgetting(state: State, class_name: str, first_without: int, erasures: int) -> None:
     """Note durably what is to be forgotten. The note counts once ``CURRENT`` names a generation without the class.
 
-    ``first_without`` is the first generation that was written without it; 0 when only the bundle knows the class.
+    Args:
+        first_without: the first generation that was written without it; 0 when only the bundle knows the class.
+        erasures: how often the class was erased, with this time.
     """
-    note = {"below": first_without, "class": class_name}
+    note = {"below": first_without, "class": class_name, "erasures": erasures}
     replace_durably(state.folder / _NOTE, json.dumps(note).encode())
 
 
@@ -32,20 +36,31 @@ def finish_forgetting(state: State) -> int:
     path, erased = state.folder / _NOTE, 0
     if not path.exists():
         return 0
-    below, name = -1, ""
+    below, name, erasures = -1, "", 0
     try:
         value = read_json(path)
-        below, name = int(value["below"]), str(value["class"])
-    except (NotPlainError, ValueError, KeyError, TypeError):
+        below, name, erasures = int(value["below"]), str(value["class"]), int(value.get("erasures", 1))
+    except (NotPlainError, ValueError, KeyError, TypeError, AttributeError):
         journal.note(state.folder, "a damaged note of a class to forget was dropped; forget it again")
     if 0 <= below <= state.newest():  # else CURRENT never moved: as if it had not been asked for
         try:
             erased = forget_base_class(state.folder, state.own_bundle(), name)
         except (StateError, BundleError) as error:  # generation 0 can't be read then, and the rest must go on
             journal.note(state.folder, "the bundle's own classes could not be erased", problem=str(error))
+        _note_erasure(state, name, erasures)
         drop_generations([state.place(number) for number in state.numbers() if number < below])
         journal.erase_name(state.folder, name)
         journal.note(state.folder, "forgot a class", generation=state.current_number())
     remove(path)
     fsync_folder(state.folder)
     return erased
+
+
+def _note_erasure(state: State, name: str, erasures: int) -> None:
+    """Remember the erasure for other boards. A damaged record of this board must not be in the way of erasing."""
+    try:
+        board = read_board(state.folder)
+    except StateError as error:
+        journal.note(state.folder, "other boards will not hear of an erased class", problem=str(error))
+        return
+    write_board(state.folder, with_erased(board, {class_hash(name): erasures}))

@@ -18,7 +18,7 @@ from lightcl_edge.files.strict_json import read_json
 from lightcl_edge.files.tensors import TensorFile, Tensors, read_tensors, write_tensors
 from lightcl_edge.state.generation import CLASSIFIER, HEAD, HOLDOUT, META, STATE_FORMAT, STRATEGY, Generation, Meta
 from lightcl_edge.state.generation_checks import refuse_unfit_tensors, way_back
-from lightcl_edge.state.sums_files import stored_sums, sums_file, write_sums
+from lightcl_edge.state.sums_files import FOLDER, class_hash, stored_sums, write_sums
 
 #: The files of a generation that hold tensors; those of the sums lie in a folder beside them.
 TENSOR_FILES = (HEAD, STRATEGY, HOLDOUT, BUFFER, CLASSIFIER)
@@ -85,7 +85,7 @@ def read_meta(folder: Path, number: int) -> Meta:
         if lacking := [
             name
             for name, count in zip(meta.classes, meta.images_by_class, strict=True)
-            if count and sums_file(name) not in meta.files
+            if count and not any(file.startswith(f"{FOLDER}/{class_hash(name)}") for file in meta.files)
         ]:
             raise ValueError(f"it has no hash of the sums of {lacking[:3]}")
     except (OSError, ValueError) as error:

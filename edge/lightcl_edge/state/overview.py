@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from lightcl_edge.bundle.bundle import Bundle
 from lightcl_edge.console.text import Document
 from lightcl_edge.data.feature_buffer import FeatureBuffer
+from lightcl_edge.data.sums import Sums
 from lightcl_edge.errors import BundleError, StateError
 from lightcl_edge.machine.health import Health, look
 from lightcl_edge.state import journal
+from lightcl_edge.state.board import read_board
 from lightcl_edge.state.generation import Meta
 from lightcl_edge.state.state import State
 from lightcl_edge.state.sums_files import check_sums
@@ -39,6 +41,15 @@ class Kept:
 
 
 @dataclass(frozen=True)
+class BoardSummary:
+    """What another board taught: its version that was taken in, and images by class."""
+
+    board: str
+    version: int
+    images_by_class: dict[str, int]
+
+
+@dataclass(frozen=True)
 class Status:
     """What a state holds.
 
@@ -50,6 +61,8 @@ class Status:
         tasks: how many were learned.
         holdout_accuracy: 0 to 1; None when nothing is held out yet.
         interrupted_task: whether a task waits to be gone on with.
+        board: what other boards call this one; None before it shared or took in anything.
+        boards: whose knowledge was taken in.
     """
 
     generation: int
@@ -71,6 +84,8 @@ class Status:
     bytes_written_running_task: int
     interrupted_task: bool
     health: Health
+    board: str | None = None
+    boards: list[BoardSummary] = field(default_factory=list)
 
 
 def status_of(state: State) -> Status:
@@ -102,7 +117,16 @@ def status_of(state: State) -> Status:
         bytes_written_running_task=written.task_bytes,
         interrupted_task=has_interrupted_task(state),
         health=look(),
+        board=read_board(state.folder).name,
+        boards=_boards(generation.sums),
     )
+
+
+def _boards(sums: Sums) -> list[BoardSummary]:
+    return [
+        BoardSummary(board, share.version, {name: part.count for name, part in sums.of_board(board).items()})
+        for board, share in sorted(sums.boards.items())
+    ]
 
 
 @dataclass(frozen=True)

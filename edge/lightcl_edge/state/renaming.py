@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from lightcl_edge.console.text import Document
 from lightcl_edge.data.class_names import canonical, check_class_names
+from lightcl_edge.data.shared_sums import BUNDLE_BOARD, by_board
 from lightcl_edge.errors import UsageError
 from lightcl_edge.state.change import Change
 
@@ -26,6 +27,9 @@ def rename_class(change: Change, old: str, new: str) -> Document:
     new = canonical(new)
     if new in meta.classes:
         raise UsageError(f"there is a class {new!r} already; expected a name that no class has")
+    boards = sorted(set(by_board(generation.sums.classes.get(old)).others) - {BUNDLE_BOARD})
+    if boards:
+        raise UsageError(f"{', '.join(boards)} taught {old!r} too; a class that came from others keeps its name")
     renamed = replace(
         meta,
         generation=state.next_number(),

@@ -1,0 +1,57 @@
+"""``share``: write what this board taught itself, for others."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from lightcl_edge.bundle.signature import read_private_key
+from lightcl_edge.console.text import Document
+from lightcl_edge.errors import UsageError
+from lightcl_edge.fleet.knowledge import FORMAT, Record, hash_of, network_hash, tensors_of, write_knowledge
+from lightcl_edge.state.board import named, read_board, write_board
+from lightcl_edge.state.change import Change
+
+
+def share(change: Change, out: Path, board_name: str | None, key: Path | None) -> Document:
+    """Write a knowledge file. Its version grows when there is something new to share since the last one.
+
+    Raises:
+        UsageError: when the name can't be this board's, or the key can't be used.
+        StateError: when the state or the sums of a class are damaged.
+    """
+    if out.is_dir():
+        raise UsageError(f"{out} is a folder; expected the file to write (--out)")
+    state = change.state
+    private = read_private_key(key) if key else None
+    bundle, board = state.bundle(), named(read_board(state.folder), board_name)
+    sums = state.read(bundle=bundle).sums
+    if board.name is None or board.name in sums.boards:
+        raise UsageError(f"this state has taken in knowledge of a board called {board.name}; choose another --board")
+    taught = sums.own
+    tensors = tensors_of(taught)
+    record = Record(
+        FORMAT,
+        board.name,
+        max(1, board.version),
+        network_hash(bundle),
+        sums.size,
+        {name: known.count for name, known in taught.items()},
+        board.erased,
+        {name: hash_of(tensor) for name, tensor in tensors.items()},
+    )
+    if board.digest != record.digest:
+        record = replace(record, version=board.version + 1)
+        # before the file is there, so that no two contents ever have one version
+        write_board(state.folder, replace(board, version=record.version, digest=record.digest))
+    written = write_knowledge(out, record, tensors, private)
+    return {
+        "board": record.board,
+        "version": record.version,
+        "classes": list(taught),
+        "images_by_class": record.images,
+        "erased": len(record.erased),
+        "bytes": written,
+        "signed": private is not None,
+        "path": str(out),
+    }
