@@ -95,7 +95,8 @@ def candidate(base: Base, sums: Sums, max_forgetting: float) -> Candidate:
     classifier = _classifier(sums, names, STRATEGIES[strategy].fit, holdout)
     judgement, held_out_accuracy = _judge(base, left, classifier, names, len(kept), max_forgetting)
     meta = replace(left.meta, classes=names, strategy=strategy, holdout_accuracy=held_out_accuracy)
-    generation = replace(left, meta=meta, sums=sums, classifier=classifier.tensors())
+    parameters = base.exported.parameters  # the trained head counts no more
+    generation = replace(left, meta=meta, parameters=parameters, sums=sums, classifier=classifier.tensors())
     return Candidate(generation, judgement, names[len(kept) :])
 
 
