@@ -194,8 +194,8 @@ class Learner:
             KeyboardInterrupt: on Ctrl-C. The same call then goes on where it stopped, unless it had just finished.
             LightclError: of the other kinds in ``docs/exit-codes.md``.
         """
-        self._predictor = None  # its memory is needed now
-        give_back()
+        if self._predictor is not None:  # its memory is needed now
+            self.close()
         options = replace(self._options, data=ImageList(images, labels, self._order))
         try:
             document = train(options, PhaseMeter(), _told(progress))

@@ -22,7 +22,7 @@ from lightcl_edge.learning.engines.contract import Batch, Engine
 from lightcl_edge.learning.engines.ort_session import open_session
 from lightcl_edge.learning.engines.ort_step import StepRunner
 from lightcl_edge.learning.engines.parameter_memory import ParameterMemory
-from lightcl_edge.machine.freeing import give_back, return_freed_memory
+from lightcl_edge.machine.freeing import give_back, return_freed_memory, trim_heap
 from lightcl_edge.planning.step_choice import StepChoice, choose_step
 
 
@@ -80,7 +80,7 @@ class OrtEngine(Engine):
         """Take over a copy of all parameters."""
         self.rest()
         copy_parameters(parameters, self._parameters.views, "parameters")
-        give_back()  # what they were read into
+        trim_heap()  # what they were read into
 
     def rest(self) -> None:
         """Close the sessions of steps: their working memory and the accumulators would stay beside what comes now."""
@@ -200,7 +200,7 @@ class OrtEngine(Engine):
     def close(self) -> None:
         """Give back sessions and accumulators."""
         self._runners, self._accumulators, self._forward = {}, None, None
-        give_back()
+        trim_heap()
 
 
 class _Forward:
