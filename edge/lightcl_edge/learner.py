@@ -198,9 +198,11 @@ class Learner:
             self.close()
         options = replace(self._options, data=ImageList(images, labels, self._order))
         try:
-            document = train(options, PhaseMeter(), _told(progress))
+            document = train(options, PhaseMeter(), _told(progress), self._state)
         except InterruptedTaskError as error:
             raise KeyboardInterrupt(str(error)) from None
+        # its files were checked now; the next call need not check them again
+        self._state = State(self._state.folder, self._state.own_bundle())
         if document["interrupted"]:  # while the generation was written
             raise KeyboardInterrupt(f"interrupted; generation {document['generation']} was learned before")
         return Learned.of(document)

@@ -31,6 +31,10 @@ REQUIRED = (TRUNK, HEAD, HEAD_PARAMETERS, GOLDEN)
 MAX_PROBLEMS = 100
 
 
+#: Inode, size and time of a file's last change; zeros when it is missing.
+Signature = tuple[int, int, int]
+
+
 class Bundle:
     """A bundle whose manifest and file sizes were checked. Each file's hash is checked on first use.
 
@@ -42,7 +46,7 @@ class Bundle:
         self.folder, self.manifest, self.identity = folder, manifest, identity
         self._unpacked = unpacked
         self._files = {entry.path: entry for entry in manifest.files}
-        self._checked: set[str] = set()
+        self._checked: dict[Path, Signature] = {}  # as each file was when its hash was checked
 
     @classmethod
     def open(cls, path: Path | str, may_lack: Sequence[str] = ()) -> Bundle:
@@ -129,7 +133,8 @@ class Bundle:
             BundleError: when the bundle has no such file, its content differs, or an ONNX file refers to others.
         """
         entries = {self.folder / name: self._entry(name) for name in names}
-        new = {path: entry for path, entry in entries.items() if entry.path not in self._checked}
+        present = {path: _signature(path) for path in entries}
+        new = {path: entry for path, entry in entries.items() if self._checked.get(path) != present[path]}
         for path, entry in new.items():
             if not path.is_file():
                 raise BundleError(
@@ -143,7 +148,7 @@ class Bundle:
                 )
         if graphs := [path for path in new if path.suffix == ".onnx"]:
             refuse_external_data(graphs)
-        self._checked.update(entry.path for entry in new.values())
+        self._checked.update(present)
         return [self.folder / name for name in names]
 
     def step_graphs(self, *, steps: bool = True) -> list[tuple[StepGraph, Path]]:
@@ -175,3 +180,11 @@ class Bundle:
         if missing:
             raise BundleError(f"{GOLDEN} lacks {sorted(missing)}; export the bundle again")
         return tensors
+
+
+def _signature(path: Path) -> Signature:
+    try:
+        about = path.stat()
+    except FileNotFoundError:
+        return 0, 0, 0
+    return about.st_ino, about.st_size, about.st_mtime_ns

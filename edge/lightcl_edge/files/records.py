@@ -130,7 +130,8 @@ class _Reader:
             raise self._wrong(where, value, "a finite number")
         if kind is int and not abs(value) < _TOO_LARGE_INTEGER:
             raise self._wrong(where, f"a number of {value.bit_length()} bits", "a number of at most 63 bits")
-        if kind is str and any("\ud800" <= letter <= "\udfff" for letter in str(value)):
+        text = str(value) if kind is str else ""
+        if not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text):
             raise self._wrong(where, value, "text that UTF-8 can carry")
         return float(value) if kind is float else value
 

@@ -191,10 +191,10 @@ def earlier_samples(holdout: Holdout, sums: Sums, classes: Sequence[str]) -> Jud
 
     ``classes`` are names in row order. Sums keep the taps of classes with few samples.
     """
-    taps, labels = [holdout.taps], [holdout.labels]
+    taps, labels, counts = [holdout.taps], [holdout.labels], sums.counts
     for row, name in enumerate(classes):
         lacking = JUDGED_PER_CLASS - int((holdout.labels == row).sum())
-        if lacking > 0 and name in sums.classes:
+        if lacking > 0 and counts.get(name, sums.size) < sums.size:  # of more samples no taps are kept
             more = sums.classes[name].read().values[:lacking]
             taps.append(more)
             labels.append(np.full(len(more), row))

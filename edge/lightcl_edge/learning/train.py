@@ -27,15 +27,17 @@ from lightcl_edge.state.work import begin_task
 _NAMED_IMAGES = 20
 
 
-def train(options: TrainOptions, meter: PhaseMeter, progress: Progress) -> Document:
+def train(options: TrainOptions, meter: PhaseMeter, progress: Progress, state: State | None = None) -> Document:
     """Learn one task and commit it as a new generation.
+
+    ``state`` is that of the options, where the process has it already.
 
     Raises:
         LightclError: of the kinds that ``docs/exit-codes.md`` lists; the state is then as it was.
     """
     started = time.perf_counter()
     watch = Watch(meter, progress, Cooler(options.cool_at_celsius, progress.note))
-    state = State(options.state)
+    state = state or State(options.state)
     chosen = bundle_for(state, options.bundle, read_public_key(options.key) if options.key else None)
     job = decide(options, state, chosen.bundle, progress)
     with changing(state, create=True) as change:

@@ -25,10 +25,15 @@ _GENERATION_NAME = re.compile(r"^\d{6}$")
 
 
 class State:
-    """A state directory, for reading. To change it use :func:`lightcl_edge.state.change.changing`."""
+    """A state directory, for reading. To change it use :func:`lightcl_edge.state.change.changing`.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    Args:
+        folder: the directory.
+        opened: its own copy of the bundle as this process opened it before; used while that is still the state's.
+    """
+
+    def __init__(self, folder: Path, opened: Bundle | None = None) -> None:
+        self.folder, self._opened = folder, opened
         self.work = folder / "work"
         self.generations = folder / "generations"
         self.bundle_folder = folder / "bundle"
@@ -58,6 +63,9 @@ class State:
 
     def own_bundle(self) -> Bundle:
         """As :meth:`bundle`, without the check that it was accepted as signed."""
+        opened = self._opened
+        if opened and opened.folder == self.bundle_folder and opened.identity == self.bundle_identity():
+            return opened
         try:
             return Bundle.open(self.bundle_folder, may_lack=(BUFFER,))
         except BundleError:

@@ -16,6 +16,7 @@ from lightcl_edge.bundle.manifest import Manifest, parse_manifest
 from lightcl_edge.bundle.writing import write_bundle
 from lightcl_edge.errors import BundleError
 from lightcl_edge.files.external_data import refuse_external_data
+from lightcl_edge.files.plain import sha256_of
 from lightcl_edge.machine import process_memory
 from small_bundle import make_bundle
 
@@ -45,6 +46,22 @@ def test_folder_and_archive_are_the_same_bundle(tmp_path):
         k: v.tobytes() for k, v in two.head_parameters().items()
     }
     assert archive.read_bytes() == make_bundle(tmp_path / "again.lclb").read_bytes()
+
+
+def test_a_file_is_checked_once_and_again_when_it_changed(bundle, monkeypatch):
+    opened, hashed = Bundle.open(bundle), []
+    monkeypatch.setattr(
+        "lightcl_edge.bundle.bundle.hashes_of", lambda paths: [hashed.append(path) or sha256_of(path) for path in paths]
+    )
+    path = opened.path("trunk.onnx")
+    assert opened.path("trunk.onnx") == path and hashed == [path]
+    data = path.read_bytes()
+    path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    with pytest.raises(BundleError, match=r"trunk\.onnx is damaged"):
+        opened.path("trunk.onnx")
+    path.unlink()
+    with pytest.raises(BundleError, match=r"trunk\.onnx is missing"):
+        opened.path("trunk.onnx")
 
 
 def test_manifest_reads_back_equal(bundle):

@@ -196,7 +196,8 @@ def fuzz(inputs, seed, tmp_path):
 
 def test_some_mutated_inputs(tmp_path):
     seen = fuzz(1700, 1, tmp_path)
-    assert all(sum(answers.values()) == 100 for answers in seen["answers"].values())
+    each = 1700 // len(seen["answers"])
+    assert each >= 80 and all(sum(answers.values()) == each for answers in seen["answers"].values())
 
 
 @pytest.mark.slow
