@@ -62,12 +62,13 @@ def merge(options: MergeOptions, meter: PhaseMeter, progress: Progress) -> Docum
     chosen = bundle_for(state, options.bundle)
     with changing(state, create=True) as change:
         before_bytes = change.written.total_bytes
-        bundle = _own_copy(change, chosen, options.threads)
         board = named(read_board(state.folder), None)
         with meter.phase("read"):
-            sums = state.read(bundle=bundle).sums
-            arrivals = sort_out(options.files, str(board.name), sums.boards, network_hash(bundle), sums.size, key)
+            known = state.read().sums.boards if state.exists() else {}
+            network, size = network_hash(chosen.bundle), chosen.bundle.manifest.head.tap_size
+            arrivals = sort_out(options.files, str(board.name), known, network, size, key)
             _refuse_if_all_are(arrivals, len(options.files))
+        bundle = _own_copy(change, chosen, options.threads)
         for ignored in arrivals.ignored:
             progress.note(f"{ignored.file} is not taken in: {ignored.reason}")
         board = with_erased(board, arrivals.erased)

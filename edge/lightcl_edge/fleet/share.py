@@ -7,9 +7,11 @@ from pathlib import Path
 
 from lightcl_edge.bundle.signature import read_private_key
 from lightcl_edge.console.text import Document
+from lightcl_edge.data.sums import Sums
 from lightcl_edge.errors import UsageError
+from lightcl_edge.files.tensors import Tensors
 from lightcl_edge.fleet.knowledge import FORMAT, Record, hash_of, network_hash, tensors_of, write_knowledge
-from lightcl_edge.state.board import named, read_board, write_board
+from lightcl_edge.state.board import Board, named, read_board, write_board
 from lightcl_edge.state.change import Change
 
 
@@ -28,30 +30,29 @@ def share(change: Change, out: Path, board_name: str | None, key: Path | None) -
     sums = state.read(bundle=bundle).sums
     if board.name is None or board.name in sums.boards:
         raise UsageError(f"this state has taken in knowledge of a board called {board.name}; choose another --board")
-    taught = sums.own
-    tensors = tensors_of(taught)
-    record = Record(
-        FORMAT,
-        board.name,
-        max(1, board.version),
-        network_hash(bundle),
-        sums.size,
-        {name: known.count for name, known in taught.items()},
-        board.erased,
-        {name: hash_of(tensor) for name, tensor in tensors.items()},
-    )
-    if board.digest != record.digest:
-        record = replace(record, version=board.version + 1)
-        # before the file is there, so that no two contents ever have one version
-        write_board(state.folder, replace(board, version=record.version, digest=record.digest))
+    board, record, tensors = shared(board, sums, network_hash(bundle))
+    # before the file is there, so that no two contents ever have one version
+    write_board(state.folder, board)
     written = write_knowledge(out, record, tensors, private)
     return {
         "board": record.board,
         "version": record.version,
-        "classes": list(taught),
+        "classes": list(record.images),
         "images_by_class": record.images,
         "erased": len(record.erased),
         "bytes": written,
         "signed": private is not None,
         "path": str(out),
     }
+
+
+def shared(board: Board, sums: Sums, network: str) -> tuple[Board, Record, Tensors]:
+    """What a board with a name shares: its record of it, that of the file, and the file's tensors."""
+    taught = sums.own
+    tensors = tensors_of(taught)
+    images = {name: known.count for name, known in taught.items()}
+    hashes = {name: hash_of(tensor) for name, tensor in tensors.items()}
+    record = Record(FORMAT, str(board.name), max(1, board.version), network, sums.size, images, board.erased, hashes)
+    if board.digest != record.digest:
+        record = replace(record, version=board.version + 1)
+    return replace(board, version=record.version, digest=record.digest), record, tensors

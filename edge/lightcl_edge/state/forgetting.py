@@ -7,7 +7,7 @@ from lightcl_edge.files.durable import fsync_folder, remove, replace_durably
 from lightcl_edge.files.plain import NotPlainError
 from lightcl_edge.files.strict_json import read_json
 from lightcl_edge.state import journal
-from lightcl_edge.state.board import read_board, with_erased, write_board
+from lightcl_edge.state.board import MAX_ERASURES, read_board, with_erased, write_board
 from lightcl_edge.state.exported_classes import forget_base_class
 from lightcl_edge.state.generation_files import drop_generations
 from lightcl_edge.state.state import State
@@ -63,4 +63,4 @@ def _note_erasure(state: State, name: str, erasures: int) -> None:
     except StateError as error:
         journal.note(state.folder, "other boards will not hear of an erased class", problem=str(error))
         return
-    write_board(state.folder, with_erased(board, {class_hash(name): erasures}))
+    write_board(state.folder, with_erased(board, {class_hash(name): min(max(1, erasures), MAX_ERASURES)}))
