@@ -43,6 +43,7 @@ def test_learning_and_predicting_import_neither_torch_nor_onnx(bundle, tmp_path,
         ("predict", "--state", state, data / "red" / "0.png", "--json"),
         ("evaluate", "--state", state, "--data", data, "--json"),
         ("verify", bundle, "--json"),
+        ("export", "--state", state, "--out", tmp_path / "learned.onnx", "--json"),
         ("status", "--state", state, "--json"),
     ]
     words = [[str(word) for word in command] for command in commands]

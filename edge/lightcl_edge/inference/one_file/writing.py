@@ -55,7 +55,7 @@ def write_one_file(state: State, out: Path, choice: Choice) -> Written:
     images = bundle.golden()["images"].astype(np.uint8, copy=False)
     predictor = Predictor(state.folder)
     classifier, info, classes = predictor.classifier, bundle.manifest.input, predictor.classes
-    expected, number = predictor.scores(images), predictor.generation
+    expected, number, grey_range = predictor.scores(images), predictor.generation, predictor.grey_range
     del predictor  # its memory must not add to that of the file's session
     give_back()
     generation = state.read(number, bundle)
@@ -65,10 +65,14 @@ def write_one_file(state: State, out: Path, choice: Choice) -> Written:
         outputs[UNKNOWN_SCORE] = ["n"]
     about = metadata(info, classes, number, classifier.threshold() if UNKNOWN_SCORE in outputs else None)
     about["bundle"] = bundle.identity
+    exact = bundle.manifest.model.trunk_dtype == "int8"
+    if exact:
+        about["session_options"] = json.dumps({EXACT_INTEGERS: "1"})
+    if grey_range is not None:
+        about["grey_range"] = json.dumps(grey_range)
     aside = out.with_name(f"{out.name}.new")
     try:
         write_parts_durably(aside, network(bundle, generation, choice).model(inputs, outputs, about))
-        exact = bundle.manifest.model.trunk_dtype == "int8"
         difference, needs = _checked(aside, images, expected, choice, exact)
         size = aside.stat().st_size
         rename(aside, out)
