@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from lightcl_edge.bundle.bundle import Bundle
 from lightcl_edge.bundle.signature import read_public_key
 from lightcl_edge.console.progress import Progress
 from lightcl_edge.console.text import Document
-from lightcl_edge.errors import LightclError
+from lightcl_edge.errors import LightclError, StateError
 from lightcl_edge.fleet.arrivals import Arrivals, Ignored, joined, sort_out
 from lightcl_edge.fleet.candidate import Candidate, base_of, candidate
 from lightcl_edge.fleet.knowledge import network_hash
@@ -121,7 +122,10 @@ def _erase(change: Change, bundle: Bundle, board: Board) -> list[str]:
     """Forget the classes that others have erased since they were taught here; gives their names."""
     state, before = change.state, read_board(change.state.folder).erased
     more = {key for key, count in board.erased.items() if count > before.get(key, 0)}
-    known = {name for number in [*state.numbers(), 0] for name in state.read(number, bundle).meta.classes}
+    known: set[str] = set()
+    for number in [*state.numbers(), 0] if more else []:
+        with suppress(StateError):  # forget drops what is damaged
+            known |= set(state.read(number, bundle).meta.classes)
     gone = sorted(name for name in known if class_hash(name) in more)
     for name in gone:
         forget(change, name, board.erased[class_hash(name)])

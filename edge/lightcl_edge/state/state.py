@@ -3,9 +3,8 @@
 ``STATE/CURRENT`` names a generation. ``STATE/generations/NNNNNN/`` holds ``head.safetensors``,
 ``strategy.safetensors``, ``holdout.safetensors``, ``buffer.safetensors``, ``classifier.safetensors``, ``sums/`` with a
 file for each class, and ``meta.json`` with their hashes.
-``STATE/bundle/`` is the device's own copy of the bundle, ``STATE/work/`` belongs to the running task, ``STATE/board.json``
-says who this board is among others. The layout and
-what it guarantees are in ``docs/state.md``.
+``STATE/bundle/`` is the device's own copy of the bundle, ``STATE/work/`` belongs to the running task, and
+``STATE/board.json`` says who this board is among others. The layout and what it guarantees are in ``docs/state.md``.
 """
 
 import re
