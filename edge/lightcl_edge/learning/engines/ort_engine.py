@@ -80,7 +80,7 @@ class OrtEngine(Engine):
         """Take over a copy of all parameters."""
         self.rest()
         copy_parameters(parameters, self._parameters.views, "parameters")
-        trim_heap()  # what they were read into
+        give_back()  # what they were read into
 
     def rest(self) -> None:
         """Close the sessions of steps: their working memory and the accumulators would stay beside what comes now."""
