@@ -27,8 +27,8 @@ _REFERENCE_NAMES = ((".shortcut.", ".downsample."),)
 def read_checkpoint(path: Path) -> StateDict:
     """The tensors of a weights file by key, floating-point ones as float32.
 
-    PyTorch's files may wrap them, in ``state_dict`` for example, and put ``module.`` before each key. Raises UsageError when the file is missing, of another
-    kind, or holds anything but tensors.
+    PyTorch's files may wrap them, in ``state_dict`` for example, and put ``module.`` before each key. Raises UsageError
+    when the file is missing, of another kind, or holds anything but tensors.
     """
     if not path.is_file():
         raise UsageError(f"no weights at {path}; expected a .safetensors or .pth file (or --weights none)")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from lightcl_edge.machine.health import look
 from lightcl_edge.machine.process_memory import kib_fields, sample
-from lightcl_edge.serve.records import Board, Event, Log
+from lightcl_edge.serve.records.machine import Board, Event, Log
 from lightcl_edge.state import journal
 from lightcl_edge.state.written_bytes import read_written
 

@@ -12,9 +12,9 @@ from lightcl_edge.data.held_out_samples import Holdout
 from lightcl_edge.errors import StateError
 from lightcl_edge.files.tensors import FloatArray, IntArray
 from lightcl_edge.inference.calibration import expected_calibration_error
-from lightcl_edge.serve.recogniser import Recogniser
-from lightcl_edge.serve.records import Calibration, Generation, History, KnownClass
-from lightcl_edge.serve.records import Knowledge as Found
+from lightcl_edge.serve.records.knowing import Calibration, Generation, History, KnownClass
+from lightcl_edge.serve.records.knowing import Knowledge as Found
+from lightcl_edge.serve.watching.recogniser import Recogniser
 from lightcl_edge.state.state import State
 
 #: Held-out features that are computed at once.

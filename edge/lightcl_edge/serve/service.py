@@ -14,24 +14,18 @@ from lightcl_edge.files.durable import make_folders
 from lightcl_edge.serve.hub import Hub
 from lightcl_edge.serve.knowledge import knowledge as knowledge_of
 from lightcl_edge.serve.options import ServeOptions
-from lightcl_edge.serve.recogniser import Recogniser
-from lightcl_edge.serve.records import (
-    Against,
-    Contradictions,
-    Knowledge,
-    Learning,
-    LearnWish,
-    Moved,
-    Settings,
-    SourceState,
-    Status,
-)
+from lightcl_edge.serve.records.knowing import Knowledge, Moved
+from lightcl_edge.serve.records.learning import Learning, LearnWish
+from lightcl_edge.serve.records.machine import SourceState, Status
+from lightcl_edge.serve.records.teaching import Against, Contradictions
+from lightcl_edge.serve.records.watching import Settings
 from lightcl_edge.serve.settings import read_settings, write_settings
 from lightcl_edge.serve.sources.contract import Source
-from lightcl_edge.serve.taught import TaughtPictures
-from lightcl_edge.serve.trainer import Trainer, TrainerOptions
-from lightcl_edge.serve.viewer import Viewer
-from lightcl_edge.serve.waiting import WaitingFrames
+from lightcl_edge.serve.teaching.taught import TaughtPictures
+from lightcl_edge.serve.teaching.trainer import Trainer, TrainerOptions
+from lightcl_edge.serve.watching.recogniser import Recogniser
+from lightcl_edge.serve.watching.viewer import Viewer
+from lightcl_edge.serve.watching.waiting import WaitingFrames
 from lightcl_edge.state.bundle_choice import bundle_for
 from lightcl_edge.state.state import State
 

@@ -8,7 +8,7 @@ from lightcl_edge.errors import LightclError
 from lightcl_edge.files.durable import replace_durably
 from lightcl_edge.files.records import read_record
 from lightcl_edge.files.strict_json import read_json
-from lightcl_edge.serve.records import Settings
+from lightcl_edge.serve.records.watching import Settings
 
 _NAME = "settings.json"
 

@@ -80,7 +80,7 @@ def test_labels_are_changed_and_pictures_removed_before_they_are_learned(client)
 
 
 def test_a_full_disk_is_said_and_ends_nothing(client, monkeypatch):
-    from lightcl_edge.serve import taught
+    from lightcl_edge.serve.teaching import taught
 
     def full(*_):
         raise OSError(28, "No space left on device")

@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from lightcl_edge.serve.api.common import CONFLICT, DISK, TOO_LARGE, UNREADABLE, service_of
 from lightcl_edge.serve.knowledge import history as history_of
-from lightcl_edge.serve.records import Forget, History, Knowledge, Moved, Rename, Rollback
+from lightcl_edge.serve.records.knowing import Forget, History, Knowledge, Moved, Rename, Rollback
 from lightcl_edge.serve.web.bodies import read_json_record
 from lightcl_edge.serve.web.operations import Operation, answer
 

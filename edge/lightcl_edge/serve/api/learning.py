@@ -9,7 +9,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from lightcl_edge.serve.api.common import CONFLICT, DISK, TOO_LARGE, service_of
-from lightcl_edge.serve.records import Contradictions, Foreseen, Learning, LearnWish
+from lightcl_edge.serve.records.learning import Foreseen, Learning, LearnWish
+from lightcl_edge.serve.records.teaching import Contradictions
 from lightcl_edge.serve.web.bodies import read_json_record
 from lightcl_edge.serve.web.operations import Operation, answer
 

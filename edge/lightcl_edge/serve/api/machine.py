@@ -11,7 +11,7 @@ from starlette.responses import Response
 from lightcl_edge.serve.api.common import service_of
 from lightcl_edge.serve.board import board as board_of
 from lightcl_edge.serve.board import log as log_of
-from lightcl_edge.serve.records import Board, Log
+from lightcl_edge.serve.records.machine import Board, Log
 from lightcl_edge.serve.web.operations import Operation, answer
 
 

@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from lightcl_edge.serve.api.common import CONFLICT, DISK, NOT_FOUND, TOO_LARGE, UNREADABLE, refuse_missing, service_of
 from lightcl_edge.serve.api.teaching import ID
-from lightcl_edge.serve.records import Changed, Drop, Queue, Relabel, WaitingPicture
+from lightcl_edge.serve.records.teaching import Changed, Drop, Queue, Relabel, WaitingPicture
 from lightcl_edge.serve.web.bodies import read_json_record
 from lightcl_edge.serve.web.operations import Operation, answer
 

@@ -11,16 +11,8 @@ from starlette.responses import Response
 from lightcl_edge.errors import StateError
 from lightcl_edge.serve.api.common import CONFLICT, DISK, NOT_FOUND, TOO_LARGE, UNREADABLE, refuse_missing, service_of
 from lightcl_edge.serve.api.watching import AFTER, MOST_FRAMES, next_frame
-from lightcl_edge.serve.records import (
-    CLASS_NAME,
-    Changed,
-    ClassName,
-    Drop,
-    PictureId,
-    Relabel,
-    Taught,
-    Teaching,
-)
+from lightcl_edge.serve.records.fields import CLASS_NAME, ClassName, PictureId
+from lightcl_edge.serve.records.teaching import Changed, Drop, Relabel, Taught, Teaching
 from lightcl_edge.serve.sources.jpeg import clean
 from lightcl_edge.serve.web.bodies import (
     MAX_PICTURE_BYTES,

@@ -12,8 +12,9 @@ from starlette.responses import Response
 
 from lightcl_edge.errors import StateError
 from lightcl_edge.serve.api.common import CONFLICT, DISK, TOO_LARGE, UNREADABLE, service_of
-from lightcl_edge.serve.records import Prediction, Pushed, Settings, Status
-from lightcl_edge.serve.rules import within
+from lightcl_edge.serve.records.machine import Status
+from lightcl_edge.serve.records.rules import within
+from lightcl_edge.serve.records.watching import Prediction, Pushed, Settings
 from lightcl_edge.serve.service import Service
 from lightcl_edge.serve.sources.contract import Frame
 from lightcl_edge.serve.sources.pushed import PushedSource

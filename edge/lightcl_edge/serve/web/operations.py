@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from lightcl_edge.serve.rules import Rule
+from lightcl_edge.serve.records.rules import Rule
 
 Handler = Callable[[Request], Awaitable[Response]]
 _PLAIN = {str: "string", int: "integer", float: "number", bool: "boolean", NoneType: "null"}
@@ -96,7 +96,7 @@ def _record_schema(kind: Any, parts: dict[str, Any]) -> dict[str, Any]:
 
 def openapi(operations: Sequence[Operation], version: str) -> dict[str, Any]:
     """The OpenAPI 3.1 document of the operations."""
-    from lightcl_edge.serve.records import Failure
+    from lightcl_edge.serve.records.failures import Failure
 
     parts: dict[str, Any] = {}
     failure = schema_of(Failure, parts)

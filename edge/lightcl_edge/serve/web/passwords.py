@@ -15,7 +15,7 @@ from lightcl_edge.errors import StateError, UsageError
 from lightcl_edge.files.durable import replace_durably
 from lightcl_edge.files.records import hexadecimal, read_record
 from lightcl_edge.files.strict_json import read_json
-from lightcl_edge.serve.rules import within
+from lightcl_edge.serve.records.rules import within
 
 SHORTEST, LONGEST = 8, 256
 _NAME = "password.json"

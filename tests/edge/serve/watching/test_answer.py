@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lightcl_edge.errors import UsageError
-from lightcl_edge.serve.answer import StableAnswer
+from lightcl_edge.serve.watching.answer import StableAnswer
 
 frame = st.tuples(st.sampled_from(["cat", "dog", "bird"]), st.floats(0, 1), st.booleans())
 settings = st.tuples(st.floats(0, 1), st.floats(0.01, 1), st.integers(1, 9))

@@ -9,12 +9,12 @@ from collections.abc import Callable
 from dataclasses import asdict
 
 from lightcl_edge.errors import LightclError
-from lightcl_edge.serve.answer import StableAnswer
 from lightcl_edge.serve.hub import Hub
-from lightcl_edge.serve.recogniser import Recogniser
-from lightcl_edge.serve.records import Answer, Live, Prediction, Settings
+from lightcl_edge.serve.records.watching import Answer, Live, Prediction, Settings
 from lightcl_edge.serve.sources.contract import Frame, Source
-from lightcl_edge.serve.waiting import WaitingFrames, reason_to_wait
+from lightcl_edge.serve.watching.answer import StableAnswer
+from lightcl_edge.serve.watching.recogniser import Recogniser
+from lightcl_edge.serve.watching.waiting import WaitingFrames, reason_to_wait
 
 #: Predictions a second are counted over this time.
 _COUNTED_SECONDS = 5.0

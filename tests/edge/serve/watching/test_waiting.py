@@ -16,7 +16,7 @@ from PIL import Image
 
 from lightcl_edge.errors import DataError, StorageError
 from lightcl_edge.files.durable import Calls, calls_through
-from lightcl_edge.serve.waiting import NEAR_DUPLICATE, WaitingFrames, reason_to_wait
+from lightcl_edge.serve.watching.waiting import NEAR_DUPLICATE, WaitingFrames, reason_to_wait
 from pictures import jpeg, size_of
 
 ROOM = 10**6
@@ -165,7 +165,7 @@ import numpy as np
 sys.path.insert(0, sys.argv[2])
 from PIL import Image
 from pictures import jpeg
-from lightcl_edge.serve.waiting import WaitingFrames
+from lightcl_edge.serve.watching.waiting import WaitingFrames
 waiting = WaitingFrames(10**7, Path(sys.argv[1]), pause_seconds=0)
 random = np.random.default_rng(int(sys.argv[3]))
 while True:

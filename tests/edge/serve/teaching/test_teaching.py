@@ -9,8 +9,8 @@ from PIL import Image
 
 from lightcl_edge.data.region import Region
 from lightcl_edge.errors import DataError
-from lightcl_edge.serve import taught as module
-from lightcl_edge.serve.taught import FullError, TaughtPictures
+from lightcl_edge.serve.teaching import taught as module
+from lightcl_edge.serve.teaching.taught import FullError, TaughtPictures
 from served import picture
 
 

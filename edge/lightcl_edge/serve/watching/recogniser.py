@@ -14,7 +14,7 @@ from lightcl_edge.errors import LightclError
 from lightcl_edge.files.tensors import ByteArray, FloatArray
 from lightcl_edge.inference.predictor import Predictor
 from lightcl_edge.machine.freeing import give_back
-from lightcl_edge.serve.records import Prediction, Top
+from lightcl_edge.serve.records.watching import Prediction, Top
 from lightcl_edge.state.pointer import Pointer, read_pointer
 from lightcl_edge.state.state import State
 

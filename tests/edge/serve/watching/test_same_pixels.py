@@ -6,8 +6,8 @@ import pytest
 from lightcl_edge.bundle.manifest import InputInfo
 from lightcl_edge.data.decoding import load_image
 from lightcl_edge.data.region import Region
-from lightcl_edge.serve.recogniser import _pixels
-from lightcl_edge.serve.taught import TaughtPictures
+from lightcl_edge.serve.teaching.taught import TaughtPictures
+from lightcl_edge.serve.watching.recogniser import _pixels
 from pictures import jpeg
 
 

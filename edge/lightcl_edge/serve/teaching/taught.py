@@ -17,7 +17,8 @@ from lightcl_edge.data.region import WHOLE, Region, crop
 from lightcl_edge.data.spool import LEARNED, Spool
 from lightcl_edge.errors import DataError, UsageError
 from lightcl_edge.files.durable import fsync_folder, make_folders, remove, remove_tree, rename, write_durably
-from lightcl_edge.serve.records import CLASS_NAME, Taught, TaughtPicture
+from lightcl_edge.serve.records.fields import CLASS_NAME
+from lightcl_edge.serve.records.teaching import Taught, TaughtPicture
 from lightcl_edge.serve.sources.jpeg import clean
 
 #: So many pictures may wait; a task with more would take too long.

@@ -16,9 +16,9 @@ from lightcl_edge.files.durable import remove, replace_durably
 from lightcl_edge.files.records import read_record
 from lightcl_edge.files.strict_json import read_json
 from lightcl_edge.learning.taught_batches import generation_taught
-from lightcl_edge.serve.child import Child, Ended, run_command
-from lightcl_edge.serve.records import Before, Foreseen, Learning, LearnWish, Outcome
-from lightcl_edge.serve.taught import TaughtPictures
+from lightcl_edge.serve.records.learning import Before, Foreseen, Learning, LearnWish, Outcome
+from lightcl_edge.serve.teaching.child import Child, Ended, run_command
+from lightcl_edge.serve.teaching.taught import TaughtPictures
 from lightcl_edge.state.state import State
 
 #: Somebody else changes the state: tried again after this time.

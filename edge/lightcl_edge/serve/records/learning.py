@@ -1,0 +1,69 @@
+"""How what was taught is learned, and what came of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from lightcl_edge.serve.records.fields import Share
+from lightcl_edge.serve.records.rules import choice
+
+
+@dataclass(frozen=True)
+class LearnWish:
+    """How to learn what was taught."""
+
+    anyway: bool = False  # even if the check of the new head speaks against it
+
+
+@dataclass(frozen=True)
+class Before:
+    """A class before and after, on pictures that were not learned from."""
+
+    class_name: str
+    pictures: int
+    before: Share | None
+    after: Share | None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How the last learning ended."""
+
+    kind: Annotated[str, choice("learned", "refused", "failed")]
+    message: str
+    at: float
+    generation: int | None = None
+    seconds: float | None = None
+    peak_bytes: int | None = None
+    accuracy: Share | None = None
+    new_classes: list[str] = field(default_factory=list)
+    per_class: list[Before] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Learning:
+    """The running or the last learning."""
+
+    running: bool
+    phase: str | None = None
+    step: str | None = None
+    done: int = 0
+    total: int = 0
+    seconds: float = 0.0
+    pictures: int = 0
+    message: str | None = None
+    outcome: Outcome | None = None
+
+
+@dataclass(frozen=True)
+class Foreseen:
+    """What learning the pictures that wait would take."""
+
+    pictures: int
+    classes: dict[str, int]
+    new_classes: list[str]
+    strategy: str | None = None
+    peak_bytes: int | None = None
+    allowed_bytes: int | None = None
+    problem: str | None = None

@@ -1,0 +1,1 @@
+"""What the owner taught, and the process that learns it."""
