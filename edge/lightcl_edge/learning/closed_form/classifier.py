@@ -11,6 +11,7 @@ from lightcl_edge.data.sums import Pooled
 from lightcl_edge.files.tensors import DoubleArray, FloatArray, IntArray
 from lightcl_edge.inference.learned_classifier import QUANTILES, LearnedClassifier, NoveltyTerms
 from lightcl_edge.learning.closed_form.analysis import Rows
+from lightcl_edge.learning.closed_form.nearest_mean import nearest_mean_rows
 from lightcl_edge.learning.closed_form.novelty import background, fit_novelty
 from lightcl_edge.learning.closed_form.temperature import fit_temperature, fitted_on, starting_temperature
 from lightcl_edge.learning.closed_form.thresholds import score_quantiles
@@ -44,7 +45,7 @@ class ClosedForm:
         Raises:
             StateError: when the sums are not those of samples.
         """
-        behind = background(pooled)
+        behind = background(pooled, one_variance=fit is nearest_mean_rows)
         rows = fit(pooled)
         return cls(
             rows.weights.astype(np.float32),

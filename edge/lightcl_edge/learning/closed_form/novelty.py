@@ -20,8 +20,8 @@ from lightcl_edge.learning.closed_form.cholesky import invert_in_place
 from lightcl_edge.learning.closed_form.shrinkage import mean_variance, shrinkage
 
 
-def background(pooled: Pooled) -> DoubleArray:
-    """``share P_0`` of the score, shape ``(d, d)``."""
+def background(pooled: Pooled, *, one_variance: bool) -> DoubleArray:
+    """``share P_0`` of the score, shape ``(d, d)``; with one variance for all directions if the classifier has it."""
     size, total = pooled.means.shape[1], max(1, pooled.samples)
     apart = pooled.means - np.average(pooled.means, axis=0, weights=np.maximum(pooled.counts, 1e-9))
     matrix = (apart.T * pooled.counts) @ apart
@@ -29,9 +29,13 @@ def background(pooled: Pooled) -> DoubleArray:
     matrix /= total
     shrunk = shrinkage(pooled)
     variance = max(float(np.trace(matrix)) / size, mean_variance(pooled))
-    matrix *= 1.0 - shrunk
-    matrix.flat[:: size + 1] += shrunk * variance
-    invert_in_place(matrix)
+    if one_variance:
+        matrix[:] = 0.0
+        matrix.flat[:: size + 1] = 1.0 / variance
+    else:
+        matrix *= 1.0 - shrunk
+        matrix.flat[:: size + 1] += shrunk * variance
+        invert_in_place(matrix)
     matrix *= (1.0 - shrunk**2 / 3.0) * (1.0 - 0.25 / len(pooled.means) ** 2)
     return matrix
 

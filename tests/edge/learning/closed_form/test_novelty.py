@@ -15,7 +15,7 @@ from normal_samples import SIZE, pooled_of, samples
 
 
 def scores_of(pooled, x, fit=analysis_rows):
-    behind = background(pooled)
+    behind = background(pooled, one_variance=fit is nearest_mean_rows)
     rows = fit(pooled)
     terms = fit_novelty(pooled.means, rows.weights, rows.precision, behind)
     return novelty(terms, x.astype(np.float32), x @ rows.weights.T)
@@ -55,6 +55,16 @@ def test_it_is_the_direct_formula(seed, counts):
 def test_what_was_never_seen_scores_higher(fit, classes):
     values, labels = samples([60, 60, 60, 60], size=32)
     known = labels < classes
+    train = known & (np.arange(len(labels)) % 2 == 0)
+    scores = scores_of(pooled_of(values[train], labels[train]), values, fit)
+    assert auroc(scores[known & ~train], scores[~known]) > 0.6
+
+
+@pytest.mark.parametrize("fit", [analysis_rows, nearest_mean_rows])
+def test_directions_in_which_samples_hardly_differ_do_not_turn_the_score_round(fit):
+    values, labels = samples([200, 200, 200, 200], size=32)
+    values = values * np.geomspace(1.0, 0.01, 32)  # as the taps of real networks
+    known = labels < 3
     train = known & (np.arange(len(labels)) % 2 == 0)
     scores = scores_of(pooled_of(values[train], labels[train]), values, fit)
     assert auroc(scores[known & ~train], scores[~known]) > 0.6
