@@ -11,6 +11,7 @@ from lightcl_edge.learning.closed_form.analysis import analysis_rows
 from lightcl_edge.learning.closed_form.nearest_mean import nearest_mean_rows
 from lightcl_edge.learning.closed_form.novelty import background, fit_novelty
 from lightcl_edge.learning.closed_form.shrinkage import mean_variance
+from lightcl_edge.learning.strategies.slda import Ncm
 from normal_samples import SIZE, pooled_of, samples
 
 
@@ -68,6 +69,10 @@ def test_directions_in_which_samples_hardly_differ_do_not_turn_the_score_round(f
     train = known & (np.arange(len(labels)) % 2 == 0)
     scores = scores_of(pooled_of(values[train], labels[train]), values, fit)
     assert auroc(scores[known & ~train], scores[~known]) > 0.6
+
+
+def test_the_strategy_of_the_nearest_mean_is_known_by_its_rows():
+    assert Ncm.fit is nearest_mean_rows  # by this ``ClosedForm.of`` tells that there is one variance
 
 
 def test_one_image_of_one_class_is_enough():
