@@ -37,7 +37,7 @@ def folders(tmp_path_factory):
             shutil.copytree(work / "this" / "learned-fp32", state)
         else:
             data = make_folder(work / "data" / name, ["red", "green"], seed=seed)
-            options = ["--state", str(state), "--data", str(data), "--epochs", "2", "--quiet"]
+            options = ["--state", str(state), "--data", str(data), "--epochs", "2", "--strategy", "finetune", "--quiet"]
             with contextlib.redirect_stdout(io.StringIO()):
                 assert main(["train", "--bundle", str(bundle), *options]) == 0
         shutil.copytree(state, work / name / "learned-int8")

@@ -51,14 +51,14 @@ def test_a_larger_batch_never_needs_less(manifest, batch, more, engine):
 
 
 def test_a_batch_beyond_the_graphs_is_accumulated(manifest):
-    fitting, beyond = (predict(manifest, "ort", size, 3, strategy="lightcl") for size in (8, 9))
+    fitting = predict(manifest, "ort", 8, 3, strategy="lightcl")
     accumulating = min(step.peak_bytes for step in manifest.training_step if step.update == "accumulate")
     parameters = manifest.cost.head_parameter_bytes
     one_row = 4 * 8 * 8 * 8
     assert fitting.train_bytes > 0
-    next_size = predict(manifest, "ort", 10, 3, strategy="lightcl")
-    assert next_size.train_bytes - beyond.train_bytes == pytest.approx(one_row, abs=1)
-    assert plan_training(manifest, "ort", 0, (9, 3), covariance=False).train_bytes >= 2 * parameters + accumulating
+    # of steps alone: the closed form before them may need more
+    assert plan_ort.step_bytes(manifest, 10, 3) - plan_ort.step_bytes(manifest, 9, 3) == pytest.approx(one_row, abs=1)
+    assert plan_training(manifest, "ort", 0, (9, 3)).train_bytes >= 2 * parameters + accumulating
 
 
 def test_work_of_a_task(manifest):
@@ -111,11 +111,11 @@ def test_every_option_of_the_command_counts(tmp_path, capsys) -> None:
     bundle = make_bundle(tmp_path / "bundle")
 
     def peaks(*more: str) -> dict[str, int]:
-        assert host(["cost", "--bundle", str(bundle), "--engine", "ort", "--json", *more]) == 0
+        assert host(["cost", "--bundle", str(bundle), "--engine", "torch", "--json", *more]) == 0
         return dict(json.loads(capsys.readouterr().out)["predictions"][0]["phases"])
 
-    assert peaks("--strategy", "slda")["train"] > peaks("--strategy", "ncm")["train"]
     lightcl = ("--strategy", "lightcl", "--buffer-size")
+    assert peaks(*lightcl, "3")["train"] > peaks("--strategy", "slda")["train"]
     assert peaks(*lightcl, "3")["train"] > peaks(*lightcl, "0")["train"]
 
 

@@ -42,7 +42,8 @@ def test_the_table_comes_from_the_documents() -> None:
     assert ["task", "2", "3", "60.0%", "50.0%", "100.0%"] in lines
     assert "forgetting 25.0%" in text
     assert ["lightcl", "120.0", "MiB", "45.0", "MiB"] in lines
-    assert text.endswith("report: out/profile/report.html")
+    assert "report: out/profile/report.html" in text.splitlines()
+    assert text.endswith("lightcl-edge serve --state out/state, then open http://127.0.0.1:8765/")
 
 
 def test_a_failing_step_ends_the_demo_with_its_exit_code() -> None:
