@@ -143,6 +143,7 @@ def test_a_damaged_generation_is_left_by_a_command_that_is_told(edge, bundle, tm
     for name, change in (("head.safetensors", b"x"), ("meta.json", b"{")):
         file = state / "generations" / "000002" / name
         kept = file.read_bytes()
+        file.unlink()  # the bundle's head may be the same file; only this name is damaged
         file.write_bytes(change)
         err = edge("predict", *common, data / "red" / "0.png", code=6)[1]
         assert err.strip().endswith(command), err

@@ -12,6 +12,7 @@ from lightcl_edge.machine import cooling
 from lightcl_edge.machine import health as board_health
 from lightcl_edge.machine.cooling import Cooler, health_line
 from lightcl_edge.machine.health import Health, look
+from lightcl_edge.state import overview
 from small_bundle import make_folder
 
 PI = "proc/device-tree/model"
@@ -170,7 +171,8 @@ def test_pauses_change_nothing_that_is_learned(edge, bundle, tmp_path, monkeypat
 
 def test_status_and_doctor_tell(edge, bundle, tmp_path, monkeypatch):
     hot = Health(600_000_000, 82.4, None, "throttled now")
-    monkeypatch.setattr(board_health, "look", lambda: hot)
+    for module in (board_health, overview):
+        monkeypatch.setattr(module, "look", lambda: hot)
     data, state = make_folder(tmp_path / "d", ["red", "green"]), tmp_path / "s"
     edge("train", "--bundle", bundle, "--data", data, "--state", state)
     assert "board at 82.4 °C, throttled: throttled now" in edge("status", "--state", state)[0]
@@ -195,7 +197,8 @@ def test_watch_hands_it_on_to_its_trainings(edge, tmp_path, monkeypatch):
             given.append(options.train_arguments)
 
         def run(self):
-            return {"images": 0, "batches": 0, "known_images": 0, "set_aside_images": 0}
+            counts = dict.fromkeys(("images", "batches", "known_images", "set_aside_images", "unfinished_images"), 0)
+            return {**counts, "generation": 0, "classes": [], "spool": str(tmp_path)}
 
     monkeypatch.setattr(watcher, "Watcher", Fake)
     words = ("watch", tmp_path, "--state", tmp_path / "s", "--train", "--epochs 2")

@@ -9,7 +9,7 @@ import zipfile
 SCRIPT = """
 import multiprocessing, os, sys, time
 import numpy as np
-from lightcl_edge import Learner
+from lightcl_edge import Learner, learner as learner_module
 from lightcl_edge.errors import UsageError
 
 def frames(count, seed=0):
@@ -27,6 +27,7 @@ def ends(work):
     os.kill(child, 9)
     return False
 
+learner_module.usable_cores = lambda: 2  # a session with a pool of threads, on one processor too
 learner = Learner.open(sys.argv[1], sys.argv[2], strategy="slda", threads=2)
 unpacked = learner._bundle.folder
 learner.learn(frames(12), ["a", "b"] * 6)
