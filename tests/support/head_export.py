@@ -15,7 +15,7 @@ from onnx import helper, numpy_helper
 from torch import nn
 
 from lightcl_edge.bundle.manifest import HeadInfo, ParameterInfo
-from lightcl_host.cutting.taps import TapPlace, add_taps
+from lightcl_host.cutting.taps import Tap, TapPlace, add_taps
 
 #: Stands for the symbolic batch while torch exports; no other side of a test network has this size.
 EXPORT_ROWS = 13
@@ -92,14 +92,14 @@ def describe_head(model: onnx.ModelProto, parameters: Iterable[str]) -> HeadInfo
     capacity, width = stored["classifier.weight"]
     operators = sorted({node.op_type for node in graph.node})
     shape = tuple(side.dim_value for side in graph.input[0].type.tensor_type.shape.dim)[1:]
-    places = [TapPlace("features", "features", shape), TapPlace("penultimate", "penultimate", (width,))]
+    taps = [Tap(TapPlace("features", "features", shape)), Tap(TapPlace("penultimate", "penultimate", (width,)))]
     return HeadInfo(
         capacity=capacity,
         penultimate_size=width,
         operators=operators,
         parameters=[ParameterInfo(name, stored[name]) for name in parameters],
         patterns=[*patterns, "logits"],
-        taps=add_taps(model, places),
+        taps=add_taps(model, taps),
     )
 
 

@@ -25,13 +25,13 @@ from lightcl_edge.bundle.manifest import (
 )
 from lightcl_edge.bundle.writing import write_bundle
 from lightcl_edge.files.tensors import write_tensors
-from lightcl_host.cutting.taps import TapPlace, add_taps
+from lightcl_host.cutting.taps import Tap, TapPlace, add_taps
 
 # Multiples of 16, so that onnxruntime chooses the same kernels as for a real network.
 SIDE, CHANNELS, HIDDEN, CAPACITY = 16, 16, 32, 6
-TAP_PLACES = [
-    TapPlace("penultimate", "penultimate", (HIDDEN,)),
-    TapPlace("features", "features", (CHANNELS, 4, 4)),
+TAPPED = [
+    Tap(TapPlace("penultimate", "penultimate", (HIDDEN,))),
+    Tap(TapPlace("features", "features", (CHANNELS, 4, 4))),
 ]
 INPUT = InputInfo(SIDE, SIDE, "stretch", 1.0, "bilinear", [0.5] * 3, [0.25] * 3, "RGB")
 COLOURS = {"red": (200, 30, 30), "green": (30, 200, 30), "blue": (30, 30, 200), "grey": (128, 128, 128)}
@@ -78,7 +78,7 @@ def head_parts(rng):
     ]
     outputs = [("logits", ["n", CAPACITY]), ("penultimate", ["n", HIDDEN]), ("relu", ["n", HIDDEN, 4, 4])]
     head = onnx.load_from_string(_model(nodes, [("features", ["n", CHANNELS, 4, 4])], outputs, weights))
-    add_taps(head, TAP_PLACES)
+    add_taps(head, TAPPED)
     onnx.checker.check_model(head, full_check=True)
     return head.SerializeToString(), weights
 

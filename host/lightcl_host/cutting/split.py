@@ -15,7 +15,7 @@ from lightcl_host.cutting.classifier import Classifier, install_classifier
 from lightcl_host.cutting.cuts import Cut
 from lightcl_host.cutting.head_parameters import complete_biases, name_parameters
 from lightcl_host.cutting.patterns import pattern_tensors
-from lightcl_host.cutting.taps import TapPlace, add_taps, default_taps, tap_places
+from lightcl_host.cutting.taps import Tap, TapPlace, add_taps, default_taps, tap_places
 from lightcl_host.graphs.graph import rename_tensors, to_array
 from lightcl_host.graphs.module_paths import module_path
 from lightcl_host.graphs.shapes import infer_shapes
@@ -47,9 +47,9 @@ def split_graph(
     capacity: int,
     keep_classes: bool,
     seed: int,
-    choose: Callable[[Sequence[TapPlace]], Sequence[TapPlace]] = default_taps,
+    choose: Callable[[Sequence[TapPlace]], Sequence[Tap]] = default_taps,
 ) -> Split:
-    """Cut a graph. ``choose`` picks the places to tap from all of them.
+    """Cut a graph. ``choose`` says what is taken of all places that can be tapped.
 
     Raises:
         UsageError: when the network's own classes are to be kept and are more than the capacity.

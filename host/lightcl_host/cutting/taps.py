@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 MAX_TAP_SIZE = 1024
 #: How many depths are tapped where nothing was measured.
 _DEFAULT_DEPTHS = 2
+#: What shallower places weigh beside the last blocks: they help with many images of a class and do harm with few.
+_SHALLOW_WEIGHT = 0.5
 #: Parts shorter than this are divided by it instead of their own length.
 _SHORTEST = 1e-12
 _MEANS = frozenset({"AveragePool", "GlobalAveragePool", "ReduceMean"})
@@ -40,6 +43,31 @@ class TapPlace:
     def size(self) -> int:
         """How many numbers it gives: one a channel."""
         return self.shape[-1] if len(self.shape) == 2 or self.last else self.shape[0]
+
+
+@dataclass(frozen=True)
+class Tap:
+    """What is taken of a place.
+
+    Attributes:
+        place: where.
+        spread: the standard deviation of each channel over all positions, instead of its mean.
+        scale: what the part is multiplied with after it was divided by its length.
+    """
+
+    place: TapPlace
+    spread: bool = False
+    scale: float = 1.0
+
+    @property
+    def name(self) -> str:
+        """For the manifest."""
+        return f"{self.place.name} (spread)" if self.spread else self.place.name
+
+    @property
+    def size(self) -> int:
+        """How many numbers it gives."""
+        return self.place.size
 
 
 def tap_places(head: onnx.ModelProto) -> list[TapPlace]:
@@ -100,23 +128,36 @@ def blocks_of(places: Sequence[TapPlace]) -> list[TapPlace]:
     return blocks
 
 
-def fits(places: Sequence[TapPlace]) -> bool:
-    """Whether their taps together have at most :data:`MAX_TAP_SIZE` numbers."""
-    return sum(place.size for place in places) <= MAX_TAP_SIZE
+def size_of(taps: Sequence[Tap]) -> int:
+    """How many numbers of a sample they give together."""
+    return sum(tap.size for tap in taps)
 
 
-def default_taps(places: Sequence[TapPlace]) -> list[TapPlace]:
-    """The last two blocks, as far as they fit, the deepest first; the penultimate where none does."""
-    chosen = blocks_of(places)[:_DEFAULT_DEPTHS]
-    while not fits(chosen):
+def default_taps(places: Sequence[TapPlace]) -> list[Tap]:
+    """The last two blocks, as far as they fit, the deepest first; the penultimate where none does.
+
+    If the head begins with a shallower block, that block's mean and spread follow with a lower weight where both fit.
+    """
+    blocks = blocks_of(places)
+    chosen = [Tap(place) for place in blocks[:_DEFAULT_DEPTHS]]
+    while size_of(chosen) > MAX_TAP_SIZE:
         chosen.pop()
-    return chosen or list(places[:1])
+    with_input = [*chosen, *input_taps(places)] if blocks[_DEFAULT_DEPTHS:] else chosen
+    return (with_input if size_of(with_input) <= MAX_TAP_SIZE else chosen) or [Tap(places[0])]
 
 
-def add_taps(head: onnx.ModelProto, places: Sequence[TapPlace]) -> list[TapInfo]:
+def input_taps(places: Sequence[TapPlace]) -> list[Tap]:
+    """Mean and spread of the head's input, if it ends a block of maps or tokens."""
+    last = blocks_of(places)[-1:]
+    if not last or last[0].tensor != FEATURES or len(last[0].shape) < 2:
+        return []
+    return [Tap(last[0], spread, _SHALLOW_WEIGHT) for spread in (False, True)]
+
+
+def add_taps(head: onnx.ModelProto, taps: Sequence[Tap]) -> list[TapInfo]:
     """Add the output ``taps``, shape ``(n, sum of sizes)``, in place; the classifier stays the last node.
 
-    Each place is pooled (mean over height and width, or over tokens), divided by its length, and all are put side by
+    Each place is pooled over height and width, or over tokens, divided by its length and scaled; all are put side by
     side. A place is pooled as soon as it is there, so that nothing large lives longer.
     """
     from onnx import TensorProto, helper
@@ -126,11 +167,14 @@ def add_taps(head: onnx.ModelProto, places: Sequence[TapPlace]) -> list[TapInfo]
     graph.initializer.append(to_tensor(np.array([1], np.int64), f"{TAPS}/axes/2"))
     graph.initializer.append(to_tensor(np.array([2, 3], np.int64), f"{TAPS}/axes/3"))
     graph.initializer.append(to_tensor(np.array([1, 2], np.int64), f"{TAPS}/axes/last"))
-    emitted: dict[str, list[onnx.NodeProto]] = {}
+    emitted: dict[str, list[onnx.NodeProto]] = defaultdict(list)
     parts = []
-    for number, place in enumerate(places):
-        emitted[place.tensor] = _normalised(place, f"{TAPS}/{number}")
-        parts.append(emitted[place.tensor][-1].output[0])
+    for number, tap in enumerate(taps):
+        name = f"{TAPS}/{number}"
+        graph.initializer.append(to_tensor(np.array([tap.scale], np.float32), f"{name}/scale"))
+        nodes = _pooled(tap, name)
+        emitted[tap.place.tensor] += nodes
+        parts.append(nodes[-1].output[0])
     nodes = emitted.pop(FEATURES, [])
     for node in graph.node:
         nodes += [node, *(added for name in node.output for added in emitted.pop(name, []))]
@@ -139,23 +183,30 @@ def add_taps(head: onnx.ModelProto, places: Sequence[TapPlace]) -> list[TapInfo]
     replace_all(graph.node, nodes)
     replace_all(graph.initializer, [tensor for tensor in graph.initializer if tensor.name in used])
     batch = graph.input[0].type.tensor_type.shape.dim[0].dim_param
-    total = sum(place.size for place in places)
-    graph.output.append(helper.make_tensor_value_info(TAPS, TensorProto.FLOAT, [batch, total]))
-    return [TapInfo(place.name, place.size) for place in places]
+    graph.output.append(helper.make_tensor_value_info(TAPS, TensorProto.FLOAT, [batch, size_of(taps)]))
+    return [TapInfo(tap.name, tap.size) for tap in taps]
 
 
-def _normalised(place: TapPlace, name: str) -> list[onnx.NodeProto]:
-    """The nodes that pool a place and divide it by its length."""
+def _pooled(tap: Tap, name: str) -> list[onnx.NodeProto]:
+    """The nodes that pool a place, divide it by its length and scale it."""
     from onnx import helper
 
-    nodes, pooled = [], place.tensor
+    place, nodes, pooled = tap.place, [], tap.place.tensor
+    axes = f"{TAPS}/axes/{'last' if place.last else len(place.shape)}"
+
+    def add(kind: str, inputs: list[str], result: str, **attributes: Any) -> str:
+        nodes.append(helper.make_node(kind, inputs, [f"{name}/{result}"], **attributes))
+        return f"{name}/{result}"
+
     if len(place.shape) > 1:
-        pooled = f"{name}/mean"
-        axes = f"{TAPS}/axes/{'last' if place.last else len(place.shape)}"
-        nodes.append(helper.make_node("ReduceMean", [place.tensor, axes], [pooled], keepdims=0))
-    return [
-        *nodes,
-        helper.make_node("ReduceL2", [pooled, f"{TAPS}/axes/2"], [f"{name}/length"], keepdims=1),
-        helper.make_node("Max", [f"{name}/length", f"{TAPS}/shortest"], [f"{name}/divisor"]),
-        helper.make_node("Div", [pooled, f"{name}/divisor"], [f"{name}/part"]),
-    ]
+        pooled = add("ReduceMean", [place.tensor, axes], "mean", keepdims=int(tap.spread))
+    if tap.spread:
+        apart = add("Sub", [place.tensor, pooled], "apart")
+        variance = add("ReduceMean", [add("Mul", [apart, apart], "squared"), axes], "variance", keepdims=0)
+        pooled = add("Sqrt", [variance], "deviation")
+    length = add("ReduceL2", [pooled, f"{TAPS}/axes/2"], "length", keepdims=1)
+    divisor = add("Max", [length, f"{TAPS}/shortest"], "divisor")
+    unit = add("Div", [pooled, divisor], "unit")
+    if tap.scale != 1.0:
+        add("Mul", [unit, f"{name}/scale"], "part")
+    return nodes

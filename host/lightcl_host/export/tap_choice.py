@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +20,9 @@ from lightcl_edge.files.tensors import FloatArray, IntArray
 from lightcl_edge.inference.trunk import normalise
 from lightcl_edge.learning.closed_form.analysis import analysis_rows
 from lightcl_host.cutting.split import Split, split_graph
-from lightcl_host.cutting.taps import TapPlace, blocks_of, default_taps, fits
+from lightcl_host.cutting.taps import MAX_TAP_SIZE, Tap, TapPlace, blocks_of, default_taps, input_taps, size_of
 from lightcl_host.graphs.runner import BATCH, GraphRunner
+from lightcl_host.trunks.calibration import calibration_images
 
 if TYPE_CHECKING:
     from lightcl_host.cutting.cuts import Cut
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
 
 #: Fewer images of a class say too little; more images in all only take longer.
 FEWEST_OF_A_CLASS, MOST_IMAGES = 8, 1024
+#: Without labels only the spread of each part is measured.
+MOST_UNLABELLED = 64
+#: Images that differ less than this do not tell how far images lie apart.
+LEAST_SPREAD = 1e-3
 _FOLDS = 4
 _DEFAULT, _MEASURED = "default", "accuracy"
 
@@ -69,54 +74,69 @@ class TapChoice:
 def tapped_split(options: ExportOptions, source: Source, cut: Cut, progress: Progress) -> tuple[Split, TapChoice]:
     """Cut a network and choose its taps.
 
-    Linear discriminant analysis on each choice of a short list predicts labelled images that it was not fitted on. The
-    smallest choice within one standard error of the best is taken. Fewer than two classes of at least
-    :data:`FEWEST_OF_A_CLASS` images leave the default.
+    Linear discriminant analysis on each choice of a short list predicts labelled images that it was not fitted on.
+    Another choice than the default must be better by more than one standard error of their difference. Fewer than two
+    classes of at least :data:`FEWEST_OF_A_CLASS` images leave the default. Parts are scaled to equal spread.
     """
     split = partial(split_graph, source.graph, cut, options.capacity, options.keep_classes is not None, options.seed)
     default = split()
-    names = [place.name for place in default_taps(default.tap_places)]
-    lists, unmeasured = short_list(default.tap_places), TapChoice(TapTry(names, default.head_info.tap_size))
-    if options.calibration is None or len(lists) < 2:
-        return default, unmeasured
-    images, labels = _labelled(options.calibration, source.input_info, options.seed)
+    info, lists = source.input_info, short_list(default.tap_places)
+    images, labels = _labelled(options.calibration, info, options.seed)
     if not len(labels):
-        return default, unmeasured
-    progress.note(f"choosing what closed-form classifiers see, with {len(labels)} images")
-    every = list(dict.fromkeys(place for places in lists for place in places))
-    parts = _taps(split(choose=lambda _: every), images, source.input_info, every)
-    right = [held_out_hits(np.concatenate([parts[place] for place in places], axis=1), labels) for places in lists]
-    tries = [
-        TapTry([place.name for place in places], sum(place.size for place in places), float(hits.mean()))
-        for places, hits in zip(lists, right, strict=True)
+        lists = lists[:1]
+        images = calibration_images(options.calibration, info, options.seed, MOST_UNLABELLED).pixels
+    else:
+        progress.note(f"choosing what closed-form classifiers see, with {len(labels)} images")
+    every = list(dict.fromkeys(replace(tap, scale=1.0) for taps in lists for tap in taps))
+    parts = _parts(split(choose=lambda _: every), images, info, every)
+    scaled = [[replace(tap, scale=tap.scale / spread_of(parts[tap.name])) for tap in taps] for taps in lists]
+
+    def chosen(at: int) -> Split:
+        return split(choose=lambda _: scaled[at])
+
+    if len(lists) < 2:
+        return chosen(0), TapChoice(_tried(lists[0]))
+    right = [
+        held_out_hits(np.concatenate([tap.scale * parts[tap.name] for tap in taps], axis=1), labels) for taps in scaled
     ]
-    at = smallest_near_best([each.size for each in tries], right)
-    choice = TapChoice(tries[at], _MEASURED, len(labels), len(np.unique(labels)), tuple(tries))
-    return split(choose=lambda _: lists[at]), choice
+    tries = [_tried(taps, float(hits.mean())) for taps, hits in zip(lists, right, strict=True)]
+    at = clearly_best(right)
+    return chosen(at), TapChoice(tries[at], _MEASURED, len(labels), len(np.unique(labels)), tuple(tries))
 
 
-def short_list(places: Sequence[TapPlace]) -> list[list[TapPlace]]:
-    """The choices that are compared: the last one to three blocks, with and without the penultimate."""
-    blocks = blocks_of(places)
-    depths = [blocks[:count] for count in (1, 2, 3)] + [[places[0], *blocks[:count]] for count in (0, 1, 2)]
-    distinct = dict.fromkeys(tuple(dict.fromkeys(each)) for each in [default_taps(places), *depths])
-    return [list(each) for each in distinct if each and (fits(each) or list(each) == default_taps(places))]
+def _tried(taps: Sequence[Tap], accuracy: float | None = None) -> TapTry:
+    return TapTry([tap.name for tap in taps], size_of(taps), accuracy)
 
 
-def smallest_near_best(sizes: Sequence[int], right: Sequence[NDArray[np.bool_]]) -> int:
-    """The smallest choice that is at most one standard error of their difference behind the best.
+def short_list(places: Sequence[TapPlace]) -> list[list[Tap]]:
+    """The choices that are compared, the default first.
+
+    The last one to three blocks, with and without the penultimate, and one or two with mean and spread of the input.
+    """
+    blocks = [Tap(place) for place in blocks_of(places)]
+    given, penultimate = input_taps(places), Tap(places[0])
+    shallow = [[*blocks[:count], *(tap for tap in given if tap not in blocks[:count])] for count in (1, 2)]
+    depths = [blocks[:count] for count in (1, 2, 3)] + [[penultimate, *blocks[:count]] for count in (0, 1, 2)]
+    default = default_taps(places)
+    distinct = dict.fromkeys(tuple(dict.fromkeys(each)) for each in [default, *shallow, *depths])
+    return [list(each) for each in distinct if each and (size_of(each) <= MAX_TAP_SIZE or list(each) == default)]
+
+
+def clearly_best(right: Sequence[NDArray[np.bool_]]) -> int:
+    """The most accurate choice if it beats the first by more than one standard error of their difference, else 0.
 
     Args:
-        sizes: numbers of a sample, for each choice.
         right: whether each image was named correctly, shape ``(n,)``, for each choice.
     """
-    best = max(range(len(right)), key=lambda at: (right[at].mean(), -sizes[at]))
+    best = max(range(len(right)), key=lambda at: (right[at].mean(), -at))
+    ahead = right[best].astype(float) - right[0]
+    return best if ahead.mean() > ahead.std() / np.sqrt(len(ahead)) else 0
 
-    def near(at: int) -> bool:
-        behind = right[best].astype(float) - right[at]
-        return bool(behind.mean() <= behind.std() / np.sqrt(len(behind)))
 
-    return min(filter(near, range(len(right))), key=lambda at: (sizes[at], -right[at].mean()))
+def spread_of(part: FloatArray) -> float:
+    """Mean distance of parts ``(n, size)`` of length 1 from their mean; 1 where they do not differ."""
+    found = float(np.linalg.norm(part - part.mean(axis=0), axis=1).mean())
+    return found if found > LEAST_SPREAD else 1.0
 
 
 def held_out_hits(taps: FloatArray, labels: IntArray) -> NDArray[np.bool_]:
@@ -143,8 +163,10 @@ def _predict(taps: FloatArray, labels: IntArray, others: FloatArray) -> IntArray
     return np.asarray(known[(others @ rows.weights.T + rows.biases).argmax(axis=1)], np.int64)
 
 
-def _labelled(spec: str, info: InputInfo, seed: int) -> tuple[NDArray[np.uint8], IntArray]:
+def _labelled(spec: str | None, info: InputInfo, seed: int) -> tuple[NDArray[np.uint8], IntArray]:
     """Pixels ``(n, height, width, 3)`` and classes ``(n,)``, as many of each class; none where there are too few."""
+    if spec is None:
+        return np.zeros((0, info.height, info.width, 3), np.uint8), np.zeros(0, np.int64)
     dataset = open_dataset(spec)
     shuffled = np.random.default_rng([seed, 2]).permutation(len(dataset))
     classes = np.flatnonzero(np.bincount(dataset.labels) >= FEWEST_OF_A_CLASS)[: MOST_IMAGES // FEWEST_OF_A_CLASS]
@@ -162,14 +184,12 @@ def _labelled(spec: str, info: InputInfo, seed: int) -> tuple[NDArray[np.uint8],
     return np.array([pixels[at] for at in kept], np.uint8).reshape(shape), np.array(labels, np.int64)[kept]
 
 
-def _taps(
-    split: Split, pixels: NDArray[np.uint8], info: InputInfo, places: Sequence[TapPlace]
-) -> dict[TapPlace, FloatArray]:
-    """Each place's part of the taps, shape ``(n, size)``."""
+def _parts(split: Split, pixels: NDArray[np.uint8], info: InputInfo, taps: Sequence[Tap]) -> dict[str, FloatArray]:
+    """Each tap's numbers, shape ``(n, size)``, by its name."""
     trunk, head = GraphRunner(split.trunk), GraphRunner(split.head)
     found = []
     for at in range(0, len(pixels), BATCH):
         features = trunk({IMAGE: normalise(pixels[at : at + BATCH], info)}, [FEATURES])
         found.append(head(features, [TAPS])[TAPS])
-    bounds = np.cumsum([place.size for place in places])[:-1]
-    return dict(zip(places, np.split(np.concatenate(found), bounds, axis=1), strict=True))
+    bounds = np.cumsum([tap.size for tap in taps])[:-1]
+    return dict(zip([tap.name for tap in taps], np.split(np.concatenate(found), bounds, axis=1), strict=True))

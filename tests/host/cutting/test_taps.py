@@ -18,7 +18,7 @@ from lightcl_edge.learning.engines.torch_engine import TorchEngine
 from lightcl_host.autodiff.training_step import step_graphs
 from lightcl_host.cutting.cuts import choose_by_name, find_cuts
 from lightcl_host.cutting.split import Split, split_graph
-from lightcl_host.cutting.taps import MAX_TAP_SIZE, TapPlace, default_taps
+from lightcl_host.cutting.taps import MAX_TAP_SIZE, Tap, TapPlace, default_taps
 from lightcl_host.graphs.runner import GraphRunner
 from lightcl_host.sources.source import SourceOptions, open_source
 from lightcl_host.sources.torch_source import export_module
@@ -64,14 +64,15 @@ def pictures(side: int) -> np.ndarray:
 def test_a_residual_network_taps_its_last_two_blocks(residual: onnx.ModelProto, cut: str, modules: list[str]) -> None:
     images = pictures(16)
     expected = seen_by_hooks(small_networks.Residual().eval(), modules, images)
-    np.testing.assert_allclose(tapped(split(residual, cut), images), expected, atol=1e-5)
+    found = tapped(split(residual, cut), images)[:, : expected.shape[1]]
+    np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 def test_names_and_sizes(residual: onnx.ModelProto, gated: onnx.ModelProto) -> None:
     named = {cut: split(residual, cut).head_info.taps for cut in ("stage1", "stage2.0", "stage2")}
     last = TapInfo(PENULTIMATE, 16)
     assert named == {
-        "stage1": [last, TapInfo("stage2.0", 16)],
+        "stage1": [last, TapInfo("stage2.0", 16), TapInfo(FEATURES, 8), TapInfo(f"{FEATURES} (spread)", 8)],
         "stage2.0": [last, TapInfo(FEATURES, 16)],
         "stage2": [last],
     }
@@ -81,7 +82,7 @@ def test_names_and_sizes(residual: onnx.ModelProto, gated: onnx.ModelProto) -> N
 @pytest.mark.parametrize(
     ("model", "size", "cut", "modules", "sizes"),
     [
-        ("efficientnet_lite0", 128, "blocks.4", ["blocks.6", "blocks.5"], [320, 192]),
+        ("efficientnet_lite0", 128, "blocks.4", ["blocks.6", "blocks.5"], [320, 192, 112, 112]),
         ("efficientnet_lite0", 128, "blocks.5", ["blocks.6", "blocks.5"], [320, 192]),
         ("efficientnet_lite0", 128, "blocks", ["blocks.6"], [320]),
         ("resnet18_cifar", 32, "layer3", ["layer4.1", "layer4.0"], [512, 512]),
@@ -93,7 +94,8 @@ def test_the_embedded_networks(model: str, size: int, cut: str, modules: list[st
     parts = split(source.graph, cut)
     assert [tap.size for tap in parts.head_info.taps] == sizes
     images = pictures(size)
-    np.testing.assert_allclose(tapped(parts, images), seen_by_hooks(source.module, modules, images), atol=1e-5)
+    expected = seen_by_hooks(source.module, modules, images)
+    np.testing.assert_allclose(tapped(parts, images)[:, : expected.shape[1]], expected, atol=1e-5)
 
 
 class Tokens(nn.Module):
@@ -157,7 +159,7 @@ def test_training_graphs_and_the_list_of_operators_know_no_taps(residual: onnx.M
 
 def test_a_part_without_length_is_zero(residual: onnx.ModelProto) -> None:
     cut = choose_by_name(find_cuts(residual), "stage1")
-    parts = split_graph(residual, cut, 7, False, 0, lambda places: places[-1:])
+    parts = split_graph(residual, cut, 7, False, 0, lambda places: [Tap(places[-1])])
     assert parts.head_info.taps == [TapInfo(FEATURES, 8)]
     found = GraphRunner(parts.head)({FEATURES: np.zeros((1, 8, 8, 8), np.float32)}, [TAPS])[TAPS]
     np.testing.assert_array_equal(found, np.zeros((1, 8), np.float32))
@@ -183,8 +185,27 @@ def places(*sizes: int) -> list[TapPlace]:
 )
 def test_the_default_choice(sizes: tuple[int, ...], expected: list[int]) -> None:
     found = default_taps(places(*sizes))
-    assert [place.size for place in found] == expected
-    assert sum(expected) <= MAX_TAP_SIZE or found == places(*sizes)[:1]
+    assert [tap.size for tap in found] == expected
+    assert sum(expected) <= MAX_TAP_SIZE or [tap.place for tap in found] == places(*sizes)[:1]
+
+
+def test_a_shallower_input_gives_mean_and_spread(residual: onnx.ModelProto) -> None:
+    """Against numpy: each part divided by its length and scaled."""
+    cut = choose_by_name(find_cuts(residual), "stage1")
+    given = TapPlace(FEATURES, FEATURES, (8, 8, 8))
+    parts = split_graph(residual, cut, 7, False, 0, lambda _: [Tap(given, False, 3.0), Tap(given, True, 0.5)])
+    assert parts.head_info.taps == [TapInfo(FEATURES, 8), TapInfo(f"{FEATURES} (spread)", 8)]
+    features = np.random.default_rng(0).standard_normal((5, 8, 8, 8)).astype(np.float32) + 1
+    mean, spread = features.mean((2, 3)), features.std((2, 3))
+    unit = [each / np.linalg.norm(each, axis=1, keepdims=True) for each in (mean, spread)]
+    found = GraphRunner(parts.head)({FEATURES: features}, [TAPS])[TAPS]
+    np.testing.assert_allclose(found, np.concatenate([3 * unit[0], 0.5 * unit[1]], axis=1), rtol=1e-4, atol=1e-6)
+
+
+def test_the_default_takes_a_shallower_input_with_half_the_weight() -> None:
+    listed = [*places(1280, 320, 192), TapPlace(FEATURES, FEATURES, (112, 8, 8))]
+    found = [(tap.name, tap.scale) for tap in default_taps(listed)]
+    assert found == [("block0", 1.0), ("block1", 1.0), (FEATURES, 0.5), (f"{FEATURES} (spread)", 0.5)]
 
 
 def test_channels_last_maps_are_pooled_over_their_positions() -> None:
