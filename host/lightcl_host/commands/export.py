@@ -94,10 +94,14 @@ def _taps(choice: Document) -> str:
     chosen = f"{' + '.join(choice['taps'])}, {choice['size']} numbers an image"
     if choice["accuracy"] is None:
         return f"{chosen}, by the default rule"
-    return (
-        f"{chosen}, right on {choice['accuracy']:.1%} of {choice['images']} held-out images of {choice['classes']} "
-        f"classes, the smallest of {len(choice['tries'])} choices within one standard error of the best"
-    )
+    default, best = choice["tries"][0], max(each["accuracy"] for each in choice["tries"])
+    if choice["taps"] != default["taps"]:
+        why = f"clearly better than the default's {default['accuracy']:.1%}"
+    elif best > choice["accuracy"]:
+        why = f"the default; the best of {len(choice['tries'])} choices has {best:.1%}, not clearly better"
+    else:
+        why = f"the best of {len(choice['tries'])} choices"
+    return f"{chosen}, right on {choice['accuracy']:.1%} of {choice['images']} held-out images: {why}"
 
 
 def _checked_with(document: Document, dtype: str) -> str:

@@ -104,8 +104,12 @@ def tapped_split(options: ExportOptions, source: Source, cut: Cut, progress: Pro
     return chosen(at), TapChoice(tries[at], _MEASURED, len(labels), len(np.unique(labels)), tuple(tries))
 
 
+def _names(taps: Sequence[Tap]) -> list[str]:
+    return [tap.name for tap in taps]
+
+
 def _tried(taps: Sequence[Tap], accuracy: float | None = None) -> TapTry:
-    return TapTry([tap.name for tap in taps], size_of(taps), accuracy)
+    return TapTry(_names(taps), size_of(taps), accuracy)
 
 
 def short_list(places: Sequence[TapPlace]) -> list[list[Tap]]:
@@ -115,11 +119,13 @@ def short_list(places: Sequence[TapPlace]) -> list[list[Tap]]:
     """
     blocks = [Tap(place) for place in blocks_of(places)]
     given, penultimate = input_taps(places), Tap(places[0])
-    shallow = [[*blocks[:count], *(tap for tap in given if tap not in blocks[:count])] for count in (1, 2)]
+    shallow = [blocks[:count] + [tap for tap in given if tap.name not in _names(blocks[:count])] for count in (2, 1)]
     depths = [blocks[:count] for count in (1, 2, 3)] + [[penultimate, *blocks[:count]] for count in (0, 1, 2)]
     default = default_taps(places)
-    distinct = dict.fromkeys(tuple(dict.fromkeys(each)) for each in [default, *shallow, *depths])
-    return [list(each) for each in distinct if each and (size_of(each) <= MAX_TAP_SIZE or list(each) == default)]
+    distinct: dict[tuple[str, ...], list[Tap]] = {}
+    for taps in [default, *depths, *shallow]:
+        distinct.setdefault(tuple(dict.fromkeys(_names(taps))), list(dict.fromkeys(taps)))
+    return [taps for taps in distinct.values() if taps and (size_of(taps) <= MAX_TAP_SIZE or taps == default)]
 
 
 def clearly_best(right: Sequence[NDArray[np.bool_]]) -> int:
@@ -192,4 +198,4 @@ def _parts(split: Split, pixels: NDArray[np.uint8], info: InputInfo, taps: Seque
         features = trunk({IMAGE: normalise(pixels[at : at + BATCH], info)}, [FEATURES])
         found.append(head(features, [TAPS])[TAPS])
     bounds = np.cumsum([tap.size for tap in taps])[:-1]
-    return dict(zip([tap.name for tap in taps], np.split(np.concatenate(found), bounds, axis=1), strict=True))
+    return dict(zip(_names(taps), np.split(np.concatenate(found), bounds, axis=1), strict=True))

@@ -76,7 +76,7 @@ def test_names_and_sizes(residual: onnx.ModelProto, gated: onnx.ModelProto) -> N
         "stage2.0": [last, TapInfo(FEATURES, 16)],
         "stage2": [last],
     }
-    assert split(gated, "silu").head_info.tap_size == 12 + 8
+    assert split(gated, "silu").head_info.tap_size == 12 + 8 + 2 * 8
 
 
 @pytest.mark.parametrize(
