@@ -14,13 +14,14 @@ from lightcl_edge.bundle.signature import read_public_key
 from lightcl_edge.console.progress import Progress, ReportedProgress, Step
 from lightcl_edge.data.decoding import ByteImage
 from lightcl_edge.data.image_list import ChannelOrder, ImageList, Picture, Pictures, decode_all
-from lightcl_edge.errors import InterruptedTaskError, UsageError
+from lightcl_edge.errors import DoesNotFitError, InterruptedTaskError, UsageError
 from lightcl_edge.inference.evaluation import Evaluation, evaluate
 from lightcl_edge.inference.learned_classifier import DEFAULT_FALSE_ALARMS, DEFAULT_UNSURE_BELOW
 from lightcl_edge.inference.prediction import Limits, Prediction
 from lightcl_edge.inference.predictor import Predictor
 from lightcl_edge.learning.forgetting import foresee, forget
 from lightcl_edge.learning.gate import DEFAULT_MAX_FORGETTING
+from lightcl_edge.learning.kept import Kept
 from lightcl_edge.learning.options import TrainOptions
 from lightcl_edge.learning.results import Forgotten, Learned
 from lightcl_edge.learning.train import train
@@ -70,6 +71,7 @@ class Learner:
         self._bundle = bundle_for(self._state, bundle, public_key).bundle
         self._predictor: Predictor | None = None
         self._process = os.getpid()  # that opened the predictor
+        self._kept = Kept(wanted=True)  # between calls of learn_one
 
     @classmethod
     def open(
@@ -142,8 +144,9 @@ class Learner:
         self.close()
 
     def close(self) -> None:
-        """Give back the memory that predictions hold; the next one takes it again."""
+        """Give back the memory that predictions and :meth:`learn_one` hold; the next one takes it again."""
         self._predictor = None
+        self._kept.drop()
         give_back()
 
     def status(self) -> Status:
@@ -194,11 +197,14 @@ class Learner:
             KeyboardInterrupt: on Ctrl-C. The same call then goes on where it stopped, unless it had just finished.
             LightclError: of the other kinds in ``docs/exit-codes.md``.
         """
-        if self._predictor is not None:  # its memory is needed now
+        if self._predictor is not None or self._kept.holds:  # their memory is needed now
             self.close()
-        options = replace(self._options, data=ImageList(images, labels, self._order))
+        return self._learned(ImageList(images, labels, self._order), progress, None)
+
+    def _learned(self, images: ImageList, progress: Callable[[Step], None] | None, kept: Kept | None) -> Learned:
+        options = replace(self._options, data=images)
         try:
-            document = train(options, PhaseMeter(), _told(progress), self._state)
+            document = train(options, PhaseMeter(), _told(progress), self._state, kept)
         except InterruptedTaskError as error:
             raise KeyboardInterrupt(str(error)) from None
         # its files were checked now; the next call need not check them again
@@ -210,6 +216,9 @@ class Learner:
     def learn_one(self, image: Picture, label: str) -> Learned:
         """Learn from one image, as :meth:`learn` does; the strategies ``slda`` and ``ncm`` take no training steps.
 
+        With these two, what the next call begins with stays in memory: the trunk, the head, and what was learned last.
+        :meth:`close` gives it back, and so does :meth:`learn`.
+
         Args:
             image: as :meth:`learn` takes them.
             label: its class.
@@ -217,7 +226,19 @@ class Learner:
         Returns:
             What was learned.
         """
-        return self.learn([image], [label])
+        self._predictor = None  # its memory is needed now
+        kept, images = self._kept, ImageList([image], [label], self._order)
+        try:
+            try:
+                return self._learned(images, None, kept)
+            except DoesNotFitError:
+                if not kept.holds:
+                    raise
+                self.close()  # what is kept counts in the plan
+                return self._learned(images, None, kept)
+        except BaseException:
+            kept.drop()
+            raise
 
     def predict(
         self,

@@ -69,7 +69,7 @@ class Learner:
         lesson, stored = self.lesson(labels, seed)
         original, known_before = stored.copy(), self.known.buffer.features.copy()
         order = lambda epoch: np.random.default_rng([seed, 5, epoch])  # noqa: E731
-        form = lesson.closed_form(np.zeros((0, self.sums.size), np.float32), np.zeros(0, np.int64))
+        form = lesson.closed_form(lesson.pooled(), np.zeros((0, self.sums.size), np.float32), np.zeros(0, np.int64))
         task, scale = lesson.start(form, 8, order(0))
         settings = TrainingDefaults(epochs=epochs, batch_size=8, learning_rate=self.rate)
         progress = Progress(quiet=True)

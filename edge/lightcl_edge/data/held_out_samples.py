@@ -44,6 +44,8 @@ class Holdout:
 
     def extended(self, more: Holdout) -> Holdout:
         """With new samples and without copies. Of each class the newest ``HOLDOUT_PER_CLASS`` samples stay."""
+        if not len(more.labels):
+            return self
         joined, rows = np.concatenate([self.features, more.features]), np.concatenate([self.labels, more.labels])
         newest: list[int] = []
         counts, seen = Counter[int](), set[tuple[int, bytes]]()

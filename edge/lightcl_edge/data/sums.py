@@ -34,6 +34,24 @@ class Pooled:
         """How many samples the scatter is of."""
         return int(self.counts.sum())
 
+    def joined(self, row: int, more: ClassSums) -> Pooled:
+        """With more samples of the class in a row, or of a new class in the row after the last.
+
+        The scatter is added to in place. As when classes are joined (Chan, Golub and LeVeque 1979), it grows by that of
+        the new samples and by ``n m / (n + m)`` times the squared difference of both means.
+        """
+        new = row == len(self.counts)
+        counts = np.append(self.counts, 0) if new else self.counts.copy()
+        means = np.concatenate([self.means, np.zeros((1, self.means.shape[1]))]) if new else self.means.copy()
+        before, together = int(counts[row]), int(counts[row]) + more.count
+        apart = more.mean - means[row]
+        scatter = self.scatter
+        if more.count > 1:  # a single sample lies at its mean
+            scatter += more.scatter()
+        scatter += (before * more.count / together) * np.outer(apart, apart)
+        counts[row], means[row] = together, means[row] + apart * (more.count / together)
+        return Pooled(counts, means, scatter)
+
 
 @dataclass(frozen=True)
 class Sums:

@@ -128,6 +128,6 @@ def _samples(base: Base, left: Generation, old: LearnedClassifier) -> JudgingSam
     info = base.bundle.manifest.feature
     holdout = Holdout.from_tensors(left.holdout, tuple(info.shape), left.sums.size)
     if not old.needs_head:
-        return earlier_samples(holdout, left.sums, left.meta.classes)
+        return earlier_samples(holdout, left.sums, left.meta.classes, {})
     buffer = FeatureBuffer.from_tensors(left.buffer, BufferIdentity(base.bundle.sha256(TRUNK), info))
     return earlier_samples_with_features(holdout, buffer, FeatureCodec(info), base.engine)

@@ -1,5 +1,6 @@
 """One pass of a task's images through the trunk, into the feature store on disk."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,13 +30,12 @@ class Extracted:
 
 def extract(
     bundle: Bundle,
+    open_trunk: Callable[[], Trunk],
     dataset: Dataset,
     identity: DatasetIdentity,
     folder: Path,
-    threads: int | None,
     progress: Progress,
     cooler: Cooler | None = None,
-    provider: str | None = None,
 ) -> Extracted:
     """Quantised features of all readable images. A complete store of the same images is used again.
 
@@ -46,7 +46,7 @@ def extract(
     found = FeatureStore.open(folder, codec.shape, key)
     if found is not None and found.labels.min() >= 0 and found.labels.max() < len(dataset.classes):
         return Extracted(found, found.skipped)
-    trunk = Trunk(bundle, threads, provider)
+    trunk = open_trunk()
     writer = FeatureStoreWriter(folder, codec.shape, key)
     skipped: list[str] = []
     try:

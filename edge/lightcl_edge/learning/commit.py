@@ -1,6 +1,7 @@
 """The third stage of a task: the accepted head becomes the state's new generation."""
 
 import time
+from dataclasses import replace
 
 from lightcl_edge.learning.decide import Job
 from lightcl_edge.learning.learn import Candidate
@@ -44,4 +45,7 @@ def commit(job: Job, start: StartingPoint, candidate: Candidate, change: Change)
     )
     final = change.commit(generation)
     change.end_task()
+    exported = not candidate.strategy.trains_head and not start.classifier.needs_head
+    engine = candidate.engine if exported else None
+    start.kept.keep(job.state, replace(generation, meta=final), engine, candidate.trained.pooled)
     return final

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,7 @@ from lightcl_edge.data.class_sums import HalfArray
 from lightcl_edge.data.feature_buffer import FeatureBuffer
 from lightcl_edge.data.feature_store import Samples
 from lightcl_edge.data.held_out_samples import Holdout
+from lightcl_edge.data.shared_sums import KnownSums
 from lightcl_edge.data.sums import Sums
 from lightcl_edge.data.uint8_codec import FeatureCodec
 from lightcl_edge.files.tensors import FloatArray, IntArray
@@ -20,6 +21,7 @@ from lightcl_edge.inference.learned_classifier import LearnedClassifier
 from lightcl_edge.learning.engines.contract import Engine
 from lightcl_edge.learning.strategies.forward import FORWARD_BATCH, parts
 from lightcl_edge.learning.taps import taps_of
+from lightcl_edge.state.sums_files import StoredSums
 
 #: A sample contradicts its label when the old classifier is at least this sure of another class that it knows.
 CONTRADICTION_CERTAINTY = 0.9
@@ -186,19 +188,38 @@ class Reference:
         return cls(samples, samples.logits(classifier, engine) / np.float32(classifier.temperature))
 
 
-def earlier_samples(holdout: Holdout, sums: Sums, classes: Sequence[str]) -> JudgingSamples:
+def earlier_samples(
+    holdout: Holdout, sums: Sums, classes: Sequence[str], first_taps: dict[str, HalfArray]
+) -> JudgingSamples:
     """Of the classes learned before, for classifiers without a head: held-out samples, filled up from the sums.
 
-    ``classes`` are names in row order. Sums keep the taps of classes with few samples.
+    Sums keep the taps of classes with few samples.
+
+    Args:
+        classes: names in row order.
+        first_taps: some that were read before, by the SHA-256 of the sums. Those used now take their place.
     """
+    used: dict[str, HalfArray] = {}
     taps, labels, counts = [holdout.taps], [holdout.labels], sums.counts
     for row, name in enumerate(classes):
         lacking = JUDGED_PER_CLASS - int((holdout.labels == row).sum())
         if lacking > 0 and counts.get(name, sums.size) < sums.size:  # of more samples no taps are kept
-            more = sums.classes[name].read().values[:lacking]
+            more = _first(sums.classes[name], first_taps, used)[:lacking]
             taps.append(more)
             labels.append(np.full(len(more), row))
+    first_taps.clear()
+    first_taps.update(used)
     return JudgingSamples(len(holdout.labels), np.concatenate(labels), np.concatenate(taps))
+
+
+def _first(known: KnownSums, before: Mapping[str, HalfArray], used: dict[str, HalfArray]) -> HalfArray:
+    """The first samples of a class; those that lie in one file are remembered under its SHA-256."""
+    if not isinstance(known, StoredSums):
+        return known.read().values[:JUDGED_PER_CLASS]
+    if known.sha256 not in used:
+        found = before.get(known.sha256)
+        used[known.sha256] = known.read().values[:JUDGED_PER_CLASS].copy() if found is None else found
+    return used[known.sha256]
 
 
 def earlier_samples_with_features(

@@ -11,7 +11,7 @@ from lightcl_edge.data.buffer_filling import fill
 from lightcl_edge.data.feature_buffer import FeatureBuffer
 from lightcl_edge.data.feature_store import Samples
 from lightcl_edge.data.held_out_samples import Holdout, split_holdout
-from lightcl_edge.data.sums import Sums
+from lightcl_edge.data.sums import Pooled, Sums
 from lightcl_edge.files.tensors import FloatArray, IntArray
 from lightcl_edge.inference.extraction import Extracted, extract
 from lightcl_edge.inference.learned_classifier import LearnedClassifier
@@ -29,6 +29,7 @@ from lightcl_edge.learning.judging import (
     earlier_samples_with_features,
     own_samples,
 )
+from lightcl_edge.learning.kept import copy_of
 from lightcl_edge.learning.lesson import Lesson, judged
 from lightcl_edge.learning.loop import TrainingLoop
 from lightcl_edge.learning.starting_point import StartingPoint, checkpoint_key
@@ -69,6 +70,7 @@ class Trained:
     loss: float  # mean of the last epoch, or of the task's samples when there were no steps
     resumed: bool  # from a checkpoint
     row_scale: float | None
+    pooled: Pooled | None  # the sums of all classes together, if the next task wants them
 
 
 @dataclass(frozen=True)
@@ -95,15 +97,15 @@ def images_to_features(job: Job, start: StartingPoint, watch: Watch) -> tuple[Ex
     with watch.meter.phase("extract"):
         extracted = extract(
             start.bundle,
+            lambda: start.kept.open_trunk(start.bundle, options.threads, options.provider),
             dataset,
             start.data,
             job.state.work / "features",
-            options.threads,
             watch.progress,
             watch.cooler,
-            options.provider,
         )
-        give_back()
+        if start.kept.trunk is None:
+            give_back()
     read = np.bincount(extracted.store.labels, minlength=len(dataset.classes))
     missing = [name for row, name in enumerate(dataset.classes) if not read[row]]
     if missing:
@@ -129,7 +131,8 @@ def learn(job: Job, start: StartingPoint, extracted: Extracted, watch: Watch) ->
         strategy = _strategy(job, start)
         spare_bytes = spare_step_bytes(bundle.manifest, job.settings.batch_size, job.pattern_samples)
         patterns, trains = job.pattern_samples > 0, strategy.trains_head
-        engine = make_engine(job.engine, bundle, options.threads, spare_bytes, patterns, trains)
+        make = partial(make_engine, job.engine, bundle, options.threads, spare_bytes, patterns, trains)
+        engine = make() if trains else start.kept.open_engine(job.engine.name, make)
     with meter.phase("train"), one_blas_thread():
         trained = _train(job, start, watch, engine, strategy, samples, held_rows)
     with meter.phase("gate"):
@@ -166,9 +169,7 @@ def _train(
     samples: Samples,
     held_rows: IntArray,
 ) -> Trained:
-    engine.load(start.exported.parameters)  # it makes all taps
-    sums = with_exported_samples(start.generation.sums, engine, start.buffer, start.exported.meta.classes)
-    sums = with_samples(sums, engine, samples, start.classes)
+    sums, pooled = _taught(start, engine, samples)
     taps = taps_of(engine, samples.read, held_rows, sums.size).astype(np.float16)
     held_out = Holdout(samples.store.read(held_rows), samples.labels[held_rows], taps)
     earlier = _earlier_samples(start, strategy, engine)
@@ -179,7 +180,9 @@ def _train(
     references = Reference.of(earlier, start.classifier, engine), Reference.of(own, start.classifier, engine)
     lesson = Lesson(engine, strategy, start.bundle.manifest.head, start.classes, start.known, samples, sums, loaded)
     order = partial(start.random, job.options.seed, _STREAM_ORDER)
-    form = lesson.closed_form(*_held_out(earlier, own))
+    pooled = lesson.pooled() if pooled is None else pooled
+    kept_pooled = copy_of(pooled) if pooled is not None and start.kept.wanted else None
+    form = lesson.closed_form(pooled, *_held_out(earlier, own))
     task, row_scale = lesson.start(form, job.settings.batch_size, order(0))
     untrained = own.logits(lesson.untrained(form), engine) if strategy.trains_head else None
     checkpoints = Checkpoints(job.state.work, checkpoint_key(job, start))
@@ -200,13 +203,31 @@ def _train(
         loss,
         outcome.resumed,
         row_scale,
+        kept_pooled,
     )
+
+
+def _taught(start: StartingPoint, engine: Engine, samples: Samples) -> tuple[Sums, Pooled | None]:
+    """The sums with the task's samples; all classes' together if the last task's are known. It loads the head."""
+    kept, before = start.kept, start.generation.sums
+    if engine is not kept.engine:
+        engine.load(start.exported.parameters)  # it makes all taps
+    if kept.pooled is None:
+        sums = with_exported_samples(before, engine, start.buffer, start.exported.meta.classes)
+        return with_samples(sums, engine, samples, start.classes), None
+    more = with_samples(Sums(before.size), engine, samples, start.classes)
+    pooled, kept.pooled = kept.pooled, None  # it is changed in place
+    for row, name in enumerate(start.classes):
+        if name in more.classes:
+            pooled = pooled.joined(row, more.classes[name].read())
+    return before.merge(more), pooled
 
 
 def _earlier_samples(start: StartingPoint, strategy: Strategy, engine: Engine) -> JudgingSamples:
     if start.classifier.needs_head or strategy.trains_head:
         return earlier_samples_with_features(start.holdout, start.buffer, start.codec, engine)
-    return earlier_samples(start.holdout, start.generation.sums, start.generation.meta.classes)
+    first_taps = start.kept.first_taps if start.kept.wanted else {}
+    return earlier_samples(start.holdout, start.generation.sums, start.generation.meta.classes, first_taps)
 
 
 def _held_out(earlier: JudgingSamples, own: JudgingSamples) -> tuple[FloatArray, IntArray]:

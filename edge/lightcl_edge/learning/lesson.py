@@ -12,7 +12,7 @@ from lightcl_edge.bundle.graph_names import BIAS, WEIGHT
 from lightcl_edge.bundle.manifest import HeadInfo
 from lightcl_edge.data.feature_buffer import FeatureBuffer
 from lightcl_edge.data.feature_store import Samples
-from lightcl_edge.data.sums import Sums
+from lightcl_edge.data.sums import Pooled, Sums
 from lightcl_edge.files.tensors import FloatArray, IntArray, Parameters
 from lightcl_edge.inference.learned_classifier import LearnedClassifier
 from lightcl_edge.learning.closed_form.classifier import ClosedForm, with_scores
@@ -69,21 +69,22 @@ class Lesson:
     sums: Sums
     loaded: Parameters | None = None
 
-    def closed_form(self, taps: FloatArray, labels: IntArray) -> ClosedForm | None:
+    def pooled(self) -> Pooled | None:
+        """The sums of all classes together; None where the bundle brought classes without any sample."""
+        return self.sums.pooled(self.classes) if set(self.classes) <= set(self.sums.classes) else None
+
+    def closed_form(self, pooled: Pooled | None, taps: FloatArray, labels: IntArray) -> ClosedForm | None:
         """The classifier in closed form, with the temperature that fits held-out samples.
 
-        None where the bundle brought classes without any sample.
-
         Args:
+            pooled: the sums of all classes, whose scatter is overwritten. Without them there is no closed form.
             taps: of held-out samples, shape ``(n, tap_size)``; may be empty.
             labels: shape ``(n,)``.
 
         Raises:
             StateError: when the sums are not those of samples.
         """
-        if not set(self.classes) <= set(self.sums.classes):
-            return None
-        return ClosedForm.of(self.sums.pooled(self.classes), self.strategy.fit).tempered(taps, labels)
+        return None if pooled is None else ClosedForm.of(pooled, self.strategy.fit).tempered(taps, labels)
 
     def start(self, form: ClosedForm | None, batch_size: int, order: np.random.Generator) -> tuple[Task, float | None]:
         """Load the head to start from into the engine; gives the task, and the scale of rows that were started."""

@@ -17,6 +17,7 @@ from lightcl_edge.errors import StateChangedError
 from lightcl_edge.inference.generation_classifier import classifier_of
 from lightcl_edge.inference.learned_classifier import LearnedClassifier
 from lightcl_edge.learning.decide import Job
+from lightcl_edge.learning.kept import Kept
 from lightcl_edge.learning.lesson import Known
 from lightcl_edge.learning.strategies.class_rows import assign_rows
 from lightcl_edge.machine.freeing import give_back
@@ -42,6 +43,7 @@ class StartingPoint:
     next_number: int  # of the generation that the task makes
     classes: list[str]  # after the task, in row order
     data: DatasetIdentity
+    kept: Kept
 
     @property
     def known(self) -> Known:
@@ -68,7 +70,7 @@ class StartingPoint:
         return np.random.default_rng([seed, self.generation.meta.generation + 1, *stream])
 
 
-def starting_point(job: Job, change: Change, chosen: ChosenBundle, meter: PhaseMeter) -> StartingPoint:
+def starting_point(job: Job, change: Change, chosen: ChosenBundle, meter: PhaseMeter, kept: Kept) -> StartingPoint:
     """Install the bundle in a new state, and read the current generation.
 
     Raises:
@@ -84,7 +86,7 @@ def starting_point(job: Job, change: Change, chosen: ChosenBundle, meter: PhaseM
         )
     bundle = _own_copy(job, change, chosen.bundle, meter)
     remember_trust(state.folder, chosen.trust, bundle, chosen.signature)
-    generation, next_number = state.read(number, bundle), state.next_number()
+    generation, next_number = kept.current(state, number, bundle), state.next_number()
     exported = replace(base_generation(state.folder, bundle), buffer={})
     classes = assign_rows(generation.meta.classes, job.dataset.classes, bundle.manifest.head.capacity)
     _settle_grey(job, generation.meta.grey_range)
@@ -102,6 +104,7 @@ def starting_point(job: Job, change: Change, chosen: ChosenBundle, meter: PhaseM
         next_number=next_number,
         classes=classes,
         data=identify(job.dataset),
+        kept=kept,
     )
 
 

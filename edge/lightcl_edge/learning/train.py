@@ -12,6 +12,7 @@ from lightcl_edge.errors import InterruptedTaskError, LightclError
 from lightcl_edge.learning.checkpoint import NOTE
 from lightcl_edge.learning.commit import commit
 from lightcl_edge.learning.decide import Job, decide
+from lightcl_edge.learning.kept import Kept
 from lightcl_edge.learning.learn import Candidate, Watch, images_to_features, learn
 from lightcl_edge.learning.options import TrainOptions
 from lightcl_edge.learning.starting_point import StartingPoint, starting_point
@@ -27,10 +28,18 @@ from lightcl_edge.state.work import begin_task
 _NAMED_IMAGES = 20
 
 
-def train(options: TrainOptions, meter: PhaseMeter, progress: Progress, state: State | None = None) -> Document:
+def train(
+    options: TrainOptions,
+    meter: PhaseMeter,
+    progress: Progress,
+    state: State | None = None,
+    kept: Kept | None = None,
+) -> Document:
     """Learn one task and commit it as a new generation.
 
-    ``state`` is that of the options, where the process has it already.
+    Args:
+        state: that of the options, where the process has it already.
+        kept: from the last task; None keeps nothing.
 
     Raises:
         LightclError: of the kinds that ``docs/exit-codes.md`` lists; the state is then as it was.
@@ -41,7 +50,7 @@ def train(options: TrainOptions, meter: PhaseMeter, progress: Progress, state: S
     chosen = bundle_for(state, options.bundle, read_public_key(options.key) if options.key else None)
     job = decide(options, state, chosen.bundle, progress)
     with changing(state, create=True) as change:
-        start = starting_point(job, change, chosen, meter)
+        start = starting_point(job, change, chosen, meter, kept or Kept())
         del chosen  # an unpacked .lclb goes with it, from a disk that may be memory
         with _running(change, start):
             extracted, start = images_to_features(job, start, watch)
@@ -49,7 +58,8 @@ def train(options: TrainOptions, meter: PhaseMeter, progress: Progress, state: S
             # A signal that comes now waits: the answer must say what really was committed.
             with DeferredInterrupt() as late, meter.phase("commit"):
                 commit(job, start, candidate, change)
-            candidate.engine.close()
+            if start.kept.engine is not candidate.engine:
+                candidate.engine.close()
     return {
         **_what_was_learned(job, start, candidate),
         "bytes_written": change.written.last_task_bytes,

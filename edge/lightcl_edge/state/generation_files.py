@@ -18,10 +18,12 @@ from lightcl_edge.files.strict_json import read_json
 from lightcl_edge.files.tensors import TensorFile, Tensors, read_tensors, write_tensors
 from lightcl_edge.state.generation import CLASSIFIER, HEAD, HOLDOUT, META, STATE_FORMAT, STRATEGY, Generation, Meta
 from lightcl_edge.state.generation_checks import refuse_unfit_tensors, way_back
-from lightcl_edge.state.sums_files import FOLDER, class_hash, stored_sums, write_sums
+from lightcl_edge.state.sums_files import FOLDER, HASH_DIGITS, class_hash, stored_sums, write_sums
 
 #: The files of a generation that hold tensors; those of the sums lie in a folder beside them.
 TENSOR_FILES = (HEAD, STRATEGY, HOLDOUT, BUFFER, CLASSIFIER)
+#: Inode, size and time of the last change of each file of a generation.
+FileTimes = tuple[tuple[int, int, int], ...]
 
 
 def write_generation(folder: Path, generation: Generation) -> Meta:
@@ -82,11 +84,9 @@ def read_meta(folder: Path, number: int) -> Meta:
             raise ValueError(f"it is generation {meta.generation} with parent {meta.parent}, expected {number}")
         if len(meta.images_by_class) != len(meta.classes):
             raise ValueError(f"it counts images of {len(meta.images_by_class)} classes, expected {len(meta.classes)}")
-        if lacking := [
-            name
-            for name, count in zip(meta.classes, meta.images_by_class, strict=True)
-            if count and not any(file.startswith(f"{FOLDER}/{class_hash(name)}") for file in meta.files)
-        ]:
+        hashed = {file.removeprefix(f"{FOLDER}/")[:HASH_DIGITS] for file in meta.files}
+        taught = (name for name, count in zip(meta.classes, meta.images_by_class, strict=True) if count)
+        if lacking := [name for name in taught if class_hash(name) not in hashed]:
             raise ValueError(f"it has no hash of the sums of {lacking[:3]}")
     except (OSError, ValueError) as error:
         raise StateError(f"{path} is damaged ({error}); {way_back(folder)}") from error
@@ -116,6 +116,20 @@ def read_generation(folder: Path, number: int, bundle: Bundle) -> Generation:
     refuse_unfit_tensors(folder, bundle, len(meta.classes), head, tensors)
     sums = stored_sums(folder, meta, bundle.manifest.head.tap_size)
     return Generation(meta, head, tensors[STRATEGY], tensors[HOLDOUT], sums, tensors[BUFFER], tensors[CLASSIFIER])
+
+
+def file_times(folder: Path) -> FileTimes:
+    """Tells whether a generation is still the one that was read or written before; empty when a file is missing."""
+    with suppress(OSError):
+        found = [(folder / name).stat() for name in (META, *TENSOR_FILES)]
+        return tuple((each.st_ino, each.st_size, each.st_mtime_ns) for each in found)
+    return ()
+
+
+def as_read_back(folder: Path, written: Generation) -> Generation:
+    """A generation that was just written there, without reading it: head and sums stay on the disk."""
+    head = TensorFile(folder / HEAD, StateError, written.meta.files[HEAD])
+    return replace(written, parameters=head, sums=stored_sums(folder, written.meta, written.sums.size))
 
 
 def drop_generations(folders: Sequence[Path]) -> None:

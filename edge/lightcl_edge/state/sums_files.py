@@ -31,6 +31,8 @@ from lightcl_edge.state.generation_checks import way_back
 FOLDER = "sums"
 #: In a generation's folder, where other boards taught something: their versions, and the images of their classes.
 BOARDS = "boards.json"
+#: Of a class's name, in the names of its files.
+HASH_DIGITS = 32
 _MOST_HEADER_BYTES = 4096
 
 
@@ -75,7 +77,7 @@ class StoredSums:
 
 def class_hash(name: str) -> str:
     """What stands for a class's name where the name itself must not be kept."""
-    return hashlib.sha256(name.encode()).hexdigest()[:32]
+    return hashlib.sha256(name.encode()).hexdigest()[:HASH_DIGITS]
 
 
 def sums_file(name: str, board: str | None = None) -> str:

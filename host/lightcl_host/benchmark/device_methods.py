@@ -77,7 +77,7 @@ class DeviceMethod(Method):
         self._engine.load(known.exported)
         self._sums = with_samples(self._sums, self._engine, samples, names)
         lesson = Lesson(self._engine, strategy, head, names, known, samples, self._sums)
-        form = lesson.closed_form(np.empty((0, self._sums.size), np.float32), np.empty(0, np.int64))
+        form = lesson.closed_form(lesson.pooled(), np.empty((0, self._sums.size), np.float32), np.empty(0, np.int64))
         started, scale = lesson.start(form, settings.batch_size, self._order(0))
         loop = TrainingLoop(self._engine, strategy, settings, self._order, None, Progress(quiet=True))
         classifier, _ = lesson.learn(started, loop)

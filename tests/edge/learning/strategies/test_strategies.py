@@ -181,7 +181,7 @@ def test_replay_trains_on_top_of_the_closed_form_without_each_samples_own_part(b
     learner = Learner(bundle, "replay", "ort", Settings(0.0, 0.0, 0))
     learner.learn([0, 1] * 6)
     lesson, stored = learner.lesson([1, 2] * 6, seed=1)
-    form = lesson.closed_form(np.zeros((0, learner.sums.size), np.float32), np.zeros(0, np.int64))
+    form = lesson.closed_form(lesson.pooled(), np.zeros((0, learner.sums.size), np.float32), np.zeros(0, np.int64))
     task, _ = lesson.start(form, 8, np.random.default_rng(0))
     assert lesson.strategy.begin(task, learner.engine) is None
     learner.engine.load(task.start)

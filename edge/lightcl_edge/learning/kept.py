@@ -1,0 +1,97 @@
+"""What a running ``Learner`` keeps from one image to the next.
+
+One more image then takes little more than its pass through the trunk: no session is opened, and no file of the present
+generation is read, unless another process changed the state. Nothing here is needed after a crash, because everything
+follows from the state.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from lightcl_edge.bundle.bundle import Bundle
+from lightcl_edge.data.class_sums import HalfArray
+from lightcl_edge.data.sums import Pooled
+from lightcl_edge.inference.trunk import Trunk
+from lightcl_edge.learning.engines.contract import Engine
+from lightcl_edge.state.generation import Generation
+from lightcl_edge.state.generation_files import FileTimes, as_read_back, file_times
+from lightcl_edge.state.state import State
+
+
+@dataclass
+class Kept:
+    """Between two tasks.
+
+    Attributes:
+        wanted: whether to keep anything. If not, memory is given back as early as it can be.
+        trunk: open for images; None before the first task, as all that follows.
+        engine: holds the head as exported. It is kept only while no step trains it.
+        generation: that the last task made.
+        pooled: the sums of its classes together, in row order.
+        first_taps: samples that classes with few held-out ones are judged by, by the SHA-256 of the class's sums.
+    """
+
+    wanted: bool = False
+    trunk: Trunk | None = None
+    engine: Engine | None = None
+    generation: Generation | None = None
+    pooled: Pooled | None = None
+    first_taps: dict[str, HalfArray] = field(default_factory=dict)
+    _files: FileTimes = ()
+    _process: int = field(default_factory=os.getpid)
+
+    @property
+    def holds(self) -> bool:
+        """Whether there is anything to give back."""
+        return self.trunk is not None or self.generation is not None
+
+    def current(self, state: State, number: int, bundle: Bundle) -> Generation:
+        """The generation of this number, read only if it is another one than the last task made.
+
+        Raises:
+            StateError: when it must be read and is damaged.
+        """
+        found = self.generation
+        if found is not None and self._process == os.getpid() and found.meta.bundle_identity == bundle.identity:
+            place = state.place(number)
+            if found.meta.generation == number and file_times(place) == self._files:
+                return found
+        self.drop()
+        return state.read(number, bundle)
+
+    def open_trunk(self, bundle: Bundle, threads: int | None, provider: str | None) -> Trunk:
+        """The trunk, opened if it is not open yet."""
+        trunk = self.trunk or Trunk(bundle, threads, provider)
+        self.trunk = trunk if self.wanted else None
+        return trunk
+
+    def open_engine(self, name: str, make: Callable[[], Engine]) -> Engine:
+        """The engine of this name that holds the head as exported, or a new one."""
+        if self.engine is not None and self.engine.name != name:
+            self.engine = None
+        return self.engine or make()
+
+    def keep(self, state: State, written: Generation, engine: Engine | None, pooled: Pooled | None) -> None:
+        """Keep what the next task begins with, after a generation was committed.
+
+        ``engine`` is None if it no longer holds the head as exported. Then nothing is kept.
+        """
+        if not self.wanted or engine is None:
+            self.drop()
+            return
+        place = state.place(written.meta.generation)
+        self.generation, self._files = as_read_back(place, written), file_times(place)
+        self.engine, self.pooled = engine, pooled
+
+    def drop(self) -> None:
+        """Keep nothing."""
+        self.trunk = self.engine = self.generation = self.pooled = None
+        self.first_taps, self._files, self._process = {}, (), os.getpid()
+
+
+def copy_of(pooled: Pooled) -> Pooled:
+    """Sums with a scatter of their own, because solving overwrites it."""
+    return replace(pooled, scatter=pooled.scatter.copy())
