@@ -208,7 +208,7 @@ class Learner:
         except InterruptedTaskError as error:
             raise KeyboardInterrupt(str(error)) from None
         # its files were checked now; the next call need not check them again
-        self._state = State(self._state.folder, self._state.own_bundle())
+        self._state.keep_open()
         if document["interrupted"]:  # while the generation was written
             raise KeyboardInterrupt(f"interrupted; generation {document['generation']} was learned before")
         return Learned.of(document)

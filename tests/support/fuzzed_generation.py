@@ -27,7 +27,7 @@ def generation_targets(folder: Path, bundle_path: Path) -> dict[str, Target]:
     from lightcl_edge.learning.strategies.contract import Settings
     from lightcl_edge.learning.strategies.strategy_state import part_of
     from lightcl_edge.state.generation import Generation, Meta
-    from lightcl_edge.state.generation_files import read_generation, write_generation
+    from lightcl_edge.state.generation_files import read_generation, read_meta, write_generation
     from power_cut import Unsynced
 
     bundle, rng = Bundle.open(bundle_path), np.random.default_rng(0)
@@ -59,7 +59,7 @@ def generation_targets(folder: Path, bundle_path: Path) -> dict[str, Target]:
             (place / name).write_bytes(data)
             record["files"][name] = hashlib.sha256(data).hexdigest()
         (place / "meta.json").write_text(json.dumps(record))
-        found = read_generation(place, 1, bundle)
+        found = read_generation(place, read_meta(place, 1), bundle)
         assert np.isfinite(found.sums.merge(sums).pooled(found.meta.classes).scatter).all()
         with calls_through(Unsynced()):
             for row in ("a", "b"):

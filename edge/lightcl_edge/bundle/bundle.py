@@ -16,7 +16,7 @@ from lightcl_edge.bundle.manifest import MANIFEST, MAX_MANIFEST_BYTES, FileInfo,
 from lightcl_edge.bundle.signature import MAX_SIGNATURE_BYTES, SIGNATURE, check_signature
 from lightcl_edge.errors import BundleError, HugeHeaderError, LinkError
 from lightcl_edge.files.external_data import refuse_external_data
-from lightcl_edge.files.plain import hashes_of, read_limited
+from lightcl_edge.files.plain import FileTime, file_time, hashes_of, read_limited
 from lightcl_edge.files.tensors import TensorFile, check_parameters, read_tensors
 from lightcl_edge.machine.forks import OwnFolder
 
@@ -31,10 +31,6 @@ REQUIRED = (TRUNK, HEAD, HEAD_PARAMETERS, GOLDEN)
 MAX_PROBLEMS = 100
 
 
-#: Inode, size and time of a file's last change; zeros when it is missing.
-Signature = tuple[int, int, int]
-
-
 class Bundle:
     """A bundle whose manifest and file sizes were checked. Each file's hash is checked on first use.
 
@@ -46,7 +42,7 @@ class Bundle:
         self.folder, self.manifest, self.identity = folder, manifest, identity
         self._unpacked = unpacked
         self._files = {entry.path: entry for entry in manifest.files}
-        self._checked: dict[Path, Signature] = {}  # as each file was when its hash was checked
+        self._checked: dict[Path, FileTime] = {}  # as each file was when its hash was checked
 
     @classmethod
     def open(cls, path: Path | str, may_lack: Sequence[str] = ()) -> Bundle:
@@ -133,7 +129,7 @@ class Bundle:
             BundleError: when the bundle has no such file, its content differs, or an ONNX file refers to others.
         """
         entries = {self.folder / name: self._entry(name) for name in names}
-        present = {path: _signature(path) for path in entries}
+        present = {path: file_time(path) for path in entries}
         new = {path: entry for path, entry in entries.items() if self._checked.get(path) != present[path]}
         for path, entry in new.items():
             if not path.is_file():
@@ -180,11 +176,3 @@ class Bundle:
         if missing:
             raise BundleError(f"{GOLDEN} lacks {sorted(missing)}; export the bundle again")
         return tensors
-
-
-def _signature(path: Path) -> Signature:
-    try:
-        about = path.stat()
-    except FileNotFoundError:
-        return 0, 0, 0
-    return about.st_ino, about.st_size, about.st_mtime_ns

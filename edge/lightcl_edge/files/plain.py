@@ -37,6 +37,19 @@ def read_limited(path: Path, limit_bytes: int) -> bytes:
     return data
 
 
+#: Inode, size and time of a file's last change; zeros when it is missing.
+FileTime = tuple[int, int, int]
+
+
+def file_time(path: Path) -> FileTime:
+    """Tells whether a file is still the one that was looked at before."""
+    try:
+        about = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return 0, 0, 0
+    return about.st_ino, about.st_size, about.st_mtime_ns
+
+
 def hashes_of(paths: Iterable[Path]) -> list[str]:
     """SHA-256 of each file."""
     return [sha256_of(path) for path in paths]

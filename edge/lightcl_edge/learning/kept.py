@@ -14,10 +14,11 @@ from dataclasses import dataclass, field, replace
 from lightcl_edge.bundle.bundle import Bundle
 from lightcl_edge.data.class_sums import HalfArray
 from lightcl_edge.data.sums import Pooled
+from lightcl_edge.files.plain import FileTime
 from lightcl_edge.inference.trunk import Trunk
 from lightcl_edge.learning.engines.contract import Engine
 from lightcl_edge.state.generation import Generation
-from lightcl_edge.state.generation_files import FileTimes, as_read_back, file_times
+from lightcl_edge.state.generation_files import as_read_back, file_times
 from lightcl_edge.state.state import State
 
 
@@ -40,7 +41,7 @@ class Kept:
     generation: Generation | None = None
     pooled: Pooled | None = None
     first_taps: dict[str, HalfArray] = field(default_factory=dict)
-    _files: FileTimes = ()
+    _files: list[FileTime] = field(default_factory=list)
     _process: int = field(default_factory=os.getpid)
 
     @property
@@ -89,7 +90,7 @@ class Kept:
     def drop(self) -> None:
         """Keep nothing."""
         self.trunk = self.engine = self.generation = self.pooled = None
-        self.first_taps, self._files, self._process = {}, (), os.getpid()
+        self.first_taps, self._files, self._process = {}, [], os.getpid()
 
 
 def copy_of(pooled: Pooled) -> Pooled:

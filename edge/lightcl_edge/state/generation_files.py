@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from lightcl_edge.bundle.bundle import BUFFER, Bundle
 from lightcl_edge.errors import StateError
 from lightcl_edge.files.durable import fsync_folder, remove_tree, rename, write_durably
-from lightcl_edge.files.plain import sha256_of
+from lightcl_edge.files.plain import FileTime, file_time, sha256_of
 from lightcl_edge.files.records import read_record
 from lightcl_edge.files.strict_json import read_json
 from lightcl_edge.files.tensors import TensorFile, Tensors, read_tensors, write_tensors
@@ -22,8 +22,6 @@ from lightcl_edge.state.sums_files import FOLDER, HASH_DIGITS, class_hash, store
 
 #: The files of a generation that hold tensors; those of the sums lie in a folder beside them.
 TENSOR_FILES = (HEAD, STRATEGY, HOLDOUT, BUFFER, CLASSIFIER)
-#: Inode, size and time of the last change of each file of a generation.
-FileTimes = tuple[tuple[int, int, int], ...]
 
 
 def write_generation(folder: Path, generation: Generation) -> Meta:
@@ -93,15 +91,14 @@ def read_meta(folder: Path, number: int) -> Meta:
     return meta
 
 
-def read_generation(folder: Path, number: int, bundle: Bundle) -> Generation:
-    """Read a generation, and check the hash and the content of every file.
+def read_generation(folder: Path, meta: Meta, bundle: Bundle) -> Generation:
+    """Read the generation of a record, and check the hash and the content of every other file.
 
     The head's tensors are read later. The sums of a class are checked when they are asked for.
 
     Raises:
         StateError: when a file is missing or damaged.
     """
-    meta = read_meta(folder, number)
     tensors: dict[str, Tensors] = {}
     for name in TENSOR_FILES:
         try:
@@ -118,12 +115,9 @@ def read_generation(folder: Path, number: int, bundle: Bundle) -> Generation:
     return Generation(meta, head, tensors[STRATEGY], tensors[HOLDOUT], sums, tensors[BUFFER], tensors[CLASSIFIER])
 
 
-def file_times(folder: Path) -> FileTimes:
-    """Tells whether a generation is still the one that was read or written before; empty when a file is missing."""
-    with suppress(OSError):
-        found = [(folder / name).stat() for name in (META, *TENSOR_FILES)]
-        return tuple((each.st_ino, each.st_size, each.st_mtime_ns) for each in found)
-    return ()
+def file_times(folder: Path) -> list[FileTime]:
+    """Tells whether a generation is still the one that was read or written before."""
+    return [file_time(folder / name) for name in (META, *TENSOR_FILES)]
 
 
 def as_read_back(folder: Path, written: Generation) -> Generation:

@@ -14,13 +14,15 @@ from pathlib import Path
 from lightcl_edge.bundle.bundle import BUFFER, Bundle
 from lightcl_edge.bundle.manifest import MANIFEST
 from lightcl_edge.errors import BundleError, StateError
-from lightcl_edge.files.plain import sha256_of
+from lightcl_edge.files.plain import FileTime, file_time, sha256_of
 from lightcl_edge.state.exported_classes import base_generation
-from lightcl_edge.state.generation import CLASSIFIER, HOLDOUT, STRATEGY, Generation, Meta
+from lightcl_edge.state.generation import CLASSIFIER, HOLDOUT, KEPT_GENERATIONS, META, STRATEGY, Generation, Meta
 from lightcl_edge.state.generation_files import read_generation, read_meta, refuse_other_format
 from lightcl_edge.state.pointer import MAX_NUMBER, Pointer, read_pointer
 from lightcl_edge.state.trust import read_trust
 
+#: A process that learns for months must not remember every generation.
+_REMEMBERED_METAS = 2 * KEPT_GENERATIONS
 _GENERATION_NAME = re.compile(r"^\d{6}$")
 
 
@@ -34,6 +36,7 @@ class State:
 
     def __init__(self, folder: Path, opened: Bundle | None = None) -> None:
         self.folder, self._opened = folder, opened
+        self._metas: dict[int, tuple[FileTime, Meta]] = {}  # as they were when they were read
         self.work = folder / "work"
         self.generations = folder / "generations"
         self.bundle_folder = folder / "bundle"
@@ -72,6 +75,10 @@ class State:
             if numbers := self.numbers_on_disk():  # an older state has an older bundle, which can't be read either
                 refuse_other_format(self.place(numbers[-1]))
             raise
+
+    def keep_open(self) -> None:
+        """Use the state's bundle as it is open now from now on: its files need no second check."""
+        self._opened = self.own_bundle()
 
     def bundle_identity(self) -> str | None:
         """Which bundle the state's copy is, without opening it; None when there is none yet."""
@@ -131,14 +138,22 @@ class State:
     def is_whole(self, number: int, bundle: Bundle | None = None) -> bool:
         """Whether all files of a generation that predictions need are there and have their hashes."""
         try:
-            read_generation(self.place(number), number, bundle or self.own_bundle())
+            read_generation(self.place(number), self.meta(number), bundle or self.own_bundle())
         except StateError:
             return False
         return True
 
     def meta(self, number: int) -> Meta:
         """The record of a generation, or a StateError when it is missing or damaged."""
-        return read_meta(self.place(number), number)
+        path = self.place(number) / META
+        now, known = file_time(path), self._metas.get(number)
+        if known is not None and known[0] == now:
+            return known[1]
+        meta = read_meta(path.parent, number)
+        self._metas[number] = now, meta
+        if len(self._metas) > _REMEMBERED_METAS:
+            self._metas.pop(next(iter(self._metas)))
+        return meta
 
     def read(self, number: int | None = None, bundle: Bundle | None = None) -> Generation:
         """Read a generation and check every file against its hash; 0 is the bundle as exported.
@@ -158,7 +173,7 @@ class State:
                     raise
         if number == 0:
             return base_generation(self.folder, bundle or self.bundle())
-        return read_generation(self.place(number), number, bundle or self.own_bundle())
+        return read_generation(self.place(number), self.meta(number), bundle or self.own_bundle())
 
     def back_from(self, number: int) -> int:
         """Where to go back to from a generation, which may be damaged: the one it was learned from.

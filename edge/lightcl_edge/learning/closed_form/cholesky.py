@@ -5,24 +5,24 @@ import numpy as np
 from lightcl_edge.errors import StateError
 from lightcl_edge.files.tensors import DoubleArray
 
-_BLOCK = 128
+_BLOCK = 64
 
 
 def invert_in_place(matrix: DoubleArray) -> None:
-    """Overwrite ``matrix`` ``(d, d)`` with its inverse; working memory is ``d`` times 128 numbers.
+    """Overwrite ``matrix`` ``(d, d)`` with its inverse; working memory is ``d`` times 64 numbers.
 
     Raises:
         StateError: when it is not positive definite, as the covariance of samples is.
     """
     blocks = [slice(at, min(at + _BLOCK, len(matrix))) for at in range(0, len(matrix), _BLOCK)]
     try:
-        _factor(matrix, blocks)
+        inverses = _factor(matrix, blocks)
     except np.linalg.LinAlgError as error:
         raise StateError(
             f"the sums of what was learned before can't be solved ({error}), expected those of real samples; "
             "roll back to another generation: lightcl-edge rollback --state S"
         ) from error
-    _invert_factor(matrix, blocks)
+    _invert_factor(matrix, blocks, inverses)
     for block in blocks:  # X' X with the factor's inverse X, a block of rows at a time
         below = slice(block.start, None)
         matrix[block, : block.stop] = matrix[below, block].T @ matrix[below, : block.stop]
@@ -30,19 +30,20 @@ def invert_in_place(matrix: DoubleArray) -> None:
         matrix[: block.start, block] = matrix[block, : block.start].T
 
 
-def _factor(matrix: DoubleArray, blocks: list[slice]) -> None:
-    """The Cholesky factor, in the lower half."""
+def _factor(matrix: DoubleArray, blocks: list[slice]) -> list[DoubleArray]:
+    """The Cholesky factor, in the lower half below its diagonal blocks; gives the inverses of those."""
+    inverses: list[DoubleArray] = []
     for block in blocks:
-        matrix[block, block] = np.linalg.cholesky(matrix[block, block])
+        inverses.append(np.linalg.inv(np.linalg.cholesky(matrix[block, block])))
         below = matrix[block.stop :, block]
-        below[:] = np.linalg.solve(matrix[block, block], below.T).T
+        below[:] = below @ inverses[-1].T
         for later in (each for each in blocks if each.start >= block.stop):
             matrix[later.start :, later] -= below[later.start - block.stop :] @ matrix[later, block].T
+    return inverses
 
 
-def _invert_factor(factor: DoubleArray, blocks: list[slice]) -> None:
+def _invert_factor(factor: DoubleArray, blocks: list[slice], inverses: list[DoubleArray]) -> None:
     """The inverse of the lower half, column by column of blocks."""
-    inverses = [np.linalg.inv(factor[block, block]) for block in blocks]
     for place, column in enumerate(blocks):
         factor[column, column] = inverses[place]
         for block, inverse in zip(blocks[place + 1 :], inverses[place + 1 :], strict=True):
