@@ -32,7 +32,7 @@ def _train(state: Path, data: Path) -> int:
     """One run of the command in this process."""
     from lightcl_edge.cli import main
 
-    options = ["--engine", "ort", "--epochs", str(_EPOCHS), "--threads", "1", "--quiet"]
+    options = ["--strategy", "replay", "--engine", "ort", "--epochs", str(_EPOCHS), "--threads", "1", "--quiet"]
     return main(["train", "--state", str(state), "--data", str(data), *options])
 
 
@@ -124,7 +124,7 @@ def kill_at_random(instants: int, seed: int, folder: Path) -> dict:
 def _install(state: Path, bundle: Path, data: Path) -> None:
     from lightcl_edge.cli import main
 
-    options = ["--engine", "ort", "--epochs", "1", "--threads", "1", "--quiet"]
+    options = ["--strategy", "replay", "--engine", "ort", "--epochs", "1", "--threads", "1", "--quiet"]
     child = os.fork()
     if not child:
         os._exit(main(["train", "--bundle", str(bundle), "--state", str(state), "--data", str(data), *options]))

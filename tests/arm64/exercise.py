@@ -18,7 +18,19 @@ Document = dict[str, Any]
 #: One thread, so that sums are added in the same order wherever the machine has one core or four.
 THREADS = ("--threads", "1")
 #: Six steps.
-TRAINING = ("--data", "/data/train", "--state", "/state", "--seed", "0", "--epochs", "2", *THREADS)
+TRAINING = (
+    "--strategy",
+    "replay",
+    "--data",
+    "/data/train",
+    "--state",
+    "/state",
+    "--seed",
+    "0",
+    "--epochs",
+    "2",
+    *THREADS,
+)
 
 
 class Record:

@@ -127,7 +127,7 @@ def _plan_lines(plan: Document | None) -> list[str]:
 def _plans(manifest: Manifest, engine: str) -> tuple[Plan, Plan]:
     """A training with the bundle's own settings: the first, and one when the state holds as much as it ever will."""
     from lightcl_edge.learning.strategies.choice import (
-        AUTO,
+        choose_strategy,
         full_crowd,
         full_state,
         plan_for,
@@ -135,8 +135,7 @@ def _plans(manifest: Manifest, engine: str) -> tuple[Plan, Plan]:
         recommended_for,
     )
 
-    asked = manifest.defaults.strategy
-    defaults = recommended_for(manifest.defaults, "replay" if asked == AUTO else asked)
+    defaults = recommended_for(manifest.defaults, choose_strategy(manifest.defaults.strategy).name)
     patterns = planned_patterns(defaults.strategy, defaults)
     common = defaults.strategy, manifest, engine, defaults.batch_size, patterns, 0
     return plan_for(*common), plan_for(*common, full_state(manifest), full_crowd(manifest))

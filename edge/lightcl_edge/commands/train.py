@@ -44,7 +44,7 @@ class TrainCommand(Command):
         parser.add_argument(
             "--strategy",
             choices=("auto", "replay", "slda", "ncm", "lightcl", "finetune"),
-            help="how to learn; auto picks what fits and says why (default: the bundle's)",
+            help="how to learn (default: the bundle's, which is auto: slda where it can)",
         )
         parser.add_argument("--engine", choices=("auto", "ort", "torch"), default="auto", help="default: auto")
         parser.add_argument("--epochs", type=int, help="passes over the features (default: the bundle's)")

@@ -69,11 +69,10 @@ def decide(options: TrainOptions, state: State, bundle: Bundle, progress: Progre
     kept_bytes = 0 if is_new else state.kept_bytes()
     buffer_bytes = min(limit * buffer.sample_bytes, kept_bytes + images * buffer.sample_bytes)
     carried = Carried(kept_bytes, buffer_bytes, sum(entry.bytes for entry in manifest.files) if is_new else 0)
-    replay, asked = options.settings(manifest.defaults, "replay"), options.strategy or manifest.defaults.strategy
-    unsampled = _classes_without_samples(state, bundle, dataset.classes)
     crowd = _crowd(state, bundle, dataset, buffer_bytes // buffer.sample_bytes)
     budget = options.memory_budget_bytes
-    strategy = choose_strategy(asked, manifest, engine.name, budget, carried, replay, unsampled, crowd)
+    asked = options.strategy or manifest.defaults.strategy
+    strategy = choose_strategy(asked, _classes_without_samples(state, bundle, dataset.classes))
     settings = options.settings(manifest.defaults, strategy.name)
     if ignored := options.ignored(strategy.name):
         progress.note(f"strategy {strategy.name} does not use {', '.join(ignored)}")

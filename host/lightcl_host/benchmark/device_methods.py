@@ -51,7 +51,7 @@ class DeviceMethod(Method):
         manifest, options = setting.bundle.manifest, setting.options
         self._setting, self._codec = setting, FeatureCodec(manifest.feature)
         choice = choose_engine(options.engine, setting.bundle)
-        chosen = choose_strategy(self._strategy, manifest, choice.name, None)
+        chosen = choose_strategy(self._strategy)
         self._settings = _settings(manifest.defaults, chosen.name, options)
         self._engine: Engine = make_engine(choice, setting.bundle, options.threads)
         exported = TensorFile(setting.bundle.path(HEAD_PARAMETERS), BundleError)

@@ -96,12 +96,11 @@ def _engines(args: argparse.Namespace) -> list[str]:
 
 def _predict(args: argparse.Namespace) -> Document:
     from lightcl_edge.bundle.bundle import Bundle
-    from lightcl_edge.learning.strategies.choice import AUTO
+    from lightcl_edge.learning.strategies.choice import choose_strategy
     from lightcl_host.cost.prediction import predict
 
     manifest = Bundle.open(args.bundle).manifest
-    own = manifest.defaults.strategy
-    strategy = args.strategy or ("replay" if own == AUTO else own)
+    strategy = args.strategy or choose_strategy(manifest.defaults.strategy).name
     predictions = []
     for engine in _engines(args):
         for size in args.batch_size or [manifest.defaults.batch_size]:

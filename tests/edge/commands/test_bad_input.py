@@ -196,7 +196,7 @@ def test_a_huge_learning_rate_does_no_harm(edge, taught, tmp_path):
     mixed = make_folder(tmp_path / "mixed", ["red", "green"], seed=3)
     for index in range(5):
         os.rename(mixed / "red" / f"{index}.png", mixed / "green" / f"taken-{index}.png")
-    arguments = ("train", "--state", state, "--data", mixed, "--engine", "ort")
+    arguments = ("train", "--state", state, "--data", mixed, "--engine", "ort", "--strategy", "replay")
     out, err = edge(*arguments, "--learning-rate", "3e38", "--json")
     document, held = json.loads(out), State(state)
     assert document["generation"] == 2 and document["holdout_accuracy"] > 0.6 and document["loss"] < 2

@@ -83,9 +83,9 @@ def test_the_same_seed_gives_the_same_bytes(edge, bundle, tmp_path):
     data = make_folder(tmp_path / "a", ["red", "green"])
     files = []
     for name in ("s1", "s2"):
-        train(edge, bundle, tmp_path / name, data, "--seed", "5")
+        train(edge, bundle, tmp_path / name, data, "--seed", "5", "--strategy", "replay")
         files.append((tmp_path / name / "generations" / "000001" / "head.safetensors").read_bytes())
-    train(edge, bundle, tmp_path / "s3", data, "--seed", "6")
+    train(edge, bundle, tmp_path / "s3", data, "--seed", "6", "--strategy", "replay")
     other = (tmp_path / "s3" / "generations" / "000001" / "head.safetensors").read_bytes()
     assert files[0] == files[1] != other
 
@@ -93,7 +93,7 @@ def test_the_same_seed_gives_the_same_bytes(edge, bundle, tmp_path):
 def test_status_history_rollback(edge, taught):
     state = taught[0]
     status = json.loads(edge("status", "--state", state, "--json")[0])
-    assert status["generation"] == 2 and status["capacity"] == 6 and status["strategy"] == "replay"
+    assert status["generation"] == 2 and status["capacity"] == 6 and status["strategy"] == "slda"
     assert status["buffer"]["samples"] > 0 and status["interrupted_task"] is False
     assert [g["generation"] for g in json.loads(edge("history", "--state", state, "--json")[0])["generations"]] == [
         1,
@@ -191,7 +191,7 @@ def test_the_predictor_uses_the_learned_weights(edge, tmp_path, steps):
 
     state, folder = tmp_path / "state", make_bundle(tmp_path / "b", steps=steps)
     data = make_folder(tmp_path / "a", ["red", "green", "blue", "grey"])
-    edge("train", "--bundle", folder, "--state", state, "--data", data, "--quiet")
+    edge("train", "--bundle", folder, "--state", state, "--data", data, "--strategy", "replay", "--quiet")
     bundle, generation = State(state).bundle(), State(state).read()
     images = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3)).astype(np.uint8)
     for scale in (1.0, 1.5, -0.5):

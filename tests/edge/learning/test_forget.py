@@ -130,7 +130,7 @@ def test_an_interrupted_tasks_features_go_too(edge, taught, tmp_path, monkeypatc
     monkeypatch.setattr(
         "lightcl_edge.learning.loop.TrainingLoop.run", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
     )
-    edge("train", "--state", taught.folder, "--data", data, "--engine", "ort", code=130)
+    edge("train", "--state", taught.folder, "--data", data, "--engine", "ort", "--strategy", "replay", code=130)
     store = taught.work / "features" / "features.u8"
     features = {store.read_bytes()[at : at + 256] for at in range(0, store.stat().st_size, 256)}
     assert len(features) == 12

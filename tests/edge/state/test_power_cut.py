@@ -131,7 +131,7 @@ def cut_training(edge, bundle, tmp_path, monkeypatch):
 
     def train(state):
         arguments = ("--bundle", bundle, "--data", data, "--engine", "ort", "--epochs", "2", "--threads", "1")
-        edge("train", "--state", state, *arguments, "--quiet")
+        edge("train", "--state", state, *arguments, "--strategy", "replay", "--quiet")
         return next(state.glob("generations/*/head.safetensors")).read_bytes()
 
     with calls_through(recorder):

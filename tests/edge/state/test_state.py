@@ -92,7 +92,7 @@ def test_one_writer(state):
 
 def start_training(bundle, state, data, epochs, engine="ort"):
     command = [sys.executable, "-m", "lightcl_edge", "train", "--bundle", bundle, "--state", state, "--data", data]
-    command += ["--engine", engine, "--epochs", epochs, "--threads", 1, "--json"]
+    command += ["--strategy", "replay", "--engine", engine, "--epochs", epochs, "--threads", 1, "--json"]
     return subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -130,6 +130,8 @@ def test_a_signal_in_a_step_ends_the_task_after_it_and_the_same_weights_come_out
         bundle,
         "--data",
         data,
+        "--strategy",
+        "replay",
         "--engine",
         engine,
         "--epochs",
@@ -190,5 +192,18 @@ def test_after_sigkill_the_state_opens_and_training_completes(edge, bundle, tmp_
     process.kill()
     process.wait()
     assert json.loads(edge("status", "--state", tmp_path / "s", "--json")[0])["generation"] == 1
-    out, _ = edge("train", "--state", tmp_path / "s", "--data", data, "--engine", "ort", "--epochs", "2", "--json")
+    out, _ = edge(
+        "train",
+        "--state",
+        tmp_path / "s",
+        "--data",
+        data,
+        "--engine",
+        "ort",
+        "--epochs",
+        "2",
+        "--strategy",
+        "replay",
+        "--json",
+    )
     assert json.loads(out)["generation"] == 2

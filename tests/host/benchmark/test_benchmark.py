@@ -106,7 +106,7 @@ def test_all_methods_run_and_what_is_done_is_not_done_again(options):
         assert set(entries[name]["per_class"]) == set(NAMES)
         assert len(entries[name]["class_incremental_matrix"]) == 2
         assert 0 <= entries[name]["expected_calibration_error"]["mean"] <= 1
-    assert entries["auto"]["settings"]["strategy"] == "replay"
+    assert entries["auto"]["settings"]["strategy"] == "slda"
     assert all(record["settings"]["buffer_bytes"] <= 4000 for record in records)
     assert entries["slda"]["class_incremental"]["deviation"] >= 0
 

@@ -45,7 +45,7 @@ def test_the_device_knows_base_classes_and_keeps_them(export, edge, tmp_path):
     assert bundle.has(BUFFER) and bundle.manifest.classes == ["green", "red"]
     state, more = tmp_path / "state", make_folder(tmp_path / "more", ["blue", "grey"], count=30, seed=2)
     trained = json.loads(edge("train", "--bundle", out, "--state", state, "--data", more, "--json")[0])
-    assert trained["classes"] == ["green", "red", "blue", "grey"] and trained["strategy"] == "replay"
+    assert trained["classes"] == ["green", "red", "blue", "grey"] and trained["strategy"] == "slda"
     status = json.loads(edge("status", "--state", state, "--json")[0])
     assert status["buffer"]["samples"] == 60 + trained["images"] - status["held_out"]["samples"]
     test = make_folder(tmp_path / "test", ["red", "green", "blue", "grey"], count=10, seed=9)

@@ -6,12 +6,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from lightcl_edge.bundle.manifest import Manifest, TrainingDefaults
-from lightcl_edge.console.text import first_names, format_bytes
+from lightcl_edge.console.text import first_names
 from lightcl_edge.data.feature_buffer import DEFAULT_BUFFER_BYTES
 from lightcl_edge.data.held_out_samples import HOLDOUT_PER_CLASS
 from lightcl_edge.errors import UsageError
 from lightcl_edge.learning.strategies import STRATEGIES
-from lightcl_edge.machine.memory_limits import allowed_bytes
 from lightcl_edge.planning.plan import Carried, Crowd, Plan, classifier_bytes, plan_training
 
 AUTO = "auto"
@@ -82,22 +81,11 @@ def full_crowd(manifest: Manifest) -> Crowd:
     return Crowd(full, full, HOLDOUT_PER_CLASS * full, 0, remembered)
 
 
-def choose_strategy(
-    asked: str,
-    manifest: Manifest,
-    engine: str,
-    budget_bytes: int | None,
-    carried: Carried = _NOTHING,
-    replay: TrainingDefaults | None = None,
-    unsampled: Sequence[str] = (),
-    crowd: Crowd = _NOBODY,
-) -> StrategyChoice:
-    """Choose by name, or by what fits.
+def choose_strategy(asked: str, unsampled: Sequence[str] = ()) -> StrategyChoice:
+    """Choose by name, or for ``auto`` the one that is as accurate as any and takes seconds (docs/results-learning.md).
 
-    ``replay`` is the most accurate strategy that does not forget (``docs/results-learning.md``), and needs training
-    steps. ``slda`` comes near it without steps, so it is chosen if steps do not fit. ``replay`` as an argument is what
-    that strategy would train with. ``unsampled`` are classes that the bundle brought without any sample: only the head
-    knows them, so the head alone must classify.
+    ``unsampled`` are classes that the bundle brought without any sample: only the head knows them, so the head alone
+    must classify.
 
     Raises:
         UsageError: when there is no strategy of that name, or it can't know the unsampled classes.
@@ -116,16 +104,7 @@ def choose_strategy(
         return StrategyChoice(
             "lightcl", f"the bundle has no samples of {first_names(unsampled)}: only its head knows them"
         )
-    limit = allowed_bytes(budget_bytes)
-    settings = replay or recommended_for(manifest.defaults, "replay")
-    patterns = planned_patterns("replay", settings)
-    needed = plan_for("replay", manifest, engine, settings.batch_size, patterns, 0, carried, crowd).peak_bytes
-    if needed <= limit:
-        return StrategyChoice("replay", f"its plan of {format_bytes(needed)} fits, and it is the most accurate")
-    return StrategyChoice(
-        "slda",
-        f"replay's plan of {format_bytes(needed)} is above {format_bytes(limit)}; this one needs no training steps",
-    )
+    return StrategyChoice("slda", "it learns from sums, without training steps")
 
 
 #: A strategy's own numbers. The strategies without steps use none of these.

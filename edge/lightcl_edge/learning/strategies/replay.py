@@ -1,4 +1,4 @@
-"""Latent replay on top of the classifier in closed form: the device's default.
+"""Latent replay on top of the classifier in closed form.
 
 Rows in closed form follow from sums, which are exact for all samples ever seen. On top of their logits the whole head
 is trained for a few epochs over the task's samples and the feature buffer together (latent replay, Pellegrini et al.
