@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from lightcl_host.export.options import ExportOptions
     from lightcl_host.sources.source import Source
 
-#: Fewer images of a class say too little; more images in all only take longer.
-FEWEST_OF_A_CLASS, MOST_IMAGES = 8, 1024
+#: Fewer images of a class say too little; more images in all, or fewer of each of more classes, only take longer.
+FEWEST_OF_A_CLASS, MOST_CLASSES, MOST_IMAGES = 8, 32, 1024
 #: Without labels only the spread of each part is measured.
 MOST_UNLABELLED = 64
 #: Images that differ less than this do not tell how far images lie apart.
@@ -175,7 +175,7 @@ def _labelled(spec: str | None, info: InputInfo, seed: int) -> tuple[NDArray[np.
         return np.zeros((0, info.height, info.width, 3), np.uint8), np.zeros(0, np.int64)
     dataset = open_dataset(spec)
     shuffled = np.random.default_rng([seed, 2]).permutation(len(dataset))
-    classes = np.flatnonzero(np.bincount(dataset.labels) >= FEWEST_OF_A_CLASS)[: MOST_IMAGES // FEWEST_OF_A_CLASS]
+    classes = np.flatnonzero(np.bincount(dataset.labels) >= FEWEST_OF_A_CLASS)[:MOST_CLASSES]
     pixels, labels = [], []
     for label in classes if len(classes) > 1 else ():
         for index in shuffled[dataset.labels[shuffled] == label][: MOST_IMAGES // len(classes)]:
