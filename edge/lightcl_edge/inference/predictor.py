@@ -17,6 +17,7 @@ from lightcl_edge.inference.prediction import Limits, Prediction
 from lightcl_edge.inference.trunk import Trunk
 from lightcl_edge.planning.refusal import refuse_prediction
 from lightcl_edge.planning.trunk import extraction_batch
+from lightcl_edge.state.generation import Generation
 from lightcl_edge.state.state import State
 
 
@@ -38,28 +39,54 @@ class Predictor:
     def __init__(
         self, state: Path, threads: int | None = None, provider: str | None = None, budget_bytes: int | None = None
     ) -> None:
-        holder = State(state)
-        bundle = holder.bundle()
-        generation = holder.read(bundle=bundle)
+        self._state, self._threads = State(state), threads
+        self._bundle = self._state.bundle()
+        generation = self._taught()
+        self.plan_bytes, self.allowed_bytes = refuse_prediction(self._bundle.manifest, budget_bytes)
+        self.decoding_limit_bytes = None if budget_bytes is None else self.allowed_bytes
+        self.input = self._bundle.manifest.input
+        self.batch = extraction_batch(self._bundle.manifest)
+        self.codec = FeatureCodec(self._bundle.manifest.feature)
+        self._trunk = Trunk(self._bundle, threads, provider)
+        self.provider = self._trunk.provider
+        self._exported: HeadSession | None = None
+        self._use(generation)
+
+    def follow(self) -> bool:
+        """Move to the generation that is in use now, with the same trunk; False when the state has another bundle.
+
+        Raises as the constructor.
+        """
+        if self._state.bundle().identity != self._bundle.identity:
+            return False
+        self._use(self._taught())
+        return True
+
+    def _taught(self) -> Generation:
+        generation = self._state.read(bundle=self._bundle)
+        if not generation.meta.classes:
+            raise StateError(
+                f"the state at {self._state.folder} knows no classes yet; teach it some with lightcl-edge train"
+            )
+        return generation
+
+    def _use(self, generation: Generation) -> None:
         self.generation = generation.meta.generation
         self.classes = generation.meta.classes
         self.grey_range = generation.meta.grey_range
-        if not self.classes:
-            raise StateError(f"the state at {state} knows no classes yet; teach it some with lightcl-edge train")
-        self.plan_bytes, self.allowed_bytes = refuse_prediction(bundle.manifest, budget_bytes)
-        self.decoding_limit_bytes = None if budget_bytes is None else self.allowed_bytes
-        self.input = bundle.manifest.input
-        self.batch = extraction_batch(bundle.manifest)
-        self.codec = FeatureCodec(bundle.manifest.feature)
-        self._bundle, self._threads = bundle, threads
-        self._trunk = Trunk(bundle, threads, provider)
-        self.provider = self._trunk.provider
         self.classifier = classifier_of(generation)
+        needs_head = self.classifier.needs_head
         #: Taps are always those of the head as exported: sums of all tasks, and of other devices, are of these.
-        self._exported: HeadSession | None = None
-        if self.classifier.tells_unknown and self.classifier.needs_head:
-            self._exported = HeadSession(bundle, bundle.head_parameters(), threads)
-        self.use_weights(generation.parameters)
+        self._taps_head = self._exported_head() if needs_head and self.classifier.tells_unknown else None
+        if needs_head:
+            self.use_weights(generation.parameters)
+        else:
+            self._head = self._exported_head()
+
+    def _exported_head(self) -> HeadSession:
+        if self._exported is None:
+            self._exported = HeadSession(self._bundle, None, self._threads)
+        return self._exported
 
     def use_weights(self, parameters: Parameters) -> None:
         """Predict with these weights of the head from now on.
@@ -77,8 +104,8 @@ class Predictor:
         """Scores of features as they are stored, shape ``(n, *feature_shape)``."""
         stored = self.codec.decode(features)
         taps, logits = self._head.run(stored, logits=self.classifier.needs_head)
-        if self._exported is not None:
-            taps, _ = self._exported.run(stored, logits=False)
+        if self._taps_head is not None:
+            taps, _ = self._taps_head.run(stored, logits=False)
         return Scores(self.classifier.probabilities(taps, logits), self.classifier.novelty(taps))
 
     def scores_of(self, images: Iterable[ByteImage]) -> Iterator[Scores]:

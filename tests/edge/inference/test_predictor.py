@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 
 from hand_made_classifier import hand_made
 from lightcl_edge import Learner
+from lightcl_edge.bundle.bundle import Bundle
 from lightcl_edge.data.specification import open_dataset
 from lightcl_edge.errors import StateError
 from lightcl_edge.inference.head import HeadSession
@@ -129,3 +131,32 @@ def test_a_classifier_that_does_not_fit_is_a_state_error(edge, taught, tmp_path,
     assert "the temperature is -1" in edge("predict", "--state", copy.folder, photos[0], code=6)[1]
     with pytest.raises(StateError, match="the temperature is -1"):
         Predictor(copy.folder)
+
+
+@pytest.mark.parametrize("steps", [True, False], ids=["steps", "no steps"])
+def test_the_exported_head_gives_what_its_weights_give(tmp_path, steps):
+    bundle = Bundle.open(make_bundle(tmp_path / "b", steps=steps))
+    features = np.random.default_rng(0).random((3, *bundle.manifest.feature.shape), np.float32)
+    exported, given = HeadSession(bundle, None, 1), HeadSession(bundle, bundle.head_parameters(), 1)
+    for one, other in zip(exported.run(features), given.run(features), strict=True):
+        assert np.abs(one - other).max() < 1e-5
+
+
+def test_a_predictor_follows_the_state_with_the_same_trunk(edge, tmp_path):
+    bundle, state = make_bundle(tmp_path / "b"), tmp_path / "s"
+    data = make_folder(tmp_path / "a", ["red", "green"])
+    edge("train", "--bundle", bundle, "--state", state, "--data", data, "--strategy", "slda", "--quiet")
+    predictor = Predictor(state)
+    trunk = predictor._trunk
+    for name, strategy in (("blue", "slda"), ("grey", "replay")):
+        more = make_folder(tmp_path / name, [name])
+        edge("train", "--state", state, "--data", more, "--strategy", strategy, "--engine", "ort", "--quiet")
+        assert predictor.follow() and predictor._trunk is trunk
+        images = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3)).astype(np.uint8)
+        fresh = Predictor(state)
+        assert predictor.classes == fresh.classes and name in predictor.classes
+        assert np.array_equal(predictor.scores(images).probabilities, fresh.scores(images).probabilities)
+    shutil.rmtree(state)
+    other = make_bundle(tmp_path / "other", seed=1)
+    edge("train", "--bundle", other, "--state", state, "--data", data, "--strategy", "slda", "--quiet")
+    assert not predictor.follow()

@@ -17,7 +17,8 @@ from lightcl_edge.state.state import State
 from served import picture
 from server_process import ServerProcess
 
-KILLS = [2, pytest.param(200, marks=pytest.mark.slow)]
+#: LIGHTCL_KILLS sets the slow test's count.
+KILLS = [2, pytest.param(int(os.environ.get("LIGHTCL_KILLS", "200")), marks=pytest.mark.slow)]
 
 
 def children_of(pid):
@@ -64,12 +65,14 @@ class People:
 @pytest.mark.parametrize("kills", KILLS)
 def test_nothing_that_was_acknowledged_is_lost(bundle, tmp_path, kills):
     state, random = tmp_path / "state", np.random.default_rng(kills)
-    people = People(kills)
+    people, learning = People(kills), 0
     for _ in range(kills):
         with ServerProcess(state, "--keep-frames", bundle=bundle) as server:
             people.begin(server.api)
             time.sleep(0.3 + float(random.random()) * 4)
-            learners = children_of(server.process.pid) if random.random() < 0.7 else []  # else it lives on
+            found = children_of(server.process.pid)
+            learning += bool(found)
+            learners = found if random.random() < 0.7 else []  # else it lives on
             for pid in [server.process.pid, *learners]:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
@@ -84,4 +87,6 @@ def test_nothing_that_was_acknowledged_is_lost(bundle, tmp_path, kills):
     assert len(kept) == len(set(kept))  # none was learned twice
     assert people.acknowledged <= waiting | set(kept) and len(people.acknowledged) > 2 * kills
     number = State(state).current_number()
+    print(f"{kills} kills, {learning} of them while it learned; {len(people.acknowledged)} pictures were acknowledged")
+    print(f"{len(waiting)} wait, {len(kept)} were learned; generation {number}")
     assert number == 0 or State(state).is_whole(number)

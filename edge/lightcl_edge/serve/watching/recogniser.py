@@ -32,16 +32,33 @@ class Recogniser:
         self._opened_for: Pointer | None = None
         self.problem: str | None = None  # why nothing can be predicted; None while it can, or nothing was learned
 
-    def predict(self, picture: bytes, region: Region | None = None, name: str = "the picture") -> Prediction | None:
+    def predict(
+        self,
+        picture: bytes,
+        region: Region | None = None,
+        name: str = "the picture",
+        pixels: ByteImage | None = None,
+    ) -> Prediction | None:
         """What a picture shows; None when nothing was learned yet, or :attr:`problem` says what is wrong.
 
-        Raises DataError when it is no readable picture.
+        ``pixels`` are those of :meth:`pixels`, where they are known already. Raises DataError when it is no readable
+        picture.
         """
         with self._lock:
             predictor = self._current()
             if predictor is None:
                 return None
-            return _prediction(predictor, _pixels(picture, region or WHOLE, predictor, name))
+            if pixels is None:
+                pixels = _pixels(picture, region or WHOLE, predictor, name)
+            return _prediction(predictor, pixels)
+
+    def pixels(self, picture: bytes, region: Region | None, name: str) -> ByteImage | None:
+        """Decode a picture while another one is predicted; None while nothing can be predicted.
+
+        Raises DataError when it is no readable picture.
+        """
+        predictor = self._predictor
+        return None if predictor is None else _pixels(picture, region or WHOLE, predictor, name)
 
     def probabilities(self, features: ByteArray) -> FloatArray | None:
         """Of stored features, shape ``(n, classes)``; None when nothing was learned yet."""
@@ -50,15 +67,18 @@ class Recogniser:
             return None if predictor is None else predictor.scores_of_features(features).probabilities
 
     def _current(self) -> Predictor | None:
-        """The predictor of the generation in use; the one before is dropped first, so that both never take memory."""
+        """The predictor of the generation in use."""
         pointer = read_pointer(self._state.folder)
         if pointer == self._opened_for:
             return self._predictor
-        self._predictor, self._opened_for, self.problem = None, pointer, None
-        give_back()
+        before, self._predictor, self._opened_for, self.problem = self._predictor, None, pointer, None
         try:
-            if pointer is not None and self._state.read().meta.classes:
-                self._predictor = Predictor(self._state.folder, self._threads)
+            if pointer is not None and self._state.read(pointer.current).meta.classes:
+                if before is None or not before.follow():
+                    del before  # so that two trunks never take memory
+                    give_back()
+                    before = Predictor(self._state.folder, self._threads)
+                self._predictor = before
         except LightclError as error:
             self.problem = str(error)
         return self._predictor

@@ -6,8 +6,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import asdict
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
 
+from lightcl_edge.data.decoding import ByteImage
 from lightcl_edge.errors import LightclError
 from lightcl_edge.serve.hub import Hub
 from lightcl_edge.serve.records.watching import Answer, Live, Prediction, Settings
@@ -20,14 +22,25 @@ from lightcl_edge.serve.watching.waiting import WaitingFrames, reason_to_wait
 _COUNTED_SECONDS = 5.0
 #: The least time between two answers that pages are told.
 _SECONDS_BETWEEN_EVENTS = 0.04
-#: How often the source is told what the board can predict, and the share of its time that predictions may take.
-_RATE_SECONDS, _BUSY_SHARE = 2.0, 0.9
+#: How often the source is told what the board can predict.
+_RATE_SECONDS = 2.0
 #: The time of a prediction is the median of the last ones: the first after learning has to load a model.
 _TIMED_PREDICTIONS = 15
 
 
+@dataclass(frozen=True)
+class _Decoded:
+    frame: Frame
+    pixels: ByteImage | None  # at the trunk's input size; None while nothing was learned
+    problem: str | None  # why the frame can't be read
+    seconds: float
+
+
 class Viewer:
-    """One thread that always takes the newest frame; what it does not manage to see is passed over."""
+    """One thread that always takes the newest frame; what it does not manage to see is passed over.
+
+    A second thread decodes the next frame meanwhile: else the trunk would wait for it.
+    """
 
     def __init__(
         self, source: Source, recogniser: Recogniser, waiting: WaitingFrames, hub: Hub, settings: Settings
@@ -73,26 +86,41 @@ class Viewer:
         self._hub.publish("queue", {"count": len(self._waiting)})
 
     def _watch(self) -> None:
-        number = 0
-        while not self._closing.is_set():
-            frame = self._source.wait_newer(number, 0.5)
-            if frame is not None:
-                number = frame.number
-                self._hub.frame_came()
-                self._see(frame)
+        with ThreadPoolExecutor(1, "decoder") as decoder:
+            number, coming = 0, decoder.submit(self._next, 0)
+            while not self._closing.is_set():
+                decoded = coming.result()
+                number = number if decoded is None else decoded.frame.number
+                coming = decoder.submit(self._next, number)
+                if decoded is not None:
+                    self._see(decoded)
 
-    def _see(self, frame: Frame) -> None:
-        started = time.monotonic()
+    def _next(self, number: int) -> _Decoded | None:
+        frame = self._source.wait_newer(number, 0.5)
+        if frame is None:
+            return None
+        self._hub.frame_came()
+        started, pixels, problem = time.monotonic(), None, None
         try:
-            prediction = self._recogniser.predict(frame.jpeg, self.settings.region, "the frame")
-            self._unreadable = None
+            pixels = self._recogniser.pixels(frame.jpeg, self.settings.region, "the frame")
         except (LightclError, OSError) as error:  # a broken frame, or no memory: the next one may do
+            problem = str(error)
+        return _Decoded(frame, pixels, problem, time.monotonic() - started)
+
+    def _see(self, decoded: _Decoded) -> None:
+        frame, started = decoded.frame, time.monotonic()
+        self._unreadable = decoded.problem
+        if decoded.problem is not None:
+            return
+        try:
+            prediction = self._recogniser.predict(frame.jpeg, self.settings.region, "the frame", decoded.pixels)
+        except (LightclError, OSError) as error:
             self._unreadable = str(error)
             return
         now = time.monotonic()
         self._moments.append(now)
         if prediction is not None:
-            self._adapt(now, now - started)
+            self._adapt(now, max(now - started, decoded.seconds))
         answer, changed = self._answer(prediction)
         self.live = Live(frame.number, frame.taken_at, answer, prediction, self.predictions_per_second())
         if changed or now >= self._next_event:
@@ -109,7 +137,7 @@ class Viewer:
         if now >= self._next_rate and len(self._seconds) > 2:
             self._next_rate = now + _RATE_SECONDS
             median = sorted(self._seconds)[len(self._seconds) // 2]
-            self._source.set_rate(_BUSY_SHARE / max(median, 1e-3))
+            self._source.set_rate(1.0 / max(median, 1e-3))
 
     def _answer(self, prediction: Prediction | None) -> tuple[Answer, bool]:
         """The answer over the last frames, and whether it is another one than before."""
