@@ -22,6 +22,7 @@ def generation_targets(folder: Path, bundle_path: Path) -> dict[str, Target]:
     from lightcl_edge.inference.generation_classifier import classifier_of
     from lightcl_edge.learning.closed_form.analysis import analysis_rows
     from lightcl_edge.learning.closed_form.classifier import ClosedForm
+    from lightcl_edge.learning.closed_form.left_out import learned_samples
     from lightcl_edge.learning.forgetting import without_class
     from lightcl_edge.learning.strategies import STRATEGIES
     from lightcl_edge.learning.strategies.contract import Settings
@@ -47,7 +48,7 @@ def generation_targets(folder: Path, bundle_path: Path) -> dict[str, Target]:
     for name, count in (("a", 3), ("b", head.tap_size + 1)):
         sums = sums.add(name, rng.normal(size=(count, head.tap_size)).astype(np.float32))
     meta = Meta(1, 0.0, "x", ["a", "b"], strategy="slda")
-    form = ClosedForm.of(sums.pooled(["a", "b"]), analysis_rows)
+    form = ClosedForm.of(sums.pooled(["a", "b"]), analysis_rows, *learned_samples(sums, ["a", "b"], 0))
     classifier = form.classifier(1.0, 0.0).tensors()
     write_generation(place, Generation(meta, bundle.head_parameters(), kept, held, sums, memory, classifier))
     record = json.loads((place / "meta.json").read_text())

@@ -31,12 +31,14 @@ class Rows:
         biases: shape ``(k,)``.
         noise: squared length of each class mean's own noise, ``t / n_c``, shape ``(k,)``.
         precision: the inverse ``(d, d)`` of the covariance, or a number that stands for so many times the identity.
+        sample_weight: what a sample's products count for in the covariance.
     """
 
     weights: DoubleArray
     biases: DoubleArray
     noise: DoubleArray
     precision: DoubleArray | float
+    sample_weight: float = 0.0
 
 
 def analysis_rows(pooled: Pooled) -> Rows:
@@ -55,10 +57,13 @@ def analysis_rows(pooled: Pooled) -> Rows:
     # tr(A^-1 S) / dof, as S = (A - ridge I) / scale
     length = (size - ridge * float(np.trace(matrix))) / scale / degrees_of_freedom(pooled)
     length /= 1.0 - scale * length
-    return rows_of(pooled.means @ matrix, matrix, pooled, length)
+    return rows_of(pooled.means @ matrix, matrix, pooled, length, scale)
 
 
-def rows_of(weights: DoubleArray, precision: DoubleArray | float, pooled: Pooled, length: float) -> Rows:
+def rows_of(
+    weights: DoubleArray, precision: DoubleArray | float, pooled: Pooled, length: float, sample_weight: float = 0.0
+) -> Rows:
     """Rows with the biases that follow from weights ``(k, d)`` and the mean squared length of a new sample."""
     noise = length / pooled.counts
-    return Rows(weights, 0.5 * (noise - np.einsum("kd,kd->k", weights, pooled.means)), noise, precision)
+    biases = 0.5 * (noise - np.einsum("kd,kd->k", weights, pooled.means))
+    return Rows(weights, biases, noise, precision, sample_weight)

@@ -11,6 +11,7 @@ from lightcl_edge.data.sums import Pooled
 from lightcl_edge.files.tensors import DoubleArray, FloatArray, IntArray
 from lightcl_edge.inference.learned_classifier import QUANTILES, LearnedClassifier, NoveltyTerms
 from lightcl_edge.learning.closed_form.analysis import Rows
+from lightcl_edge.learning.closed_form.left_out import left_out_logits
 from lightcl_edge.learning.closed_form.nearest_mean import nearest_mean_rows
 from lightcl_edge.learning.closed_form.novelty import background, fit_novelty
 from lightcl_edge.learning.closed_form.temperature import fit_temperature, fitted_on, starting_temperature
@@ -30,6 +31,8 @@ class ClosedForm:
             that of a sample which is left out.
         temperature: of the logits.
         terms: of the novelty score.
+        left_out: logits ``(n, k)`` of learned samples by rows that they had no part in.
+        left_out_labels: of those samples, shape ``(n,)``.
     """
 
     weights: FloatArray
@@ -37,10 +40,18 @@ class ClosedForm:
     noise: DoubleArray
     temperature: float
     terms: NoveltyTerms
+    left_out: DoubleArray
+    left_out_labels: IntArray
 
     @classmethod
-    def of(cls, pooled: Pooled, fit: Fit) -> ClosedForm:
+    def of(cls, pooled: Pooled, fit: Fit, taps: FloatArray, labels: IntArray) -> ClosedForm:
         """From the sums of at least one class; the scatter of ``pooled`` is overwritten.
+
+        Args:
+            pooled: the sums.
+            fit: how rows follow from them.
+            taps: of some samples that are in the sums, shape ``(n, d)``; may be empty.
+            labels: shape ``(n,)``.
 
         Raises:
             StateError: when the sums are not those of samples.
@@ -53,13 +64,19 @@ class ClosedForm:
             rows.noise,
             starting_temperature(pooled.means, rows.weights),
             fit_novelty(pooled.means, rows.weights, rows.precision, behind),
+            left_out_logits(rows, pooled, taps, labels),
+            labels,
         )
 
     def tempered(self, taps: FloatArray, labels: IntArray) -> ClosedForm:
-        """With the temperature that fits held-out samples: taps ``(n, d)`` and labels ``(n,)``; ``n`` may be 0."""
+        """With the temperature that fits ``left_out`` and held-out samples, taps ``(n, d)`` and labels ``(n,)``.
+
+        There may be none of either.
+        """
         chosen = fitted_on(len(labels), len(self.weights))
-        logits = self.classifier(1.0, 0.0).logits(taps[chosen], None)
-        return replace(self, temperature=fit_temperature(logits, labels[chosen], self.temperature))
+        logits = np.concatenate([self.classifier(1.0, 0.0).logits(taps[chosen], None), self.left_out])
+        known = np.concatenate([labels[chosen], self.left_out_labels])
+        return replace(self, temperature=fit_temperature(logits, known, self.temperature))
 
     def classifier(self, closed_form_share: float, head_share: float) -> LearnedClassifier:
         """The classifier with these shares of the logits, and no novelty scores yet."""
