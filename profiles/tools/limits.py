@@ -79,7 +79,7 @@ class LimitsCommand(Command):
             "command": "make test-limits",
         }
         if args.out:
-            args.out.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+            args.out.write_text(_compact(document), encoding="utf-8")
         return document
 
     def render(self, document: Document) -> str:
@@ -93,6 +93,14 @@ class LimitsCommand(Command):
 
     def exit_code(self, document: Document) -> ExitCode:
         return ExitCode.DOES_NOT_FIT if document["wrong"] or document["killed"] else ExitCode.DONE
+
+
+def _compact(document: Document) -> str:
+    """The document as JSON, a line an attempt; what an attempt lacks is left out."""
+    kept = [{name: value for name, value in each.items() if value is not None} for each in document["attempts"]]
+    lines = ",\n".join(json.dumps(each) for each in kept)
+    rest = json.dumps({name: value for name, value in document.items() if name != "attempts"})
+    return f'{{"attempts": [\n{lines}\n],\n{rest[1:]}\n'
 
 
 def _refuse_without_groups() -> None:

@@ -30,7 +30,7 @@ def passes(document: Mapping[str, Any]) -> bool:
 def write(document: Mapping[str, Any], folder: Path) -> None:
     """Write ``report.json`` and ``report.md``."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "report.json").write_text(json.dumps(document, indent=1) + "\n")
+    (folder / "report.json").write_text(json.dumps(document) + "\n")
     (folder / "report.md").write_text(render(document))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 from pathlib import Path
 
 from lightcl_profiler.methods.contract import Job
@@ -50,3 +52,18 @@ def make_run(method: str, number: int, peak_mib: int, pss: int | None = 90 * MIB
 def tag(kind: str) -> str:
     """What a page shows beside a figure: where it comes from."""
     return f'<span class="tag {kind}">{kind}</span>'
+
+
+def cells(page: str) -> dict[str, list[str]]:
+    """What a page shows on a phone: the name that the style writes before a column, and the text of its cells."""
+    names = {
+        (kind, int(at)): re.sub(r"\\([0-9a-f]+) ", lambda found: chr(int(found[1], 16)), name)
+        for kind, at, name in re.findall(r'\.(t\w+) td:nth-child\((\d+)\)::before{content:"(.*?)"}', page)
+    }
+    found: dict[str, list[str]] = {}
+    for kind, body in re.findall(r'class="cards (t\w+)">.*?<tbody>(.*?)</tbody>', page, re.DOTALL):
+        for row in re.findall(r"<tr.*?>(.*?)</tr>", body):
+            for at, cell in enumerate(re.findall(r"<td>(.*?)</td>", row)[1:], 2):
+                text = html.unescape(re.sub("<.*?>", "", cell)).replace("\u00a0", " ")
+                found.setdefault(names[kind, at], []).append(text)
+    return found

@@ -46,14 +46,20 @@ def depth_chart(analysis: Analysis, width: int) -> Markup:
 
 
 def _draw_measure(plot: Plot, cuts: Sequence[CutRecord], name: str, title: str, colour: int) -> None:
-    """A line through the means, a bar for each deviation, a dot for each cut."""
-    plot.curve(((cut.depth, getattr(cut, name)) for cut in cuts), colour)
+    """A line through the means, a bar for each deviation, a dot for each cut; the table of all cuts has the figures."""
+    means = [(cut.depth, getattr(cut, name)) for cut in cuts]
+    deviations = [getattr(cut, f"{name}_deviation") for cut in cuts]
     low, high = plot.up
-    for cut in cuts:
-        mean, deviation = getattr(cut, name), getattr(cut, f"{name}_deviation")
-        if deviation:
-            plot.curve([(cut.depth, max(low, mean - deviation)), (cut.depth, min(high, mean + deviation))], colour)
-        plot.dot(cut.depth, mean, colour, f"{cut.name}: {title} {mean:.3f}", radius=3)
+    plot.curve(means, colour)
+    plot.spans(
+        (
+            (depth, max(low, mean - deviation), min(high, mean + deviation))
+            for (depth, mean), deviation in zip(means, deviations, strict=True)
+            if deviation
+        ),
+        colour,
+    )
+    plot.dots(means, colour, title, radius=3)
 
 
 def _name_stages(cuts: Sequence[CutRecord], plot: Plot) -> None:
@@ -103,7 +109,7 @@ def _draw_heads(
         chosen = cut.name == analysis.chosen
         colour, radius = (CHOSEN, 7) if chosen else (FRONT if cut.pareto else OTHER, 4)
         hint = f"{cut.name}: {cut.head_accuracy:.1%}, {format_bytes(cut.predicted_peak_bytes)}"
-        plot.dot(*place, colour, hint, radius)
+        plot.dots([place], colour, hint, radius)
         names.append((*place, f"{cut.name} (chosen)" if chosen else cut.name, colour))
     for name in names:
         plot.name_point(*name)

@@ -71,34 +71,14 @@ def _memory_plot(curves: Sequence[Curve], width: int, height: int, top: int) -> 
     return plot
 
 
-def _draw_curve(plot: Plot, curve: Curve, *, phases: bool) -> None:
-    if phases:
-        plot.verticals((at for _, at in curve.phases), f"boundary {colour_class(curve.colour)}")
-    plot.curve(((at, count / _MIB) for at, count in curve.points), curve.colour)
-
-
 def overlay_chart(curves: Sequence[Curve], width: int) -> Markup:
     """All methods over the same seconds; of a few methods with a dashed line where a phase starts."""
     plot = _memory_plot(curves, width, 300, 26)
     for curve in curves:
-        _draw_curve(plot, curve, phases=len(curves) <= FEW_CURVES)
+        if len(curves) <= FEW_CURVES:
+            plot.verticals((at for _, at in curve.phases), f"boundary {colour_class(curve.colour)}")
+        plot.curve(((at, count / _MIB) for at, count in curve.points), curve.colour)
     return plot.svg("Resident memory of the methods over time")
-
-
-def phase_chart(curve: Curve, width: int) -> Markup:
-    """One method over its own time and on its own scale, its phases named."""
-    lanes = 3
-    plot = _memory_plot([curve], width, 210 + 14 * lanes, 20 + 14 * lanes)
-    _draw_curve(plot, curve, phases=True)
-    ends = [-math.inf] * lanes  # where the last label of each lane ends; a label takes the first free lane
-    for name, seconds in curve.phases:
-        x, wide = plot.x(seconds), 6.4 * len(name) + 8
-        anchor, begin = ("end", x - wide) if x + wide > width else ("start", x)
-        lane = next((i for i, end in enumerate(ends) if begin >= end), None)
-        if lane is not None:
-            ends[lane] = begin + wide
-            plot.text(x + (-3 if anchor == "end" else 3), 11 + 14 * lane, name, "phase", anchor)
-    return plot.svg(f"Resident memory of {curve.label} over its own time and scale, with its phases")
 
 
 def _accuracy_plot(series: Sequence[Series], width: int, across: tuple[float, float]) -> Plot:
@@ -118,8 +98,7 @@ def tasks_chart(series: Sequence[Series], width: int) -> Markup:
     for each in series:
         points = [(tasks - len(each.shares) + i, 100 * share) for i, share in enumerate(each.shares, 1)]
         plot.curve(points, each.colour)
-        for task, percent in points:
-            plot.dot(task, percent, each.colour)
+        plot.dots(points, each.colour)
     return plot.svg("Class-incremental accuracy over the classes seen so far, after each task")
 
 
@@ -131,7 +110,7 @@ def memory_chart(series: Sequence[Series], width: int) -> Markup:
     plot.numbers("peak resident memory, MiB")
     places = [(each.peak_bytes / _MIB, 100 * each.shares[0]) for each in final]
     for each, place in zip(final, places, strict=True):
-        plot.dot(*place, each.colour)
+        plot.dots([place], each.colour)
     for each, place in sorted(zip(final, places, strict=True), key=lambda pair: -pair[0].shares[0]):
         plot.name_point(*place, each.label, each.colour)
     return plot.svg("Class-incremental accuracy after the last task against peak memory")

@@ -4,6 +4,7 @@ jinja2 is imported only here, so only where something is rendered.
 """
 
 import re
+import zlib
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -62,8 +63,34 @@ def _environment(package: str) -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"bytes": format_bytes, "colour": colour_class, "keep_units": _keep_units}
+    environment.filters |= {
+        "bytes": format_bytes,
+        "colour": colour_class,
+        "keep_units": _keep_units,
+        "card_class": _card_class,
+        "card_labels": _card_labels,
+    }
     return environment
+
+
+def _card_class(table: Table) -> str:
+    """A name for the labels that a table shows on a phone; tables with the same columns share it."""
+    return f"t{zlib.crc32(repr(table.columns).encode()):08x}"
+
+
+def _card_labels(table: Table) -> Markup:
+    """The style that writes the name of its column before each figure."""
+    name = _card_class(table)
+    rules = [
+        f'.{name} td:nth-child({at})::before{{content:"{_css_text(each.label)}"}}'
+        for at, each in enumerate(table.columns[1:], 2)
+    ]
+    return Markup("@media(max-width:640px){{{}}}").format(Markup("".join(rules)))  # noqa: S704 - escaped above
+
+
+def _css_text(text: str) -> str:
+    """Text as a string of a style sheet, with everything but plain letters, digits and spaces escaped."""
+    return "".join(c if c.isascii() and (c.isalnum() or c in " ,.-") else f"\\{ord(c):x} " for c in text)
 
 
 def _keep_units(cell: str) -> str:

@@ -1,11 +1,13 @@
 """The frame of every picture: a linear scale on each side, drawn as inline SVG.
 
-Colours are the classes ``c0`` to ``c11`` of report.css, so that one picture serves light and dark.
+Colours are the classes ``c0`` to ``c11`` of report.css, so that one picture serves light and dark. Curves and dots are
+written once, in the picture of :data:`WIDE` pixels. A narrower picture of the same page shows them squeezed.
 """
 
 from __future__ import annotations
 
 import math
+import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
@@ -13,12 +15,17 @@ from itertools import groupby, pairwise
 from markupsafe import Markup
 
 COLOURS = 12
-#: A line of more points is thinned to two in each stretch of so many pixels: about 300 on a picture of 960 pixels.
-_FEW_POINTS, _STRETCH = 100, 6
+#: Widths of the two pictures on a page, for a screen and for a phone.
+WIDE, NARROW = 960, 360
+#: A line of more points is thinned to two in each stretch of so many pixels: at most 138 on a picture of 960 pixels.
+_FEW_POINTS, _STRETCH = 100, 13
+_LEFT, _RIGHT = 48, 12
 _LABEL_HEIGHT, _LETTER_WIDTH = 13.0, 6.4
 #: A label further away from its point than this gets a line to it.
 _NEAR = 12
 _RADIUS = 5
+#: Dots by their radius in pixels: the style sheet's classes.
+_DOTS = {3: "dot small", 4: "dot", 7: "dot large"}
 
 
 def colour_class(index: int) -> str:
@@ -97,10 +104,11 @@ class Plot:
         bottom: int = 38,
     ) -> None:
         self.width, self.height = width, height
-        self.left, self.right, self.top, self.bottom = 48, width - 12, top, height - bottom
+        self.left, self.right, self.top, self.bottom = _LEFT, width - _RIGHT, top, height - bottom
         self.across, self.up = across, up
         self.taken = [Box(0, 0, self.left, height)]
         self._body: list[Markup] = []
+        self._shared: list[Markup] = []
 
     def x(self, value: float) -> float:
         """Where a value of the axis across is."""
@@ -112,10 +120,13 @@ class Plot:
         low, high = self.up
         return self.bottom - (self.bottom - self.top) * (value - low) / max(high - low, 1e-9)
 
+    def _wide_x(self, value: float) -> float:
+        """Where a value of the axis across is in the wide picture."""
+        return _LEFT + (self.x(value) - _LEFT) * (WIDE - _RIGHT - _LEFT) / (self.right - _LEFT)
+
     def add(self, element: str, *values: object) -> None:
         """An SVG element; what stands for its ``{}`` is escaped, numbers are rounded to a tenth of a pixel."""
-        shown = [f"{round(value, 1):g}" if isinstance(value, float) else value for value in values]
-        self._body.append(Markup(element).format(*shown))  # noqa: S704 - elements are written in this program
+        self._body.append(_element(element, values))
 
     def text(self, x: float, y: float, content: str, kind: str, anchor: str = "start") -> None:
         """Text at a place of the picture."""
@@ -133,18 +144,29 @@ class Plot:
 
     def curve(self, points: Iterable[tuple[float, float]], colour: int) -> None:
         """A line through values, thinned."""
-        places = thin([(round(self.x(value), 1), round(self.y(height), 1)) for value, height in points])
+        places = thin([(round(self._wide_x(value), 1), round(self.y(height), 1)) for value, height in points])
         steps = [f"{x - before_x:.4g},{y - before_y:.4g}" for (before_x, before_y), (x, y) in pairwise(places)]
         for x, y in places[:1]:
-            self.add('<path d="M{},{}l{}" class="line {}"/>', x, y, " ".join(steps), colour_class(colour))
+            path = (x, y, " ".join(steps), colour_class(colour))
+            self._shared.append(_element('<path d="M{},{}l{}" class="line {}"/>', path))
 
-    def dot(self, value: float, height: float, colour: int, hint: str = "", radius: int = 4) -> None:
-        """A point that names have to keep away from; the hint appears when it is pointed at."""
-        x, y = self.x(value), self.y(height)
-        self.taken.append(Box(x - _RADIUS, y - _RADIUS, x + _RADIUS, y + _RADIUS))
+    def spans(self, ends: Iterable[tuple[float, float, float]], colour: int) -> None:
+        """Upright bars, each a value across and from where to where it goes up."""
+        at = [(self._wide_x(value), self.y(low), self.y(high)) for value, low, high in ends]
+        path = "".join(f"M{x:.4g},{low:.4g}V{high:.4g}" for x, low, high in at)
+        if path:
+            self._shared.append(_element('<path d="{}" class="line {}"/>', (path, colour_class(colour))))
+
+    def dots(self, points: Iterable[tuple[float, float]], colour: int, hint: str = "", radius: int = 4) -> None:
+        """Points that names have to keep away from; the hint appears when one is pointed at."""
+        path = ""
+        for value, height in points:
+            x, y = self.x(value), self.y(height)
+            self.taken.append(Box(x - _RADIUS, y - _RADIUS, x + _RADIUS, y + _RADIUS))
+            path += f"M{self._wide_x(value):.4g},{y:.4g}h0"
         title = Markup("<title>{}</title>").format(hint) if hint else ""
-        kind = colour_class(colour)
-        self.add('<circle cx="{}" cy="{}" r="{}" class="fill {}">{}</circle>', x, y, radius, kind, title)
+        dots = (path, _DOTS[radius], colour_class(colour), title)
+        self._shared.append(_element('<path d="{}" class="{} {}">{}</path>', dots))
 
     def name_point(self, value: float, height: float, label: str, colour: int) -> None:
         """A point's name where nothing else is, with a line to the point when that is further away."""
@@ -174,7 +196,24 @@ class Plot:
     def svg(self, title: str, kind: str = "timeline") -> Markup:
         """The picture; the title is for those who can't see it."""
         head = Markup('<svg class="{}" viewBox="0 0 {} {}" role="img" aria-label="{}">\n{}\n</svg>')
-        return head.format(kind, self.width, self.height, title, Markup("\n").join(self._body))
+        return head.format(kind, self.width, self.height, title, Markup("\n").join([*self._body, *self._shapes()]))
+
+    def _shapes(self) -> list[Markup]:
+        """Curves and dots in the wide picture, a reference to them in a narrower one."""
+        shapes = Markup("\n").join(self._shared)
+        if not shapes:
+            return []
+        name = f"p{zlib.crc32(shapes.encode()):08x}"
+        if self.width == WIDE:
+            return [Markup('<g id="{}">{}</g>').format(name, shapes)]
+        scale = (self.right - _LEFT) / (WIDE - _RIGHT - _LEFT)
+        where = f"matrix({scale:.5g} 0 0 1 {_LEFT * (1 - scale):.5g} 0)"
+        return [Markup('<use href="#{}" transform="{}"/>').format(name, where)]
+
+
+def _element(element: str, values: Iterable[object]) -> Markup:
+    shown = [f"{round(value, 1):g}" if isinstance(value, float) else value for value in values]
+    return Markup(element).format(*shown)  # noqa: S704 - elements are written in this program
 
 
 def _round_values(ends: tuple[float, float], steps: int) -> list[float]:

@@ -8,7 +8,7 @@ from lightcl_edge.machine.health import Health, slowed_down
 from lightcl_profiler.records.comparing import board
 from lightcl_profiler.records.record import Report
 from lightcl_profiler.records.summary import COLUMNS, typical_run
-from lightcl_profiler.reports.charts import FEW_CURVES, Bar, Curve, bar_chart, overlay_chart, phase_chart
+from lightcl_profiler.reports.charts import FEW_CURVES, Bar, Curve, bar_chart, overlay_chart
 from lightcl_profiler.reports.comparison import comparison
 from lightcl_profiler.reports.page import Column, Table, columns, render, with_note
 from lightcl_profiler.reports.text import figure, headline, machine_lines, work_lines
@@ -24,7 +24,6 @@ FIGURE_TABLES = {
 
 def render_profile(report: Report) -> str:
     """The whole page."""
-    curves = method_curves(report)
     peaks = [(each.method, each.figures["peak_rss_bytes"], each.figures["import_rss_bytes"]) for each in report.summary]
     bars = [Bar(method, int(peak.median), int(imports.median)) for method, peak, imports in peaks]
     return render(
@@ -32,12 +31,12 @@ def render_profile(report: Report) -> str:
         title=f"Memory profile of {report.work.model}",
         lead=headline(report),
         report=report,
+        titles=_titles(report),
         peaks=partial(bar_chart, bars),
         comparison=comparison([report], None, [board(report)]) if report.summary else None,
         limits=_limits(report),
         figures=figures(report),
-        overlay=overlay(curves),
-        curves=[(curve, partial(phase_chart, curve)) for curve in curves],
+        overlay=overlay(method_curves(report)),
         phases=_phases(report),
         runs=_runs(report),
         health=_health(report),
@@ -114,11 +113,19 @@ def _runs(report: Report) -> Table:
             format_bytes(run.peak_rss_bytes),
             f"{run.wall_seconds:.1f} s",
             "not finite" if run.loss is None else f"{run.loss:.4f}",
-            "; ".join(run.notes) or "none",
         ]
         for run in report.runs
     ]
-    return Table([Column("run"), *columns("measured", "peak RSS", "wall", "last loss"), Column("notes")], rows)
+    return Table([Column("run"), *columns("measured", "peak RSS", "wall", "last loss")], rows)
+
+
+def _titles(report: Report) -> list[tuple[str, str, list[str]]]:
+    """Every method, what it is, and what its runs noted."""
+    notes = {
+        each.method: list(dict.fromkeys(note for run in report.runs if run.method == each.method for note in run.notes))
+        for each in report.summary
+    }
+    return [(each.method, each.title, notes[each.method]) for each in report.summary]
 
 
 def _health(report: Report) -> Table:

@@ -11,8 +11,8 @@ PAGES = sorted(REPORTS.rglob("*.html"))
 
 def test_pages_and_summaries_are_small() -> None:
     files = [path for path in REPORTS.rglob("*") if path.is_file()]
-    assert sum(path.stat().st_size for path in files) < 1_500_000
-    assert not [path for path in files if path.suffix == ".json" and path.stat().st_size > 50_000]
+    assert sum(path.stat().st_size for path in files) < 600_000
+    assert not [path for path in files if path.suffix == ".json" and path.stat().st_size > 45_000]
 
 
 def test_pages_are_whole_and_hold_their_command() -> None:
