@@ -9,7 +9,7 @@ LIMITS := build/limits
 ARM64_CACHE ?= .cache/arm64
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all test-limits test-arm64 startup check format clean
+.PHONY: help demo test test-all test-limits test-arm64 startup docs check format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -56,6 +56,10 @@ startup: $(VENV)/demo.done ## how long importing and --help take, beside a bare 
 
 test-arm64: $(VENV)/dev.done ## the arm64 image, emulated as each Raspberry Pi (root; an hour at first, resumable)
 	PYTHONPATH=tests $(BIN)/python -m arm64 --cache $(ARM64_CACHE) --out profiles/reports/arm64
+
+docs: $(VENV)/dev.done ## the documents as a site in build/docs, with search; needs no network
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
+	@echo "open build/docs/index.html"
 
 check: $(VENV)/dev.done ## style, types, docstrings, who imports whom, the Dockerfile and its scripts
 	$(BIN)/ruff check .

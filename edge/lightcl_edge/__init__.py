@@ -1,7 +1,7 @@
 """Continual learning on the device: a frozen trunk in ONNX Runtime and a light head that keeps learning.
 
-``from lightcl_edge import Learner`` is the whole programming interface (``docs/api.md``). It is loaded at first use:
-importing this package alone costs nothing.
+``from lightcl_edge import Learner`` is the whole programming interface (``docs/builders/api.md``). It is loaded at
+first use: importing this package alone costs nothing.
 
 The import also switches off onnxruntime's reports. Its Linux builds (1.32 is one) send events about every session to
 their maker and keep a number for the device in the user's cache. Set ``ORT_DISABLE_TELEMETRY=0`` to allow that.

@@ -1,7 +1,7 @@
 """The one family of errors a user can meet, each with the exit code it ends in.
 
 Only :func:`lightcl_edge.console.program.run_program` turns one into an exit code. A message says what was
-found, what was expected and what to do. Every code has a page in ``docs/exit-codes.md``.
+found, what was expected and what to do. Every code has a page in ``docs/reference/exit-codes.md``.
 """
 
 from collections.abc import Mapping

@@ -1,6 +1,6 @@
 """The programming interface: :class:`Learner` learns and predicts inside an application that has its own camera loop.
 
-``docs/api.md`` has an example that runs.
+``docs/builders/api.md`` has an example that runs.
 """
 
 from __future__ import annotations
@@ -195,7 +195,7 @@ class Learner:
         Raises:
             RejectedError: when the gate kept the old head; what was known before is unchanged.
             KeyboardInterrupt: on Ctrl-C. The same call then goes on where it stopped, unless it had just finished.
-            LightclError: of the other kinds in ``docs/exit-codes.md``.
+            LightclError: of the other kinds in ``docs/reference/exit-codes.md``.
         """
         if self._predictor is not None or self._kept.holds:  # their memory is needed now
             self.close()

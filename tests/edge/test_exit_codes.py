@@ -8,7 +8,7 @@ from pathlib import Path
 from lightcl_edge import errors
 from lightcl_edge.errors import ExitCode, LightclError
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "exit-codes.md"
+DOCUMENT = Path(__file__).parents[2] / "docs" / "reference" / "exit-codes.md"
 
 
 def test_each_code_has_its_section():

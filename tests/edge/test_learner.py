@@ -20,7 +20,7 @@ from lightcl_edge.machine.interrupts import DeferredInterrupt
 from lightcl_edge.state.state import State
 from small_bundle import COLOURS
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "api.md"
+DOCUMENT = Path(__file__).parents[2] / "docs" / "builders" / "api.md"
 
 
 def pictures(name, count, seed=0, side=20):

@@ -1,4 +1,4 @@
-"""Open, check and write bundles: what a host hands to a device. The format is in ``docs/bundle.md``."""
+"""Open, check and write bundles: what a host hands to a device. The format is in ``docs/reference/bundle.md``."""
 
 from __future__ import annotations
 

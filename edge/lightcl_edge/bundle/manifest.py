@@ -1,4 +1,4 @@
-"""The bundle's ``manifest.json`` as typed records, read strictly. The format is in ``docs/bundle.md``."""
+"""The bundle's ``manifest.json`` as typed records, read strictly. The format is in ``docs/reference/bundle.md``."""
 
 import json
 import math
@@ -160,7 +160,7 @@ class TrainingDefaults:
 
     The numbers belong to the strategy that is named; with ``auto`` they are those of ``lightcl``. The paper trains with
     learning rate 0.01 and beta 0.0002 on a head whose BatchNorm is in training mode. With BatchNorm folded those steps
-    are too large. How the defaults were chosen is in ``docs/results-learning.md``.
+    are too large. How the defaults were chosen is in ``docs/builders/results-learning.md``.
     """
 
     strategy: str = "auto"

@@ -1,7 +1,7 @@
 """Ed25519 signatures of bundles. Only this file uses the package ``cryptography`` (the extra ``sign``).
 
 ``manifest.sig`` signs the manifest, which holds every other file's hash, and a release number that only grows. The
-format is in ``docs/bundle.md``.
+format is in ``docs/reference/bundle.md``.
 """
 
 from __future__ import annotations

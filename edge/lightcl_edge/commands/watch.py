@@ -27,7 +27,7 @@ class WatchCommand(Command):
     DIR has one sub-folder a class: put images there. A file that stayed unchanged for --settle seconds is moved to
     DIR/.learning and learned in a batch. Then it is in DIR/.learned, by generation. It is in DIR/.set-aside if it can't
     be read or the gate refused its batch. Restarts, kills and power cuts lose no image and learn none twice. Ctrl-C
-    and SIGTERM stop it with exit code 0. docs/watch.md has a systemd unit with a memory limit.
+    and SIGTERM stop it with exit code 0. docs/owners/watch.md has a systemd unit with a memory limit.
     """
 
     name = "watch"

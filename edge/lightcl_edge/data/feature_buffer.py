@@ -9,8 +9,8 @@ needs no second look at the data:
 - ``herding``: the rank is the place in the greedy order of iCaRL (Rebuffi et al. 2017, algorithm 4). The mean of the
   first samples comes as near as it can to the class mean of the features, averaged over space.
 
-On disk a buffer is ``buffer.safetensors`` (``docs/bundle.md``). It names the trunk that made its features. A buffer of
-another trunk is refused, because its numbers mean nothing here.
+On disk a buffer is ``buffer.safetensors`` (``docs/reference/bundle.md``). It names the trunk that made its features. A
+buffer of another trunk is refused, because its numbers mean nothing here.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from lightcl_edge.files.tensors import ByteArray, FloatArray, IntArray, Tensors
 #: Two megabytes: 650 features of EfficientNet-Lite0 at 128 pixels.
 DEFAULT_BUFFER_BYTES = 2_000_000
 FILLS = ("reservoir", "herding")
-#: Tensors of ``buffer.safetensors``: those that grow with the samples, and all; see ``docs/bundle.md``.
+#: Tensors of ``buffer.safetensors``: those that grow with the samples, and all; see ``docs/reference/bundle.md``.
 _SAMPLES: dict[str, Any] = {"features": np.uint8, "labels": np.int64, "ranks": np.float64, "seen": np.int64}
 _TENSORS = {*_SAMPLES, "trunk", "scale", "zero_point"}
 

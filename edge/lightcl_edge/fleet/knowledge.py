@@ -1,4 +1,4 @@
-"""A knowledge file: what one board taught, for others. The format is in ``docs/knowledge.md``.
+"""A knowledge file: what one board taught, for others. The format is in ``docs/reference/knowledge.md``.
 
 A safetensors file with the sums of each class, and ``record``: JSON that names the board, its version, the network that
 the sums belong to, and the hash of every other tensor. ``signature`` signs the record.

@@ -55,7 +55,7 @@ def merge(options: MergeOptions, meter: PhaseMeter, progress: Progress) -> Docum
 
     Raises:
         DataError: when all files are refused; a BundleError when the first was refused for its network or signature.
-        LightclError: of the kinds that ``docs/exit-codes.md`` lists.
+        LightclError: of the kinds that ``docs/reference/exit-codes.md`` lists.
     """
     started = time.perf_counter()
     state = State(options.state)

@@ -42,7 +42,7 @@ def train(
         kept: from the last task; None keeps nothing.
 
     Raises:
-        LightclError: of the kinds that ``docs/exit-codes.md`` lists; the state is then as it was.
+        LightclError: of the kinds that ``docs/reference/exit-codes.md`` lists; the state is then as it was.
     """
     started = time.perf_counter()
     watch = Watch(meter, progress, Cooler(options.cool_at_celsius, progress.note))

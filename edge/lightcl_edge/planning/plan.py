@@ -16,7 +16,7 @@ from lightcl_edge.planning import torch as plan_torch
 from lightcl_edge.planning import trunk as plan_trunk
 
 # Coefficients, here and in trunk.py, ort.py and torch.py: measured on x86-64 with onnxruntime 1.32 and torch 2.13.
-# `lightcl-host cost --check` prints predicted against measured for each phase; docs/cost.md says how to fit them.
+# `lightcl-host cost --check` prints predicted against measured for each phase; docs/builders/cost.md: how to fit.
 #: Size of `lightcl-edge train` when it plans (Python, numpy, this package), for predictions made on another machine.
 DEVICE_BASE_BYTES = 42 * plan_trunk.MIB
 #: For each entry of the scatter of taps: the matrix, a class's triangle as it is read and added, a block of products.

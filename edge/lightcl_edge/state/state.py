@@ -4,7 +4,7 @@
 ``strategy.safetensors``, ``holdout.safetensors``, ``buffer.safetensors``, ``classifier.safetensors``, ``sums/`` with a
 file for each class, and ``meta.json`` with their hashes.
 ``STATE/bundle/`` is the device's own copy of the bundle, ``STATE/work/`` belongs to the running task, and
-``STATE/board.json`` says who this board is among others. The layout and what it guarantees are in ``docs/state.md``.
+``STATE/board.json`` says who this board is among others. Layout and guarantees: ``docs/reference/state.md``.
 """
 
 import re

@@ -1,6 +1,6 @@
 """Memory stability and learning plasticity of every cut, measured while the whole network learns the tasks.
 
-The definitions are ours, from the description in LightCL (Wang et al., ASP-DAC 2025); see docs/analysis.md.
+The definitions are ours, from the description in LightCL (Wang et al., ASP-DAC 2025); see docs/builders/analysis.md.
 """
 
 from __future__ import annotations

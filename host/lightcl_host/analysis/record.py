@@ -25,7 +25,7 @@ _MAX_BYTES = 16 * 2**20
 
 @dataclass(frozen=True)
 class CutRecord:
-    """A cut whose head can be trained; docs/analysis.md defines what is measured.
+    """A cut whose head can be trained; docs/builders/analysis.md defines what is measured.
 
     Measured figures are means over the repeats, each with its standard deviation (0 for a single repeat). Parameters of
     the trunk lie before the cut, those of the head after it, with the network's own classifier. FLOPs are those of one

@@ -4,8 +4,8 @@ Weights are signed with a scale for each channel, activations unsigned. Weights 
 (``reduce_range``) EfficientNet-Lite0's features lose 6 dB of signal to noise. With 8 bits, x86 processors without VNNI
 would saturate; host and device ask onnxruntime for kernels that do not (``EXACT_INTEGERS``).
 
-The first convolutions make most of the noise (docs/quantization.md has the figures) and hold hardly any weights. So a
-few of them stay in float32 at hardly any cost in size.
+The first convolutions make most of the noise (docs/builders/quantization.md has the figures) and hold hardly any
+weights. So a few of them stay in float32 at hardly any cost in size.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Memory as the paper calculates it (Wang et al., ASP-DAC 2025, Table 1), for any network.
 
 ``W`` is the bytes of all parameters in float32. ``A`` is the bytes of one image's convolution outputs, without those of
-shortcuts. The formulas were found from the published figures; docs/cost.md derives each and says which figures no
-formula gives.
+shortcuts. The formulas were found from the published figures; docs/builders/cost.md derives each and says which figures
+no formula gives.
 """
 
 from collections.abc import Mapping

@@ -4,7 +4,7 @@ A multiply-add is two operations. A pass forward is ``F``, a pass forward and ba
 the cut. With batch b and r remembered images a step, an image costs an epoch: SGD ``3F``, ER ``3F (b + r) / b``, DER++
 ``3F (b + 2r) / b``, LightCL ``(F + 2 F4)(b + r) / b``. Sparse LightCL costs the same with the channels that its masks
 keep. These formulas meet the published figures to 1 %. The paper publishes no others: the rest follow the same way from
-what each method computes, as docs/results.md says.
+what each method computes, as docs/builders/results.md says.
 """
 
 from collections.abc import Callable, Mapping

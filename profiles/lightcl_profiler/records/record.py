@@ -27,7 +27,7 @@ class Phase:
 
 @dataclass(frozen=True)
 class Run:
-    """One method, once, in a process of its own; docs/profiling.md says where each figure comes from."""
+    """One method, once, in a process of its own; docs/builders/profiling.md says where each figure comes from."""
 
     method: str
     run: int  # 1 for the first

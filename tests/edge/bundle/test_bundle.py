@@ -221,7 +221,7 @@ def test_the_format_document_names_every_key():
     from dataclasses import fields
     from pathlib import Path
 
-    text = (Path(__file__).parents[3] / "docs" / "bundle.md").read_text()
+    text = (Path(__file__).parents[3] / "docs" / "reference" / "bundle.md").read_text()
     assert all(f"`{entry.name}`" in text for entry in fields(Manifest))
 
 

@@ -14,7 +14,7 @@ from lightcl_profiler.networks.new_classifier import network_from_graph
 from lightcl_profiler.paper.counting import count_network
 from lightcl_profiler.paper.table import NETWORKS, paper_rows
 
-#: Figures that no formula reproduces; docs/cost.md says by how much and why.
+#: Figures that no formula reproduces; docs/builders/cost.md says by how much and why.
 UNEXPLAINED = {
     ("cifar10", "sparcl-er"),
     ("cifar10", "lightcl-0.9"),

@@ -8,7 +8,7 @@ every class in a direction in which samples hardly differ.
 What lies far from the mean of all samples is strange in itself while there are few samples or classes. Then only a
 ``share`` of that distance is taken away: ``(1 - s^2 / 3) (1 - 1 / (4 k^2))`` with the shrinkage ``s`` and ``k``
 classes. It was chosen on validation images of CIFAR-10 with 1 to 8 known classes of 1 to 300 images
-(``docs/results-learning.md``).
+(``docs/builders/results-learning.md``).
 """
 
 import numpy as np

@@ -1,6 +1,6 @@
 """One step graph bound to the memory of the parameters.
 
-``docs/bundle.md`` describes the graph's inputs and outputs.
+``docs/reference/bundle.md`` describes the graph's inputs and outputs.
 """
 
 from collections.abc import Mapping

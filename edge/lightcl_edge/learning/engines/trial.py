@@ -59,7 +59,10 @@ def _run_ort() -> tuple[str, int, list[str]]:
     result = session.run(None, {"x": np.array([-1.0, 2.0], np.float32)})[0].tolist()
     if result != [0.0, 2.0]:
         raise ArithmeticError(f"Relu of (-1, 2) gave {result}, expected (0, 2)")
-    return f"onnxruntime {onnxruntime.__version__}", loaded, onnxruntime.get_available_providers()
+    from lightcl_edge.inference.providers import CLASSES
+
+    known = [each for each in onnxruntime.get_available_providers() if each in CLASSES.values()]
+    return f"onnxruntime {onnxruntime.__version__}", loaded, known
 
 
 def _run_torch() -> tuple[str, int, list[str]]:

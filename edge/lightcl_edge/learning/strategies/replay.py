@@ -31,7 +31,7 @@ from lightcl_edge.learning.strategies.lightcl import LightCL
 #: The learning rate is meant for penultimate activations up to this squared length; longer ones get a smaller one.
 SQUARED_LENGTH = 1000.0
 #: How much of the trained head counts. On validation images shares from 0.2 to 1 differ by 0.3 points
-#: (``docs/results-learning.md``); a small one is safer with few samples.
+#: (``docs/builders/results-learning.md``); a small one is safer with few samples.
 HEAD_SHARE = 0.4
 
 

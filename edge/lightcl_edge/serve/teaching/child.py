@@ -28,7 +28,7 @@ class Ended:
 
     @property
     def kind(self) -> str:
-        """The kind of the error, as in ``docs/exit-codes.md``; empty when there is none."""
+        """The kind of the error, as in ``docs/reference/exit-codes.md``; empty when there is none."""
         return str(self._error.get("kind", ""))
 
     @property
