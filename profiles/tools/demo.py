@@ -6,12 +6,13 @@ plain SGD of the whole network.
 
 import argparse
 import json
+import os
 import shutil
 import sys
 from pathlib import Path
 from typing import Any
 
-from demo_steps import Steps
+from demo_steps import Steps, find_program
 from lightcl_edge.console.program import Command
 from lightcl_edge.console.text import Document, format_bytes, table
 from lightcl_edge.errors import UsageError
@@ -27,7 +28,7 @@ _MARKER = "made-by-lightcl-demo"
 class DemoCommand(Command):
     """Take the embedded network and real digits through the whole product in five tasks of two classes.
 
-    Shows each command as it runs, and ends with accuracies, forgetting and measured peak memory.
+    Shows each command and the first lines of its output. Ends with accuracies, forgetting and measured peak memory.
     """
 
     name = "demo"
@@ -89,7 +90,7 @@ def _clean(out: Path) -> None:
 def _prepare(steps: Steps, out: Path) -> None:
     steps.title("On the host: cut the network, prepare the trunk, write a bundle")
     options = ["--model", MODEL, "--data", f"{DATA}@1/{TASKS}", "--image-size", str(IMAGE_SIZE), "--with-baselines"]
-    steps.show(["lightcl-host", "prepare", *options, "--out", str(out / "bundle")])
+    steps.show(["lightcl-host", "prepare", *options, "--out", str(out / "bundle")], lines=8)
 
 
 def _learn(steps: Steps, out: Path) -> tuple[list[list[str]], list[dict[str, Any]]]:
@@ -102,7 +103,9 @@ def _learn(steps: Steps, out: Path) -> tuple[list[list[str]], list[dict[str, Any
         steps.title(f"On the device: task {task} of {TASKS}")
         data = f"{DATA}@{task}/{TASKS}"
         classes.append(open_dataset(data).classes)
-        steps.show(["lightcl-edge", "train", "--bundle", str(out / "bundle"), "--state", state, "--data", data])
+        steps.show(
+            ["lightcl-edge", "train", "--bundle", str(out / "bundle"), "--state", state, "--data", data], lines=2
+        )
         seen = f"{DATA}:test@1-{task}/{TASKS}"
         command = ["lightcl-edge", "evaluate", "--state", state, "--data", seen, "--json"]
         evaluation = steps.document(command, out / f"evaluation-{task}.json")
@@ -127,7 +130,9 @@ def _predict(steps: Steps, out: Path) -> None:
         Image.fromarray(dataset.image(index)).save(path)
         paths.append(str(path))
     steps.title("On the device: what are these?")
-    steps.show(["lightcl-edge", "predict", "--state", str(out / "state"), "--top-k", "2", *paths])
+    steps.show(
+        ["lightcl-edge", "predict", "--state", str(out / "state"), "--top-k", "2", *paths], lines=PREDICTED_IMAGES
+    )
 
 
 def _profile(steps: Steps, out: Path) -> dict[str, Any]:
@@ -135,7 +140,7 @@ def _profile(steps: Steps, out: Path) -> dict[str, Any]:
     steps.title("Measured: this against plain SGD of the whole network, the same images")
     given = ["--bundle", str(out / "bundle"), "--data", DATA, "--methods", "lightcl,sgd"]
     limits = ["--max-images", str(PROFILE_IMAGES), "--epochs", str(PROFILE_EPOCHS), "--runs", "1"]
-    steps.show(["lightcl-edge", "profile", *given, *limits, "--out", str(out / "profile")])
+    steps.show(["lightcl-edge", "profile", *given, *limits, "--out", str(out / "profile")], lines=0)
     report: dict[str, Any] = json.loads((out / "profile" / "report.json").read_text(encoding="utf-8"))
     return report
 
@@ -159,8 +164,13 @@ def _summary(
             for each in report["summary"]
         ],
         "report": str(page),
-        "page": f"lightcl-edge serve --state {page.parent.parent / 'state'}, then open http://127.0.0.1:8765/",
+        "page": f"{_typed('lightcl-edge')} serve --state {page.parent.parent / 'state'}, then open http://127.0.0.1:8765/",
     }
+
+
+def _typed(program: str) -> str:
+    """How to start a program from here: the environment need not be on the path."""
+    return os.path.relpath(find_program(program))
 
 
 if __name__ == "__main__":

@@ -1,11 +1,13 @@
 """Runs the product's own commands as a person would, and shows them."""
 
+import itertools
 import json
 import os
 import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -45,10 +47,14 @@ class Steps:
     def title(self, line: str) -> None:
         self.say(f"\n== {line}")
 
-    def show(self, command: Sequence[str]) -> None:
-        """Run a command; its output goes to the reader as it comes."""
+    def show(self, command: Sequence[str], lines: int) -> None:
+        """Run a command and print the first ``lines`` lines of its output."""
         self.say(f"$ {shlex.join(command)}")
-        self._run(command, subprocess.DEVNULL if self._quiet else self._output)
+        with tempfile.TemporaryFile("w+", encoding="utf-8") as file:
+            self._run(command, file)
+            file.seek(0)
+            for line in itertools.islice(file, lines):
+                self.say(line.rstrip())
 
     def document(self, command: Sequence[str], path: Path) -> dict[str, Any]:
         """Run a command whose JSON goes into a file."""

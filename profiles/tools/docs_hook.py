@@ -7,12 +7,13 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from lightcl_edge import cli as edge_cli
-from lightcl_edge.console.program import Command, build_parser
-from lightcl_host import cli as host_cli
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
+
+from lightcl_edge import cli as edge_cli
+from lightcl_edge.console.program import Command, build_parser
+from lightcl_host import cli as host_cli
 
 ROOT = Path(__file__).parents[2]
 _LINK = re.compile(r"(?<!!)\[([^\]]+)\]\(([^)\s]+)\)")
@@ -29,10 +30,17 @@ def commands() -> Iterator[tuple[str, str, Command]]:
 
 def help_page(program: str, about: str, command: Command) -> str:
     """Markdown of a command's page: its help as the program prints it."""
-    os.environ["COLUMNS"] = _HELP_COLUMNS
     parser = build_parser(program, about, [command])
     own = next(each for each in parser._actions if isinstance(each, argparse._SubParsersAction)).choices[command.name]
-    return f"# {program} {command.name}\n\n```text\n{own.format_help()}```\n"
+    before = os.environ.get("COLUMNS")
+    os.environ["COLUMNS"] = _HELP_COLUMNS  # argparse asks for the width here only
+    try:
+        text = own.format_help()
+    finally:
+        os.environ.pop("COLUMNS")
+        if before is not None:
+            os.environ["COLUMNS"] = before
+    return f"# {program} {command.name}\n\n```text\n{text}```\n"
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
@@ -40,7 +48,9 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     for section in config.nav or []:
         for entry in next(iter(section.values())) if isinstance(section, dict) else []:
             if isinstance(entry, dict) and entry.get("Commands") == []:
-                entry["Commands"] = [{f"{program} {each.name}": _place(program, each)} for program, _, each in commands()]
+                entry["Commands"] = [
+                    {f"{program} {each.name}": _place(program, each)} for program, _, each in commands()
+                ]
     return config
 
 
@@ -63,7 +73,11 @@ def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
             return match[0]
         if place.startswith("../"):
             return f"{text} (`{place.removeprefix('../')}` in the source)"
-        return match[0] if page.file.src_uri != "index.md" or not (ROOT / place).is_file() else f"{text} (`{place}` in the source)"
+        return (
+            match[0]
+            if page.file.src_uri != "index.md" or not (ROOT / place).is_file()
+            else f"{text} (`{place}` in the source)"
+        )
 
     return _LINK.sub(inside, markdown)
 

@@ -50,9 +50,15 @@ def test_a_failing_step_ends_the_demo_with_its_exit_code() -> None:
     shown = io.StringIO()
     steps = Steps(quiet=True, output=shown)
     with pytest.raises(StepFailedError, match=r"stops: lightcl-edge verify nowhere ended with exit code 3") as caught:
-        steps.show(["lightcl-edge", "verify", "nowhere"])
+        steps.show(["lightcl-edge", "verify", "nowhere"], lines=3)
     assert caught.value.exit_code == ExitCode.BAD_BUNDLE
     assert shown.getvalue() == ""
+
+
+def test_only_the_first_lines_of_a_command_are_shown() -> None:
+    shown = io.StringIO()
+    Steps(quiet=False, output=shown).show([Path(sys.executable).name, "-c", "print('1\\n2\\n3')"], lines=2)
+    assert shown.getvalue().splitlines()[-2:] == ["1", "2"]
 
 
 def test_commands_are_shown_as_one_would_type_them(tmp_path: Path) -> None:
