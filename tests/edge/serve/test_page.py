@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import time
+from io import BytesIO
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from served import Camera, photograph, served_over_http
 
@@ -89,7 +91,9 @@ class Page:
 
     def shot(self, name):
         if KEPT:
-            self.page.screenshot(path=Path(KEPT) / f"serve-{name}.jpg", type="jpeg", quality=70)
+            picture = Image.open(BytesIO(self.page.screenshot())).convert("RGB")
+            picture.thumbnail((1100, 1100))
+            picture.save(Path(KEPT) / f"serve-{name}.webp", quality=60, method=6)
 
 
 def taught_two(page, board):
