@@ -89,7 +89,7 @@ def run_program(prog: str, description: str, commands: Iterable[Command], argv: 
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123 - the reader went away; nothing to tell it
         return int(ExitCode.DONE)
     except (LightclError, ModuleNotFoundError, OSError, KeyboardInterrupt) as error:
-        return _report(_as_lightcl_error(error), as_json="--json" in words)
+        return _report(_as_lightcl_error(error), as_json="--json" in words, verbose="--verbose" in words)
 
 
 def _run(args: argparse.Namespace) -> int:
@@ -104,8 +104,8 @@ def _run(args: argparse.Namespace) -> int:
         shown = json.dumps(document, allow_nan=False)
     else:
         shown = printable(command.render(document))
-        if args.verbose:
-            shown += "\n" + printable(command.render_details(document))
+        if args.verbose and (details := command.render_details(document)):
+            shown += "\n" + printable(details)
     print(shown, flush=True)
     return int(command.exit_code(document))
 
@@ -135,11 +135,15 @@ def _as_lightcl_error(error: BaseException) -> LightclError:
     )
 
 
-def _report(error: LightclError, as_json: bool) -> int:
+def _report(error: LightclError, as_json: bool, verbose: bool) -> int:
     if as_json:
         body = {"code": int(error.exit_code), "kind": error.kind, "message": str(error), **error.details}
         print(json.dumps({"error": body}))
     print(f"error: {printable(str(error))}", file=sys.stderr)
+    if verbose and error.__cause__ is not None:
+        from traceback import format_exception
+
+        print(printable("".join(format_exception(error.__cause__))), file=sys.stderr)
     return int(error.exit_code)
 
 

@@ -30,6 +30,7 @@ from lightcl_host.cost.plan_cut import CutPlan, plan_cut, plan_revision
 from lightcl_host.cutting.cuts import Cut, find_cuts
 from lightcl_host.cutting.rule_of_thumb import choose_automatically
 from lightcl_host.graphs.counts import multiply_adds
+from lightcl_host.sources.failure_reason import blaming
 from lightcl_host.sources.source import Source, SourceOptions, open_source
 from lightcl_profiler.devices.profile import DeviceProfile, load_profile
 
@@ -75,7 +76,8 @@ def analyze(options: AnalyzeOptions, progress: Progress, source: Source | None =
         for remark in source.notes:
             progress.note(remark)
     profile = load_profile(options.device)
-    cuts = find_cuts(source.graph)
+    with blaming(source.name, "cut", "try another exporter or opset"):
+        cuts = find_cuts(source.graph)
     choose_automatically(cuts)  # refuses a network without a trainable cut, and says why
     return _Run(options, profile, source, [cut for cut in cuts if cut.trainable], progress).analysis()
 

@@ -9,6 +9,7 @@ from lightcl_edge.console.program import Command
 from lightcl_edge.console.text import Document
 from lightcl_edge.errors import ExitCode
 from lightcl_host.commands.arguments import (
+    MODEL_ARGUMENTS,
     add_analysis_arguments,
     add_model_arguments,
     analyze_options,
@@ -70,7 +71,7 @@ class AnalyzeCommand(Command):
 
 def command(args: argparse.Namespace, out: Path) -> str:
     """The command of this analysis, with every option spelt out that changes the result."""
-    model = ("model", "weights", "image_size", "mean", "std", "data")
+    model = (*MODEL_ARGUMENTS, "data")
     measured = ("tasks", "images", "steps", "learning_rate", "repeats", "threshold", "shortlist")
     words = command_line("analyze", args, (*model, *measured, "device", "seed", "trunk_dtype"))
     return f"{words} --out {shlex.quote(str(out))}"

@@ -24,7 +24,18 @@ if TYPE_CHECKING:
     from lightcl_host.analysis.run import AnalyzeOptions
 
 Options = TypeVar("Options", bound="DataclassInstance")
+#: Arguments that say which network it is, and which images it takes.
+MODEL_ARGUMENTS = (
+    "model", "weights", "image_size", "mean", "std", "scale", "channel_order", "resize", "crop_ratio", "interpolation",
+    "output",
+)  # fmt: skip
 _LARGEST_IMAGE = 4096
+_LEAST_CROP = 0.1
+_CHOICES = {
+    "channel_order": ("RGB", "BGR"),
+    "resize": ("crop", "stretch"),
+    "interpolation": ("bilinear", "bicubic", "nearest"),
+}
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,8 +57,19 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="F",
         help="largest pixel that --mean and --std are stated for, as 255 (default 1)",
     )
+    parser.add_argument("--channel-order", metavar="ORDER", help="RGB or BGR (default: the model's own)")
+    parser.add_argument(
+        "--resize", metavar="HOW", help="crop (shorter side, then the centre) or stretch (default: the model's own)"
+    )
+    parser.add_argument(
+        "--crop-ratio", type=float, metavar="F", help="input size over the shorter side before, as 0.875 for 224 of 256"
+    )
+    parser.add_argument("--interpolation", metavar="HOW", help="bilinear, bicubic or nearest, to resize images")
     parser.add_argument("--output", metavar="NAME", help="name of the logits in an .onnx file with several outputs")
     parser.add_argument("--seed", type=int, default=0, help="of all random numbers (default 0)")
+    parser.add_argument(
+        "--verbose", action="store_true", help="of a model that can't be used, also print what the libraries said"
+    )
 
 
 def add_analysis_arguments(parser: argparse.ArgumentParser, device: str | None = "this-machine") -> None:
@@ -98,7 +120,10 @@ def add_export_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--max-classes", type=int, metavar="N", help="room in the classifier (default 64)")
     parser.add_argument(
-        "--keep-classes", type=Path, metavar="FILE", help="keep the network's own classes; FILE names one on each line"
+        "--keep-classes",
+        type=Path,
+        metavar="FILE",
+        help="keep the network's own classes; FILE names one on each line, own takes the names in the .onnx file",
     )
     parser.add_argument(
         "--sparsity",
@@ -190,6 +215,12 @@ def source_options(args: argparse.Namespace) -> SourceOptions:
         raise UsageError(f"--std {args.std}; expected numbers above 0")
     if args.scale is not None and not args.scale > 0:
         raise UsageError(f"--scale {args.scale:g}; expected a number above 0, such as 255")
+    for name, known in _CHOICES.items():
+        value = getattr(args, name)
+        if value is not None and value not in known:
+            raise UsageError(f"{option_name(name)} {value}; expected {' or '.join(known)}")
+    if args.crop_ratio is not None and not _LEAST_CROP <= args.crop_ratio <= 1:
+        raise UsageError(f"--crop-ratio {args.crop_ratio:g}; expected {_LEAST_CROP:g} to 1, such as 0.875")
     return options_from(SourceOptions, args, mean=_three_numbers(args.mean, "--mean"), std=std)
 
 

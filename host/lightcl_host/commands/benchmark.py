@@ -11,6 +11,7 @@ from lightcl_edge.console.program import Command
 from lightcl_edge.console.text import Document, parse_bytes
 from lightcl_edge.errors import UsageError
 from lightcl_host.commands.arguments import (
+    MODEL_ARGUMENTS,
     add_model_arguments,
     check_counts,
     check_learning_rate,
@@ -27,7 +28,7 @@ _DATA = ("data", "test_data", "validation", "tasks", "images_per_class", "test_i
 _TRAINING = ("epochs", "learning_rate", "batch_size", "seeds", "bundle", "cut", "trunk_dtype", "engine")
 _PROCESSES = ("threads", "torch_device", "jobs", "no_memory", "out")
 #: The options that repeat a benchmark.
-_SPELT_OUT = ("model", "weights", "image_size", "mean", "std", "seed", "methods", *_DATA, *_TRAINING, *_PROCESSES)
+_SPELT_OUT = (*MODEL_ARGUMENTS, "seed", "methods", *_DATA, *_TRAINING, *_PROCESSES)
 
 
 class BenchmarkCommand(Command):

@@ -27,13 +27,15 @@ class CutsCommand(Command):
         from lightcl_edge.errors import UsageError
         from lightcl_host.cutting.cuts import find_cuts
         from lightcl_host.cutting.rule_of_thumb import RULE, choose_automatically
+        from lightcl_host.sources.failure_reason import blaming
         from lightcl_host.sources.source import open_source
 
         args.progress.note(f"exporting {args.model} to ONNX")
         source = open_source(source_options(args))
         for note in source.notes:
             args.progress.note(note)
-        cuts = find_cuts(source.graph)
+        with blaming(source.name, "cut", "try another exporter or opset"):
+            cuts = find_cuts(source.graph)
         try:
             automatic, why = choose_automatically(cuts).name, RULE
         except UsageError as error:

@@ -5,7 +5,7 @@ from lightcl_edge.console.progress import Progress
 from lightcl_edge.data.specification import open_dataset
 from lightcl_edge.errors import BundleError, DataError
 from lightcl_host.analysis.record import read_analysis
-from lightcl_host.export.class_names import check_capacity
+from lightcl_host.export.class_names import OWN, check_capacity
 from lightcl_host.export.cut_choice import check_cut
 from lightcl_host.export.options import ExportOptions
 from lightcl_host.export.replaced_bundle import identity_at
@@ -27,7 +27,7 @@ def check_export(options: ExportOptions, progress: Progress, *, analysed: bool =
         load_profile(options.device)
     if options.analysis is not None and analysed:
         read_analysis(options.analysis)
-    if options.keep_classes is not None and not options.keep_classes.is_file():
+    if options.keep_classes not in (None, OWN) and not options.keep_classes.is_file():
         raise DataError(f"no file at --keep-classes {options.keep_classes}; expected a text file, a name a line")
     for spec in (options.calibration, options.seed_buffer):
         if spec is not None:

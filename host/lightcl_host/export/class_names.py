@@ -1,5 +1,6 @@
 """Names of the network's own classes, and room for those of the device."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from lightcl_edge.bundle.manifest import MAX_CLASSES, MAX_NAME_LENGTH
@@ -11,6 +12,22 @@ def check_capacity(capacity: int) -> None:
     """Refuse a number of classifier rows that the bundle's format does not allow."""
     if not 1 <= capacity <= MAX_CLASSES:
         raise UsageError(f"--max-classes {capacity}; expected 1 to {MAX_CLASSES}")
+
+
+#: In place of a file's name: the names that the model's own file holds.
+OWN = Path("own")
+
+
+def kept_classes(path: Path | None, own: Sequence[str], count: int) -> list[str]:
+    """The names in a text file or those in the model's file, ``own``; none without a path.
+
+    Raises DataError as :func:`read_class_names`, and where the model's file names no classes.
+    """
+    if path != OWN:
+        return read_class_names(path, count)
+    if not own:
+        raise DataError("--keep-classes own: the model's file does not name its classes; name them in a text file")
+    return _checked([canonical(name) for name in own], "the model's file", count)
 
 
 def read_class_names(path: Path | None, count: int) -> list[str]:
@@ -28,6 +45,10 @@ def read_class_names(path: Path | None, count: int) -> list[str]:
         raise DataError(
             f"--keep-classes {path} can't be read ({error}); expected a text file, a name a line"
         ) from error
+    return _checked(names, str(path), count)
+
+
+def _checked(names: list[str], path: str, count: int) -> list[str]:
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
         raise DataError(f"{path} names {repeated[0]!r} more than once; expected {count} different names")

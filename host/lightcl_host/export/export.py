@@ -6,6 +6,7 @@ from typing import Any
 
 from lightcl_edge.bundle.writing import write_bundle
 from lightcl_edge.console.progress import Progress
+from lightcl_edge.errors import BundleError
 from lightcl_host.cutting.cuts import choose_by_name, find_cuts
 from lightcl_host.export.checks import check_export
 from lightcl_host.export.content import files_of, manifest_of
@@ -16,6 +17,7 @@ from lightcl_host.export.parts import make_parts
 from lightcl_host.export.replaced_bundle import identity_at, note_replaced
 from lightcl_host.export.signing import signer
 from lightcl_host.pruning.pruning import PruningOptions, PruningRecord, prune_source
+from lightcl_host.sources.failure_reason import blaming
 from lightcl_host.sources.source import Source, open_source
 from lightcl_host.trunks.dtype_choice import planned_dtype
 
@@ -34,8 +36,9 @@ def export_bundle(options: ExportOptions, progress: Progress, source: Source | N
         source = open_source(options.source)
         for note in source.notes:
             progress.note(note)
-    source, choice, pruning = _cut_and_prune(options, source, progress)
-    parts = make_parts(options, source, choice.cut, progress)
+    with blaming(source.name, "cut and exported", "try another --cut, exporter or opset", BundleError):
+        source, choice, pruning = _cut_and_prune(options, source, progress)
+        parts = make_parts(options, source, choice.cut, progress)
     manifest = manifest_of(options, source, choice, pruning, parts)
     replaced = identity_at(options.out)
     written = write_bundle(options.out, manifest, files_of(options, source, parts), sign)

@@ -14,7 +14,7 @@ from lightcl_edge.data.uint8_codec import FeatureCodec
 from lightcl_edge.files.tensors import FloatArray
 from lightcl_host.autodiff.training_step import StepGraphs, step_graphs
 from lightcl_host.cutting.split import Split
-from lightcl_host.export.class_names import read_class_names
+from lightcl_host.export.class_names import kept_classes
 from lightcl_host.export.seed_buffer import SeedBuffer, seed_buffer
 from lightcl_host.export.tap_choice import TapChoice, tapped_split
 from lightcl_host.trunks.calibration import CALIBRATION_IMAGES, Calibration, calibration_images, divide
@@ -76,7 +76,7 @@ class Samples:
 def make_parts(options: ExportOptions, source: Source, cut: Cut, progress: Progress) -> Parts:
     """Cut a network and make everything that goes into its bundle; LightclError when a check fails."""
     split, taps = tapped_split(options, source, cut, progress)
-    classes = read_class_names(options.keep_classes, len(split.original.bias))
+    classes = kept_classes(options.keep_classes, source.classes, len(split.original.bias))
     loaded = calibration_images(options.calibration, source.input_info, options.seed, 2 * CALIBRATION_IMAGES)
     calibrating, checking = divide(len(loaded.images))
     progress.note(f"checking the cut at {cut.name} in a fresh process")

@@ -18,6 +18,7 @@ from lightcl_host.sources.interface import one_image_input, one_output
 from lightcl_host.sources.normal_form import to_normal_form
 from lightcl_host.sources.pixels import Preprocessing, preprocessing_of
 from lightcl_host.sources.precision import dequantise, to_float32
+from lightcl_host.sources.stated_input import stated_input
 
 if TYPE_CHECKING:
     import onnx
@@ -27,15 +28,22 @@ class ForeignGraph:
     """A vision classifier from an ``.onnx`` file.
 
     ``image_size`` is its side in pixels where the file leaves it open, ``output`` the name of its logits where it has
-    several outputs. Attributes ``height`` and ``width`` are those of the input in pixels, ``as_bytes`` says whether it
-    takes bytes, ``notes`` what was changed on the way in. Raises UsageError when the file is not a graph with one image
-    input of three channels and one output.
+    several outputs. Raises UsageError when the file is not a graph with one image input of three channels and one
+    output.
+
+    Attributes:
+        height: of the input in pixels.
+        width: of the input in pixels.
+        as_bytes: whether it takes bytes.
+        stated: what the file says of its input and classes.
+        notes: what was changed on the way in.
     """
 
     def __init__(self, path: Path, image_size: int | None, output: str | None = None) -> None:
         self._path = path
         self._model = _read(path)
         self.notes: list[str] = []
+        self.stated = stated_input(self._model, path)
         if to_float32(self._model):
             self.notes.append("the file's other floating-point numbers are read as float32")
         one_output(self._model.graph, output, str(path))

@@ -35,7 +35,7 @@ class Preprocessing:
 
     def describe(self) -> str:
         """As a formula for people."""
-        std, mean = 1 / self.factor, -self.shift / self.factor
+        std, mean = 1 / self.factor, 0.0 - self.shift / self.factor
         numbers = [", ".join(f"{value:.4g}" for value in np.unique(part)) for part in (mean, std)]
         return f"(pixel - {numbers[0]}) / {numbers[1]}"
 

@@ -10,16 +10,15 @@ from typing import TYPE_CHECKING
 from lightcl_edge.bundle.manifest import InputInfo
 from lightcl_edge.errors import UsageError
 from lightcl_edge.files.tensors import FloatArray
+from lightcl_host.sources.failure_reason import blaming
 from lightcl_host.sources.file_kinds import check_file_kind
+from lightcl_host.sources.input_of_file import input_of_file
 from lightcl_host.sources.torch_source import export_module, run_module
-from lightcl_models.loaded_model import rgb_input
 from lightcl_models.registry import load_model
 
 if TYPE_CHECKING:
     import onnx
     import torch
-
-    from lightcl_host.sources.onnx_source import ForeignGraph
 
 
 @dataclass(frozen=True)
@@ -32,6 +31,10 @@ class SourceOptions:
     mean: tuple[float, float, float] | None = None  # for pixels in 0..1; None for the model's own
     std: tuple[float, float, float] | None = None  # for pixels in 0..1; None for the model's own
     scale: float | None = None  # largest pixel that mean and std are stated for, such as 255; None for 1
+    channel_order: str | None = None  # RGB or BGR; None for the model's own, as the fields that follow
+    resize: str | None = None  # crop or stretch
+    crop_ratio: float | None = None  # input size over the resized shorter side
+    interpolation: str | None = None  # bilinear, bicubic or nearest
     output: str | None = None  # name of the logits in an ``.onnx`` file with several outputs
     seed: int = 0  # of random weights
 
@@ -51,6 +54,7 @@ class Source:
     module: torch.nn.Module | None = None  # the torch network; None where the model is an ONNX file
     assumed: tuple[str, ...] = ()  # fields of ``input_info`` that nothing says; the usual values stand there
     notes: tuple[str, ...] = ()  # what a person should know of how the model was read
+    classes: tuple[str, ...] = ()  # the network's own class names, where its file names them
 
 
 def open_source(options: SourceOptions) -> Source:
@@ -102,6 +106,10 @@ def adjusted_input(info: InputInfo, options: SourceOptions) -> InputInfo:
         width=options.image_size or info.width,
         mean=list(info.mean) if mean is None else [value / largest for value in mean],
         std=list(info.std) if std is None else [value / largest for value in std],
+        channel_order=options.channel_order or info.channel_order,
+        resize=options.resize or info.resize,
+        crop_ratio=options.crop_ratio or info.crop_ratio,
+        interpolation=options.interpolation or info.interpolation,
     )
 
 
@@ -110,47 +118,19 @@ def _from_onnx(options: SourceOptions) -> Source:
 
     if options.weights != "default":
         raise UsageError(f"--weights {options.weights} with {options.model}: an .onnx file brings its own weights")
-    foreign = ForeignGraph(Path(options.model), options.image_size, options.output)
-    graph = foreign.normal_form()
-    info, assumed, notes = _pixels_of(foreign, options)
+    with blaming(options.model, "read", "try another exporter or opset"):
+        foreign = ForeignGraph(Path(options.model), options.image_size, options.output)
+        graph = foreign.normal_form()
+        found = input_of_file(foreign, graph, options)
     return Source(
         name=Path(options.model).name,
         weights=Path(options.model).name,
         graph=graph,
-        input_info=adjusted_input(info, options),
+        input_info=adjusted_input(found.info, options),
         random_weights=False,
         reference=foreign.run,
         with_batch_norm=lambda: foreign.normal_form(keep_batch_norm=True),
-        assumed=assumed,
-        notes=(*foreign.notes, *notes),
+        assumed=found.assumed,
+        notes=(*foreign.notes, *found.notes),
+        classes=foreign.stated.classes,
     )
-
-
-#: An ``.onnx`` file says nothing of these.
-_UNSAID = ("channel_order", "resize", "crop_ratio", "interpolation")
-
-
-def _pixels_of(foreign: ForeignGraph, options: SourceOptions) -> tuple[InputInfo, tuple[str, ...], list[str]]:
-    """The input of a file, which of its fields are assumed, and what to say about it."""
-    usual = rgb_input(foreign.height, foreign.width)
-    inside = foreign.preprocessing()
-    stated = options.mean is not None or options.std is not None or options.scale is not None
-    largest = 255.0 if foreign.as_bytes else 1.0
-    notes = []
-    if inside is not None:
-        largest = max(largest, inside.largest_pixel)
-        notes.append(f"the file computes {inside.describe()} itself, so it expects pixels in 0..{largest:g}")
-    found = inside is not None or foreign.as_bytes
-    if found and not stated:
-        return rgb_input(foreign.height, foreign.width, (0.0,) * 3, (1 / largest,) * 3), _UNSAID, notes
-    if found and stated:
-        notes.append("--mean, --std and --scale come on top of that")
-    given = {"mean": options.mean or options.scale, "std": options.std or options.scale}
-    open_fields = [name for name, value in given.items() if value is None]
-    if open_fields:
-        notes.append(
-            "the file does not say how pixels are normalised; assumed: "
-            + ", ".join(f"--{name} {','.join(f'{v:g}' for v in getattr(usual, name))}" for name in open_fields)
-            + " of pixels in 0..1. State --mean, --std and --scale if it was trained with others"
-        )
-    return usual, (*open_fields, *_UNSAID), notes

@@ -237,7 +237,7 @@ def test_normalisation_that_nothing_says_is_named_as_assumed(tmp_path: Path) -> 
     path = saved(tmp_path / "m.onnx", [*POOLED, helper.make_node("MatMul", ["f", "dense"], ["y"])], {})
     source = opened(path)
     assert {"mean", "std", "crop_ratio"} <= set(source.assumed)
-    assert "State --mean, --std and --scale" in " ".join(source.notes)
+    assert "assumed: --mean 0.485,0.456,0.406, --std" in " ".join(source.notes)
     stated = open_source(SourceOptions(path, mean=(127.0,) * 3, std=(128.0,) * 3, scale=255.0))
     assert stated.input_info.mean == pytest.approx([127 / 255] * 3) and not {"mean", "std"} & set(stated.assumed)
 
