@@ -12,8 +12,10 @@ _LONGEST = 200
 #: Colours of a terminal (ECMA-48 control sequences).
 _ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
 #: onnxruntime says where it was before it says what is wrong.
-_ONNXRUNTIME = re.compile(
-    r"^\[ONNXRuntimeError\] : \d+ : \w+ : (?:.*?Status Message: (?:\S+\.\w+:\d+ \w+ )?)?", re.DOTALL
+_ONNXRUNTIME = re.compile(r"^.*\[ONNXRuntimeError\] : \d+ : \w+ : (?:.*?Status Message: )?", re.DOTALL)
+#: Its own source: a file, a line and a function, perhaps with the types of its arguments.
+_IN_ITS_SOURCE = re.compile(
+    r"\S*\.(?:cc|h|cpp):\d+ (?:[\w:<>~&*, ]*::[\w~]+\((?:[^()]|\([^()]*\))*\)(?: const)? |\w+ )"
 )
 
 
@@ -21,7 +23,7 @@ def failure_reason(error: BaseException) -> str:
     """The first line of the first cause's message, or the name of its class where the message is empty."""
     while error.__cause__ is not None:
         error = error.__cause__
-    plain = _ONNXRUNTIME.sub("", _ESCAPES.sub("", str(error)).strip())
+    plain = _IN_ITS_SOURCE.sub("", _ONNXRUNTIME.sub("", _ESCAPES.sub("", str(error)).strip()))
     lines = plain.splitlines()
     if not lines:
         return type(error).__name__

@@ -88,7 +88,8 @@ def test_an_analysis_in_a_pipe_names_its_stages(
     capsys.readouterr()
     assert main(arguments(network, pictures, tmp_path / "out", repeats=1)) == 0
     lines = capsys.readouterr().err.splitlines()
-    assert lines.pop(1).startswith("the file does not say how pixels are normalised")
+    assert lines.pop(1).startswith("the file does not say, so these are assumed")
+    assert lines.pop(1).startswith("the file does not name its classes")
     assert lines[:3] == [
         f"exporting {network} to ONNX",
         f"reading up to 144 images of {pictures}",
