@@ -106,7 +106,7 @@ def _classifier(sums: Sums, names: Sequence[str], fit: Fit, holdout: Holdout) ->
     taps = holdout.taps.astype(np.float32)
     learned = learned_samples(sums, names, len(taps))
     form = ClosedForm.of(sums.pooled(names), fit, *learned).tempered(taps, holdout.labels)
-    return with_scores(form.classifier(1.0, 0.0), taps)
+    return with_scores(form.classifier(1.0, 0.0), taps, holdout.labels)
 
 
 def _judge(

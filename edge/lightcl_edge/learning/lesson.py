@@ -161,7 +161,7 @@ def judged(classifier: LearnedClassifier, logits: FloatArray, taps: FloatArray, 
         chosen = fitted_on(len(labels), len(classifier.biases))
         temperature = fit_temperature(logits[chosen].astype(np.float64), labels[chosen], classifier.temperature)
         classifier = replace(classifier, temperature=temperature)
-    return with_scores(classifier, taps)
+    return with_scores(classifier, taps, labels)
 
 
 def _read_only(parameters: Parameters) -> dict[str, FloatArray]:

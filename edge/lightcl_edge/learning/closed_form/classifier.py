@@ -15,7 +15,7 @@ from lightcl_edge.learning.closed_form.left_out import left_out_logits
 from lightcl_edge.learning.closed_form.nearest_mean import nearest_mean_rows
 from lightcl_edge.learning.closed_form.novelty import background, fit_novelty
 from lightcl_edge.learning.closed_form.temperature import fit_temperature, fitted_on, starting_temperature
-from lightcl_edge.learning.closed_form.thresholds import score_quantiles
+from lightcl_edge.learning.closed_form.thresholds import alike_many, score_quantiles
 
 Fit = Callable[[Pooled], Rows]
 
@@ -87,8 +87,15 @@ class ClosedForm:
         )
 
 
-def with_scores(classifier: LearnedClassifier, taps: FloatArray) -> LearnedClassifier:
-    """The classifier with the novelty scores of held-out samples, taps of shape ``(n, tap_size)``; ``n`` may be 0."""
-    scores = classifier.novelty(taps)
+def with_scores(classifier: LearnedClassifier, taps: FloatArray, labels: IntArray) -> LearnedClassifier:
+    """The classifier with the novelty scores of held-out samples.
+
+    Args:
+        classifier: without such scores.
+        taps: shape ``(n, tap_size)``; ``n`` may be 0.
+        labels: shape ``(n,)``.
+    """
+    chosen = alike_many(labels)
+    scores = classifier.novelty(taps[chosen])
     found = np.zeros(0, np.float32) if scores is None else score_quantiles(scores, QUANTILES)
     return replace(classifier, held_out_scores=found)

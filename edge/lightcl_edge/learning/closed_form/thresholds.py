@@ -4,7 +4,7 @@ from math import erf, sqrt
 
 import numpy as np
 
-from lightcl_edge.files.tensors import DoubleArray, FloatArray
+from lightcl_edge.files.tensors import DoubleArray, FloatArray, IntArray
 
 #: Fewer scores than this say nothing of the next one.
 FEWEST_SCORES = 4
@@ -35,6 +35,17 @@ def score_quantiles(scores: DoubleArray, count: int) -> FloatArray:
         steps = np.array([_student(float(level), number - 1) for level in np.clip(levels, _TAIL, 1.0 - _TAIL)])
         found = np.maximum(found, float(scores.mean()) + spread * steps)
     return np.maximum.accumulate(found).astype(np.float32)
+
+
+def alike_many(labels: IntArray) -> IntArray:
+    """Positions of as many samples of each class, at least :data:`FEWEST_SCORES` where it has them.
+
+    Samples of a small class lie further from its mean. Those of a large class alone would set a threshold that calls
+    them never seen.
+    """
+    counts = np.bincount(labels)
+    most = max(FEWEST_SCORES, int(counts[counts > 0].min(initial=len(labels))))
+    return np.sort(np.concatenate([np.flatnonzero(labels == row)[:most] for row in range(len(counts))] or [labels]))
 
 
 def _student(level: float, freedom: int) -> float:

@@ -9,6 +9,7 @@ from lightcl_edge.learning.closed_form.thresholds import (
     FEWEST_SCORES,
     _normal,
     _student,
+    alike_many,
     score_quantiles,
 )
 
@@ -43,3 +44,10 @@ def test_a_new_score_is_above_as_often_as_asked_for(number):
 def test_too_few_scores_say_nothing():
     assert score_quantiles(np.arange(FEWEST_SCORES - 1.0), 101).shape == (0,)
     assert len(score_quantiles(np.zeros(FEWEST_SCORES), 101)) == 101  # all alike
+
+
+def test_a_large_class_does_not_set_the_threshold_alone():
+    labels = np.repeat([0, 1, 3], [20, 5, 6])
+    assert np.bincount(labels[alike_many(labels)]).tolist() == [5, 5, 0, 5]
+    assert np.bincount(alike_many(np.array([0, 0, 0, 0, 0, 1]))).sum() == 5
+    assert len(alike_many(np.zeros(0, np.int64))) == 0
