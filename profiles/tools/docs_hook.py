@@ -17,7 +17,7 @@ from lightcl_host import cli as host_cli
 
 ROOT = Path(__file__).parents[2]
 _LINK = re.compile(r"(?<!!)\[([^\]]+)\]\(([^)\s]+)\)")
-_HELP_COLUMNS = "88"
+_HELP_COLUMNS = "80"
 
 
 def commands() -> Iterator[tuple[str, str, Command]]:
@@ -32,6 +32,7 @@ def help_page(program: str, about: str, command: Command) -> str:
     """Markdown of a command's page: its help as the program prints it."""
     parser = build_parser(program, about, [command])
     own = next(each for each in parser._actions if isinstance(each, argparse._SubParsersAction)).choices[command.name]
+    about_command, own.description = _as_markdown(own.description or ""), None
     before = os.environ.get("COLUMNS")
     os.environ["COLUMNS"] = _HELP_COLUMNS  # argparse asks for the width here only
     try:
@@ -40,7 +41,14 @@ def help_page(program: str, about: str, command: Command) -> str:
         os.environ.pop("COLUMNS")
         if before is not None:
             os.environ["COLUMNS"] = before
-    return f"# {program} {command.name}\n\n```text\n{text}```\n"
+    return f"# {program} {command.name}\n\n{about_command}\n\n```text\n{text}```\n"
+
+
+def _as_markdown(text: str) -> str:
+    """A docstring whose words are no markup, but for what stands between backticks."""
+    parts = text.split("`")
+    parts[::2] = [re.sub(r"([\\*_<>\[\]#|])", r"\\\1", part) for part in parts[::2]]
+    return "`".join(parts)
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:

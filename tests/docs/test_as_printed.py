@@ -1,0 +1,103 @@
+"""Every command of the README and of the owner's tutorial runs as printed, in a fresh environment.
+
+A comment before a block says what the test does otherwise: ``<!-- test: skip, WHY -->``, or
+``<!-- test: in board; PRINTED => RUN; ... -->``. The computer's folder is a copy of the source; the board is another
+folder, with a home and programs of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from photos import make_photos
+
+ROOT = Path(__file__).parents[2]
+PAGES = ["README.md", "docs/owners/raspberry-pi.md"]
+BLOCK = re.compile(r"(?:<!-- test: (?P<marker>.*?) -->\n)?```sh\n(?P<lines>.*?)```", re.S)
+
+
+@dataclass
+class Block:
+    """The commands of one fenced block."""
+
+    place: str
+    script: str
+    skipped: bool
+
+
+def blocks_of(page):
+    for match in BLOCK.finditer(page):
+        place, script, notes = "computer", match["lines"], [each.strip() for each in (match["marker"] or "").split(";")]
+        for note in notes:
+            if note.startswith("in "):
+                place = note.removeprefix("in ")
+            elif " =>" in note:
+                printed, run = (each.strip() for each in note.split(" =>"))
+                assert printed in script, f"{printed!r} is in the marker and not in the block"
+                script = script.replace(printed, run)
+        yield Block(place, script, notes[0].startswith("skip"))
+
+
+def test_markers_are_read():
+    blocks = [
+        "<!-- test: in board; A => b -->\n```sh\nrun A\n```",
+        "<!-- test: skip, why -->\n```sh\nx\n```",
+        "```sh\ny\n```",
+    ]
+    page = "\n".join(blocks)
+    found = [(each.place, each.script, each.skipped) for each in blocks_of(page)]
+    assert found == [("board", "run b\n", False), ("computer", "x\n", True), ("computer", "y\n", False)]
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory):
+    """The computer with a copy of the source, and a board that is empty."""
+    folder = tmp_path_factory.mktemp("printed")
+    names = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout.split(b"\0")
+    for name in filter(None, map(os.fsdecode, names)):
+        if (ROOT / name).is_file() and not name.startswith("profiles/reports"):
+            (folder / "computer" / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / name, folder / "computer" / name)
+    (folder / "board").mkdir()
+    cats = ["my-cat", "neighbours-cat"]
+    for kind, classes in {"photos": cats, "test": cats, "more": ["fox"]}.items():
+        make_photos(folder / "computer" / kind, classes, count=12, size=(320, 240), seed=len(kind))
+    return folder
+
+
+def run(block, places):
+    """Run a block in a shell that knows only what a new user has; gives its output."""
+    folder = places / block.place
+    programs = [folder / ".venv" / "bin", folder / ".local" / "bin", Path(sys.base_prefix) / "bin", "/usr/bin", "/bin"]
+    environment = {
+        "HOME": str(folder),
+        "PATH": os.pathsep.join(map(str, programs)),
+        "PIP_CONSTRAINT": str(ROOT / "constraints.txt"),
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        "PIP_QUIET": "1",
+        "LANG": "C.UTF-8",
+    }
+    shell = ["bash", "-euo", "pipefail", "-c", block.script]
+    done = subprocess.run(shell, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{block.script}\n{done.stdout[-2000:]}\n{done.stderr[-3000:]}"
+    return done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", PAGES)
+def test_every_command_runs_as_printed(places, page):
+    for name in ("cats.lclb", "state"):
+        shutil.rmtree(places / "computer" / name, ignore_errors=True)
+        (places / "computer" / name).unlink(missing_ok=True)
+    blocks = list(blocks_of((ROOT / page).read_text(encoding="utf-8")))
+    printed = "".join(run(block, places) for block in blocks if not block.skipped)
+    assert "generation 1: 2 classes" in printed and "my-cat" in printed
+    assert ("http://127.0.0.1:" in printed) == (page == "README.md")
