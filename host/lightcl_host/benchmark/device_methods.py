@@ -45,6 +45,7 @@ class DeviceMethod(Method):
 
     def __init__(self, strategy: str, *, all_at_once: bool = False) -> None:
         self._strategy, self._all_at_once = strategy, all_at_once
+        self._seen: dict[tuple[str, int], FloatArray] = {}  # taps of images, by store and position
 
     def begin(self, setting: Setting) -> None:
         """Nothing is known yet."""
@@ -96,14 +97,24 @@ class DeviceMethod(Method):
         """Logits over the temperature; 0 for classes that are not seen yet."""
         classifier = self._known.classifier
         head = self._outputs(part, LOGITS, self._known.parameters) if classifier.needs_head else None
-        logits = classifier.logits(self._outputs(part, TAPS, self._known.exported), head) / classifier.temperature
+        logits = classifier.logits(self._taps(part), head) / classifier.temperature
         scores = np.zeros((len(part), len(self._setting.classes)), np.float32)
         scores[:, : logits.shape[1]] = logits
         return scores
 
     def novelty(self, part: Part) -> DoubleArray | None:
         """The device's novelty score."""
-        return self._known.classifier.novelty(self._outputs(part, TAPS, self._known.exported))
+        return self._known.classifier.novelty(self._taps(part))
+
+    def _taps(self, part: Part) -> FloatArray:
+        """Taps of the head as exported, shape ``(n, tap_size)``: the same after each task, so computed once."""
+        places = [(part.store, position) for position in part.positions.tolist()]
+        missing = np.array([at for at, place in enumerate(places) if place not in self._seen], np.int64)
+        if len(missing):
+            lacking = replace(part, labels=part.labels[missing], positions=part.positions[missing])
+            found = self._outputs(lacking, TAPS, self._known.exported)
+            self._seen.update(zip([places[at] for at in missing], found, strict=True))
+        return np.stack([self._seen[place] for place in places])
 
     def _outputs(self, part: Part, name: str, parameters: Parameters) -> FloatArray:
         """An output of the head with these parameters."""
