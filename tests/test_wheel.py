@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "edge/lightcl_edge/serve"
 MODULES = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "marshal", "shelve", "runpy", "yaml"}
 CALLS = {"eval", "exec", "compile", "__import__", "execfile"}
 METHODS = {"spec_from_file_location", "SourceFileLoader", "exec_module"}
@@ -81,6 +82,12 @@ def test_the_wheel_holds_the_four_packages_only(wheel):
     assert folders == {"lightcl_edge", "lightcl_host", "lightcl_models", "lightcl_profiler"}
     templates = {"lightcl_profiler/reports/templates/frame.html", "lightcl_profiler/reports/templates/report.css"}
     assert templates | {"lightcl_host/analysis/templates/analysis.html"} <= set(names)
+    page = {
+        each.relative_to(ROOT / "edge").as_posix()
+        for part in ("static", "templates")
+        for each in PAGE.glob(f"{part}/*")
+    }
+    assert len(page) > 10 and page <= set(names)
 
 
 @pytest.mark.parametrize(

@@ -23,10 +23,11 @@ from lightcl_edge.state.state import State
 
 @dataclass(frozen=True)
 class Scores:
-    """Of ``n`` images: probabilities ``(n, classes)`` and novelty scores ``(n,)``; None when nothing gives such."""
+    """Of ``n`` images."""
 
-    probabilities: FloatArray
-    novelty: DoubleArray | None
+    probabilities: FloatArray  # (n, classes)
+    novelty: DoubleArray | None  # (n,); None when nothing gives such
+    taps: FloatArray  # (n, tap_size)
 
 
 class Predictor:
@@ -106,7 +107,7 @@ class Predictor:
         taps, logits = self._head.run(stored, logits=self.classifier.needs_head)
         if self._taps_head is not None:
             taps, _ = self._taps_head.run(stored, logits=False)
-        return Scores(self.classifier.probabilities(taps, logits), self.classifier.novelty(taps))
+        return Scores(self.classifier.probabilities(taps, logits), self.classifier.novelty(taps), taps)
 
     def scores_of(self, images: Iterable[ByteImage]) -> Iterator[Scores]:
         """Scores of images at input size, a few images at a time."""
@@ -115,20 +116,23 @@ class Predictor:
 
     def predict(self, images: Iterable[ByteImage], limits: Limits | None = None) -> Iterator[Prediction]:
         """A prediction for each image at input size; None for the default limits."""
-        limits = limits or Limits()
         for scores in self.scores_of(images):
-            novelty = scores.novelty
-            called = None if novelty is None else self.classifier.is_unknown(novelty, limits.false_alarms)
-            for at, row in enumerate(scores.probabilities):
-                best = np.argsort(-row, kind="stable")
-                yield Prediction(
-                    label=self.classes[best[0]],
-                    probability=float(row[best[0]]),
-                    probabilities={self.classes[place]: float(row[place]) for place in best},
-                    unknown=called is not None and bool(called[at]),
-                    unknown_score=None if novelty is None else float(novelty[at]),
-                    unsure=bool(row[best[0]] < limits.unsure_below),
-                )
+            yield from self.predictions(scores, limits or Limits())
+
+    def predictions(self, scores: Scores, limits: Limits) -> Iterator[Prediction]:
+        """What the scores of images say of each."""
+        novelty = scores.novelty
+        called = None if novelty is None else self.classifier.is_unknown(novelty, limits.false_alarms)
+        for at, row in enumerate(scores.probabilities):
+            best = np.argsort(-row, kind="stable")
+            yield Prediction(
+                label=self.classes[best[0]],
+                probability=float(row[best[0]]),
+                probabilities={self.classes[place]: float(row[place]) for place in best},
+                unknown=called is not None and bool(called[at]),
+                unknown_score=None if novelty is None else float(novelty[at]),
+                unsure=bool(row[best[0]] < limits.unsure_below),
+            )
 
 
 def _batches(images: Iterable[ByteImage], size: int) -> Iterable[list[ByteImage]]:

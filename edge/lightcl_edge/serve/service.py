@@ -16,7 +16,7 @@ from lightcl_edge.serve.knowledge import knowledge as knowledge_of
 from lightcl_edge.serve.options import ServeOptions
 from lightcl_edge.serve.records.knowing import Knowledge, Moved
 from lightcl_edge.serve.records.learning import Learning, LearnWish
-from lightcl_edge.serve.records.machine import SourceState, Status
+from lightcl_edge.serve.records.machine import BrokerState, SourceState, Status
 from lightcl_edge.serve.records.teaching import Against, Contradictions
 from lightcl_edge.serve.records.watching import Settings
 from lightcl_edge.serve.settings import read_settings, write_settings
@@ -109,7 +109,7 @@ class Service:
             live=self.viewer.live,
             settings=self.settings,
             problem=self.viewer.problem or self.recogniser.problem,
-            mqtt=None if self._link is None else self._link.message,
+            mqtt=None if self._link is None else BrokerState(self._link.connected, self._link.message),
         )
 
     def classes(self) -> list[str]:
@@ -125,13 +125,15 @@ class Service:
             return self._knowledge
 
     def contradictions(self) -> Contradictions:
-        """Taught pictures of known classes that the present knowledge surely calls something else."""
-        found, known = [], set(self.classes())
+        """Taught pictures that the present knowledge surely calls something else, and not never seen."""
+        found = []
         for each in self.taught.listed().pictures:
-            picture = self.taught.read(each.id) if each.class_name in known else None
+            picture = self.taught.read(each.id)
             prediction = None if picture is None else self.recogniser.predict(picture)
-            best = None if prediction is None else prediction.top[0]
-            if best is not None and best.class_name != each.class_name and best.probability >= _SURE:
+            if prediction is None or prediction.unknown:
+                continue
+            best = prediction.top[0]
+            if best.class_name != each.class_name and best.probability >= _SURE:
                 found.append(Against(each.id, each.class_name, best.class_name, best.probability))
         return Contradictions(sorted(found, key=lambda against: -against.probability)[:_MOST_AGAINST])
 

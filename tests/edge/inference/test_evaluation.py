@@ -32,7 +32,7 @@ class ByHand:
         for image in images:
             taps = (image[None, 0, 0, :2] / 50).astype(np.float32)
             logits = np.concatenate([taps, 0 * taps], axis=1)
-            yield Scores(self.classifier.probabilities(taps, logits), self.classifier.novelty(taps))
+            yield Scores(self.classifier.probabilities(taps, logits), self.classifier.novelty(taps), taps)
 
 
 def pictures(means, counts, seed=0):

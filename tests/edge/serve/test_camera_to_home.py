@@ -56,7 +56,7 @@ def test_a_camera_is_taught_learned_by_the_button_and_labelled(bundle, tmp_path)
             bundle, tmp_path / "state", source=open_source(str(video)), keep_waiting=tmp_path / "kept", **options
         ) as client:
             teach_what_is_seen(client)
-            assert until(lambda: "connected" in client.get(f"{BASE}/status").json()["mqtt"])
+            assert until(lambda: client.get(f"{BASE}/status").json()["mqtt"]["connected"])
             home.send("lightcl/lightcl_door/learn", "learn")
             assert until(lambda: client.get(f"{BASE}/status").json()["generation"] == 1)
             heard = lambda word: any(word in each for each in listener.of("lightcl/lightcl_door/state"))  # noqa: E731

@@ -17,6 +17,14 @@ class SourceState:
 
 
 @dataclass(frozen=True)
+class BrokerState:
+    """The link to an MQTT broker."""
+
+    connected: bool
+    message: str
+
+
+@dataclass(frozen=True)
 class Status:
     version: str
     generation: int
@@ -31,7 +39,7 @@ class Status:
     live: Live | None
     settings: Settings
     problem: str | None
-    mqtt: str | None  # how the link to a broker is; None without one
+    mqtt: BrokerState | None  # None without a broker
 
 
 @dataclass(frozen=True)

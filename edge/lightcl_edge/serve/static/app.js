@@ -10,6 +10,8 @@ import { startTeach } from "./teach.js";
 import { showWaiting, startWaiting } from "./waiting.js";
 
 const PARTS = { live: null, waiting: showWaiting, learn: showLearn, knows: showKnows, board: showBoard };
+// The page brings the first status with it: one way to the board and back less.
+let first = JSON.parse(document.querySelector('meta[name="status"]').content);
 let events = null;
 let polling = 0;
 
@@ -36,8 +38,9 @@ function showPart(focus = true) {
 async function refresh() {
   clearTimeout(polling);
   try {
-    const status = await get("/status");
-    Object.assign(state, { classes: status.classes, taught: status.taught, settings: status.settings, generation: status.generation, source: status.source });
+    const status = first ?? (await get("/status"));
+    first = null;
+    Object.assign(state, { classes: status.classes, taught: status.taught, settings: status.settings, generation: status.generation, source: status.source, mqtt: status.mqtt });
     find("about").textContent = `lightcl-edge ${status.version}, ${status.model ?? "no bundle"}, generation ${status.generation}.`;
     tell("status", status);
     tell("classes", status.classes);

@@ -39,6 +39,7 @@ function figures(board) {
     figure("Heat", heat, slow),
     figure("Speed", `${board.predictions_per_second} a second`, `predictions; the camera gives ${board.frames_per_second} frames`),
     figure("Disk", `${bytes(board.disk_free_bytes)} free`, `${bytes(board.written_bytes)} written by learning`),
+    ...(state.mqtt ? [figure("MQTT", state.mqtt.connected ? "connected" : "not connected", state.mqtt.message)] : []),
     figure("Running for", duration(board.seconds_running), `${board.clients} open ${board.clients === 1 ? "page" : "pages"}`),
   ];
 }

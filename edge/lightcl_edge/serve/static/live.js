@@ -77,6 +77,8 @@ function showStatus(status) {
   } else if (!picture.hidden) {
     note.hidden = true;
   }
+  find("problem").textContent = status.problem ?? "";
+  find("problem").hidden = !status.problem;
   if (!status.live) showAnswer({ answer: { kind: "nothing learned", class_name: null, probability: 0 }, prediction: null });
   const rate = status.predictions_per_second;
   find("speed").textContent = rate ? `${rate.toFixed(rate < 10 ? 1 : 0)} predictions a second` : "";

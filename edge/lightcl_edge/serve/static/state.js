@@ -1,5 +1,5 @@
 // What is known of the board, and who wants to hear when it changes.
-export const state = { classes: [], taught: {}, settings: null, generation: -1, learning: { running: false }, frame: 0, source: { kind: "" }, queue: 0 };
+export const state = { classes: [], taught: {}, settings: null, generation: -1, learning: { running: false }, frame: 0, source: { kind: "" }, queue: 0, mqtt: null };
 
 const listeners = {};
 

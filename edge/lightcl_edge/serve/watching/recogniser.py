@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from lightcl_edge.data.decoding import ByteImage, decode, open_bytes, resize
 from lightcl_edge.data.region import WHOLE, Region, crop
 from lightcl_edge.errors import LightclError
 from lightcl_edge.files.tensors import ByteArray, FloatArray
+from lightcl_edge.inference.prediction import Limits
 from lightcl_edge.inference.predictor import Predictor
 from lightcl_edge.machine.freeing import give_back
 from lightcl_edge.serve.records.watching import Prediction, Top
@@ -20,6 +22,18 @@ from lightcl_edge.state.state import State
 
 #: Classes that an answer names.
 TOP = 5
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What one picture shows, and features that tell whether another shows the same.
+
+    Attributes:
+        features: taps around the middle of all classes, shape ``(tap_size,)``; None without a closed form.
+    """
+
+    prediction: Prediction
+    features: FloatArray | None
 
 
 class Recogniser:
@@ -32,25 +46,23 @@ class Recogniser:
         self._opened_for: Pointer | None = None
         self.problem: str | None = None  # why nothing can be predicted; None while it can, or nothing was learned
 
-    def predict(
-        self,
-        picture: bytes,
-        region: Region | None = None,
-        name: str = "the picture",
-        pixels: ByteImage | None = None,
-    ) -> Prediction | None:
+    def predict(self, picture: bytes, region: Region | None = None, name: str = "the picture") -> Prediction | None:
         """What a picture shows; None when nothing was learned yet, or :attr:`problem` says what is wrong.
 
-        ``pixels`` are those of :meth:`pixels`, where they are known already. Raises DataError when it is no readable
-        picture.
+        Raises DataError when it is no readable picture.
         """
+        seen = self.see(picture, region, name)
+        return None if seen is None else seen.prediction
+
+    def see(self, picture: bytes, region: Region | None, name: str, pixels: ByteImage | None = None) -> Seen | None:
+        """As :meth:`predict`; ``pixels`` are those of :meth:`pixels`, where they are known already."""
         with self._lock:
             predictor = self._current()
             if predictor is None:
                 return None
             if pixels is None:
                 pixels = _pixels(picture, region or WHOLE, predictor, name)
-            return _prediction(predictor, pixels)
+            return _seen(predictor, pixels)
 
     def pixels(self, picture: bytes, region: Region | None, name: str) -> ByteImage | None:
         """Decode a picture while another one is predicted; None while nothing can be predicted.
@@ -91,7 +103,11 @@ def _pixels(picture: bytes, region: Region, predictor: Predictor, name: str) -> 
     return resize(np.ascontiguousarray(crop(picture, region, name)), predictor.input)
 
 
-def _prediction(predictor: Predictor, pixels: ByteImage) -> Prediction:
-    found = next(iter(predictor.predict([pixels])))
+def _seen(predictor: Predictor, pixels: ByteImage) -> Seen:
+    scores = predictor.scores(pixels[None])
+    found = next(predictor.predictions(scores, Limits()))
     top = [Top(name, probability) for name, probability in islice(found.probabilities.items(), TOP)]
-    return Prediction(predictor.generation, top, found.unknown, found.unknown_score, found.unsure)
+    classifier = predictor.classifier
+    # From the middle of all classes: what all pictures have in common would make different ones look alike.
+    features = scores.taps[0] - classifier.terms.centre if classifier.tells_unknown else None
+    return Seen(Prediction(predictor.generation, top, found.unknown, found.unknown_score, found.unsure), features)

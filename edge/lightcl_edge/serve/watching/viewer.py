@@ -15,7 +15,7 @@ from lightcl_edge.serve.hub import Hub
 from lightcl_edge.serve.records.watching import Answer, Live, Prediction, Settings
 from lightcl_edge.serve.sources.contract import Frame, Source
 from lightcl_edge.serve.watching.answer import StableAnswer
-from lightcl_edge.serve.watching.recogniser import Recogniser
+from lightcl_edge.serve.watching.recogniser import Recogniser, Seen
 from lightcl_edge.serve.watching.waiting import WaitingFrames, reason_to_wait
 
 #: Predictions a second are counted over this time.
@@ -113,21 +113,22 @@ class Viewer:
         if decoded.problem is not None:
             return
         try:
-            prediction = self._recogniser.predict(frame.jpeg, self.settings.region, "the frame", decoded.pixels)
+            seen = self._recogniser.see(frame.jpeg, self.settings.region, "the frame", decoded.pixels)
         except (LightclError, OSError) as error:
             self._unreadable = str(error)
             return
         now = time.monotonic()
         self._moments.append(now)
-        if prediction is not None:
+        prediction = None if seen is None else seen.prediction
+        if seen is not None:
             self._adapt(now, max(now - started, decoded.seconds))
         answer, changed = self._answer(prediction)
         self.live = Live(frame.number, frame.taken_at, answer, prediction, self.predictions_per_second())
         if changed or now >= self._next_event:
             self._next_event = now + _SECONDS_BETWEEN_EVENTS
             self._hub.publish("live", asdict(self.live))
-        if prediction is not None:
-            self._offer(frame, prediction, changed)
+        if seen is not None:
+            self._offer(frame, seen, changed)
         for listener in self.listeners:
             listener(self.live, frame)
 
@@ -153,14 +154,15 @@ class Viewer:
         found = self._stable.add(best.class_name, best.probability, never_seen=prediction.unknown)
         return Answer(found.class_name, min(1.0, found.probability), found.kind), found.changed
 
-    def _offer(self, frame: Frame, prediction: Prediction, changed: bool) -> None:
-        best = prediction.top[0]
+    def _offer(self, frame: Frame, seen: Seen, changed: bool) -> None:
+        prediction, best = seen.prediction, seen.prediction.top[0]
         unsure = prediction.unsure or best.probability < self.settings.threshold
         reason = reason_to_wait(unsure=unsure, never_seen=prediction.unknown, changed=changed)
         if reason is None or not self._waiting.is_due(frame.taken_at):
             return
         try:
-            kept = self._waiting.offer(frame.jpeg, frame.taken_at, reason, best.class_name, best.probability)
+            about = reason, best.class_name, best.probability, seen.features
+            kept = self._waiting.offer(frame.jpeg, frame.taken_at, *about)
             self._not_kept = None
         except LightclError as error:
             self._not_kept = str(error)

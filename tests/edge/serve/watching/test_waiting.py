@@ -54,7 +54,7 @@ def test_nearly_the_same_is_not_taken_in_and_the_first_stays(place):
     kept = waiting.offer(jpeg(1), 10, "unsure", features=axis(0))
     near = axis(0) + 0.1 * axis(1)
     assert waiting.offer(jpeg(2), 20, "unsure", features=5 * near) is None
-    assert waiting.offer(jpeg(2), 30, "unsure", features=axis(0) + 0.5 * axis(1))
+    assert waiting.offer(jpeg(2), 30, "unsure", features=axis(0) + axis(1))
     assert waiting.get(kept) == jpeg(1)
     waiting.drop([kept])
     assert waiting.offer(jpeg(2), 40, "unsure", features=near) is not None
