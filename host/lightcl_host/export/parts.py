@@ -18,9 +18,19 @@ from lightcl_host.export.class_names import kept_classes
 from lightcl_host.export.seed_buffer import SeedBuffer, seed_buffer
 from lightcl_host.export.tap_choice import TapChoice, tapped_split
 from lightcl_host.trunks.calibration import CALIBRATION_IMAGES, Calibration, calibration_images, divide
-from lightcl_host.trunks.dtype_choice import FP32, Comparison, TrunkChoice, choose_trunk, first_classes, trunk_features
+from lightcl_host.trunks.dtype_choice import (
+    AUTO,
+    FP32,
+    INT8,
+    Comparison,
+    TrunkChoice,
+    choose_trunk,
+    first_classes,
+    trunk_features,
+)
 from lightcl_host.trunks.feature_storage import feature_info, signal_to_noise_db
 from lightcl_host.trunks.golden import GOLDEN_IMAGES, golden_values
+from lightcl_host.trunks.kept_int8 import keep_quantisation
 from lightcl_host.trunks.verification import verify_in_fresh_process
 
 if TYPE_CHECKING:
@@ -86,7 +96,7 @@ def make_parts(options: ExportOptions, source: Source, cut: Cut, progress: Progr
     feature = feature_info(samples.calibration_features)
     count = len(samples.calibration_images)
     progress.note(f"preparing the trunk with {count} images ({loaded.origin})")
-    trunk = _choose_trunk(options, source, split, samples)
+    trunk = _choose_trunk(options, source, split, samples, cut.tensor)
     trunk_bytes = checked_bytes(trunk.model)
     seeded = None
     if options.seed_buffer is not None:
@@ -99,11 +109,17 @@ def make_parts(options: ExportOptions, source: Source, cut: Cut, progress: Progr
     return Parts(split, taps, difference, samples, feature, trunk, trunk_bytes, seeded, golden, steps, known)
 
 
-def _choose_trunk(options: ExportOptions, source: Source, split: Split, samples: Samples) -> TrunkChoice:
+def _choose_trunk(options: ExportOptions, source: Source, split: Split, samples: Samples, cut: str) -> TrunkChoice:
     images = samples.all.images[samples.checking]
     wanted = options.trunk_dtype
     named = None if source.random_weights or wanted == FP32 else first_classes(source.reference, images)
     comparison = Comparison(images, samples.features[samples.checking], named)
+    if source.quantisation is not None and wanted in (AUTO, INT8):
+        model, kept, layers = keep_quantisation(split.trunk, source.quantisation, cut)
+        if kept:
+            note = f"the file's own 8 bits are kept: {kept} of {layers} layers of the trunk"
+            quality = comparison.quality(model, split)
+            return TrunkChoice(model, INT8, quality, named is not None, note=note, tries=((0, quality),))
     return choose_trunk(split, wanted, options.minimum_agreement, samples.calibration_images, comparison)
 
 

@@ -7,17 +7,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lightcl_edge.bundle.graph_names import IMAGE
 from lightcl_edge.errors import UsageError
 from lightcl_edge.files.tensors import FloatArray
 from lightcl_host.graphs.graph import OPSET
 from lightcl_host.graphs.quiet import quiet
 from lightcl_host.graphs.runner import GraphRunner
+from lightcl_host.sources.dequantisation import dequantise, spread_over_moves
 from lightcl_host.sources.failure_reason import failure_reason
 from lightcl_host.sources.free_batch import free_batch
 from lightcl_host.sources.interface import one_image_input, one_output
 from lightcl_host.sources.normal_form import to_normal_form
 from lightcl_host.sources.pixels import Preprocessing, preprocessing_of
-from lightcl_host.sources.precision import dequantise, to_float32
+from lightcl_host.sources.precision import to_float32
 from lightcl_host.sources.stated_input import stated_input
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ class ForeignGraph:
         width: of the input in pixels.
         as_bytes: whether it takes bytes.
         stated: what the file says of its input and classes.
+        quantisation: how the file was quantised; None where it was not.
         notes: what was changed on the way in.
     """
 
@@ -47,10 +50,14 @@ class ForeignGraph:
         if to_float32(self._model):
             self.notes.append("the file's other floating-point numbers are read as float32")
         one_output(self._model.graph, output, str(path))
-        if dequantise(self._model):
-            self.notes.append("the file's 8-bit form is undone; --trunk-dtype int8 quantises the trunk again")
+        self.quantisation = dequantise(self._model)
+        if self.quantisation is not None:
+            self.notes.append("the file is in 8 bits: the trunk keeps them, the head learns in float32")
         self.as_bytes = one_image_input(self._model.graph, str(path))
         self.height, self.width = _fix_input(self._model.graph, image_size, path)
+        if self.quantisation is not None:
+            spread_over_moves(self._model.graph, self.quantisation.activations)
+            self.quantisation.rename(self._model.graph.input[0].name, IMAGE)
         self._runner: GraphRunner | None = None
         self._free: onnx.ModelProto | None = None
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from lightcl_edge.bundle.manifest import InputInfo
 from lightcl_edge.errors import UsageError
 from lightcl_edge.files.tensors import FloatArray
+from lightcl_host.sources.dequantisation import Quantisation
 from lightcl_host.sources.failure_reason import blaming
 from lightcl_host.sources.file_kinds import check_file_kind
 from lightcl_host.sources.input_of_file import input_of_file
@@ -55,6 +56,7 @@ class Source:
     assumed: tuple[str, ...] = ()  # fields of ``input_info`` that nothing says; the usual values stand there
     notes: tuple[str, ...] = ()  # what a person should know of how the model was read
     classes: tuple[str, ...] = ()  # the network's own class names, where its file names them
+    quantisation: Quantisation | None = None  # how an ``.onnx`` file in 8 bits was quantised
 
 
 def open_source(options: SourceOptions) -> Source:
@@ -133,4 +135,5 @@ def _from_onnx(options: SourceOptions) -> Source:
         assumed=found.assumed,
         notes=(*foreign.notes, *found.notes),
         classes=foreign.stated.classes,
+        quantisation=foreign.quantisation,
     )

@@ -198,26 +198,6 @@ def test_float16_is_read_as_float32(tmp_path: Path) -> None:
     assert any("float32" in note for note in source.notes)
 
 
-def test_eight_bit_weights_become_real_numbers(tmp_path: Path) -> None:
-    generator = np.random.default_rng(5)
-    scales = generator.uniform(0.01, 0.02, 6).astype(np.float32)
-    stored = generator.integers(-127, 127, KERNEL.shape).astype(np.int8)
-    nodes = [
-        helper.make_node("QuantizeLinear", ["x", "step", "zero"], ["xq"]),
-        helper.make_node("DequantizeLinear", ["xq", "step", "zero"], ["xd"]),
-        helper.make_node("DequantizeLinear", ["stored", "scales"], ["real"], axis=0),
-        helper.make_node("Conv", ["xd", "real"], ["c"], strides=[4, 4]),
-        *POOLED[1:],
-        helper.make_node("MatMul", ["f", "dense"], ["z"]),
-        helper.make_node("QuantizeLinear", ["z", "step", "zero"], ["zq"]),
-        helper.make_node("DequantizeLinear", ["zq", "step", "zero"], ["y"]),
-    ]
-    weights = {"step": np.float32(0.02), "zero": np.uint8(128), "stored": stored, "scales": scales}
-    source = opened(saved(tmp_path / "m.onnx", nodes, weights))
-    kernels = [numpy_helper.to_array(t) for t in source.graph.graph.initializer if len(t.dims) == 4]
-    assert np.allclose(kernels[0], stored * scales.reshape(-1, 1, 1, 1))
-
-
 @pytest.mark.parametrize(("divisor", "std"), [(255.0, 1 / 255), (1.0, 1.0)])
 def test_preprocessing_inside_the_file_is_found_and_said(tmp_path: Path, divisor: float, std: float) -> None:
     nodes = [
