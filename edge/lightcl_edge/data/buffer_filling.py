@@ -7,7 +7,7 @@ import numpy as np
 
 from lightcl_edge.data.feature_buffer import FILLS, FeatureBuffer, quotas
 from lightcl_edge.errors import UsageError
-from lightcl_edge.files.tensors import ByteArray, DoubleArray, IntArray
+from lightcl_edge.files.tensors import ByteArray, DoubleArray, IntArray, distinct
 
 Read = Callable[[IntArray], ByteArray]
 _BATCH = 256
@@ -34,7 +34,7 @@ def fill(
     ranks = np.concatenate([buffer.ranks, rng.random(len(labels))])
     if kind == "herding":
         points = np.concatenate([_pooled(buffer.features.__getitem__, np.arange(stored)), _pooled(read, rows)])
-        for row in np.unique(labels):
+        for row in distinct(labels):
             _herd(row, points, all_labels, ranks, stored, buffer.seen)
     seen = _grown(buffer.seen, labels)
     keep = _smallest_ranks(all_labels, ranks, len(seen), limit)

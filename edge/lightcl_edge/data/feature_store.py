@@ -70,6 +70,25 @@ class FeatureStore:
         return cls(folder, shape, count, skipped)
 
 
+@dataclass(frozen=True)
+class FeaturesInMemory:
+    """The features and labels of a task so small that computing them again costs less than keeping them on the disk.
+
+    Attributes:
+        features: as they would be stored, shape ``(n, *feature_shape)``.
+        labels: shape ``(n,)``.
+        marks: as in a :class:`FeatureStore`, shape ``(n,)``.
+    """
+
+    features: ByteArray
+    labels: IntArray
+    marks: NDArray[np.uint64]
+
+    def read(self, rows: IntArray) -> ByteArray:
+        """The features at ``rows``, shape ``(len(rows), *feature_shape)``."""
+        return self.features[rows]
+
+
 def _all_text(value: object) -> bool:
     return isinstance(value, list) and all(isinstance(item, str) for item in value)
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightcl_edge.data.class_sums import HalfArray
-from lightcl_edge.files.tensors import IntArray, Tensors
+from lightcl_edge.files.tensors import IntArray, Tensors, distinct
 
 #: Share of each class that is held out, and the most samples of a class.
 HOLDOUT_SHARE, HOLDOUT_PER_CLASS = 0.1, 20
@@ -73,12 +73,12 @@ def split_holdout(labels: IntArray, marks: NDArray[np.uint64]) -> tuple[IntArray
     images with the lowest ``marks`` (of :class:`lightcl_edge.data.dataset.DatasetIdentity`) are held out.
     """
     trained, held = [], [np.empty(0, np.int64)]
-    for row in np.unique(labels):
+    for row in distinct(labels):
         members = np.flatnonzero(labels == row)
         different, first = np.unique(marks[members], return_index=True)
         low = int((different < HOLDOUT_SHARE * 2.0**64).sum())
         fair = min(HOLDOUT_PER_CLASS, max(1, low), len(different) // 2)
         count = fair if len(members) >= HOLDOUT_MINIMUM else 0
         held.append(members[first[:count]])
-        trained.append(members[~np.isin(marks[members], different[:count])])
+        trained.append(members[marks[members] > different[count - 1]] if count else members)
     return np.sort(np.concatenate(trained)), np.sort(np.concatenate(held))

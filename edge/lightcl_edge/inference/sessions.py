@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,10 +24,13 @@ EXACT_INTEGERS = "session.x64quantprecision"
 
 def import_onnxruntime() -> Any:
     """The onnxruntime module. Raises NoEngineError when it is not installed or does not load here."""
+    known = "onnxruntime" in sys.modules
     try:
         import onnxruntime
     except ImportError as error:
         raise NoEngineError(f"onnxruntime can't be imported ({error}); pip install onnxruntime") from error
+    if not known:
+        give_back()  # importing reads more of the libraries than a session needs
     return onnxruntime
 
 

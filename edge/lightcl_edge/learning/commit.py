@@ -46,6 +46,6 @@ def commit(job: Job, start: StartingPoint, candidate: Candidate, change: Change)
     final = change.commit(generation)
     change.end_task()
     exported = not candidate.strategy.trains_head and not start.classifier.needs_head
-    engine = candidate.engine if exported else None
-    start.kept.keep(job.state, replace(generation, meta=final), engine, candidate.trained.pooled)
+    engine, trained = candidate.engine if exported else None, candidate.trained
+    start.kept.keep(job.state, replace(generation, meta=final), trained.classifier, engine, trained.pooled)
     return final

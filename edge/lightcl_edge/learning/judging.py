@@ -16,7 +16,7 @@ from lightcl_edge.data.held_out_samples import Holdout
 from lightcl_edge.data.shared_sums import KnownSums
 from lightcl_edge.data.sums import Sums
 from lightcl_edge.data.uint8_codec import FeatureCodec
-from lightcl_edge.files.tensors import FloatArray, IntArray
+from lightcl_edge.files.tensors import DoubleArray, FloatArray, IntArray, distinct
 from lightcl_edge.inference.learned_classifier import LearnedClassifier
 from lightcl_edge.learning.engines.contract import Engine
 from lightcl_edge.learning.strategies.forward import FORWARD_BATCH, parts
@@ -36,7 +36,16 @@ def accuracy(logits: FloatArray, labels: IntArray) -> float | None:
 
 def mean_over_classes(right: NDArray[np.bool_], labels: IntArray) -> float:
     """Of the shares of each class's samples that are right; both of shape ``(n,)`` with n at least 1."""
-    return float(np.mean([right[labels == row].mean() for row in np.unique(labels)]))
+    shares = shares_by_class(right, labels, int(labels.max()) + 1)
+    return float(np.nanmean(shares))
+
+
+def shares_by_class(right: NDArray[np.bool_], labels: IntArray, classes: int) -> DoubleArray:
+    """Share of each class's samples that are right, shape ``(classes,)``; NaN for a class without samples."""
+    counts = np.bincount(labels, minlength=classes)
+    found = np.full(len(counts), np.nan)
+    np.divide(np.bincount(labels, right, len(counts)), counts, out=found, where=counts > 0)
+    return found
 
 
 @dataclass(frozen=True)
@@ -95,12 +104,11 @@ def judge(classes: Sequence[str], earlier: int, labels: IntArray, before: FloatA
     images = np.bincount(labels, minlength=count)[:count]
 
     def by_class(logits: FloatArray, rows: int, among: int) -> FloatArray:
-        shares = np.full(count, np.nan, np.float32)
-        if among:
-            right = logits[:, :among].argmax(axis=1) == labels
-            for row in np.unique(labels[labels < rows]):
-                shares[row] = right[labels == row].mean()
-        return shares
+        if not among or not len(labels):
+            return np.full(count, np.nan, np.float32)
+        shares = shares_by_class(logits[:, :among].argmax(axis=1) == labels, labels, count)
+        shares[rows:] = np.nan
+        return shares.astype(np.float32)
 
     return Judgement(
         classes,
@@ -256,7 +264,6 @@ def _joined(holdout: Holdout, codec: FeatureCodec, more: Place, labels: IntArray
 def _filling(held: IntArray, others: IntArray) -> IntArray:
     """Positions in ``others`` of the samples that fill up each of their classes, ascending."""
     chosen = [
-        np.flatnonzero(others == row)[: max(0, JUDGED_PER_CLASS - int((held == row).sum()))]
-        for row in np.unique(others)
+        np.flatnonzero(others == row)[: max(0, JUDGED_PER_CLASS - int((held == row).sum()))] for row in distinct(others)
     ]
     return np.sort(np.concatenate(chosen)) if chosen else np.empty(0, np.int64)

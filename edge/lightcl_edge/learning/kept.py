@@ -15,6 +15,7 @@ from lightcl_edge.bundle.bundle import Bundle
 from lightcl_edge.data.class_sums import HalfArray
 from lightcl_edge.data.sums import Pooled
 from lightcl_edge.files.plain import FileTime
+from lightcl_edge.inference.learned_classifier import LearnedClassifier
 from lightcl_edge.inference.trunk import Trunk
 from lightcl_edge.learning.engines.contract import Engine
 from lightcl_edge.state.generation import Generation
@@ -31,6 +32,7 @@ class Kept:
         trunk: open for images; None before the first task, as all that follows.
         engine: holds the head as exported. It is kept only while no step trains it.
         generation: that the last task made.
+        classifier: of that generation.
         pooled: the sums of its classes together, in row order.
         first_taps: samples that classes with few held-out ones are judged by, by the SHA-256 of the class's sums.
     """
@@ -39,6 +41,7 @@ class Kept:
     trunk: Trunk | None = None
     engine: Engine | None = None
     generation: Generation | None = None
+    classifier: LearnedClassifier | None = None
     pooled: Pooled | None = None
     first_taps: dict[str, HalfArray] = field(default_factory=dict)
     _files: list[FileTime] = field(default_factory=list)
@@ -75,7 +78,14 @@ class Kept:
             self.engine = None
         return self.engine or make()
 
-    def keep(self, state: State, written: Generation, engine: Engine | None, pooled: Pooled | None) -> None:
+    def keep(
+        self,
+        state: State,
+        written: Generation,
+        classifier: LearnedClassifier,
+        engine: Engine | None,
+        pooled: Pooled | None,
+    ) -> None:
         """Keep what the next task begins with, after a generation was committed.
 
         ``engine`` is None if it no longer holds the head as exported. Then nothing is kept.
@@ -85,11 +95,11 @@ class Kept:
             return
         place = state.place(written.meta.generation)
         self.generation, self._files = as_read_back(place, written), file_times(place)
-        self.engine, self.pooled = engine, pooled
+        self.classifier, self.engine, self.pooled = classifier, engine, pooled
 
     def drop(self) -> None:
         """Keep nothing."""
-        self.trunk = self.engine = self.generation = self.pooled = None
+        self.trunk = self.engine = self.generation = self.classifier = self.pooled = None
         self.first_taps, self._files, self._process = {}, [], os.getpid()
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from lightcl_edge.bundle.manifest import TrainingDefaults
 from lightcl_edge.console.progress import Progress
-from lightcl_edge.files.tensors import IntArray
+from lightcl_edge.files.tensors import IntArray, distinct
 from lightcl_edge.learning.checkpoint import Checkpoints, Position
 from lightcl_edge.learning.engines.contract import Engine, PatternTerm
 from lightcl_edge.learning.strategies.class_rows import class_means, nearest_mean_rows, write_rows
@@ -139,7 +139,7 @@ def start_new_rows(engine: Engine, task: Task, rows: Sequence[int], row_scale: f
     held = task.buffer.labels if task.buffer is not None else np.empty(0, np.int64)
     labels = np.concatenate([task.labels, held])
     chosen = np.isin(labels, rows)
-    present = np.unique(labels[chosen]).tolist()
+    present = distinct(labels[chosen]).tolist()
     if not present:
         return row_scale
     values = np.concatenate(list(penultimate(engine, lambda part: task.samples(part)[0], places[chosen])))

@@ -98,7 +98,7 @@ def starting_point(job: Job, change: Change, chosen: ChosenBundle, meter: PhaseM
         codec=codec,
         generation=generation,
         exported=exported,
-        classifier=classifier_of(generation),
+        classifier=kept.classifier or classifier_of(generation),
         holdout=Holdout.from_tensors(generation.holdout, codec.shape, generation.sums.size),
         buffer=FeatureBuffer.from_tensors(generation.buffer, job.buffer),
         next_number=next_number,

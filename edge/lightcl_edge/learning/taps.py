@@ -12,7 +12,7 @@ from lightcl_edge.data.feature_buffer import FeatureBuffer
 from lightcl_edge.data.feature_store import Samples
 from lightcl_edge.data.shared_sums import BUNDLE_BOARD
 from lightcl_edge.data.sums import Sums
-from lightcl_edge.files.tensors import FloatArray, IntArray
+from lightcl_edge.files.tensors import FloatArray, IntArray, distinct
 from lightcl_edge.learning.engines.contract import Engine
 from lightcl_edge.learning.strategies.forward import FORWARD_BATCH, parts
 
@@ -50,7 +50,7 @@ def _added(
     classes: Sequence[str],
     board: str | None = None,
 ) -> Sums:
-    for label in np.unique(labels).tolist():
+    for label in distinct(labels).tolist():
         members = rows[labels == label]
         for at in range(0, len(members), _AT_ONCE):
             taps = taps_of(engine, read, members[at : at + _AT_ONCE], sums.size)

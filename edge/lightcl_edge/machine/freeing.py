@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from lightcl_edge.machine.process_memory import KIB
-
 
 def trim_heap() -> None:
     """Return free heap pages to the system, which takes a millisecond."""
@@ -46,34 +44,39 @@ def return_freed_memory() -> None:
 
 
 _MADV_DONTNEED = 4
-#: A mapping's head and its lines up to ``Locked``. One expression for all: there are hundreds of mappings.
-_CLEAN_MAPPING = re.compile(
-    r"^([0-9a-f]+)-([0-9a-f]+) r-.p \S+ \S+ [1-9]\d*\b.*\n"
-    r"(?:[A-Z].*\n)*?Rss: +([1-9]\d*) kB\n(?:[A-Z].*\n)*?Anonymous: +0 kB\n(?:[A-Z].*\n)*?Locked: +0 kB$",
-    re.MULTILINE,
-)
+#: Private mappings of files that can't be written: the whole line of ``/proc/self/maps``, their start and end.
+_LIBRARY = re.compile(r"^([0-9a-f]+)-([0-9a-f]+) r-.p \S+ \S+ [1-9]\d*\b.*$", re.MULTILINE)
+#: In ``/proc/self/smaps``: such a line, and how much of the mapping was changed.
+_CHANGED = re.compile(rf"({_LIBRARY.pattern})\n(?:[A-Z].*\n)*?Anonymous: +(\d+) kB$", re.MULTILINE)
+#: Lines that were looked at, and whether nothing was changed. A library is changed while it is loaded, never later.
+_unchanged: dict[str, bool] = {}
 
 
-def drop_library_pages() -> int:
-    """Unmap pages of libraries that this process has read and not changed, on Linux; gives their resident bytes.
+def drop_library_pages() -> None:
+    """Unmap pages of libraries that this process has read and not changed, on Linux.
 
     Importing onnxruntime touches some 10 MiB of its code once, and so does each new kind of work. Such pages belong to
-    the file: what is needed again is read again. Mappings with a single changed page stay.
+    the file: what is needed again is read again. Mappings with a single changed page stay. Only new mappings are looked
+    at closely, because that takes the kernel ten times as long as listing them.
     """
     try:
         advise = ctypes.CDLL(None, use_errno=True).madvise
-        text = Path("/proc/self/smaps").read_text()
+        found = {match[0]: (int(match[1], 16), int(match[2], 16)) for match in _libraries()}
+        if not found.keys() <= _unchanged.keys():
+            _unchanged.update(_look(Path("/proc/self/smaps").read_text()))
     except (OSError, AttributeError):
-        return 0
+        return
     advise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
-    dropped = 0
-    for start, end, resident in _clean_mappings(text):
-        if advise(start, end - start, _MADV_DONTNEED) == 0:
-            dropped += resident
-    return dropped
+    for line, (start, end) in found.items():
+        if _unchanged.get(line):
+            advise(start, end - start, _MADV_DONTNEED)
 
 
-def _clean_mappings(smaps: str) -> Iterator[tuple[int, int, int]]:
-    """Start, end and resident bytes of private file mappings that are neither writable nor changed."""
-    for start, end, resident in _CLEAN_MAPPING.findall(smaps):
-        yield int(start, 16), int(end, 16), int(resident) * KIB
+def _libraries() -> Iterator[re.Match[str]]:
+    return _LIBRARY.finditer(Path("/proc/self/maps").read_text())
+
+
+def _look(smaps: str) -> Iterator[tuple[str, bool]]:
+    """Each mapping of a library, and whether it is unchanged."""
+    for line, _, _, changed_kib in _CHANGED.findall(smaps):
+        yield line, changed_kib == "0"

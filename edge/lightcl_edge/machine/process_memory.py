@@ -1,5 +1,6 @@
 """What the kernel says about the memory of a process. All figures are bytes; None means that it does not tell."""
 
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -7,18 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 KIB = 1024
+_KIB_LINE = re.compile(r"^([^:\n]+):\s+(\d+) kB$", re.MULTILINE)
 
 
 def kib_fields(path: Path) -> dict[str, int]:
     """The ``Name: N kB`` lines of a ``/proc`` file, in bytes."""
-    fields: dict[str, int] = {}
     with suppress(OSError):
-        for line in path.read_text().splitlines():
-            name, _, rest = line.partition(":")
-            words = rest.split()
-            if len(words) == 2 and words[1] == "kB":
-                fields[name] = int(words[0]) * KIB
-    return fields
+        return {name: int(size) * KIB for name, size in _KIB_LINE.findall(path.read_text())}
+    return {}
 
 
 @dataclass(frozen=True)

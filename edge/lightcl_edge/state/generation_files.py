@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,7 @@ def write_generation(folder: Path, generation: Generation) -> Meta:
     counts = generation.sums.counts
     images = [counts.get(name, 0) for name in generation.meta.classes]
     final = replace(generation.meta, images_by_class=images, files=hashes)
-    write_durably(folder / META, json.dumps(asdict(final), indent=1, sort_keys=True, allow_nan=False).encode())
+    write_durably(folder / META, json.dumps(vars(final), indent=1, sort_keys=True, allow_nan=False).encode())
     fsync_folder(folder)
     return final
 

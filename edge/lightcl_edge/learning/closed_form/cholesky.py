@@ -34,11 +34,11 @@ def _factor(matrix: DoubleArray, blocks: list[slice]) -> list[DoubleArray]:
     """The Cholesky factor, in the lower half below its diagonal blocks; gives the inverses of those."""
     inverses: list[DoubleArray] = []
     for block in blocks:
+        if block.start:
+            matrix[block.start :, block] -= matrix[block.start :, : block.start] @ matrix[block, : block.start].T
         inverses.append(np.linalg.inv(np.linalg.cholesky(matrix[block, block])))
         below = matrix[block.stop :, block]
         below[:] = below @ inverses[-1].T
-        for later in (each for each in blocks if each.start >= block.stop):
-            matrix[later.start :, later] -= below[later.start - block.stop :] @ matrix[later, block].T
     return inverses
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from lightcl_edge.bundle.graph_names import LOGITS
 from lightcl_edge.bundle.manifest import HeadInfo
 from lightcl_edge.errors import StateError
-from lightcl_edge.files.tensors import FloatArray
+from lightcl_edge.files.tensors import FloatArray, distinct
 from lightcl_edge.learning.engines.contract import Engine, PatternTerm
 from lightcl_edge.learning.strategies.contract import Arrays, Settings, Strategy, Task
 
@@ -71,7 +71,7 @@ class LightCL(Strategy):
     def active_classes(self, task: Task) -> NDArray[np.bool_]:
         """The task's own classes; all known ones when it has only one, which alone would teach nothing."""
         active = np.zeros(self.head.capacity, np.bool_)
-        active[np.unique(task.labels)] = True
+        active[distinct(task.labels)] = True
         return active if active.sum() > 1 else super().active_classes(task)
 
 
