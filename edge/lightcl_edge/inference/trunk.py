@@ -9,6 +9,7 @@ from lightcl_edge.errors import MixedBundleError
 from lightcl_edge.files.tensors import FloatArray
 from lightcl_edge.inference.providers import ProviderChoice, wanted
 from lightcl_edge.inference.sessions import inference_session
+from lightcl_edge.machine.freeing import OPENING_THRESHOLD_BYTES, return_freed_memory
 
 
 def normalise(images: NDArray[np.uint8], info: InputInfo) -> FloatArray:
@@ -31,13 +32,14 @@ class Trunk:
     def __init__(self, bundle: Bundle, threads: int | None = None, provider: str | None = None) -> None:
         manifest = bundle.manifest
         self._input, self._shape = manifest.input, tuple(manifest.feature.shape)
-        self._session = inference_session(
-            bundle.path(TRUNK),
-            threads,
-            fast=True,
-            providers=wanted(provider, manifest),
-            dtype=manifest.model.trunk_dtype,
-        )
+        path, order = bundle.path(TRUNK), wanted(provider, manifest)
+        return_freed_memory(OPENING_THRESHOLD_BYTES)
+        try:
+            self._session = inference_session(
+                path, threads, fast=True, providers=order, dtype=manifest.model.trunk_dtype
+            )
+        finally:
+            return_freed_memory()
 
     @property
     def provider(self) -> ProviderChoice:

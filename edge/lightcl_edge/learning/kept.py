@@ -18,6 +18,7 @@ from lightcl_edge.files.plain import FileTime
 from lightcl_edge.inference.learned_classifier import LearnedClassifier
 from lightcl_edge.inference.trunk import Trunk
 from lightcl_edge.learning.engines.contract import Engine
+from lightcl_edge.machine.freeing import give_back
 from lightcl_edge.state.generation import Generation
 from lightcl_edge.state.generation_files import as_read_back, file_times
 from lightcl_edge.state.state import State
@@ -52,25 +53,23 @@ class Kept:
         """Whether there is anything to give back."""
         return self.trunk is not None or self.generation is not None
 
-    def current(self, state: State, number: int, bundle: Bundle) -> Generation:
-        """The generation of this number, read only if it is another one than the last task made.
-
-        Raises:
-            StateError: when it must be read and is damaged.
-        """
-        found = self.generation
-        if found is not None and self._process == os.getpid() and found.meta.bundle_identity == bundle.identity:
-            place = state.place(number)
-            if found.meta.generation == number and file_times(place) == self._files:
-                return found
-        self.drop()
-        return state.read(number, bundle)
+    def check(self, state: State, number: int, bundle: Bundle) -> None:
+        """Drop everything unless it is of the generation of this number, and that is still as it was."""
+        found, files = self.generation, file_times(state.place(number))
+        other = found is None or found.meta.generation != number or found.meta.bundle_identity != bundle.identity
+        if other or files != self._files or self._process != os.getpid():
+            self.drop()
 
     def open_trunk(self, bundle: Bundle, threads: int | None, provider: str | None) -> Trunk:
         """The trunk, opened if it is not open yet."""
-        trunk = self.trunk or Trunk(bundle, threads, provider)
-        self.trunk = trunk if self.wanted else None
-        return trunk
+        self.trunk = self.trunk or Trunk(bundle, threads, provider)
+        return self.trunk
+
+    def close_trunk(self) -> None:
+        """All images are features."""
+        if not self.wanted:
+            self.trunk = None
+            give_back()
 
     def open_engine(self, name: str, make: Callable[[], Engine]) -> Engine:
         """The engine of this name that holds the head as exported, or a new one."""

@@ -32,7 +32,7 @@ from lightcl_edge.learning.judging import (
 from lightcl_edge.learning.kept import copy_of
 from lightcl_edge.learning.lesson import Lesson, judged
 from lightcl_edge.learning.loop import TrainingLoop
-from lightcl_edge.learning.starting_point import StartingPoint, checkpoint_key
+from lightcl_edge.learning.starting_point import Beginning, StartingPoint, checkpoint_key
 from lightcl_edge.learning.strategies import STRATEGIES
 from lightcl_edge.learning.strategies.contract import Settings, Strategy
 from lightcl_edge.learning.strategies.forward import parts
@@ -40,7 +40,6 @@ from lightcl_edge.learning.strategies.strategy_state import part_of
 from lightcl_edge.learning.taps import taps_of, with_exported_samples, with_samples
 from lightcl_edge.machine.blas import one_blas_thread
 from lightcl_edge.machine.cooling import Cooler
-from lightcl_edge.machine.freeing import give_back
 from lightcl_edge.machine.process_memory import PhaseMeter
 from lightcl_edge.planning.ort import spare_step_bytes
 
@@ -87,8 +86,8 @@ class Candidate:
     buffer: FeatureBuffer
 
 
-def images_to_features(job: Job, start: StartingPoint, watch: Watch) -> tuple[Extracted, StartingPoint]:
-    """The task's features, and the starting point without new classes of which no image can be read.
+def images_to_features(job: Job, start: Beginning, watch: Watch) -> tuple[Extracted, Beginning]:
+    """The task's features, and the beginning without new classes of which no image can be read.
 
     Raises:
         LightclError: when no image can be read, or the trunk can't run here.
@@ -104,13 +103,12 @@ def images_to_features(job: Job, start: StartingPoint, watch: Watch) -> tuple[Ex
             watch.progress,
             watch.cooler,
         )
-        if start.kept.trunk is None:
-            give_back()
+        start.kept.close_trunk()
     read = np.bincount(extracted.store.labels, minlength=len(dataset.classes))
     missing = [name for row, name in enumerate(dataset.classes) if not read[row]]
     if missing:
         job.tell(f"nothing is learned of {first_names(missing)}: none of the images can be read")
-    known = start.generation.meta.classes
+    known = start.meta.classes
     classes = [name for name in start.classes if name in known or name not in missing]
     return extracted, replace(start, classes=classes)
 

@@ -24,26 +24,33 @@ from lightcl_edge.machine.freeing import give_back
 from lightcl_edge.machine.process_memory import PhaseMeter
 from lightcl_edge.state.bundle_choice import ChosenBundle
 from lightcl_edge.state.change import Change
-from lightcl_edge.state.exported_classes import base_generation
-from lightcl_edge.state.generation import Generation
+from lightcl_edge.state.exported_classes import base_generation, base_meta
+from lightcl_edge.state.generation import Generation, Meta
 from lightcl_edge.state.trust import remember_trust
 
 
 @dataclass(frozen=True)
-class StartingPoint:
-    """What the device knows before a task, and what the task adds to it."""
+class Beginning:
+    """What a task needs to know before its images are features."""
 
     bundle: Bundle  # the state's own copy
+    meta: Meta  # of the generation before the task
+    next_number: int  # of the generation that the task makes
+    classes: list[str]  # after the task, in row order
+    data: DatasetIdentity
+    kept: Kept
+
+
+@dataclass(frozen=True)
+class StartingPoint(Beginning):
+    """What the device knows before a task, and what the task adds to it."""
+
     codec: FeatureCodec
     generation: Generation
     exported: Generation  # the bundle's own classes and head, as generation 0 has them
     classifier: LearnedClassifier  # of the generation
     holdout: Holdout  # of earlier tasks
     buffer: FeatureBuffer
-    next_number: int  # of the generation that the task makes
-    classes: list[str]  # after the task, in row order
-    data: DatasetIdentity
-    kept: Kept
 
     @property
     def known(self) -> Known:
@@ -70,12 +77,12 @@ class StartingPoint:
         return np.random.default_rng([seed, self.generation.meta.generation + 1, *stream])
 
 
-def starting_point(job: Job, change: Change, chosen: ChosenBundle, meter: PhaseMeter, kept: Kept) -> StartingPoint:
-    """Install the bundle in a new state, and read the current generation.
+def begin(job: Job, change: Change, chosen: ChosenBundle, meter: PhaseMeter, kept: Kept) -> Beginning:
+    """Install the bundle in a new state, and look at the current generation's record.
 
     Raises:
         StateChangedError: when the state is not at the generation that the user expects.
-        LightclError: when the bundle computes other results here, the state is damaged, or a class has no row.
+        LightclError: when the bundle computes other results here, the record is damaged, or a class has no row.
     """
     state, expected = job.state, job.options.from_generation
     number = state.current_number() if state.exists() else 0
@@ -86,25 +93,38 @@ def starting_point(job: Job, change: Change, chosen: ChosenBundle, meter: PhaseM
         )
     bundle = _own_copy(job, change, chosen.bundle, meter)
     remember_trust(state.folder, chosen.trust, bundle, chosen.signature)
-    generation, next_number = kept.current(state, number, bundle), state.next_number()
-    exported = replace(base_generation(state.folder, bundle), buffer={})
-    classes = assign_rows(generation.meta.classes, job.dataset.classes, bundle.manifest.head.capacity)
-    _settle_grey(job, generation.meta.grey_range)
-    for new, other in nearly_equal(classes[len(generation.meta.classes) :], classes):
+    kept.check(state, number, bundle)
+    meta, next_number = state.meta(number) if number else base_meta(state.folder, bundle), state.next_number()
+    classes = assign_rows(meta.classes, job.dataset.classes, bundle.manifest.head.capacity)
+    _settle_grey(job, meta.grey_range)
+    for new, other in nearly_equal(classes[len(meta.classes) :], classes):
         job.tell(f"{new!r} and {other!r} are two classes; if they are one, call them the same and forget one of them")
+    return Beginning(bundle, meta, next_number, classes, identify(job.dataset), kept)
+
+
+def starting_point(job: Job, begun: Beginning) -> StartingPoint:
+    """Read the current generation. While images become features its samples would only take memory.
+
+    Raises:
+        StateError: when it is damaged.
+    """
+    bundle, kept, state = begun.bundle, begun.kept, job.state
+    generation = kept.generation or state.read(begun.meta.generation, bundle)
+    exported = replace(base_generation(state.folder, bundle), buffer={})
     codec = FeatureCodec(bundle.manifest.feature)
     return StartingPoint(
         bundle=bundle,
+        meta=begun.meta,
+        next_number=begun.next_number,
+        classes=begun.classes,
+        data=begun.data,
+        kept=kept,
         codec=codec,
         generation=generation,
         exported=exported,
         classifier=kept.classifier or classifier_of(generation),
         holdout=Holdout.from_tensors(generation.holdout, codec.shape, generation.sums.size),
         buffer=FeatureBuffer.from_tensors(generation.buffer, job.buffer),
-        next_number=next_number,
-        classes=classes,
-        data=identify(job.dataset),
-        kept=kept,
     )
 
 

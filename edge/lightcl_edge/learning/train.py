@@ -15,7 +15,7 @@ from lightcl_edge.learning.decide import Job, decide
 from lightcl_edge.learning.kept import Kept
 from lightcl_edge.learning.learn import Candidate, Watch, images_to_features, learn
 from lightcl_edge.learning.options import TrainOptions
-from lightcl_edge.learning.starting_point import StartingPoint, starting_point
+from lightcl_edge.learning.starting_point import Beginning, StartingPoint, begin, starting_point
 from lightcl_edge.machine.cooling import Cooler
 from lightcl_edge.machine.interrupts import DeferredInterrupt
 from lightcl_edge.machine.process_memory import PhaseMeter
@@ -50,10 +50,11 @@ def train(
     chosen = bundle_for(state, options.bundle, read_public_key(options.key) if options.key else None)
     job = decide(options, state, chosen.bundle, progress)
     with changing(state, create=True) as change:
-        start = starting_point(job, change, chosen, meter, kept or Kept())
+        begun = begin(job, change, chosen, meter, kept or Kept())
         del chosen  # an unpacked .lclb goes with it, from a disk that may be memory
-        with _running(change, start):
-            extracted, start = images_to_features(job, start, watch)
+        with _running(change, begun):
+            extracted, begun = images_to_features(job, begun, watch)
+            start = starting_point(job, begun)
             candidate = learn(job, start, extracted, watch)
             # A signal that comes now waits: the answer must say what really was committed.
             with DeferredInterrupt() as late, meter.phase("commit"):
@@ -93,10 +94,10 @@ def foresee(options: TrainOptions, progress: Progress) -> Document:
 
 
 @contextmanager
-def _running(change: Change, start: StartingPoint) -> Iterator[None]:
+def _running(change: Change, start: Beginning) -> Iterator[None]:
     """The time in which the task runs: an interrupt leaves its checkpoint, an error ends it."""
     state = change.state
-    begin_task(state, start.generation.meta.generation)
+    begin_task(state, start.meta.generation)
     try:
         yield
     except KeyboardInterrupt:

@@ -13,7 +13,7 @@ WORKSPACE_FACTOR, PIXEL_COPIES = 0.35, 2.0
 #: First use: onnxruntime, copies of the trunk, of the head (its session beside the trunk's), of golden activations.
 INSTALL_BYTES, INSTALL_TRUNK_COPIES, INSTALL_HEAD_COPIES, INSTALL_ACTIVATION_COPIES = 26 * MIB, 2.5, 0.5, 0.25
 #: The activations of a batch of images fit into this; and the most images of a batch.
-EXTRACTION_BYTES, LARGEST_BATCH = 8 * MIB, 8
+EXTRACTION_BYTES, LARGEST_BATCH = 12 * MIB, 8
 
 
 def install_bytes(manifest: Manifest) -> int:

@@ -65,6 +65,13 @@ def read_forgotten(folder: Path, bundle: Bundle) -> Forgotten:
     return found if found.identity == bundle.identity else Forgotten(bundle.identity)
 
 
+def base_meta(folder: Path, bundle: Bundle) -> Meta:
+    """The record of generation 0. A damaged record of forgotten classes is a StateError."""
+    gone = read_forgotten(folder, bundle)
+    classes = [name for name in bundle.manifest.classes if name not in gone.classes]
+    return Meta(0, 0.0, bundle.identity, classes, images_by_class=[0] * len(classes))
+
+
 def base_generation(folder: Path, bundle: Bundle) -> Generation:
     """The bundle as generation 0 of a state. A damaged record of forgotten classes, or its buffer, is a StateError."""
     gone = read_forgotten(folder, bundle)
@@ -76,7 +83,7 @@ def base_generation(folder: Path, bundle: Bundle) -> Generation:
         head = HeadWithout(head, classes.index(name))
         classes.remove(name)
     return Generation(
-        meta=Meta(0, 0.0, bundle.identity, classes, images_by_class=[0] * len(classes)),
+        meta=base_meta(folder, bundle),
         parameters=head,
         strategy_state={},
         holdout={},
