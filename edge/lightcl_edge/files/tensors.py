@@ -31,7 +31,7 @@ MAX_HEADER_BYTES, MAX_TENSORS = 4 * 2**20, 65_536
 #: numpy's name of a little-endian type -> safetensors' name.
 _DTYPES = {"<f4": "F32", "<f8": "F64", "<i8": "I64", "<i4": "I32", "|u1": "U8", "|b1": "BOOL", "<f2": "F16"}
 
-#: Read at once to look for NaN.
+#: Read at once to look for NaN, and to copy a tensor.
 _PIECE_BYTES = 2**18
 
 
@@ -183,6 +183,26 @@ class TensorFile(Mapping[str, FloatArray]):
                     return False
         return True
 
+    def pieces(self, name: str) -> Iterator[FloatArray]:
+        """A tensor of float32 in runs of its first axis, each a few hundred kilobytes; a scalar whole."""
+        kind, shape = self.kinds()[name]
+        if kind != "F32" or not shape or 0 in shape:
+            yield self[name]
+            return
+        row = math.prod(shape[1:])
+        rows = max(1, _PIECE_BYTES // (4 * row))
+        try:
+            with open_plain(self._path) as file:
+                start = 8 + int.from_bytes(file.read(8), "little")
+                file.seek(start + int(self._header[name]["data_offsets"][0]))
+                for at in range(0, shape[0], rows):
+                    count = min(rows, shape[0] - at)
+                    yield np.frombuffer(file.read(4 * count * row), "<f4").reshape(count, *shape[1:])
+        except FileNotFoundError as error:
+            raise self._error_class(f"{self._path} is missing") from error
+        except (OSError, ValueError) as error:
+            raise self._error_class(f"{self._path} is damaged ({error}); expected a safetensors file") from error
+
     def __getitem__(self, name: str) -> FloatArray:
         from safetensors import SafetensorError, safe_open
 
@@ -221,14 +241,21 @@ def copy_parameters(
 ) -> None:
     """Copy tensors into arrays of the same names and shapes, each checked as by :func:`check_parameters`.
 
-    They are read one by one: a mapping that takes its tensors from a file never holds them all.
+    Those of a file are read piece by piece.
 
     Raises:
         BundleError: naming the first tensor that differs.
     """
     _check_names(tensors, into, origin)
     for name, array in into.items():
-        np.copyto(array, _checked(name, tensors[name], array.shape, origin))
+        if isinstance(tensors, TensorFile) and tensors.kinds()[name] == ("F32", array.shape):
+            at = 0
+            for piece in tensors.pieces(name):
+                target = array[at : at + len(piece)] if array.ndim else array
+                np.copyto(target, _checked(name, piece, target.shape, origin))
+                at += len(piece) if array.ndim else 0
+        else:
+            np.copyto(array, _checked(name, tensors[name], array.shape, origin))
 
 
 def _check_names(found: Mapping[str, object], expected: Mapping[str, object], origin: str) -> None:

@@ -153,8 +153,8 @@ class LearnedClassifier:
         }
 
     @classmethod
-    def from_tensors(cls, tensors: Tensors, classes: int, tap_size: int) -> LearnedClassifier:
-        """The classifier of :meth:`tensors`, for so many classes and numbers a sample.
+    def from_tensors(cls, tensors: Tensors, classes: int, tap_size: int, *, scores: bool = True) -> LearnedClassifier:
+        """The classifier of :meth:`tensors`, for so many classes and numbers a sample; its novelty terms if wanted.
 
         Raises StateError when names, types, shapes or ranges do not fit.
         """
@@ -165,11 +165,13 @@ class LearnedClassifier:
                 f"the state's classifier does not fit: {error}; "
                 "roll back to another generation: lightcl-edge rollback --state S"
             ) from error
-        terms = NoveltyTerms(
-            tensors["novelty.centre"].astype(np.float32, copy=False),
-            unpack_symmetric(tensors["novelty.matrix"].astype(np.float32, copy=False)),
-            tensors["novelty.own"].astype(np.float64, copy=False),
-        )
+        terms = NoveltyTerms.none()
+        if scores:
+            terms = NoveltyTerms(
+                tensors["novelty.centre"].astype(np.float32, copy=False),
+                unpack_symmetric(tensors["novelty.matrix"].astype(np.float32, copy=False)),
+                tensors["novelty.own"].astype(np.float64, copy=False),
+            )
         return cls(
             weights=tensors["weights"].astype(np.float32, copy=False),
             biases=tensors["biases"].astype(np.float32, copy=False),

@@ -15,7 +15,7 @@ from lightcl_edge.bundle.bundle import Bundle
 from lightcl_edge.data.class_sums import HalfArray
 from lightcl_edge.data.sums import Pooled
 from lightcl_edge.files.plain import FileTime
-from lightcl_edge.inference.learned_classifier import LearnedClassifier
+from lightcl_edge.inference.learned_classifier import LearnedClassifier, NoveltyTerms
 from lightcl_edge.inference.trunk import Trunk
 from lightcl_edge.learning.engines.contract import Engine
 from lightcl_edge.machine.freeing import give_back
@@ -33,7 +33,7 @@ class Kept:
         trunk: open for images; None before the first task, as all that follows.
         engine: holds the head as exported. It is kept only while no step trains it.
         generation: that the last task made.
-        classifier: of that generation.
+        classifier: of that generation, without its novelty terms.
         pooled: the sums of its classes together, in row order.
         first_taps: samples that classes with few held-out ones are judged by, by the SHA-256 of the class's sums.
     """
@@ -93,8 +93,9 @@ class Kept:
             self.drop()
             return
         place = state.place(written.meta.generation)
-        self.generation, self._files = as_read_back(place, written), file_times(place)
-        self.classifier, self.engine, self.pooled = classifier, engine, pooled
+        self.generation, self._files = as_read_back(place, replace(written, classifier={})), file_times(place)
+        self.classifier = replace(classifier, terms=NoveltyTerms.none())
+        self.engine, self.pooled = engine, pooled
 
     def drop(self) -> None:
         """Keep nothing."""

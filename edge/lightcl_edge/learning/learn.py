@@ -29,7 +29,7 @@ from lightcl_edge.learning.judging import (
     earlier_samples_with_features,
     own_samples,
 )
-from lightcl_edge.learning.kept import copy_of
+from lightcl_edge.learning.kept import Kept, copy_of
 from lightcl_edge.learning.lesson import Lesson, judged
 from lightcl_edge.learning.loop import TrainingLoop
 from lightcl_edge.learning.starting_point import Beginning, StartingPoint, checkpoint_key
@@ -178,8 +178,7 @@ def _train(
     references = Reference.of(earlier, start.classifier, engine), Reference.of(own, start.classifier, engine)
     lesson = Lesson(engine, strategy, start.bundle.manifest.head, start.classes, start.known, samples, sums, loaded)
     order = partial(start.random, job.options.seed, _STREAM_ORDER)
-    pooled = lesson.pooled() if pooled is None else pooled
-    kept_pooled = copy_of(pooled) if pooled is not None and start.kept.wanted else None
+    pooled, kept_pooled = _together(lesson, start.kept, pooled)
     form = lesson.closed_form(pooled, *_held_out(earlier, own))
     task, row_scale = lesson.start(form, job.settings.batch_size, order(0))
     untrained = own.logits(lesson.untrained(form), engine) if strategy.trains_head else None
@@ -219,6 +218,14 @@ def _taught(start: StartingPoint, engine: Engine, samples: Samples) -> tuple[Sum
         if name in more.classes:
             pooled = pooled.joined(row, more.classes[name].read())
     return before.merge(more), pooled
+
+
+def _together(lesson: Lesson, kept: Kept, pooled: Pooled | None) -> tuple[Pooled | None, Pooled | None]:
+    """The sums of all classes together, and a copy if the next task wants them."""
+    if not lesson.strategy.trains_head and lesson.all_sampled and not kept.wanted:
+        lesson.engine.close()  # all is solved without the head, which would take its memory beside it
+    pooled = lesson.pooled() if pooled is None else pooled
+    return pooled, copy_of(pooled) if pooled is not None and kept.wanted else None
 
 
 def _earlier_samples(start: StartingPoint, strategy: Strategy, engine: Engine) -> JudgingSamples:

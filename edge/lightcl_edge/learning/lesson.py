@@ -70,9 +70,14 @@ class Lesson:
     sums: Sums
     loaded: Parameters | None = None
 
+    @property
+    def all_sampled(self) -> bool:
+        """Whether there is a sample of every class, also of those that the bundle brought."""
+        return set(self.classes) <= set(self.sums.classes)
+
     def pooled(self) -> Pooled | None:
-        """The sums of all classes together; None where the bundle brought classes without any sample."""
-        return self.sums.pooled(self.classes) if set(self.classes) <= set(self.sums.classes) else None
+        """The sums of all classes together, if there are samples of all."""
+        return self.sums.pooled(self.classes) if self.all_sampled else None
 
     def closed_form(self, pooled: Pooled | None, taps: FloatArray, labels: IntArray) -> ClosedForm | None:
         """The classifier in closed form, with the temperature that fits held-out samples.
@@ -111,8 +116,9 @@ class Lesson:
                 WEIGHT: np.zeros((self.head.capacity, self.head.penultimate_size), np.float32),
                 BIAS: np.zeros(self.head.capacity, np.float32),
             }
-            needs_old = strategy.trains_head and strategy.holds_patterns(strategy.settings.beta)
-            self._load(known.parameters if needs_old else known.exported)
+            if strategy.trains_head:
+                needs_old = strategy.holds_patterns(strategy.settings.beta)
+                self._load(known.parameters if needs_old else known.exported)
             return replace(task, start=ChainMap(zeros, _read_only(known.exported))), known.row_scale
         alone = known.classifier.closed_form_share == 0.0
         base = known.parameters if alone else known.exported

@@ -48,7 +48,7 @@ class StartingPoint(Beginning):
     codec: FeatureCodec
     generation: Generation
     exported: Generation  # the bundle's own classes and head, as generation 0 has them
-    classifier: LearnedClassifier  # of the generation
+    classifier: LearnedClassifier  # of the generation, without its novelty terms
     holdout: Holdout  # of earlier tasks
     buffer: FeatureBuffer
 
@@ -110,6 +110,8 @@ def starting_point(job: Job, begun: Beginning) -> StartingPoint:
     """
     bundle, kept, state = begun.bundle, begun.kept, job.state
     generation = kept.generation or state.read(begun.meta.generation, bundle)
+    classifier = kept.classifier or classifier_of(generation, scores=False)
+    generation = replace(generation, classifier={})  # its packed matrix
     exported = replace(base_generation(state.folder, bundle), buffer={})
     codec = FeatureCodec(bundle.manifest.feature)
     return StartingPoint(
@@ -122,7 +124,7 @@ def starting_point(job: Job, begun: Beginning) -> StartingPoint:
         codec=codec,
         generation=generation,
         exported=exported,
-        classifier=kept.classifier or classifier_of(generation),
+        classifier=classifier,
         holdout=Holdout.from_tensors(generation.holdout, codec.shape, generation.sums.size),
         buffer=FeatureBuffer.from_tensors(generation.buffer, job.buffer),
     )

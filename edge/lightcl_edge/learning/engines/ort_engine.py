@@ -198,8 +198,9 @@ class OrtEngine(Engine):
         return dict(self._parameters.views)
 
     def close(self) -> None:
-        """Give back sessions and accumulators."""
+        """Give back sessions, parameters and accumulators."""
         self._runners, self._accumulators, self._forward = {}, None, None
+        self._parameters = ParameterMemory({}, ())
         trim_heap()
 
 
