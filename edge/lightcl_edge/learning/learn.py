@@ -40,6 +40,7 @@ from lightcl_edge.learning.strategies.strategy_state import part_of
 from lightcl_edge.learning.taps import taps_of, with_exported_samples, with_samples
 from lightcl_edge.machine.blas import one_blas_thread
 from lightcl_edge.machine.cooling import Cooler
+from lightcl_edge.machine.freeing import give_back
 from lightcl_edge.machine.process_memory import PhaseMeter
 from lightcl_edge.planning.ort import spare_step_bytes
 
@@ -133,6 +134,8 @@ def learn(job: Job, start: StartingPoint, extracted: Extracted, watch: Watch) ->
         engine = make() if trains else start.kept.open_engine(job.engine.name, make)
     with meter.phase("train"), one_blas_thread():
         trained = _train(job, start, watch, engine, strategy, samples, held_rows)
+    if trains:
+        give_back()  # garbage of the steps, and pages of libraries that only they needed
     with meter.phase("gate"):
         judgement, accuracy = judge_candidate(
             trained.references,
