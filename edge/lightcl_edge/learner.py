@@ -29,9 +29,8 @@ from lightcl_edge.machine.description import usable_cores
 from lightcl_edge.machine.freeing import give_back
 from lightcl_edge.machine.process_memory import PhaseMeter
 from lightcl_edge.state.bundle_choice import bundle_for
-from lightcl_edge.state.change import changing
+from lightcl_edge.state.change import RolledBack, changing, roll_back
 from lightcl_edge.state.overview import History, Status, history_of, status_of
-from lightcl_edge.state.rollback import RolledBack, roll_back
 from lightcl_edge.state.state import State
 
 __all__ = [

@@ -30,7 +30,7 @@ class RollbackCommand(Command):
         add_completer(target, generations)
 
     def run(self, args: argparse.Namespace) -> Document:
-        from lightcl_edge.state.rollback import roll_back
+        from lightcl_edge.state.change import roll_back
         from lightcl_edge.state.state import State
 
         done = roll_back(State(args.state), args.to)

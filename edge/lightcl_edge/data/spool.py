@@ -26,9 +26,9 @@ from pathlib import Path
 
 from lightcl_edge.data.image_folders import look_into
 from lightcl_edge.data.left_out import LeftOut
-from lightcl_edge.data.settling_files import SettlingFiles
 from lightcl_edge.errors import DataError
 from lightcl_edge.files.durable import fsync_folder, replace_durably
+from lightcl_edge.files.settling_files import SettlingFiles
 from lightcl_edge.files.strict_json import read_json
 
 LEARNING, LEARNED, SET_ASIDE, TRIES = ".learning", ".learned", ".set-aside", ".tries"

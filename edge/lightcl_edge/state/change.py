@@ -6,7 +6,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -185,3 +185,27 @@ class Change:
         write_pointer(self.state.folder, Pointer(number, max([0, *numbers])))
         self.note("rolled back", generation=number)
         return generation
+
+
+@dataclass(frozen=True)
+class RolledBack:
+    """The generation that is in use now, the one before, and the classes that are known now."""
+
+    generation: int
+    previous: int
+    classes: list[str]
+
+
+def roll_back(state: State, target: int | None = None) -> RolledBack:
+    """Use another generation from now on; None is the one that the current one was learned from.
+
+    Raises StateError when there is no such generation, it is damaged, or another process changes the state.
+    """
+    with changing(state) as change:
+        current = state.current_number()
+        if target is None and current == 0:
+            raise StateError(f"{state.folder} has no generation to go back from; generation 0 is the bundle itself")
+        chosen = state.back_from(current) if target is None else target
+        classes = change.make_current(chosen).meta.classes
+        change.end_task()
+    return RolledBack(chosen, current, classes)

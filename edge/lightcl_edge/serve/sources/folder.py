@@ -7,8 +7,8 @@ from pathlib import Path
 
 from lightcl_edge.console.text import printable
 from lightcl_edge.data.image_folders import look_into
-from lightcl_edge.data.settling_files import SettlingFiles
 from lightcl_edge.errors import DataError
+from lightcl_edge.files.settling_files import SettlingFiles
 
 #: A file that did not change for so long is whole.
 SETTLE_SECONDS = 0.5
