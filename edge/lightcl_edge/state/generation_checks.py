@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lightcl_edge.bundle.bundle import BUFFER, TRUNK, Bundle
+from lightcl_edge.bundle.bundle import BUFFER, HEAD_PARAMETERS, TRUNK, Bundle
 from lightcl_edge.bundle.graph_names import LOGITS
 from lightcl_edge.bundle.manifest import HeadInfo
 from lightcl_edge.data.feature_buffer import BufferIdentity, FeatureBuffer
@@ -28,6 +28,19 @@ def way_back(folder: Path) -> str:
 
     state = shlex.quote(str(folder.parent.parent))
     return f"roll back to another generation: lightcl-edge rollback --state {state}"
+
+
+def way_out(path: Path, bundle: Bundle) -> str:
+    """As :func:`way_back`, for a damaged file of a generation, which may be the bundle's own under a second name."""
+    import shlex
+
+    own = bundle.folder / HEAD_PARAMETERS
+    if path.name != HEAD or not own.exists() or not path.samefile(own):
+        return way_back(path.parent)
+    return (
+        "the bundle's copy and other generations share this file; mend all of them with the bundle that the state was "
+        f"made from: cp BUNDLE/{HEAD_PARAMETERS} {shlex.quote(str(own))}"
+    )
 
 
 def _check_head(file: TensorFile, head: HeadInfo, classes: int) -> None:

@@ -17,7 +17,7 @@ from lightcl_edge.files.records import read_record
 from lightcl_edge.files.strict_json import read_json
 from lightcl_edge.files.tensors import TensorFile, Tensors, read_tensors, write_tensors
 from lightcl_edge.state.generation import CLASSIFIER, HEAD, HOLDOUT, META, STATE_FORMAT, STRATEGY, Generation, Meta
-from lightcl_edge.state.generation_checks import refuse_unfit_tensors, way_back
+from lightcl_edge.state.generation_checks import refuse_unfit_tensors, way_back, way_out
 from lightcl_edge.state.sums_files import FOLDER, HASH_DIGITS, class_hash, stored_sums, write_sums
 
 #: The files of a generation that hold tensors; those of the sums lie in a folder beside them.
@@ -106,7 +106,7 @@ def read_generation(folder: Path, meta: Meta, bundle: Bundle) -> Generation:
         except OSError as error:
             raise StateError(f"{folder / name} can't be read ({error}); {way_back(folder)}") from error
         if found != meta.files.get(name):
-            raise StateError(f"{folder / name} is damaged (its hash differs); {way_back(folder)}")
+            raise StateError(f"{folder / name} is damaged (its hash differs); {way_out(folder / name, bundle)}")
         if name != HEAD:
             tensors[name] = read_tensors(folder / name, StateError)
     head = TensorFile(folder / HEAD, StateError, meta.files[HEAD])

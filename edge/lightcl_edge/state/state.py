@@ -71,10 +71,13 @@ class State:
             return opened
         try:
             return Bundle.open(self.bundle_folder, may_lack=(BUFFER,))
-        except BundleError:
+        except BundleError as error:
             if numbers := self.numbers_on_disk():  # an older state has an older bundle, which can't be read either
                 refuse_other_format(self.place(numbers[-1]))
-            raise
+            raise type(error)(
+                f"{error}. It is the state's own copy, {self.bundle_folder}: "
+                "copy the file there, in its place, from the bundle that the state was made from"
+            ) from error
 
     def keep_open(self) -> None:
         """Use the state's bundle as it is open now from now on: its files need no second check."""

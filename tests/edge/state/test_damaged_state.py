@@ -199,3 +199,23 @@ def test_a_checkpoint_of_other_tensors_counts_as_none(bundle, tmp_path):
         assert checkpoints.load(head) is None
         checkpoints.save(Position(0, 3, 0.5), {**head, name: head[name][:-1]})
         assert checkpoints.load(head) is None
+
+
+def test_a_damaged_head_that_all_share_is_mended_from_the_bundle(edge, tmp_path):
+    bundle, state = make_bundle(tmp_path / "bundle"), tmp_path / "s"
+    for name, given in (("red", ("--bundle", bundle)), ("blue", ())):
+        data = make_folder(tmp_path / name, [name])
+        edge("train", *given, "--state", state, "--data", data, "--strategy", "slda", "--engine", "ort")
+    shared = state / "bundle" / "head.safetensors"
+    assert shared.stat().st_nlink == 3  # the bundle's copy and two generations
+    whole = shared.read_bytes()
+    picture = next((tmp_path / "red" / "red").iterdir())
+    for damaged, code in ((whole[:-1] + bytes([whole[-1] ^ 1]), 6), (whole[:-9], 3)):
+        shared.write_bytes(damaged)
+        _, err = edge("predict", "--state", state, picture, code=code)
+        assert str(shared.parent) in err and "from" in err, err
+        assert ("cp BUNDLE/head.safetensors" in err) == (code == 6)
+        shutil.copyfile(bundle / "head.safetensors", shared)  # as cp does: into the same file
+        edge("predict", "--state", state, picture)
+        edge("rollback", "--state", state)
+        edge("rollback", "--state", state, "--to", "2")
