@@ -139,9 +139,9 @@ def refuse_contradiction(found: tuple[int, int], held_out: int, limit: float, ju
         return
     if surely_wrong > CONTRADICTION_SHARE * samples:
         raise _rejected(
-            f"the labels contradict what was learned: the old head is sure that {surely_wrong} of {samples} samples of "
-            f"known classes show another class, and only {held_out} held-out samples could tell who is right; the old "
-            "head stays. Check the labels; if they are right, accept them with --max-forgetting 1",
+            f"the labels contradict what was learned: what was known before is sure that {surely_wrong} of "
+            f"{samples} images of known classes show another class, and only {held_out} held-out images could tell who "
+            "is right; the old head stays. Check the labels; if they are right, accept them with --max-forgetting 1",
             judgement,
         )
 

@@ -66,6 +66,7 @@ def serve(options: ServeOptions, say: Callable[[str], None]) -> str:
             ssl_keyfile=certificate.key if certificate else None,
         )
         logging.getLogger("uvicorn").setLevel(logging.ERROR)  # what strangers send is no news
+        logging.getLogger("uvicorn.error").addFilter(_is_news)
         _tell(say, address, certificate)
         Server(config, service).run([listening])
     except KeyboardInterrupt:
@@ -96,6 +97,12 @@ class Server(uvicorn.Server):
         if self._signs_of_life is not None:
             self._signs_of_life.cancel()
         await super().shutdown(sockets)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Requests that the end of the server cuts off are none."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, asyncio.CancelledError) and not record.getMessage().startswith("Cancel ")
 
 
 async def _sign_of_life(seconds: float) -> None:

@@ -108,7 +108,7 @@ def test_labels_that_contradict_the_old_head():
     judgement = judged((1.0, 1.0), (1.0, 1.0))
     for allowed in (((4, 8), 4, 0.2), ((5, 8), 10, 0.2), ((4, 4), 0, 0.2), ((8, 8), 0, 1.0)):
         gate.refuse_contradiction(*allowed, judgement)
-    with pytest.raises(RejectedError, match="5 of 8 samples of known classes"):
+    with pytest.raises(RejectedError, match="5 of 8 images of known classes"):
         gate.refuse_contradiction((5, 8), 9, 0.2, judgement)
 
 

@@ -8,7 +8,9 @@ import socket
 import ssl
 import subprocess
 import sys
+import threading
 import time
+from contextlib import suppress
 
 import httpx2
 import pytest
@@ -144,3 +146,19 @@ def test_figures_for_prometheus(bundle, tmp_path):
         text = httpx2.get(f"http://127.0.0.1:{server.port}/metrics").text
     assert float(re.search(r"^lightcl_pss_bytes (\S+)$", text, re.MULTILINE)[1]) > 10 * 2**20
     assert 'lightcl_taught_pictures{class_name="red"} 2.0' in text and "lightcl_learning 0.0" in text
+
+
+def test_an_end_in_the_middle_of_a_request_is_no_news(bundle, tmp_path):
+    with ServerProcess(tmp_path / "s", bundle=bundle) as server:
+        teach(server.api, list(COLOURS)[:2], 3)
+        asking = threading.Thread(target=suppressed, args=(server.api.get, "/learn/plan"))
+        asking.start()
+        time.sleep(0.2)
+        assert server.end() == 0
+        asking.join()
+        assert "Traceback" not in "".join(server.said) and "Exception" not in "".join(server.said)
+
+
+def suppressed(work, *arguments):
+    with suppress(httpx2.TransportError):
+        work(*arguments)

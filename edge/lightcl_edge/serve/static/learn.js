@@ -39,8 +39,8 @@ export async function showLearn() {
   pile.show(found.pictures);
   const waits = found.pictures.length > 0;
   find("pile-title").hidden = find("pile-bar").hidden = !waits;
-  await showPlan(found);
   showOutcome(state.learning.outcome);
+  await showPlan(found);
 }
 
 async function showPlan(taught) {
@@ -88,16 +88,26 @@ function showPhase(learning) {
   find("learn-step").textContent = [step, learning.message].filter(Boolean).join("; ") || `${learning.seconds.toFixed(0)} s`;
 }
 
-function showOutcome(outcome) {
+async function showOutcome(outcome) {
   const place = find("outcome");
   if (!outcome) return place.replaceChildren();
+  const rows = [...outcome.per_class, ...(await newClasses(outcome))];
+  if (state.learning.running) return;
   const good = outcome.kind === "learned";
-  const title = { learned: "Learned", refused: "Not learned: the new knowledge would be worse", failed: "Not learned" }[outcome.kind];
+  const title = { learned: "Learned", refused: "Not learned: something speaks against it", failed: "Not learned" }[outcome.kind];
   const box = make("div", { className: good ? "outcome" : "outcome bad" }, make("h3", { textContent: title }), make("p", { textContent: good ? summary(outcome) : outcome.message }));
-  if (outcome.per_class.length) box.append(beforeAndAfter(outcome));
+  if (rows.length) box.append(beforeAndAfter(rows));
   if (outcome.kind === "refused") box.append(wayOut());
   place.replaceChildren(box);
   if (outcome.kind === "refused") showAgainst();
+}
+
+// How well the new classes are recognised, on pictures that were kept apart.
+async function newClasses(outcome) {
+  if (outcome.kind !== "learned" || !outcome.new_classes.length) return [];
+  const knowledge = await get("/classes").catch(() => ({ classes: [] }));
+  const news = knowledge.classes.filter((each) => outcome.new_classes.includes(each.class_name));
+  return news.map((each) => ({ class_name: each.class_name, pictures: each.held_out, before: null, after: each.accuracy }));
 }
 
 function summary(outcome) {
@@ -108,10 +118,10 @@ function summary(outcome) {
   return parts.join(" ") || "It is in use.";
 }
 
-function beforeAndAfter(outcome) {
-  const rows = outcome.per_class.map((each) => {
+function beforeAndAfter(classes) {
+  const rows = classes.map((each) => {
     const change = each.before === null ? "new" : each.after >= each.before ? (each.after > each.before ? "better" : "as before") : "worse";
-    const cells = [make("td", { className: "name", textContent: each.class_name }), make("td", { "data-label": "before" }, each.before === null ? make("span", { className: "soft", textContent: "new" }) : share(each.before)), make("td", { "data-label": "after" }, share(each.after)), make("td", { "data-label": "", className: "soft", textContent: `${change}, ${count(each.pictures, "picture", "pictures")}` })];
+    const cells = [make("td", { className: "name", textContent: each.class_name }), make("td", { "data-label": "before" }, each.before === null ? make("span", { className: "soft", textContent: "new" }) : share(each.before)), make("td", { "data-label": "after" }, share(each.after)), make("td", { "data-label": "", className: "soft", textContent: `${change}, tested with ${count(each.pictures, "picture", "pictures")}` })];
     return make("tr", {}, ...cells);
   });
   const head = make("tr", {}, ...["class", "right before", "right after", ""].map((text) => make("th", { scope: "col", textContent: text })));
@@ -126,8 +136,9 @@ function wayOut() {
 
 // The pictures that speak against what was taught.
 async function showAgainst() {
-  const found = await attempt(() => get("/learn/contradictions"));
   const place = find("against");
+  if (!place.hasChildNodes()) place.replaceChildren(make("p", { className: "soft", textContent: "Looking for the pictures that speak against it…" }));
+  const found = await attempt(() => get("/learn/contradictions"));
   if (!found?.pictures.length) return place.replaceChildren();
   const tiles = found.pictures.map((each) => {
     const text = `You say ${each.class_name}, I say ${each.says} (${percent(each.probability)})`;
