@@ -134,24 +134,29 @@ def size_of(taps: Sequence[Tap]) -> int:
 
 
 def default_taps(places: Sequence[TapPlace]) -> list[Tap]:
-    """The last two blocks, as far as they fit, the deepest first; the penultimate where none does.
+    """The means of the last two blocks, the deepest first, and what else fits; the penultimate where no block does.
 
-    If the head begins with a shallower block, that block's mean and spread follow with a lower weight where both fit.
+    The shallower one's spread follows, then mean and spread of the block that the head begins with. These weigh half.
     """
     blocks = blocks_of(places)
     chosen = [Tap(place) for place in blocks[:_DEFAULT_DEPTHS]]
     while size_of(chosen) > MAX_TAP_SIZE:
         chosen.pop()
-    with_input = [*chosen, *input_taps(places)] if blocks[_DEFAULT_DEPTHS:] else chosen
-    return (with_input if size_of(with_input) <= MAX_TAP_SIZE else chosen) or [Tap(places[0])]
+    for more in (_spread(blocks[1:_DEFAULT_DEPTHS]), input_taps(places)) if len(chosen) == _DEFAULT_DEPTHS else ():
+        wider = [*chosen, *(tap for tap in more if tap.name not in {other.name for other in chosen})]
+        chosen = wider if size_of(wider) <= MAX_TAP_SIZE else chosen
+    return chosen or [Tap(places[0])]
 
 
 def input_taps(places: Sequence[TapPlace]) -> list[Tap]:
     """Mean and spread of the head's input, if it ends a block of maps or tokens."""
-    last = blocks_of(places)[-1:]
-    if not last or last[0].tensor != FEATURES or len(last[0].shape) < 2:
-        return []
-    return [Tap(last[0], spread, _SHALLOW_WEIGHT) for spread in (False, True)]
+    last = [place for place in blocks_of(places)[-1:] if place.tensor == FEATURES and len(place.shape) > 1]
+    return [*(Tap(place, scale=_SHALLOW_WEIGHT) for place in last), *_spread(last)]
+
+
+def _spread(places: Sequence[TapPlace]) -> list[Tap]:
+    """Of each place that has positions."""
+    return [Tap(place, True, _SHALLOW_WEIGHT) for place in places if len(place.shape) > 1]
 
 
 def add_taps(head: onnx.ModelProto, taps: Sequence[Tap]) -> list[TapInfo]:
