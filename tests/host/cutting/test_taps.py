@@ -70,20 +70,21 @@ def test_a_residual_network_taps_its_last_two_blocks(residual: onnx.ModelProto, 
 
 def test_names_and_sizes(residual: onnx.ModelProto, gated: onnx.ModelProto) -> None:
     named = {cut: split(residual, cut).head_info.taps for cut in ("stage1", "stage2.0", "stage2")}
-    last = TapInfo(PENULTIMATE, 16)
-    assert named == {
-        "stage1": [last, TapInfo("stage2.0", 16), TapInfo(FEATURES, 8), TapInfo(f"{FEATURES} (spread)", 8)],
-        "stage2.0": [last, TapInfo(FEATURES, 16)],
-        "stage2": [last],
+    names = {
+        "stage1": [PENULTIMATE, "stage2.0", "stage2.0 (spread)", FEATURES, f"{FEATURES} (spread)"],
+        "stage2.0": [PENULTIMATE, FEATURES, f"{FEATURES} (spread)"],
+        "stage2": [PENULTIMATE],
     }
-    assert split(gated, "silu").head_info.tap_size == 12 + 8 + 2 * 8
+    assert {cut: [tap.name for tap in taps] for cut, taps in named.items()} == names
+    assert [tap.size for tap in named["stage1"]] == [16, 16, 16, 8, 8]
+    assert split(gated, "silu").head_info.tap_size == 12 + 2 * 8 + 2 * 8
 
 
 @pytest.mark.parametrize(
     ("model", "size", "cut", "modules", "sizes"),
     [
-        ("efficientnet_lite0", 128, "blocks.4", ["blocks.6", "blocks.5"], [320, 192, 112, 112]),
-        ("efficientnet_lite0", 128, "blocks.5", ["blocks.6", "blocks.5"], [320, 192]),
+        ("efficientnet_lite0", 128, "blocks.4", ["blocks.6", "blocks.5"], [320, 192, 192, 112, 112]),
+        ("efficientnet_lite0", 128, "blocks.5", ["blocks.6", "blocks.5"], [320, 192, 192]),
         ("efficientnet_lite0", 128, "blocks", ["blocks.6"], [320]),
         ("resnet18_cifar", 32, "layer3", ["layer4.1", "layer4.0"], [512, 512]),
     ],
@@ -117,14 +118,14 @@ class Tokens(nn.Module):
 def test_tokens_are_averaged_over_the_tokens() -> None:
     network, images = Tokens().eval(), pictures(16)
     parts = split(export_module(network, 16, 16), "first")
-    assert parts.head_info.taps == [TapInfo(PENULTIMATE, 12), TapInfo(FEATURES, 12)]
+    assert parts.head_info.taps == [TapInfo(name, 12) for name in (PENULTIMATE, FEATURES, f"{FEATURES} (spread)")]
     kept = []
     for block in (network.first, network.last):
         block.register_forward_hook(lambda _module, _inputs, output: kept.append(output.mean(dim=1)))
     with torch.no_grad():
         network(torch.from_numpy(images))
     expected = np.concatenate([nn.functional.normalize(part, dim=1).numpy() for part in reversed(kept)], axis=1)
-    np.testing.assert_allclose(tapped(parts, images), expected, atol=1e-5)
+    np.testing.assert_allclose(tapped(parts, images)[:, :24], expected, atol=1e-5)
 
 
 def test_both_engines_give_the_taps(residual: onnx.ModelProto, tmp_path: Path) -> None:
@@ -175,7 +176,7 @@ def places(*sizes: int) -> list[TapPlace]:
 @pytest.mark.parametrize(
     ("sizes", "expected"),
     [
-        ((1280, 320, 1152, 1152, 192, 192), [320, 192]),  # EfficientNet-Lite0
+        ((1280, 320, 1152, 1152, 192, 192), [320, 192, 192]),  # EfficientNet-Lite0
         ((512, 512, 256), [512, 512]),  # ResNet-18
         ((2048, 2048, 2048, 1024), [2048]),  # ResNet-50: nothing fits, and its third stage is no substitute
         ((1280, 960, 160), [960]),  # MobileNetV3-Large
@@ -205,7 +206,8 @@ def test_a_shallower_input_gives_mean_and_spread(residual: onnx.ModelProto) -> N
 def test_the_default_takes_a_shallower_input_with_half_the_weight() -> None:
     listed = [*places(1280, 320, 192), TapPlace(FEATURES, FEATURES, (112, 8, 8))]
     found = [(tap.name, tap.scale) for tap in default_taps(listed)]
-    assert found == [("block0", 1.0), ("block1", 1.0), (FEATURES, 0.5), (f"{FEATURES} (spread)", 0.5)]
+    shallow = [("block1 (spread)", 0.5), (FEATURES, 0.5), (f"{FEATURES} (spread)", 0.5)]
+    assert found == [("block0", 1.0), ("block1", 1.0), *shallow]
 
 
 def test_channels_last_maps_are_pooled_over_their_positions() -> None:

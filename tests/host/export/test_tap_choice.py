@@ -64,18 +64,19 @@ def test_the_short_list_begins_with_the_default_and_fits() -> None:
     def listed(*sizes: int, last: str = "block") -> list[list[int]]:
         return [[tap.size for tap in each] for each in short_list(places(*sizes, last=last))]
 
-    assert listed(1280, 320, 1152, 192, 112) == [[320, 192], [320], [320, 192, 112]]
+    assert listed(1280, 320, 1152, 192, 112) == [[320, 192, 192], [320], [320, 192], [320, 192, 112]]
     assert listed(1280, 320, 192, 112, last=FEATURES) == [
-        [320, 192, 112, 112],
+        [320, 192, 192, 112, 112],
         [320],
         [320, 192],
         [320, 192, 112],
+        [320, 192, 112, 112],
         [320, 112, 112],
     ]
-    assert listed(1280, 320, 192, last=FEATURES) == [[320, 192], [320], [320, 192, 192]]
+    assert listed(1280, 320, 192, last=FEATURES) == [[320, 192, 192], [320], [320, 192]]
     assert listed(512, 512, 256) == [[512, 512], [512]]
     assert listed(512, 512, 256, last=FEATURES) == [[512, 512], [512], [512, 256, 256]]
-    assert listed(900, 100, 50, 20) == [[100, 50], [100], [100, 50, 20], [900], [900, 100]]
+    assert listed(900, 100, 50, 20) == [[100, 50, 50], [100], [100, 50], [100, 50, 20], [900], [900, 100]]
     assert listed(2048, 2048) == [[2048]]
 
 
