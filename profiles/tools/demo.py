@@ -90,6 +90,7 @@ def _clean(out: Path) -> None:
 def _prepare(steps: Steps, out: Path) -> None:
     steps.title("On the host: cut the network, prepare the trunk, write a bundle")
     options = ["--model", MODEL, "--data", f"{DATA}@1/{TASKS}", "--image-size", str(IMAGE_SIZE), "--with-baselines"]
+    options += ["--trunk-dtype", "fp32"]  # three 8-bit ones would be tried and refused
     steps.show(["lightcl-host", "prepare", *options, "--out", str(out / "bundle")], lines=8)
 
 

@@ -77,7 +77,7 @@ def run(block, places):
     """Run a block in a shell that knows only what a new user has; gives its output."""
     folder = places / block.place
     programs = [folder / ".venv" / "bin", folder / ".local" / "bin", Path(sys.base_prefix) / "bin", "/usr/bin", "/bin"]
-    environment = {
+    environment = {name: value for name, value in os.environ.items() if name.startswith("PIP_")} | {
         "HOME": str(folder),
         "PATH": os.pathsep.join(map(str, programs)),
         "PIP_CONSTRAINT": str(ROOT / "constraints.txt"),
