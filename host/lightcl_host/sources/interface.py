@@ -82,7 +82,7 @@ def one_output(graph: onnx.GraphProto, wanted: str | None, where: str) -> None:
         del graph.output[:]
         graph.output.append(info)
     elif len(graph.output) > 1:
-        info = _likely(list(graph.output), where)
+        info = _likely(list(graph.output), makers, where)
         del graph.output[:]
         graph.output.append(info)
     output = graph.output[0]
@@ -94,7 +94,11 @@ def one_output(graph: onnx.GraphProto, wanted: str | None, where: str) -> None:
     drop_unused(graph)
 
 
-def _likely(outputs: list[onnx.ValueInfoProto], where: str) -> onnx.ValueInfoProto:
+def _likely(outputs: list[onnx.ValueInfoProto], makers: dict[str, onnx.NodeProto], where: str) -> onnx.ValueInfoProto:
+    if (
+        len({_before_probabilities(makers, info.name) for info in outputs}) == 1
+    ):  # such as probabilities and first class
+        return outputs[0]
     vectors = [info for info in outputs if len(info.type.tensor_type.shape.dim) == 2] or outputs
     if len(vectors) == 1:
         return vectors[0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -35,12 +35,14 @@ def saved(
     outputs: Sequence[str] = ("y",),
     opset: int = 17,
     kind: int = TensorProto.FLOAT,
+    kinds: Mapping[str, int] | None = None,
 ) -> str:
+    last = (kinds or {}).get(nodes[-1].op_type, TensorProto.FLOAT)  # of the outputs
     graph = helper.make_graph(
         list(nodes),
         "g",
         [helper.make_tensor_value_info("x", kind, list(shape))],
-        [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["b", "c"]) for name in outputs],
+        [helper.make_tensor_value_info(name, last, ["b", "c"]) for name in outputs],
         [numpy_helper.from_array(value, name) for name, value in {"kernel": KERNEL, "dense": DENSE, **weights}.items()],
     )
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8), path)
@@ -63,14 +65,26 @@ def opened(path: str, **options: object) -> Source:
         [("Sigmoid", "z", "y")],
         [("Identity", "z", "i"), ("LogSoftmax", "i", "y")],
         [("Identity", "z", "y")],
+        [("Softmax", "z", "p"), ("Flatten", "p", "y")],
+        [("Unsqueeze", "z", "u"), ("Softmax", "u", "p"), ("Squeeze", "p", "y")],
+        [("Softmax", "z", "p"), ("Cast", "p", "y")],
     ],
 )
 def test_logits_are_found_before_probabilities(tmp_path: Path, end: list[tuple[str, str, str]]) -> None:
     nodes = [*POOLED, helper.make_node("MatMul", ["f", "dense"], ["z"])]
-    nodes += [helper.make_node(kind, [a], [b]) for kind, a, b in end]
-    source = opened(saved(tmp_path / "m.onnx", nodes, {}))
+    more = {"Cast": {"to": TensorProto.FLOAT16}}
+    axes = {"Squeeze": ["last"], "Unsqueeze": ["last"]}
+    nodes += [helper.make_node(kind, [a, *axes.get(kind, [])], [b], **more.get(kind, {})) for kind, a, b in end]
+    source = opened(saved(tmp_path / "m.onnx", nodes, {"last": np.array([2])}, kinds={"Cast": TensorProto.FLOAT16}))
     assert source.graph.graph.node[-1].op_type == "Gemm"
     assert find_cuts(source.graph)[-1].trainable
+
+
+def test_probabilities_and_the_first_class_are_the_same_logits(tmp_path: Path) -> None:
+    nodes = [*POOLED, helper.make_node("MatMul", ["f", "dense"], ["z"]), helper.make_node("Softmax", ["z"], ["p"]),
+             helper.make_node("TopK", ["p", "few"], ["best", "which"])]  # fmt: skip
+    path = saved(tmp_path / "m.onnx", nodes, {"few": np.array([2])}, outputs=["p", "best"])
+    assert np.allclose(opened(path).reference(np.zeros((1, 3, SIDE, SIDE), np.float32)), 0, atol=1e-6)
 
 
 def test_two_averaged_classifiers_are_one(tmp_path: Path) -> None:
