@@ -45,7 +45,8 @@ def commit(job: Job, start: StartingPoint, candidate: Candidate, change: Change)
     )
     final = change.commit(generation)
     change.end_task()
-    exported = not candidate.strategy.trains_head and not start.classifier.needs_head
-    engine, trained = candidate.engine if exported else None, candidate.trained
+    as_exported = before.generation == 0 or not start.classifier.needs_head
+    trained = candidate.trained
+    engine = candidate.engine if as_exported and not candidate.strategy.trains_head else None
     start.kept.keep(job.state, replace(generation, meta=final), trained.classifier, engine, trained.pooled)
     return final

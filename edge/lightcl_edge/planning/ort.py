@@ -9,17 +9,19 @@ from lightcl_edge.planning.trunk import MIB, extract_bytes
 
 #: After the trunk is closed: what is left of onnxruntime, and the description of a step's graph as it is read.
 #: Room for the parameters takes no memory before they are loaded.
-AFTER_TRUNK_BYTES = 7 * MIB
+AFTER_TRUNK_BYTES = 5 * MIB
 #: What onnxruntime adds when it trains.
 TRAINING_BYTES = int(12.5 * MIB)
 #: A step may take this much of what extraction takes, if that makes it faster.
-ACCEPTED_STEP_SHARE = 1.1
+ACCEPTED_STEP_SHARE = 1.75
 #: A strategy without gradients: onnxruntime with the forward graph, copies of the head and of the largest activation
 #: of one sample.
-CLOSED_FORM_BYTES, CLOSED_FORM_HEAD_COPIES, CLOSED_FORM_LARGEST_COPIES = int(16.5 * MIB), 1.8, 37
+CLOSED_FORM_BYTES, CLOSED_FORM_HEAD_COPIES, CLOSED_FORM_LARGEST_COPIES = int(16.5 * MIB), 1.0, 37
+#: The same strategy while it solves for its rows, and while these are judged and written: the head is given back.
+SOLVING_BYTES, SOLVED_BYTES = 15 * MIB, int(18.8 * MIB)
 #: A head that is judged and written, after the step's session is closed: onnxruntime with the forward graph, copies of
 #: the head, and of the largest activation and the feature of one sample for the few that are computed at once.
-GATE_BYTES, GATE_HEAD_COPIES, GATE_LARGEST_COPIES, GATE_FEATURE_COPIES = int(14.8 * MIB), 1.08, 46, 44
+GATE_BYTES, GATE_HEAD_COPIES, GATE_LARGEST_COPIES, GATE_FEATURE_COPIES = 8 * MIB, 1.08, 46, 44
 
 
 def loaded_bytes(_manifest: Manifest) -> int:
@@ -54,7 +56,7 @@ def spare_step_bytes(manifest: Manifest, batch_size: int, pattern_samples: int) 
 
 
 def closed_form_bytes(manifest: Manifest) -> int:
-    """While a strategy without gradients learns; its covariance not counted."""
+    """While the head as exported makes taps."""
     cost = manifest.cost
     largest = CLOSED_FORM_LARGEST_COPIES * cost.head_largest_activation_bytes
     return int(CLOSED_FORM_BYTES + CLOSED_FORM_HEAD_COPIES * cost.head_parameter_bytes + largest)

@@ -21,8 +21,10 @@ from lightcl_edge.planning import trunk as plan_trunk
 DEVICE_BASE_BYTES = 42 * plan_trunk.MIB
 #: For each entry of the scatter of taps: the matrix, a class's triangle as it is read and added, a block of products.
 COVARIANCE_ENTRY_BYTES = 22.0
-#: Copies of an earlier generation's classifier and samples: as they were read, and as they are used.
-GENERATION_COPIES = 2.2
+#: The same once rows are solved: the terms of the novelty score, and a class's triangle.
+SOLVED_ENTRY_BYTES = 8.4
+#: Copies of an earlier generation's classifier and samples, which are read once images are features.
+GENERATION_COPIES = 1.5
 #: Copies of class means and rows, and of products of all classes, while rows are solved in closed form; and of
 #: penultimate activations, whose parts are joined.
 SOLVING_COPIES, STARTING_COPIES = 6, 2
@@ -81,7 +83,14 @@ def plan_training(manifest: Manifest, engine: str, images: int, steps: tuple[int
         steps: samples of a training step, and how many carry patterns; None for a strategy without steps.
     """
     head: ModuleType = plan_torch if engine == "torch" else plan_ort
-    closed_form_bytes = head.closed_form_bytes(manifest) + covariance_bytes(manifest)
+    taps_bytes, scatter_bytes = head.closed_form_bytes(manifest), covariance_bytes(manifest)
+    train_bytes = taps_bytes + scatter_bytes
+    gate_bytes = head.gate_bytes(manifest)
+    if steps is not None:
+        train_bytes = max(train_bytes, head.step_bytes(manifest, *steps))
+    elif engine != "torch":  # the head is given back before the rows are solved
+        train_bytes = max(taps_bytes, plan_ort.SOLVING_BYTES + scatter_bytes)
+        gate_bytes = plan_ort.SOLVED_BYTES + int(SOLVED_ENTRY_BYTES * manifest.head.tap_size**2)
     disk_bytes = images * (math.prod(manifest.feature.shape) + 8)
     disk_bytes += (3 if steps else 1) * manifest.cost.head_parameter_bytes + sums_bytes(manifest, images)
     return Plan(
@@ -89,8 +98,8 @@ def plan_training(manifest: Manifest, engine: str, images: int, steps: tuple[int
         install_bytes=plan_trunk.install_bytes(manifest),
         extract_bytes=plan_trunk.extract_bytes(manifest),
         import_bytes=head.loaded_bytes(manifest),
-        train_bytes=max(closed_form_bytes, head.step_bytes(manifest, *steps) if steps else 0),
-        gate_bytes=head.gate_bytes(manifest),
+        train_bytes=train_bytes,
+        gate_bytes=gate_bytes,
         disk_bytes=disk_bytes,
     )
 
@@ -164,7 +173,6 @@ class Carried:
         earlier = int(GENERATION_COPIES * self.generation_bytes)
         return replace(
             plan,
-            extract_bytes=plan.extract_bytes + earlier,
             import_bytes=plan.import_bytes + earlier,
             train_bytes=plan.train_bytes + earlier,
             gate_bytes=plan.gate_bytes + earlier + 2 * self.buffer_bytes,  # the old buffer and the new one

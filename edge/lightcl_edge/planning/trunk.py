@@ -5,23 +5,24 @@ from lightcl_edge.data.decoding import planned_decoding_bytes
 
 MIB = 2**20
 #: What onnxruntime adds when it turns images into features.
-ONNXRUNTIME_BYTES = 29 * MIB
+ONNXRUNTIME_BYTES = int(14.3 * MIB)
 #: Copies of the trunk's weights while it is opened (file, initialisers, re-laid for the processor), and once it runs.
-OPENING_TRUNK_COPIES, RUNNING_TRUNK_COPIES = 3.4, 1.0
+OPENING_TRUNK_COPIES, RUNNING_TRUNK_COPIES = 2.4, 1.0
 #: Share of the counted activations that are there at once (onnxruntime fuses operators); copies of an image being read.
 WORKSPACE_FACTOR, PIXEL_COPIES = 0.35, 2.0
 #: First use: onnxruntime, copies of the trunk, of the head (its session beside the trunk's), of golden activations.
-INSTALL_BYTES, INSTALL_TRUNK_COPIES, INSTALL_HEAD_COPIES, INSTALL_ACTIVATION_COPIES = 26 * MIB, 2.5, 0.5, 0.25
+INSTALL_BYTES, INSTALL_TRUNK_COPIES, INSTALL_HEAD_COPIES, INSTALL_ACTIVATION_COPIES = 12 * MIB, 1.5, 1.06, 0.25
 #: The activations of a batch of images fit into this; and the most images of a batch.
 EXTRACTION_BYTES, LARGEST_BATCH = 12 * MIB, 8
 
 
 def install_bytes(manifest: Manifest) -> int:
-    """Added by trunk and head at once, and the golden images."""
+    """Added by the trunk when it is opened, or by trunk and head at once with the golden images; the larger of both."""
     cost = manifest.cost
     golden = INSTALL_ACTIVATION_COPIES * manifest.golden.count * cost.trunk_peak_activation_bytes
     weights = INSTALL_TRUNK_COPIES * _weight_bytes(manifest) + INSTALL_HEAD_COPIES * cost.head_parameter_bytes
-    return int(INSTALL_BYTES + weights + golden)
+    opening = ONNXRUNTIME_BYTES + OPENING_TRUNK_COPIES * _weight_bytes(manifest)
+    return int(max(opening, INSTALL_BYTES + weights + golden))
 
 
 def extract_bytes(manifest: Manifest) -> int:

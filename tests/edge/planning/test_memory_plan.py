@@ -91,7 +91,8 @@ def test_a_large_image_keeps_to_the_budget(edge, bundle, tmp_path):
 def test_a_plan_counts_what_the_state_carries():
     plan = Plan(*[10 * MIB] * 7)
     found = Carried(generation_bytes=5 * MIB, buffer_bytes=3 * MIB, bundle_bytes=MIB).added_to(plan)
-    assert found.extract_bytes == found.train_bytes == 10 * MIB + int(GENERATION_COPIES * 5 * MIB)
+    assert found.extract_bytes == 10 * MIB  # a generation is read once images are features
+    assert found.train_bytes == 10 * MIB + int(GENERATION_COPIES * 5 * MIB)
     assert found.gate_bytes == found.train_bytes + 6 * MIB and found.disk_bytes == 19 * MIB
     assert Carried().added_to(plan) == plan
 
@@ -102,7 +103,9 @@ def test_every_strategy_plans_the_sums_of_taps(bundle):
     plans = {name: plan_for(name, wide, "ort", 32, 0, 10) for name in ("slda", "replay", "ncm", "lightcl", "finetune")}
     narrow = {name: plan_for(name, manifest, "ort", 32, 0, 10) for name in plans}
     for name, plan in plans.items():
-        assert plan.train_bytes == plans["slda"].train_bytes > covariance_bytes(wide)
+        alone = name in ("slda", "ncm")  # these give the head back before the sums are solved
+        assert plan.train_bytes == plans["slda" if alone else "replay"].train_bytes > covariance_bytes(wide)
+        assert plan.train_bytes >= plans["slda"].train_bytes
         assert plan.disk_bytes - narrow[name].disk_bytes == sums_bytes(wide, 10) - sums_bytes(manifest, 10)
     assert narrow["replay"].train_bytes >= narrow["slda"].train_bytes == narrow["ncm"].train_bytes
 
