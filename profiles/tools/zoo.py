@@ -87,7 +87,11 @@ def _in_a_process(pick: Callable[[Path], str], limit_s: float) -> Document:
                 os.dup2(log.fileno(), 2)
             try_member(pick, folder, lambda row: _put(found, row))
             os._exit(0)
-        ended = _wait(child, started + limit_s)
+        try:
+            ended = _wait(child, started + limit_s)
+        except BaseException:  # interrupted: the child does not stay behind
+            _end(child)
+            raise
         row: Document = json.loads(found.read_text()) if found.exists() else {"member": None, "stage": "pick"}
         shutil.rmtree(folder / "bundle", ignore_errors=True)
     if ended is None:
@@ -110,9 +114,13 @@ def _wait(child: int, until: float) -> int | None:
         if ended:
             return os.waitstatus_to_exitcode(status)
         time.sleep(0.1)
+    _end(child)
+    return None
+
+
+def _end(child: int) -> None:
     os.killpg(child, signal.SIGKILL)
     os.waitpid(child, 0)
-    return None
 
 
 def cells(row: Document) -> list[str]:
