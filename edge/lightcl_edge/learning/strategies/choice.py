@@ -82,7 +82,9 @@ def full_crowd(manifest: Manifest) -> Crowd:
 
 
 def choose_strategy(asked: str, unsampled: Sequence[str] = ()) -> StrategyChoice:
-    """Choose by name, or for ``auto`` the one that is as accurate as any and takes seconds (docs/results-learning.md).
+    """Choose by name, or for ``auto`` the one that is as accurate as any and takes seconds.
+
+    How they compare is in ``docs/builders/results-learning.md``.
 
     ``unsampled`` are classes that the bundle brought without any sample: only the head knows them, so the head alone
     must classify.
