@@ -32,7 +32,7 @@ def save_pictures(path: Path, count: int = 144) -> Path:
 
 def arguments(network: Path, pictures: Path, out: Path, **changed: object) -> list[str]:
     """Of ``lightcl-host analyze``, as fast as it goes."""
-    options = {"tasks": 3, "images": 144, "steps": 3, "repeats": 2, "shortlist": 1, "device": "rpi3"} | changed
+    options = {"tasks": 3, "images": 144, "steps": 3, "shortlist": 1, "device": "rpi3"} | changed
     words = ["analyze", "--json", "--model", network, "--data", pictures, "--out", out]
     for name, value in options.items():
         words += [f"--{name.replace('_', '-')}", value]

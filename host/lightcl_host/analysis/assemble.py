@@ -30,26 +30,26 @@ _PREDICTED = ("extract_bytes", "train_bytes", "peak_bytes", "disk_bytes")
 
 @dataclass(frozen=True)
 class Measured:
-    """The trainable cuts in order, prediction and counts of each, and documents of ``measure_repeat``."""
+    """The cuts in order, prediction and counts of each, the document of ``measure``, and accuracies of heads."""
 
     cuts: list[Cut]
     plans: list[tuple[CutPlan, CostInfo]]
-    repeats: list[dict[str, Any]]
+    found: dict[str, Any]
 
-
-def candidates_of(measured: Measured) -> list[Candidate]:
-    """The cuts as the rule sees them, in order."""
-    return [
-        Candidate(
-            name=cut.name,
-            generalizability=cut_figures(measured.repeats, cut.name)["generalizability"],
-            peak_bytes=plan.peak_bytes,
-            head_parameters=cut.head_parameters,
-            feature_bytes=cut.feature_bytes,
-            relative_time=plan.relative_time,
-        )
-        for cut, (plan, _) in zip(measured.cuts, measured.plans, strict=True)
-    ]
+    def candidates(self, heads: Mapping[str, Mapping[str, Any]]) -> list[Candidate]:
+        """The cuts as the rule sees them, in order, with the documents of ``train_head`` by cut."""
+        return [
+            Candidate(
+                name=cut.name,
+                generalizability=cut_figures(self.found["cuts"][cut.name])["generalizability"],
+                peak_bytes=plan.peak_bytes,
+                head_parameters=cut.head_parameters,
+                feature_bytes=cut.feature_bytes,
+                relative_time=plan.relative_time,
+                accuracy=heads.get(cut.name, {}).get("accuracy"),
+            )
+            for cut, (plan, _) in zip(self.cuts, self.plans, strict=True)
+        ]
 
 
 def stages(names: list[str]) -> list[str]:
@@ -76,26 +76,28 @@ def assemble(
 ) -> Analysis:
     """Make the record from the measurements, the documents of ``train_head`` by cut, and its other ``facts``."""
     usable = profile.usable_memory.bytes
-    candidates = candidates_of(measured)
-    chosen, rule = choose(candidates, usable, settings.threshold)
+    held = sum(len(task.held) for task in sequence.tasks)
+    candidates = measured.candidates(heads)
+    chosen, rule = choose(candidates, usable, settings.threshold, held)
     cuts = _records(measured, heads, usable)
-    reason = explain(candidates, usable, settings.threshold, profile.name)
+    reason = explain(candidates, usable, settings.threshold, held, profile.name)
     analysis = Analysis(
         format=FORMAT,
         format_version=FORMAT_VERSION,
         tasks=_class_names(sequence),
         train_images=sequence.images,
-        held_images=sum(len(task.held) for task in sequence.tasks),
+        held_images=held,
         skipped_images=sequence.skipped,
         settings=settings,
         device=profile.name,
         device_profile=profile,
-        whole_accuracy=[float(x) for x in np.mean([each["accuracy"] for each in measured.repeats], axis=0)],
+        steps=measured.found["steps"],
+        whole_accuracy=measured.found["accuracy"],
         stability_rank_correlation=rank_correlation([cut.memory_stability for cut in cuts]),
         cuts=cuts,
         chosen=chosen.name if chosen else None,
         choice=Choice(chosen.name if chosen else None, rule, reason, []),
-        other_devices=_other_devices(candidates, settings.threshold),
+        other_devices=_other_devices(candidates, settings.threshold, held),
         **facts,
     )
     analysis.choice.remarks.extend(remarks(analysis, random_weights=random_weights))
@@ -115,7 +117,7 @@ def _records(measured: Measured, heads: Mapping[str, Mapping[str, Any]], usable:
     for depth, (cut, (plan, cost)) in enumerate(zip(measured.cuts, measured.plans, strict=True)):
         head = heads.get(cut.name, {})
         figures: dict[str, Any] = {f"predicted_{name}": getattr(plan, name) for name in _PREDICTED}
-        figures |= cut_figures(measured.repeats, cut.name)
+        figures |= cut_figures(measured.found["cuts"][cut.name])
         records.append(
             CutRecord(
                 name=cut.name,
@@ -139,14 +141,14 @@ def _records(measured: Measured, heads: Mapping[str, Mapping[str, Any]], usable:
     return records
 
 
-def _other_devices(candidates: list[Candidate], threshold: float) -> list[DeviceChoice]:
+def _other_devices(candidates: list[Candidate], threshold: float, held_images: int) -> list[DeviceChoice]:
     least = min(each.peak_bytes for each in candidates)
     found = []
     for name in profile_names():
         if name == THIS_MACHINE:
             continue
         usable = load_profile(name).usable_memory.bytes
-        chosen, _ = choose(candidates, usable, threshold)
+        chosen, _ = choose(candidates, usable, threshold, held_images)
         found.append(
             DeviceChoice(name, usable, chosen.name if chosen else None, chosen.peak_bytes if chosen else least)
         )

@@ -1,21 +1,32 @@
 """The rule that chooses a cut for a device, its reason in words, and which heads are worth training."""
 
+from __future__ import annotations
+
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from lightcl_edge.console.text import format_bytes
 
+if TYPE_CHECKING:
+    from lightcl_host.cutting.cuts import Cut
+
 DEFAULT_THRESHOLD = 0.95
-GENERALIZES, FITS, NOTHING_FITS = "generalizes", "fits", "nothing_fits"
+ACCURATE, GENERALIZES, FITS, NOTHING_FITS = "accurate", "generalizes", "fits", "nothing_fits"
 #: A cut whose training takes a larger share of the whole network's time is not worth a trial.
 LONGEST_RELATIVE_TIME = 0.6
+#: Features that are larger than this many times those at an earlier cut cost more and leave less to train.
+_LARGER = 2
+#: Two heads differ when their accuracies differ by more standard errors of the difference than this.
+_STANDARD_ERRORS = 2.0
 
 
 @dataclass(frozen=True)
 class Candidate:
     """A cut as the rule sees it; ``relative_time`` is that of training over the whole network's.
 
-    Cuts with equally many head parameters learn the same.
+    ``accuracy`` is that of a really trained head on held-out images; None where there is none.
     """
 
     name: str
@@ -24,12 +35,37 @@ class Candidate:
     head_parameters: int
     feature_bytes: int
     relative_time: float
+    accuracy: float | None = None
 
 
-def choose(candidates: Sequence[Candidate], usable_bytes: int, threshold: float) -> tuple[Candidate | None, str]:
-    """The deepest cut that fits the device, where it and all cuts before it generalise enough.
+def worth_measuring(cuts: Sequence[Cut]) -> list[Cut]:
+    """The cuts, in order, that no earlier one makes pointless.
 
-    If no such cut fits, the best of those that fit is taken. Of cuts with no weights between them, the cheapest is.
+    Left out are cuts with much larger features than at an earlier cut, such as those inside the blocks of a MobileNet.
+    Of cuts with no weights between them, which learn the same, the one with the smallest features is kept.
+    """
+    smallest: float = math.inf
+    found: list[Cut] = []
+    for cut in cuts:
+        if cut.feature_bytes > _LARGER * smallest:
+            continue
+        smallest = min(smallest, cut.feature_bytes)
+        if found and found[-1].head_parameters == cut.head_parameters:
+            if cut.feature_bytes >= found[-1].feature_bytes:
+                continue
+            found.pop()
+        found.append(cut)
+    return found
+
+
+def choose(
+    candidates: Sequence[Candidate], usable_bytes: int, threshold: float, held_images: int
+) -> tuple[Candidate | None, str]:
+    """The cheapest cut that fits the device and whose really trained head is as good as the best, within chance.
+
+    The cheapest has the smallest product of time, memory and bytes of a feature. Where no head that fits was trained it
+    is the deepest cut that fits, where it and all cuts before it generalise enough. If there is none, it is the best of
+    those that fit.
 
     Returns:
         The cut and which part of the rule decided; None when nothing fits.
@@ -37,16 +73,25 @@ def choose(candidates: Sequence[Candidate], usable_bytes: int, threshold: float)
     fitting = [each for each in candidates if each.peak_bytes <= usable_bytes]
     if not fitting:
         return None, NOTHING_FITS
+    if good := as_good_as_the_best(fitting, held_images):
+        return min(good, key=lambda each: each.relative_time * each.peak_bytes * each.feature_bytes), ACCURATE
     general = [each for each in generalizing(candidates, threshold) if each.peak_bytes <= usable_bytes]
     if general:
-        return _cheapest_like(general[-1], general), GENERALIZES
-    best = max(fitting, key=lambda each: (each.generalizability, -each.peak_bytes))
-    return _cheapest_like(best, [each for each in fitting if each.generalizability == best.generalizability]), FITS
+        return general[-1], GENERALIZES
+    return max(fitting, key=lambda each: (each.generalizability, -each.peak_bytes)), FITS
 
 
-def _cheapest_like(cut: Candidate, among: Sequence[Candidate]) -> Candidate:
-    same = [each for each in among if each.head_parameters == cut.head_parameters]
-    return min(same, key=lambda each: (each.peak_bytes, each.feature_bytes))
+def as_good_as_the_best(candidates: Sequence[Candidate], held_images: int) -> list[Candidate]:
+    """Of the cuts with trained heads those that are less accurate than the best by no more than chance explains."""
+    tried = [(each, each.accuracy) for each in candidates if each.accuracy is not None]
+    best = max((accuracy for _, accuracy in tried), default=0.0)
+    return [each for each, accuracy in tried if best - accuracy <= chance(best, accuracy, held_images)]
+
+
+def chance(first: float, second: float, held_images: int) -> float:
+    """Two standard errors of the difference of two shares of the held-out images, as if they were independent."""
+    variance = first * (1 - first) + second * (1 - second)
+    return float(_STANDARD_ERRORS * (variance / max(1, held_images)) ** 0.5)
 
 
 def generalizing(candidates: Sequence[Candidate], threshold: float) -> list[Candidate]:
@@ -59,27 +104,18 @@ def generalizing(candidates: Sequence[Candidate], threshold: float) -> list[Cand
     return found
 
 
-def shortlist(candidates: Sequence[Candidate], chosen: Candidate | None, usable_bytes: int, count: int) -> list[str]:
-    """Names of at most ``count`` cuts whose heads are worth training: the chosen one, and others spread over the depth.
+def shortlist(candidates: Sequence[Candidate], wanted: Sequence[Candidate], usable_bytes: int, count: int) -> list[str]:
+    """Names of at most ``count`` cuts that fit and whose heads are worth training.
 
-    Left out are cuts that do not fit, and cuts whose features are larger than at an earlier cut: they cost more and
-    learn less. Of cuts with no weights between them one is taken. Cuts that train almost as long as the whole network
+    They are the ``wanted`` ones, and others spread over the depth. Cuts that train almost as long as the whole network
     are left out where others remain.
     """
-    if count < 1:
-        return []
-    smallest: int | None = None
-    sound: list[Candidate] = []
-    for each in candidates:
-        if smallest is None or each.feature_bytes <= smallest:
-            smallest = each.feature_bytes
-            if each.peak_bytes <= usable_bytes:
-                sound = [other for other in sound if other.head_parameters != each.head_parameters] + [each]
-    light = [each for each in sound if each.relative_time <= LONGEST_RELATIVE_TIME] or sound
-    others = [each for each in light if chosen is None or each.head_parameters != chosen.head_parameters]
-    room = count - (chosen is not None)
-    picked = {each.name for each in _spread(others, room)} | ({chosen.name} if chosen else set())
-    return [each.name for each in candidates if each.name in picked]
+    fitting = [each for each in candidates if each.peak_bytes <= usable_bytes]
+    first = [each for each in wanted if each in fitting][: max(0, count)]
+    light = [each for each in fitting if each.relative_time <= LONGEST_RELATIVE_TIME] or fitting
+    others = [each for each in light if each not in first]
+    picked = [*first, *_spread(others, max(0, count) - len(first))]
+    return [each.name for each in candidates if each in picked]
 
 
 def _spread(items: Sequence[Candidate], count: int) -> list[Candidate]:
@@ -100,9 +136,9 @@ def pareto(points: Sequence[tuple[float, int]]) -> list[bool]:
     ]
 
 
-def explain(candidates: Sequence[Candidate], usable_bytes: int, threshold: float, device: str) -> str:
-    """A few sentences on why the rule takes this cut; the arguments are those of :func:`choose`."""
-    chosen, rule = choose(candidates, usable_bytes, threshold)
+def explain(candidates: Sequence[Candidate], usable_bytes: int, threshold: float, held_images: int, device: str) -> str:
+    """Two sentences on why the rule takes this cut; the arguments are those of :func:`choose`."""
+    chosen, rule = choose(candidates, usable_bytes, threshold, held_images)
     limit = f"{format_bytes(usable_bytes)} that {device} has for it"
     if chosen is None:
         least = min(candidates, key=lambda each: each.peak_bytes)
@@ -110,7 +146,12 @@ def explain(candidates: Sequence[Candidate], usable_bytes: int, threshold: float
             f"No cut fits {device}: the least memory, {format_bytes(least.peak_bytes)}, is predicted for {least.name}, "
             f"more than the {limit}. A smaller --image-size or a smaller network needs less."
         )
-    memory = f"it is predicted to need {format_bytes(chosen.peak_bytes)} of the {limit}"
+    costs = (
+        f"It is predicted to need {format_bytes(chosen.peak_bytes)} of the {limit}, {chosen.relative_time:.0%} of the "
+        f"time of training the whole network, and {format_bytes(chosen.feature_bytes)} for a feature."
+    )
+    if rule == ACCURATE:
+        return f"{chosen.name} was taken: {_among_heads(candidates, chosen, usable_bytes, held_images)}. {costs}"
     general = generalizing(candidates, threshold)
     if rule == FITS:
         why = (
@@ -120,7 +161,7 @@ def explain(candidates: Sequence[Candidate], usable_bytes: int, threshold: float
         )
         return (
             f"{chosen.name} was taken because {why}; of those that fit it generalises best "
-            f"({_beside(chosen.generalizability, threshold)}), and {memory}."
+            f"({_beside(chosen.generalizability, threshold)}). {costs}"
         )
     after = candidates[len(general)] if len(general) < len(candidates) else None
     end = (
@@ -128,12 +169,24 @@ def explain(candidates: Sequence[Candidate], usable_bytes: int, threshold: float
         if after
         else "it never falls below that"
     )
-    large = [each for each in general if each.peak_bytes > usable_bytes]
-    left_out = f" {len(large)} other cuts of that range do not fit." if large else ""
-    same = "" if chosen.head_parameters == general[-1].head_parameters else ", the deepest of them that fits"
+    same = "" if chosen is general[-1] else ", the deepest of them that fits"
     return (
         f"{chosen.name} was taken{same}: up to it every cut keeps a generalizability of {threshold:g} or more "
-        f"(here {chosen.generalizability:.3f}), {end}; {memory}.{left_out}"
+        f"(here {chosen.generalizability:.3f}), {end}. {costs}"
+    )
+
+
+def _among_heads(candidates: Sequence[Candidate], chosen: Candidate, usable_bytes: int, held_images: int) -> str:
+    """Why of the heads really trained this one was taken."""
+    tried = [each for each in candidates if each.accuracy is not None and each.peak_bytes <= usable_bytes]
+    best, mine = max(each.accuracy or 0.0 for each in tried), chosen.accuracy or 0.0
+    of = f"of {len(tried)} heads really trained" if len(tried) > 1 else "its head was really trained, alone"
+    noise = chance(best, mine, held_images)
+    if len(as_good_as_the_best(tried, held_images)) == 1:
+        return f"{of} it is the most accurate ({mine:.1%} of all classes on {held_images} images)"
+    return (
+        f"{of} it costs least, and none is more accurate than chance explains ({mine:.1%} of all classes, the best "
+        f"{best:.1%}; differences below {noise:.1%} are chance on {held_images} images)"
     )
 
 

@@ -40,6 +40,8 @@ class Network:
     """
 
     def __init__(self, source: Source, cuts: Sequence[Cut], classes: int, seed: int) -> None:
+        import torch
+
         model, self._input = source.graph, source.input_info
         start = trainable_from(source, cuts)
         self._trunk = None if start == IMAGE else GraphRunner(_extract(model, [IMAGE], [start]), 0)
@@ -49,7 +51,8 @@ class Network:
         install_classifier(body, classes, False, seed)
         complete_biases(body)
         trained = list(name_parameters(body))
-        self._module = _load(infer_shapes(body), trained)
+        # depthwise convolutions train a third faster with the channels last
+        self._module = _load(infer_shapes(body), trained).to(memory_format=torch.channels_last)
         self._tensors = {cut.name: PENULTIMATE if cut.tensor == penultimate else cut.tensor for cut in cuts}
 
     def _inputs(self, pixels: ByteImages) -> torch.Tensor:
@@ -59,7 +62,8 @@ class Network:
         if self._trunk is not None:
             parts = [self._trunk({IMAGE: part}, [self._start])[self._start] for part in in_batches(images)]
             images = np.concatenate(parts)
-        return torch.from_numpy(images)
+        found = torch.from_numpy(images)
+        return found.contiguous(memory_format=torch.channels_last) if found.ndim == 4 else found
 
     def look(self, pixels: ByteImages, see: Callable[[str, torch.Tensor], None]) -> None:
         """Show the features of a few images at every cut to ``see``, with the cut's name."""

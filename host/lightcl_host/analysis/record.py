@@ -18,7 +18,7 @@ from lightcl_host.analysis.cut_rule import Candidate
 from lightcl_profiler.devices.profile import DeviceProfile
 
 FORMAT = "lightcl-analysis"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 ANALYSIS_FILE, REPORT_FILE = "analysis.json", "report.html"
 _MAX_BYTES = 16 * 2**20
 
@@ -27,8 +27,8 @@ _MAX_BYTES = 16 * 2**20
 class CutRecord:
     """A cut whose head can be trained; docs/builders/analysis.md defines what is measured.
 
-    Measured figures are means over the repeats, each with its standard deviation (0 for a single repeat). Parameters of
-    the trunk lie before the cut, those of the head after it, with the network's own classifier. FLOPs are those of one
+    Measured figures are of all held-out images, each with its standard error. Parameters of the trunk lie before the
+    cut, those of the head after it, with the network's own classifier. FLOPs are those of one
     image forward; a multiply-add counts as two. Predicted peaks are those of the whole process.
 
     Attributes:
@@ -68,7 +68,7 @@ class CutRecord:
 class Settings:
     """What a user can set, and what follows from it.
 
-    Steps are those of the whole network, a task. The engine and the trunk's type are those that predictions are for.
+    Steps are the most of a task. The engine and the trunk's type are those that predictions are for.
     Another number of threads would round differently.
     """
 
@@ -77,7 +77,6 @@ class Settings:
     steps: int
     batch_size: int
     learning_rate: float
-    repeats: int
     threshold: float
     shortlist: int
     similarity_batch: int
@@ -91,7 +90,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Choice:
-    """Which cut, and why; ``rule`` is ``generalizes``, ``fits`` or ``nothing_fits``."""
+    """Which cut, and why; ``rule`` is ``accurate``, ``generalizes``, ``fits`` or ``nothing_fits``."""
 
     chosen: str | None
     rule: str
@@ -117,9 +116,9 @@ class Analysis:
     """Everything that ``analysis.json`` holds.
 
     ``tasks`` are the classes of each task. ``whole_accuracy`` is that of the whole network on each task right after it,
-    among the task's classes, a mean over the repeats. Weights after the tensor ``trained_from`` were trained: ``image``
+    among the task's classes, after so many ``steps``. Weights after the tensor ``trained_from`` were trained: ``image``
     for the whole network. ``stability_rank_correlation`` is Spearman's, of memory stability with depth; None for fewer
-    than three cuts. ``chosen`` is None when nothing fits.
+    than three cuts. ``chosen`` is None when nothing fits. ``rule_of_thumb`` is the cut that no measurement chooses.
     """
 
     format: str
@@ -138,10 +137,12 @@ class Analysis:
     device: str
     device_profile: DeviceProfile
     seed: int
+    steps: list[int]
     whole_accuracy: list[float]
     trained_from: str
     stability_rank_correlation: float | None
     cuts: list[CutRecord]
+    rule_of_thumb: str
     chosen: str | None
     choice: Choice
     other_devices: list[DeviceChoice]
@@ -161,6 +162,7 @@ class Analysis:
                 head_parameters=cut.head_parameters,
                 feature_bytes=cut.feature_bytes,
                 relative_time=cut.relative_time,
+                accuracy=cut.head_accuracy,
             )
             for cut in self.cuts
         ]

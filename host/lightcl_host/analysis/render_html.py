@@ -45,7 +45,7 @@ def _facts(analysis: Analysis) -> list[tuple[str, str]]:
         ("tasks", tasks),
         (
             "fine-tuning",
-            f"{settings.steps} steps of {settings.batch_size} images a task, plain SGD, learning rate "
+            f"{', '.join(map(str, analysis.steps))} steps of {settings.batch_size} images, plain SGD, learning rate "
             f"{settings.learning_rate:g}; accuracy on each task after it: {learned}",
         ),
         ("stability", f"linear CKA, unbiased, in batches of up to {settings.similarity_batch} held-out images"),

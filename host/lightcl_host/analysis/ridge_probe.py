@@ -1,6 +1,7 @@
 """The ridge probe: how well a linear classifier in closed form tells classes apart by features as they are."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lightcl_edge.files.tensors import FloatArray, IntArray
 
@@ -10,19 +11,21 @@ RIDGE = 1e-3
 PROBE_CELLS = 4
 
 
-def ridge_accuracy(
+def ridge_right(
     fit: FloatArray, fit_labels: IntArray, test: FloatArray, test_labels: IntArray, ridge: float = RIDGE
-) -> float:
-    """Fit a ridge regression to one-hot labels, and return the share of right answers on other samples.
+) -> NDArray[np.bool_]:
+    """Fit a ridge regression to one-hot labels, and return which of the other samples it names rightly.
 
     Features of shape ``(n, ...)`` are standardised by the fitted samples' mean and deviation and divided by the root of
-    their number. The probe minimises ``mean_i |W z_i - (y_i - mean y)|^2 + ridge |W|^2``.
+    their number. The probe minimises ``mean_i |W z_i - (y_i - mean y)|^2 + ridge |W|^2``. The dual form,
+    an ``n x n`` system, is solved: features have more entries than there are images.
     """
-    from sklearn.linear_model import RidgeClassifier
-
-    known, scaled = _standardised(fit, test)
-    probe = RidgeClassifier(alpha=ridge * len(fit)).fit(known, fit_labels)
-    return float(probe.score(scaled, test_labels))
+    known, other = _standardised(fit, test)
+    classes, rows = np.unique(fit_labels, return_inverse=True)
+    targets = np.eye(len(classes))[rows]
+    gram = (known @ known.T).astype(np.float64) + ridge * len(fit) * np.eye(len(fit))
+    scores = (other @ known.T) @ np.linalg.solve(gram, targets - targets.mean(axis=0)) + targets.mean(axis=0)
+    return np.asarray(classes[scores.argmax(axis=1)] == test_labels)
 
 
 def _standardised(fit: FloatArray, test: FloatArray) -> tuple[FloatArray, FloatArray]:

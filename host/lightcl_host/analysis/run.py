@@ -1,6 +1,7 @@
 """The whole analysis: measure, predict, choose, try heads, and make one record of it."""
 
 import hashlib
+import math
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -10,14 +11,14 @@ import numpy as np
 
 from lightcl_edge import __version__
 from lightcl_edge.bundle.manifest import CostInfo, TrainingDefaults
-from lightcl_edge.console.progress import Progress
+from lightcl_edge.console.progress import Progress, ReportedProgress
 from lightcl_edge.console.text import count
 from lightcl_edge.errors import UsageError
 from lightcl_edge.machine.description import usable_cores
-from lightcl_host.analysis.assemble import Measured, assemble, candidates_of
-from lightcl_host.analysis.cut_rule import DEFAULT_THRESHOLD, choose, shortlist
+from lightcl_host.analysis.assemble import Measured, assemble
+from lightcl_host.analysis.cut_rule import DEFAULT_THRESHOLD, choose, shortlist, worth_measuring
 from lightcl_host.analysis.finished_parts import FinishedParts
-from lightcl_host.analysis.generalizability import Training, look_batch, measure_repeat
+from lightcl_host.analysis.generalizability import STEP_COST, USUAL_STEPS, Training, look_batch, measure, step_batch
 from lightcl_host.analysis.heads import train_head
 from lightcl_host.analysis.network import Network, trainable_from
 from lightcl_host.analysis.record import Analysis, Settings
@@ -46,21 +47,23 @@ class AnalyzeOptions:
     data: str
     out: Path
     device: str = "this-machine"
-    tasks: int = 3
+    tasks: int | None = None
     images: int = 600
     steps: int = 40
     learning_rate: float = 0.02
-    repeats: int = 2
     threshold: float = DEFAULT_THRESHOLD
-    shortlist: int = 4
+    shortlist: int = 3
     seed: int = 0
     trunk_dtype: str = "fp32"
     command: str = ""
 
 
-_BATCH_SIZE = 32
+#: What ``--quick`` takes instead of the defaults.
+QUICK = {"images": 160, "steps": 5, "shortlist": 0}
+#: Seconds of a multiply-add forward, of predicting a cut, and of training a head beside its work; for the bar alone.
+_WORK_SECONDS, _PLAN_SECONDS, _HEAD_SECONDS = 1.2e-10, 0.5, 3.0
 #: Options that the record repeats among its settings.
-_ASKED_FOR = ("tasks", "images", "steps", "learning_rate", "repeats", "threshold", "shortlist", "trunk_dtype")
+_ASKED_FOR = ("images", "steps", "learning_rate", "threshold", "shortlist", "trunk_dtype")
 
 
 def analyze(options: AnalyzeOptions, progress: Progress, source: Source | None = None) -> Analysis:
@@ -78,8 +81,7 @@ def analyze(options: AnalyzeOptions, progress: Progress, source: Source | None =
     profile = load_profile(options.device)
     with blaming(source.name, "cut", "try another exporter or opset"):
         cuts = find_cuts(source.graph)
-    choose_automatically(cuts)  # refuses a network without a trainable cut, and says why
-    return _Run(options, profile, source, [cut for cut in cuts if cut.trainable], progress).analysis()
+    return _Run(options, profile, source, cuts, progress).analysis()
 
 
 def check_analysis(options: AnalyzeOptions) -> None:
@@ -93,7 +95,6 @@ def check_analysis(options: AnalyzeOptions) -> None:
 def _check_numbers(options: AnalyzeOptions) -> None:
     allowed: dict[str, tuple[bool, object, str]] = {
         "steps": (options.steps >= 1, options.steps, "1 or more"),
-        "repeats": (options.repeats >= 1, options.repeats, "1 or more"),
         "shortlist": (options.shortlist >= 0, options.shortlist, "0 or more"),
         "learning-rate": (0 < options.learning_rate < float("inf"), options.learning_rate, "a number above 0"),
         "threshold": (0 <= options.threshold <= 1, options.threshold, "0 to 1"),
@@ -115,33 +116,43 @@ class _Run:
         torch.set_num_threads(usable_cores())
         torch.use_deterministic_algorithms(True, warn_only=True)
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # costs time alone
+        thumb = choose_automatically(cuts)  # refuses a network without a trainable cut, and says why
+        cuts = worth_measuring([cut for cut in cuts if cut.trainable])
+        # a map and its pooled vector learn the same
+        self._thumb = min(cuts, key=lambda cut: abs(cut.head_parameters - thumb.head_parameters)).name
         self._options, self._profile, self._source, self._cuts = options, profile, source, cuts
         self._progress = progress
         self._engine = "ort" if profile.engines.ort else "torch"
         seed = options.seed
         self._sequence = load_sequence(options.data, source.input_info, options.tasks, options.images, seed, progress)
-        self._batch = look_batch(sum(cut.feature_bytes for cut in cuts))
+        self._batch = look_batch(sum(cut.feature_bytes for cut in cuts) // 4)
+        self._step_batch = step_batch(_values(source))
         self._graph_hash = hashlib.sha256(source.graph.SerializeToString(deterministic=True)).hexdigest()
         about = {
             "version": __version__,
             "graph": self._graph_hash,
             "pixels": _fingerprint(self._sequence),
-            "settings": asdict(replace(self._settings(), threshold=0.0, shortlist=0, repeats=0, trunk_dtype="")),
+            "settings": asdict(replace(self._settings(), threshold=0.0, shortlist=0, trunk_dtype="")),
             "seed": seed,
         }
         self._parts = FinishedParts(options.out / _WORK_FOLDER, about)
-        self._work = multiply_adds(source.graph)
-        task_images = self._sequence.images / options.tasks
-        looks = 2 * 2.5 * task_images
-        self._repeat_units = options.tasks * self._work * (looks + 3.0 * options.steps * _BATCH_SIZE)
-        self._head_units = self._work * self._sequence.images * 4.0
-        total = options.repeats * self._repeat_units + options.shortlist * self._head_units
+        self._image_seconds = multiply_adds(source.graph) * _WORK_SECONDS
+        tasks, images = (
+            len(self._sequence.tasks),
+            sum(len(task.train) + len(task.held) for task in self._sequence.tasks),
+        )
+        looks = 3 * images + tasks * 3 * 64
+        steps = tasks * min(options.steps, USUAL_STEPS) * self._step_batch * STEP_COST
+        self._measure_seconds = (looks + steps) * self._image_seconds
+        self._head_seconds = tasks * (_HEAD_SECONDS + 2 * images * self._image_seconds)
+        total = self._measure_seconds + options.shortlist * self._head_seconds + _PLAN_SECONDS * len(cuts)
         self._bar = WorkBar(progress, total)
 
     def _settings(self) -> Settings:
         return Settings(
             **{name: getattr(self._options, name) for name in _ASKED_FOR},
-            batch_size=_BATCH_SIZE,
+            tasks=len(self._sequence.tasks),
+            batch_size=self._step_batch,
             similarity_batch=self._batch,
             ridge=RIDGE,
             probe_cells=PROBE_CELLS,
@@ -152,14 +163,14 @@ class _Run:
 
     def analysis(self) -> Analysis:
         """All steps in order."""
-        self._progress.stage(f"predicting the memory of {count(len(self._cuts), 'cut')}")
-        plans = [self._plan(cut) for cut in self._progress.track(self._cuts, "predicting memory")]
-        repeats = [self._repeat(number) for number in range(self._options.repeats)]
-        measured = Measured(self._cuts, plans, repeats)
-        candidates = candidates_of(measured)
-        usable = self._profile.usable_memory.bytes
-        chosen, _ = choose(candidates, usable, self._options.threshold)
-        names = shortlist(candidates, chosen, usable, self._options.shortlist)
+        self._bar.doing("predicting memory", f"predicting the memory of {count(len(self._cuts), 'cut')}")
+        plans = [self._plan(cut) for cut in self._cuts]
+        measured = Measured(self._cuts, plans, self._measured())
+        candidates = measured.candidates({})
+        usable, options = self._profile.usable_memory.bytes, self._options
+        chosen, _ = choose(candidates, usable, options.threshold, 0)
+        wanted = [each for each in candidates if each.name == self._thumb or each == chosen]
+        names = shortlist(candidates, wanted, usable, options.shortlist)
         heads = {name: self._head(name, at, len(names)) for at, name in enumerate(names)}
         self._bar.finish("analysed")
         return assemble(
@@ -175,6 +186,7 @@ class _Run:
                 "input_size": [self._source.input_info.height, self._source.input_info.width],
                 "graph_sha256": self._graph_hash,
                 "data": self._options.data,
+                "rule_of_thumb": self._thumb,
                 "trained_from": trainable_from(self._source, self._cuts),
                 "seed": self._options.seed,
                 "packages": _versions(),
@@ -191,45 +203,45 @@ class _Run:
             return {"plan": asdict(plan), "cost": asdict(cost)}
 
         part = self._parts.get(f"plan {plan_revision()} {self._engine} {dtype} {cut.name}", make)
+        self._bar.did(_PLAN_SECONDS)
+        self._bar.doing("predicting memory")
         return CutPlan(**part["plan"]), CostInfo(**part["cost"])
 
-    def _repeat(self, number: int) -> dict[str, Any]:
-        options, name = self._options, f"repeat {number}"
-        if (found := self._parts.find(name)) is not None:
-            self._bar.did(self._repeat_units, taken_up=True)
-            return found
-        seed = 1000 * options.seed + number
-        label = f"fine-tuning {number + 1}/{options.repeats}"
-        pieces = 3 * options.tasks
+    def _measured(self) -> dict[str, Any]:
+        options, label = self._options, "fine-tuning"
+        tasks = len(self._sequence.tasks)
 
-        def tell() -> None:
-            self._bar.did(self._repeat_units / pieces)
+        def tell(images: float) -> None:
+            self._bar.did(images * self._image_seconds)
             self._bar.doing(label)
 
         def make() -> dict[str, Any]:
-            self._bar.doing(label, f"{label}: {count(options.tasks, 'task')} of {count(options.steps, 'step')}")
-            network = Network(self._source, self._cuts, len(self._sequence.classes), seed)
-            training = Training(options.steps, _BATCH_SIZE, options.learning_rate)
-            return measure_repeat(network, self._sequence, training, self._batch, seed, tell)
+            self._bar.doing(label, f"{label}: {count(tasks, 'task')} of at most {count(options.steps, 'step')}")
+            network = Network(self._source, self._cuts, len(self._sequence.classes), options.seed)
+            training = Training(options.steps, self._step_batch, options.learning_rate)
+            return measure(network, self._sequence, training, self._batch, options.seed, tell)
 
-        return self._parts.get(name, make)
+        with self._bar.part(self._measure_seconds):
+            return self._parts.get("fine-tuning", make)
 
     def _head(self, name: str, at: int, of: int) -> dict[str, Any]:
         cut = next(cut for cut in self._cuts if cut.name == name)
-        units = self._head_units * self._options.shortlist / of
-        if (found := self._parts.find(f"head {name}")) is not None:
-            self._bar.did(units, taken_up=True)
-            return found
         label = f"head {at + 1}/{of}: {name}"
-        self._bar.doing(label[:24], f"training {label}")
         folder = self._options.out / _WORK_FOLDER / "head"
+        tell = ReportedProgress(lambda _: self._bar.doing(label[:24]))
 
         def make() -> dict[str, Any]:
-            return train_head(self._source, cut, self._sequence, folder, self._options.seed)
+            self._bar.doing(label[:24], f"training {label}")
+            return train_head(self._source, cut, self._sequence, folder, self._options.seed, tell)
 
-        part = self._parts.get(f"head {name}", make)
-        self._bar.did(units)
-        return part
+        with self._bar.part(self._head_seconds * self._options.shortlist / of):
+            return self._parts.get(f"head {name}", make)
+
+
+def _values(source: Source) -> int:
+    """How many numbers the network computes for one image."""
+    shapes = [info.type.tensor_type.shape.dim for info in source.graph.graph.value_info]
+    return sum(math.prod(dim.dim_value for dim in shape[1:]) for shape in shapes)
 
 
 def _fingerprint(sequence: Sequence) -> str:

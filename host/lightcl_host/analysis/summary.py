@@ -1,9 +1,11 @@
-"""Repeats of a measurement as one figure with its spread, and the rank correlation of a figure with depth."""
+"""Figures of a cut, each with its standard error, and the rank correlation of a figure with depth."""
 
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+
+from lightcl_edge.files.tensors import FloatArray
 
 #: A probe with a lower accuracy knows nothing, and a ratio with it says nothing.
 _SMALLEST_ACCURACY = 1e-9
@@ -20,32 +22,36 @@ def plasticity(before: Sequence[float], after: Sequence[float]) -> float:
     return float(np.mean(ratios))
 
 
-def spread(values: Sequence[float]) -> tuple[float, float]:
-    """Mean and standard deviation of a sample; 0 deviation for a single value."""
-    return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+def cut_figures(measured: dict[str, Any]) -> dict[str, float]:
+    """The measured fields of a cut's ``CutRecord``, from its part of the document of ``measure``.
 
-
-def cut_figures(repeats: Sequence[dict[str, Any]], name: str) -> dict[str, float]:
-    """The measured fields of a cut's ``CutRecord``, from the documents of ``measure_repeat``."""
-    stability = [float(np.mean(each["stability"][name])) for each in repeats]
-    learning = [plasticity(each["before"][name], each["after"][name]) for each in repeats]
-    both = [harmonic_mean(a, b) for a, b in zip(stability, learning, strict=True)]
+    Of each list the first value is of all images and the others are of random halves. The deviation over halves is
+    the standard error of the first value (the jackknife that deletes half, Shao and Wu 1989).
+    """
+    both = [harmonic_mean(a, b) for a, b in zip(measured["stability"], measured["plasticity"], strict=True)]
     figures: dict[str, float] = {}
     for key, values in (
-        ("memory_stability", stability),
-        ("learning_plasticity", learning),
+        ("memory_stability", measured["stability"]),
+        ("learning_plasticity", measured["plasticity"]),
         ("generalizability", both),
     ):
-        figures[key], figures[f"{key}_deviation"] = spread(values)
-    for when in ("before", "after"):
-        figures[f"probe_accuracy_{when}"] = float(np.mean([each[when][name] for each in repeats]))
-    return figures
+        figures[key], figures[f"{key}_deviation"] = values[0], float(np.std(values[1:], ddof=1))
+    return figures | {f"probe_accuracy_{when}": measured[when] for when in ("before", "after")}
 
 
 def rank_correlation(values: Sequence[float]) -> float | None:
     """Spearman's correlation of values with their position; None for fewer than three values or when all are equal."""
     if len(values) < 3 or len(set(values)) < 2:
         return None
-    from scipy.stats import spearmanr
+    return same_ranking(values, range(len(values)))
 
-    return float(spearmanr(range(len(values)), values).statistic)
+
+def same_ranking(first: Sequence[float], second: Sequence[float]) -> float:
+    """Spearman's correlation of two lists of several values, neither of them all equal."""
+    return float(np.corrcoef(_ranks(first), _ranks(second))[0, 1])
+
+
+def _ranks(values: Sequence[float]) -> FloatArray:
+    """Equal values share the mean of their ranks."""
+    each = np.asarray(values)
+    return np.array([(each < value).sum() + ((each == value).sum() - 1) / 2 for value in each])

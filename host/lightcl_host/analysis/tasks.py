@@ -1,6 +1,7 @@
 """The user's images as a short sequence of tasks, each with training images and held-out images."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +15,8 @@ from lightcl_edge.files.tensors import IntArray
 
 ByteImages = NDArray[np.uint8]
 
-#: A class needs so many readable images.
-_SMALLEST_CLASS = 4
+#: Fewer classes make no two tasks of two classes.
+FEW_CLASSES = 4
 #: The share of each class's images that is held out.
 _HELD_SHARE = 0.4
 
@@ -50,10 +51,23 @@ class Sequence:
         return sum(len(task.train) for task in self.tasks)
 
 
-def open_tasks(spec: str, tasks: int, images: int) -> Dataset:
+def _smallest_class(classes: int) -> int:
+    """A class needs so many readable images."""
+    return 4 if classes >= FEW_CLASSES else 8
+
+
+def fitting_tasks(classes: int) -> int:
+    """How many tasks these classes are divided into where nobody says it: 3 of two classes or more, else 2."""
+    return min(3, max(2, classes // 2))
+
+
+def open_tasks(spec: str, tasks: int | None, images: int) -> Dataset:
     """Open the images, and check before any is read that they can be divided into so many tasks.
 
+    Fewer than four classes are not divided: each task then brings new images of all of them.
+
     Args:
+        tasks: None for as many as fit.
         images: how many in all, at most, with the held-out ones.
 
     Raises:
@@ -62,18 +76,20 @@ def open_tasks(spec: str, tasks: int, images: int) -> Dataset:
     """
     dataset = open_dataset(spec)
     count = len(dataset.classes)
-    if not 2 <= tasks <= count // 2:
-        raise UsageError(
-            f"--tasks {tasks} with {count} classes; expected 2 to {count // 2}: two classes a task or more"
-            if count >= 4
-            else f"{spec} has {count} classes; expected 4 or more, for two tasks of two classes"
-        )
-    if images < _SMALLEST_CLASS * count:
-        raise UsageError(f"--images {images} for {count} classes; expected {_SMALLEST_CLASS * count} or more")
+    if count < 2:
+        raise UsageError(f"{spec} has {count} class; expected 2 or more, to tell them apart")
+    most = max(2, count // 2)
+    if tasks is not None and not 2 <= tasks <= most:
+        raise UsageError(f"--tasks {tasks} with {count} classes; expected 2 to {most}: two classes a task or more")
+    least = _smallest_class(count) * count
+    if images < least:
+        raise UsageError(f"--images {images} for {count} classes; expected {least} or more")
     return dataset
 
 
-def load_sequence(spec: str, info: InputInfo, tasks: int, images: int, seed: int, progress: Progress) -> Sequence:
+def load_sequence(
+    spec: str, info: InputInfo, tasks: int | None, images: int, seed: int, progress: Progress
+) -> Sequence:
     """Choose images evenly over the classes and divide the classes into tasks, in their order.
 
     The arguments are those of :func:`open_tasks`, with the size of the network's input and the seed of the choice.
@@ -84,18 +100,22 @@ def load_sequence(spec: str, info: InputInfo, tasks: int, images: int, seed: int
         progress.note_once(note)
     count = len(dataset.classes)
     rng = np.random.default_rng([seed, 1])
-    edges = [round(task * count / tasks) for task in range(tasks + 1)]
     chosen = [_choose(dataset, row, images // count, rng) for row in range(count)]
     loaded, skipped = {}, 0
     progress.stage(f"reading up to {images} images of {spec}")
     for row in progress.track(range(count), "reading images"):
         loaded[row], missed = _load(dataset, chosen[row], info)
         skipped += missed
-    return Sequence(
-        list(dataset.classes),
-        [_task({row: loaded[row] for row in range(*edges[i : i + 2])}, rng) for i in range(tasks)],
-        skipped,
-    )
+    parts = _divided(loaded, tasks or fitting_tasks(count))
+    return Sequence(list(dataset.classes), [_task(part, rng) for part in parts], skipped)
+
+
+def _divided(images: dict[int, ByteImages], tasks: int) -> list[dict[int, ByteImages]]:
+    """The classes of each task; of few classes a share of the images instead."""
+    if len(images) < FEW_CLASSES:
+        return [{row: pixels[at::tasks] for row, pixels in images.items()} for at in range(tasks)]
+    edges = [round(task * len(images) / tasks) for task in range(tasks + 1)]
+    return [{row: images[row] for row in range(*pair)} for pair in pairwise(edges)]
 
 
 def _choose(dataset: Dataset, row: int, count: int, rng: np.random.Generator) -> IntArray:
@@ -110,9 +130,10 @@ def _load(dataset: Dataset, indices: IntArray, info: InputInfo) -> tuple[ByteIma
             found.append(dataset.load(int(index), info))
         except DataError:
             continue
-    if len(found) < _SMALLEST_CLASS:
+    least = _smallest_class(len(dataset.classes))
+    if len(found) < least:
         name = dataset.classes[int(dataset.labels[indices[0]])]
-        raise DataError(f"class {name!r} has {len(found)} readable images; expected {_SMALLEST_CLASS} or more")
+        raise DataError(f"class {name!r} has {len(found)} readable images; expected {least} or more")
     return np.stack(found), len(indices) - len(found)
 
 

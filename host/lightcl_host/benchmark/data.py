@@ -17,6 +17,11 @@ _STREAM_CHOICE = 11
 _TEST_EVERY = 5
 
 
+def fitting_tasks(spec: str) -> int:
+    """How many tasks are learned where nobody says it: as many as usual, or one for each class."""
+    return min(DataOptions.tasks, len(open_dataset(spec).classes))
+
+
 class BenchmarkData:
     """Opened data.
 

@@ -13,6 +13,7 @@ from lightcl_host.commands.arguments import (
     add_analysis_arguments,
     add_model_arguments,
     analyze_options,
+    apply_quick,
     command_line,
 )
 
@@ -24,14 +25,15 @@ class AnalyzeCommand(Command):
     be trained. Memory stability: are the features of earlier tasks the same after the next task? Learning plasticity:
     do the features serve a new task before it is learned? Generalizability is their harmonic mean.
 
-    The cut is chosen by generalizability and by the memory that is predicted for the device. For a short list of cuts
-    heads are really trained. The results are analysis.json and report.html in --out. An interrupted analysis goes on
+    For a short list of cuts heads are really trained. Of those as accurate as the best, within chance, the cut is taken
+    that needs least time and memory and fits the device. With --shortlist 0 or --quick generalizability decides.
+    The results are analysis.json and report.html in --out. An interrupted analysis goes on
     from its finished parts; an analysis for another --device uses them too.
     """
 
     name: ClassVar[str] = "analyze"
     example: ClassVar[str] = (
-        "lightcl-host analyze --model efficientnet_lite0 --image-size 96 --data photos/ --tasks 3 --device rpi4-2gb "
+        "lightcl-host analyze --model efficientnet_lite0 --image-size 96 --data photos/ --device rpi4-2gb "
         "--out analysis"
     )
 
@@ -53,6 +55,7 @@ class AnalyzeCommand(Command):
         from lightcl_host.analysis.run import analyze
         from lightcl_host.analysis.writing import write_analysis
 
+        apply_quick(args)
         options = analyze_options(args, args.out, command(args, args.out))
         analysis = analyze(options, args.progress)
         write_analysis(args.out, analysis)
@@ -72,6 +75,6 @@ class AnalyzeCommand(Command):
 def command(args: argparse.Namespace, out: Path) -> str:
     """The command of this analysis, with every option spelt out that changes the result."""
     model = (*MODEL_ARGUMENTS, "data")
-    measured = ("tasks", "images", "steps", "learning_rate", "repeats", "threshold", "shortlist")
+    measured = ("tasks", "images", "steps", "learning_rate", "threshold", "shortlist")
     words = command_line("analyze", args, (*model, *measured, "device", "seed", "trunk_dtype"))
     return f"{words} --out {shlex.quote(str(out))}"

@@ -82,22 +82,25 @@ def add_analysis_arguments(parser: argparse.ArgumentParser, device: str | None =
         f"or a TOML file like those in profiles/devices (default {device or 'none: no analysis'})",
     )
     add_completer(board, names_of(_device_names))
-    parser.add_argument("--tasks", type=int, default=3, metavar="N", help="divide the classes into N tasks (default 3)")
-    parser.add_argument("--images", type=int, default=600, metavar="N", help="images to use in all (default 600)")
     parser.add_argument(
-        "--steps", type=int, default=40, metavar="N", help="steps of a task, 32 images each (default 40)"
+        "--tasks",
+        type=int,
+        metavar="N",
+        help="divide the classes into N tasks (default: 3, or 2 of fewer than 6 classes)",
     )
+    parser.add_argument("--images", type=int, default=600, metavar="N", help="images to use in all (default 600)")
+    parser.add_argument("--steps", type=int, default=40, metavar="N", help="at most N steps of a task (default 40)")
     parser.add_argument(
         "--learning-rate", type=float, default=0.02, metavar="F", help="of the whole network (default 0.02)"
-    )
-    parser.add_argument(
-        "--repeats", type=int, default=2, metavar="N", help="measure N times, to see the noise (default 2)"
     )
     parser.add_argument(
         "--threshold", type=float, default=0.95, metavar="F", help="generalizability that is high enough (default 0.95)"
     )
     parser.add_argument(
-        "--shortlist", type=int, default=4, metavar="N", help="really train the heads of N cuts (default 4)"
+        "--shortlist", type=int, default=3, metavar="N", help="really train the heads of N cuts (default 3)"
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="a rough answer: --images 160 --steps 5 --shortlist 0 where not given"
     )
 
 
@@ -248,6 +251,16 @@ def export_options(args: argparse.Namespace, **given: Any) -> ExportOptions:
         recovery_epochs=epochs,
         **given,
     )
+
+
+def apply_quick(args: argparse.Namespace) -> None:
+    """With ``--quick`` the numbers that were not given become smaller."""
+    from lightcl_host.analysis.run import QUICK, AnalyzeOptions
+
+    defaults = {entry.name: entry.default for entry in fields(AnalyzeOptions)}
+    for name, value in QUICK.items():
+        if args.quick and getattr(args, name) == defaults[name]:
+            setattr(args, name, value)
 
 
 def analyze_options(args: argparse.Namespace, out: Path, command: str) -> AnalyzeOptions:

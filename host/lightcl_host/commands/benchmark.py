@@ -66,7 +66,9 @@ class BenchmarkCommand(Command):
         parser.add_argument("--data", required=True, metavar="D", help="training images: a data specification")
         parser.add_argument("--test-data", metavar="D", help="test images (default: see above)")
         parser.add_argument("--validation", action="store_true", help="test on training images that no method learns")
-        parser.add_argument("--tasks", type=int, default=5, metavar="N", help="number of tasks (default 5)")
+        parser.add_argument(
+            "--tasks", type=int, metavar="N", help="number of tasks (default 5, or one a class where there are fewer)"
+        )
         parser.add_argument("--images-per-class", type=int, metavar="N", help="to learn from (default: all)")
         parser.add_argument("--test-images-per-class", type=int, metavar="N", help="to test on (default: all)")
         parser.add_argument(
@@ -129,6 +131,7 @@ class BenchmarkCommand(Command):
 
 def _options(args: argparse.Namespace) -> BenchmarkOptions:
     """What was asked for; a UsageError when a value is out of range."""
+    from lightcl_host.benchmark.data import fitting_tasks
     from lightcl_host.benchmark.methods import METHODS
     from lightcl_host.benchmark.options import BenchmarkOptions, DataOptions
     from lightcl_profiler.methods import parse_methods
@@ -141,7 +144,7 @@ def _options(args: argparse.Namespace) -> BenchmarkOptions:
         BenchmarkOptions,
         args,
         source=source_options(args),
-        data=options_from(DataOptions, args),
+        data=options_from(DataOptions, args, tasks=fitting_tasks(args.data) if args.tasks is None else args.tasks),
         methods=parse_methods(args.methods, METHODS),
         seeds=_seeds(args.seeds),
         buffer_bytes=parse_bytes(args.buffer),

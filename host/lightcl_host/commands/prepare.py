@@ -11,6 +11,7 @@ from lightcl_host.commands.arguments import (
     add_export_arguments,
     add_model_arguments,
     analyze_options,
+    apply_quick,
     export_options,
     option_name,
 )
@@ -21,9 +22,9 @@ class PrepareCommand(Command):
     """Make a bundle for a device from a model and the user's images in one go.
 
     With --device the layers are first analysed with the images, as `analyze` does and explains. The cut is the one that
-    is chosen for that device, and the analysis is kept beside the bundle. Without --device a rule of thumb chooses the
-    cut. Then the trunk is quantised with the images, trunk and head are checked against the original network, and the
-    bundle is written. `export` does the same and lets you make every choice.
+    is chosen for that device, and the analysis is kept beside the bundle. Without --device, or with fewer than four
+    classes, a rule of thumb chooses the cut. Then the trunk is quantised with the images, trunk and head are checked
+    against the original network, and the bundle is written. `export` does the same and lets you make every choice.
     """
 
     name: ClassVar[str] = "prepare"
@@ -48,7 +49,17 @@ class PrepareCommand(Command):
         if args.device is None:
             _refuse_unused(args)
             return export_bundle(export_options(args, calibration=args.data, analysis=None), args.progress)
-        return _analysed(args)
+        from lightcl_edge.data.specification import open_dataset
+        from lightcl_host.analysis.tasks import FEW_CLASSES
+
+        classes = len(open_dataset(args.data).classes)
+        if classes >= FEW_CLASSES:
+            return _analysed(args)
+        args.progress.note(
+            f"{args.data} has {classes} classes, too few to compare layers by: the cut is taken by the rule of thumb "
+            f"among those that fit {args.device}"
+        )
+        return export_bundle(export_options(args, calibration=args.data, analysis=None), args.progress)
 
     def render(self, document: Document) -> str:
         text = render_export(document)
@@ -63,10 +74,9 @@ def _refuse_unused(args: argparse.Namespace) -> None:
     from lightcl_host.analysis.run import AnalyzeOptions
 
     defaults = {entry.name: entry.default for entry in fields(AnalyzeOptions)}
-    names = ("tasks", "images", "steps", "learning_rate", "repeats", "threshold", "shortlist")
+    names = ("tasks", "images", "steps", "learning_rate", "threshold", "shortlist")
     given = [name for name in names if getattr(args, name) != defaults[name]]
-    if args.analysis is not None:
-        given.append("analysis")
+    given += [name for name in ("quick", "analysis") if getattr(args, name)]
     if given:
         option = option_name(given[0])
         raise UsageError(f"{option} is for the analysis, which needs a --device; expected --device P, or no {option}")
@@ -83,6 +93,7 @@ def _analysed(args: argparse.Namespace) -> Document:
     from lightcl_host.export.export import export_bundle
     from lightcl_host.sources.source import open_source
 
+    apply_quick(args)
     folder = args.analysis or args.out.with_name(args.out.stem + "-analysis")
     options = export_options(args, calibration=args.data, analysis=folder)
     asked = analyze_options(args, folder, command(args, folder))

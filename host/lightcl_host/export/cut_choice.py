@@ -80,8 +80,8 @@ def _by_analysis(source: Source, cuts: list[Cut], folder: Path, device: str | No
     profile = found.device_profile if device in (None, found.device) else load_profile(str(device))
     candidates = found.candidates()
     usable, threshold = profile.usable_memory.bytes, found.settings.threshold
-    chosen, rule = choose(candidates, usable, threshold)
-    reason = explain(candidates, usable, threshold, profile.name)
+    chosen, rule = choose(candidates, usable, threshold, found.held_images)
+    reason = explain(candidates, usable, threshold, found.held_images, profile.name)
     if chosen is None:
         raise DoesNotFitError(reason)
     record = found.cut(chosen.name)

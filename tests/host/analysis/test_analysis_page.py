@@ -47,19 +47,19 @@ def test_names_of_near_heads_do_not_cover_each_other(analysis: Analysis, width: 
 
 
 def test_a_line_and_bars_are_named_where_they_are(analysis: Analysis) -> None:
-    many = with_heads(replace(analysis, settings=replace(analysis.settings, repeats=2)), [(0.5, 104), (0.6, 110)], 2)
-    one = with_heads(replace(analysis, settings=replace(analysis.settings, repeats=1)), [(0.6, 104), (0.5, 110)], 1)
+    many = with_heads(analysis, [(0.5, 104), (0.6, 110)], 2)
+    one = with_heads(analysis, [(0.6, 104), (0.5, 110)], 1)
     assert "The line is the Pareto front" in render_html(many)
-    assert "Bars: standard deviation over 2 repeats." in render_html(many)
+    assert "Bars: standard error" in render_html(many)
     assert 'class="line c6"' in accuracy_chart(many, 960)
     assert "One head alone is on the Pareto front" in render_html(one)
     assert "The line is" not in render_html(one)
-    assert "One repeat: no deviation is known." in render_html(one)
-    assert "Bars:" not in render_html(one)
     assert 'class="line c6"' not in accuracy_chart(one, 960)
 
 
 def test_time_says_of_what(analysis: Analysis) -> None:
     assert "<th>time, full fine-tuning = 100%</th>" in render_html(analysis)
     header = next(line for line in render_text(analysis).splitlines() if line.startswith("cut "))
-    assert "time, full = 100%" in header
+    assert header.split()[-2:] == ["time", "accuracy"] and "time: of training the whole network" in render_text(
+        analysis
+    )

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -88,8 +89,8 @@ def test_equal_seeds_give_equal_analyses_and_parts_are_taken_up(
     analysed: Path, network: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     again = tmp_path / "again"
-    assert main(arguments(network, pictures, again, shortlist=0, repeats=1)) == 0  # some parts of the whole
-    (damaged,) = (again / "work").glob("repeat-0*")
+    assert main(arguments(network, pictures, again, shortlist=0)) == 0  # some parts of the whole
+    (damaged,) = (again / "work").glob("fine-tuning*")
     damaged.write_text("{")  # it is made again
     parts = {path: path.stat().st_mtime_ns for path in (again / "work").glob("*.json")}
     assert len(parts) > 1
@@ -110,14 +111,14 @@ def test_a_killed_analysis_goes_on(network: Path, pictures: Path, tmp_path: Path
     subprocess.run(command(network, pictures, whole), check=True, capture_output=True)
     process = subprocess.Popen(command(network, pictures, out), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 300
-    while not list((out / "work").glob("repeat-0*.json")) and time.monotonic() < deadline and process.poll() is None:
+    while not list((out / "work").glob("fine-tuning*.json")) and time.monotonic() < deadline and process.poll() is None:
         time.sleep(0.005)
     os.kill(process.pid, signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL and not (out / "analysis.json").exists()
-    first = next((out / "work").glob("repeat-0*.json")).stat().st_mtime_ns
+    first = next((out / "work").glob("fine-tuning*.json")).stat().st_mtime_ns
     subprocess.run(command(network, pictures, out), check=True, capture_output=True)
     assert without_command(out) == without_command(whole)
-    assert next((out / "work").glob("repeat-0*.json")).stat().st_mtime_ns == first
+    assert next((out / "work").glob("fine-tuning*.json")).stat().st_mtime_ns == first
 
 
 def test_the_report_stands_alone(analysed: Path) -> None:
@@ -207,7 +208,7 @@ def test_prepare_for_a_device(
         ({"tasks": 4}, "expected 2 to 3"),
         ({"images": 5}, "expected 24 or more"),
         ({"steps": 0}, "--steps 0; expected 1 or more"),
-        ({"repeats": 0}, "expected 1 or more"),
+        ({"shortlist": -1}, "expected 0 or more"),
         ({"threshold": 2}, "expected 0 to 1"),
         ({"learning_rate": 0}, "expected a number above 0"),
         ({"device": "abacus"}, "no device 'abacus'"),
@@ -227,8 +228,8 @@ def test_a_damaged_analysis_is_refused(analysed: Path, tmp_path: Path) -> None:
     for content, message in (
         ("{", "is not JSON"),
         ("[]", "holds list"),
-        ("{}", "expected 'lightcl-analysis' 1"),
-        (text.replace('"format_version": 1', '"format_version": 2'), "version 2"),
+        ("{}", "expected 'lightcl-analysis' 2"),
+        (text.replace('"format_version": 2', '"format_version": 1'), "version 1"),
         (text.replace('"fits": true', '"fits": 1', 1), "expected true or false"),
         (text.replace('"stage"', '"stages"'), "lacks 'stage'"),
     ):
@@ -241,30 +242,69 @@ def test_a_damaged_analysis_is_refused(analysed: Path, tmp_path: Path) -> None:
 def test_remarks_name_what_a_person_would_want_to_know(analysed: Path) -> None:
     from dataclasses import replace
 
-    from lightcl_host.analysis.record import CutRecord
     from lightcl_host.analysis.remarks import remarks
 
     analysis = replace(read_analysis(analysed), held_images=400, stability_rank_correlation=-0.9)
     chosen = analysis.cut(str(analysis.chosen))
-    others = [cut for cut in analysis.cuts if cut.name != chosen.name]
+    thumb = next(cut for cut in analysis.cuts if cut.name != chosen.name)
 
-    def with_heads(mine: float, other: float, saved_bytes: int) -> list[str]:
-        rival: CutRecord = replace(
-            others[0], head_accuracy=other, predicted_peak_bytes=chosen.predicted_peak_bytes - saved_bytes
-        )
-        cuts = [rival, replace(chosen, head_accuracy=mine), *others[1:]]
-        return remarks(replace(analysis, cuts=cuts), random_weights=False)
+    def with_heads(mine: float | None, other: float | None) -> str:
+        cuts = [replace(thumb, head_accuracy=other), replace(chosen, head_accuracy=mine)]
+        found = replace(analysis, cuts=cuts, rule_of_thumb=thumb.name)
+        return remarks(found, random_weights=False)[0]
 
-    name = others[0].name
-    assert (
-        f"consider --cut {name}." in with_heads(0.5, 0.8, -1000)[0] and "30.0% more" in with_heads(0.5, 0.8, -1000)[0]
-    )
-    assert "at least as accurate" in with_heads(0.70, 0.71, 1000)[0]
-    assert "none is clearly better" in with_heads(0.70, 0.71, -1000)[0]
-    assert "none is clearly better" in with_heads(0.71, 0.70, 1000)[0]
+    assert f"takes {thumb.name}, whose head is less accurate by 30.0%" in with_heads(0.8, 0.5)
+    assert f"takes {thumb.name}, as good within chance (70.0%)" in with_heads(0.71, 0.7)
+    assert "was not compared" in with_heads(0.7, None)
+    same = remarks(replace(analysis, rule_of_thumb=chosen.name), random_weights=False)[0]
+    assert same == f"The rule of thumb (no analysis) takes {chosen.name} too."
     assert "weights are random" in remarks(analysis, random_weights=True)[0]
     rising = remarks(replace(analysis, stability_rank_correlation=0.3), random_weights=False)
     assert any("does not fall with depth" in text for text in rising)
     partly = remarks(replace(analysis, trained_from="stem"), random_weights=False)
     assert any("Layers before stem" in text for text in partly)
     assert any("estimate" in text for text in remarks(analysis, random_weights=False))
+
+
+@pytest.mark.parametrize("classes", [2, 3, 4, 5])
+def test_few_classes_need_no_options(
+    network: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], classes: int
+) -> None:
+    labels = np.repeat([f"c{row}" for row in range(classes)], 12)
+    pixels = np.random.default_rng(0).integers(0, 256, (len(labels), 16, 16, 3), dtype=np.uint8)
+    np.savez(tmp_path / "few.npz", x=pixels, y=labels)
+    words = [
+        "analyze",
+        "--json",
+        "--model",
+        network,
+        "--data",
+        tmp_path / "few.npz",
+        "--out",
+        tmp_path / "out",
+        "--quick",
+    ]
+    assert main([str(word) for word in words]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["settings"]["tasks"] == 2 and document["settings"]["steps"] == 5
+    assert len(document["tasks"][0]) == (classes if classes < 4 else 2)
+    assert not any(cut["shortlisted"] for cut in document["cuts"])
+
+
+def test_prepare_takes_the_rule_of_thumb_for_few_classes(
+    network: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (24, 16, 16, 3), dtype=np.uint8)
+    np.savez(tmp_path / "two.npz", x=pixels, y=np.repeat(["cat", "dog"], 12))
+    words = ["prepare", "--model", network, "--data", tmp_path / "two.npz", "--device", "rpi3", "--out", tmp_path / "b"]
+    assert main([str(word) for word in words]) == 0
+    assert "has 2 classes, too few to compare layers by" in capsys.readouterr().err
+    choice = Bundle.open(tmp_path / "b").manifest.provenance["choice"]
+    assert choice["rule"] == "fits" and choice["device"] == "rpi3"
+
+
+def test_the_text_fits_a_terminal_and_ends_with_advice(analysed: Path) -> None:
+    from lightcl_host.analysis.render_text import render_text
+
+    lines = render_text(read_analysis(analysed)).splitlines()
+    assert max(map(len, lines)) <= 100 and lines[-1].startswith("Next: lightcl-host export")

@@ -15,8 +15,9 @@ from lightcl_host.analysis.generalizability import (
     even_parts,
     look_batch,
     look_grams,
-    measure_repeat,
+    measure,
     probe_cuts,
+    step_batch,
 )
 from lightcl_host.analysis.network import Network, trainable_from
 from lightcl_host.analysis.similarity import linear_cka
@@ -80,11 +81,11 @@ def test_a_reset_last_block_is_seen_after_it_alone(network: Network, cuts: list[
 
 def test_a_silenced_last_block_loses_plasticity_after_it_alone(network: Network, sequence: Sequence) -> None:
     task = sequence.tasks[0]
-    after = probe_cuts(network, task, 16)
+    after = {name: right.mean() for name, right in probe_cuts(network, task, 16).items()}
     with torch.no_grad():
         for tensor in last_block(network):
             tensor.fill_(-10.0)  # under a ReLU: every image then gives the same features, and a probe must guess
-    before = probe_cuts(network, task, 16)
+    before = {name: right.mean() for name, right in probe_cuts(network, task, 16).items()}
     learned = {name: plasticity([before[name]], [after[name]]) for name in after}
     assert all(learned[name] == 1.0 for name in BEFORE)
     for name in AFTER:
@@ -115,22 +116,27 @@ def test_steps_lower_the_loss(network: Network, sequence: Sequence) -> None:
     assert losses[0] == pytest.approx(np.log(2), abs=0.1) and losses[-1] < 0.1
 
 
-def test_a_repeat_is_equal_to_the_last_bit(source: Source, cuts: list[Cut], sequence: Sequence) -> None:
+def test_a_measurement_is_equal_to_the_last_bit(source: Source, cuts: list[Cut], sequence: Sequence) -> None:
     assert trainable_from(source, cuts) == "image"
     found = []
     for _ in range(2):
-        network, said = Network(source, cuts, 6, seed=3), []
-        found.append(measure_repeat(network, sequence, Training(8, 16, 0.3), 16, 3, lambda said=said: said.append(1)))
-        assert len(said) == 9
+        network, said = Network(source, cuts, 6, seed=3), list[float]()
+        found.append(measure(network, sequence, Training(8, 16, 0.3), 16, 3, said.append))
+        assert len(said) > 3 * 8 and found[-1]["steps"] == [8, 8, 8]
     assert found[0] == found[1]
-    assert set(found[0]["stability"]) == {cut.name for cut in cuts}
-    assert all(len(values) == 2 for values in found[0]["stability"].values())
-    figures = cut_figures(found, "stage2")
-    assert 0.3 < figures["memory_stability"] < 1 and figures["memory_stability_deviation"] == 0.0
-    assert figures["memory_stability"] < cut_figures(found, "stem")["memory_stability"]
+    assert set(found[0]["cuts"]) == {cut.name for cut in cuts}
+    figures = cut_figures(found[0]["cuts"]["stage2"])
+    assert 0.3 < figures["memory_stability"] < 1 and 0 < figures["memory_stability_deviation"] < 0.3
+    assert figures["memory_stability"] < cut_figures(found[0]["cuts"]["stem"])["memory_stability"]
+
+
+def test_a_task_ends_when_the_ranking_stays(source: Source, cuts: list[Cut], sequence: Sequence) -> None:
+    found = measure(Network(source, cuts, 6, seed=3), sequence, Training(200, 16, 0.02), 16, 3, lambda _: None)
+    assert all(10 <= steps < 200 for steps in found["steps"])
 
 
 def test_batches() -> None:
-    assert look_batch(10) == 64 and look_batch(2**20) == 64 and look_batch(2**21) == 32 and look_batch(2**40) == 8
+    assert look_batch(10) == 64 and look_batch(2**19) == 64 and look_batch(2**20) == 32 and look_batch(2**40) == 8
+    assert step_batch(10) == 16 and step_batch(6 * 2**20) == 8 and step_batch(2**40) == 4
     parts = even_parts(np.zeros((33, 1, 1, 3), np.uint8), 16)
     assert [len(part) for part in parts] == [11, 11, 11] and even_parts(np.zeros((0, 1, 1, 3), np.uint8), 4) == []

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lightcl_host.analysis.ridge_probe import ridge_accuracy
-from lightcl_host.analysis.summary import harmonic_mean, plasticity, rank_correlation, spread
+from lightcl_host.analysis.ridge_probe import ridge_right
+from lightcl_host.analysis.summary import cut_figures, harmonic_mean, plasticity, rank_correlation
 
 
 def clusters(rng: np.random.Generator, count: int, noise: float, width: int = 30) -> tuple[np.ndarray, np.ndarray]:
@@ -27,16 +27,16 @@ def test_the_probe_is_ridge_regression(width: int) -> None:
         known.T @ known + 0.01 * len(fit) * np.eye(width), known.T @ (targets - targets.mean(axis=0))
     )
     expected = float(((other @ weights + targets.mean(axis=0)).argmax(axis=1) == wanted).mean())
-    assert ridge_accuracy(fit, labels, test, wanted, 0.01) == pytest.approx(expected, abs=0.006)
+    assert ridge_right(fit, labels, test, wanted, 0.01).mean() == pytest.approx(expected, abs=0.006)
 
 
 def test_separable_and_meaningless_features() -> None:
     rng = np.random.default_rng(1)
     fit, labels = clusters(rng, 120, 0.1)
     test, wanted = clusters(rng, 300, 0.1)
-    assert ridge_accuracy(fit, labels, test, wanted) == 1.0
+    assert ridge_right(fit, labels, test, wanted).mean() == 1.0
     noise = rng.normal(size=(120, 5)).astype(np.float32), rng.normal(size=(300, 5)).astype(np.float32)
-    assert ridge_accuracy(noise[0], labels, noise[1], wanted) == pytest.approx(1 / 3, abs=0.09)
+    assert ridge_right(noise[0], labels, noise[1], wanted).mean() == pytest.approx(1 / 3, abs=0.09)
 
 
 def test_entries_that_never_change_are_left_out() -> None:
@@ -45,7 +45,7 @@ def test_entries_that_never_change_are_left_out() -> None:
     test, wanted = clusters(rng, 60, 0.1)
     dead = np.full((60, 3), 4.0, np.float32)
     loud = dead + rng.normal(size=(60, 3)).astype(np.float32) * 1e6  # silent while fitting, anything afterwards
-    assert ridge_accuracy(np.hstack([fit, dead]), labels, np.hstack([test, loud]), wanted) == 1.0
+    assert ridge_right(np.hstack([fit, dead]), labels, np.hstack([test, loud]), wanted).mean() == 1.0
 
 
 def test_plasticity_is_clipped_and_a_mean_over_tasks() -> None:
@@ -57,8 +57,10 @@ def test_plasticity_is_clipped_and_a_mean_over_tasks() -> None:
 
 def test_summaries() -> None:
     assert harmonic_mean(1.0, 0.5) == pytest.approx(2 / 3) and harmonic_mean(0.0, 0.0) == 0.0
-    assert spread([0.5]) == (0.5, 0.0)
-    assert spread([1.0, 3.0]) == (2.0, pytest.approx(np.sqrt(2)))
+    figures = cut_figures({"stability": [0.9, 0.8, 1.0], "plasticity": [1.0, 1.0, 1.0], "before": 0.5, "after": 0.6})
+    assert figures["memory_stability"] == 0.9 and figures["learning_plasticity_deviation"] == 0.0
+    assert figures["memory_stability_deviation"] == pytest.approx(np.sqrt(0.02))
+    assert figures["generalizability"] == pytest.approx(1.8 / 1.9) and figures["probe_accuracy_after"] == 0.6
 
 
 def test_rank_correlation() -> None:

@@ -86,7 +86,7 @@ def test_an_analysis_in_a_pipe_names_its_stages(
 ) -> None:
     network, pictures = network_file, pictures_file
     capsys.readouterr()
-    assert main(arguments(network, pictures, tmp_path / "out", repeats=1)) == 0
+    assert main(arguments(network, pictures, tmp_path / "out")) == 0
     lines = capsys.readouterr().err.splitlines()
     assert lines.pop(1).startswith("the file does not say, so these are assumed")
     assert lines.pop(1).startswith("the file does not name its classes")
