@@ -180,8 +180,9 @@ def _among_heads(candidates: Sequence[Candidate], chosen: Candidate, usable_byte
     """Why of the heads really trained this one was taken."""
     tried = [each for each in candidates if each.accuracy is not None and each.peak_bytes <= usable_bytes]
     best, mine = max(each.accuracy or 0.0 for each in tried), chosen.accuracy or 0.0
-    of = f"of {len(tried)} heads really trained" if len(tried) > 1 else "its head was really trained, alone"
-    noise = chance(best, mine, held_images)
+    if len(tried) == 1:
+        return f"its head, the only one really trained, reached {mine:.1%} of all classes on {held_images} images"
+    of, noise = f"of {len(tried)} heads really trained", chance(best, mine, held_images)
     if len(as_good_as_the_best(tried, held_images)) == 1:
         return f"{of} it is the most accurate ({mine:.1%} of all classes on {held_images} images)"
     return (
