@@ -130,7 +130,7 @@ def test_the_report_stands_alone(analysed: Path) -> None:
     assert not re.search(r'(src|href)\s*=(?!"#)|url\(|@import|<script|https?://[^<"]*"', page)
     assert page.count("<svg") == page.count("</svg>") == 4 and "default-src 'none'" in page
     for cut in analysis.cuts:
-        assert f'<td class="name">{cut.name}' in page
+        assert re.search(rf"<td[^>]*>{re.escape(cut.name)}<", page)
     assert "threshold 0.95" in page and f"chosen: {analysis.chosen}" in page and "Pareto front" in page
     assert analysis.choice.reason.split(":")[0].replace("'", "&#39;") in page
 
