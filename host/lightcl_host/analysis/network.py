@@ -52,7 +52,8 @@ class Network:
         complete_biases(body)
         trained = list(name_parameters(body))
         # depthwise convolutions train a third faster with the channels last
-        self._module = _load(infer_shapes(body), trained).to(memory_format=torch.channels_last)
+        self._module = _load(infer_shapes(body), trained)
+        self._module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's types
         self._tensors = {cut.name: PENULTIMATE if cut.tensor == penultimate else cut.tensor for cut in cuts}
 
     def _inputs(self, pixels: ByteImages) -> torch.Tensor:
