@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     import onnx
 
 Doubles = NDArray[np.float64]
-_PASSED = frozenset({"Identity", "Cast", "Transpose", "Dropout"})
+#: A gather or slice swaps red and blue, or crops.
+_PASSED = frozenset({"Identity", "Cast", "Transpose", "Dropout", "Gather", "Slice"})
 _ARITHMETIC = frozenset({"Add", "Sub", "Mul", "Div"})
 #: Pixels in 0..255 are divided by at least this much, or shifted by as much; pixels in 0..1 by far less.
 _BYTES = 10.0

@@ -227,6 +227,19 @@ def test_preprocessing_inside_the_file_is_found_and_said(tmp_path: Path, divisor
     assert "expects pixels in 0.." in " ".join(source.notes) and "mean" not in source.assumed
 
 
+def test_preprocessing_is_found_behind_a_swap_of_red_and_blue(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Gather", ["x", "blue_first"], ["b"], axis=1),
+        helper.make_node("Sub", ["b", "mean"], ["s"]),
+        helper.make_node("Conv", ["s", "kernel"], ["c"], strides=[4, 4]),
+        *POOLED[1:],
+        helper.make_node("MatMul", ["f", "dense"], ["y"]),
+    ]
+    mean = np.float32([103.9, 116.8, 123.7]).reshape(1, 3, 1, 1)
+    source = opened(saved(tmp_path / "m.onnx", nodes, {"blue_first": np.array([2, 1, 0]), "mean": mean}))
+    assert source.input_info.std == pytest.approx([1 / 255] * 3) and "0..255" in source.notes[0]
+
+
 def test_normalisation_that_nothing_says_is_named_as_assumed(tmp_path: Path) -> None:
     path = saved(tmp_path / "m.onnx", [*POOLED, helper.make_node("MatMul", ["f", "dense"], ["y"])], {})
     source = opened(path)
@@ -247,24 +260,6 @@ def test_opsets(tmp_path: Path, opset: int) -> None:
         )
     )
     assert source.graph.opset_import[0].version == 20
-
-
-@pytest.mark.parametrize(
-    ("name", "advice"),
-    [
-        ("best.pt", "--weights"),
-        ("net.h5", "format='onnx'"),
-        ("net.tflite", "tf2onnx"),
-        ("net.pt2", "export the program"),
-    ],
-)
-def test_files_of_other_kinds_get_advice(tmp_path: Path, name: str, advice: str) -> None:
-    path = tmp_path / name
-    with pytest.raises(UsageError, match="no model at"):
-        open_source(SourceOptions(str(path)))
-    path.write_bytes(b"content")
-    with pytest.raises(UsageError, match=f"is no .onnx file; .*{advice}"):
-        open_source(SourceOptions(str(path)))
 
 
 def test_a_branch_with_a_constant_condition_is_taken(tmp_path: Path) -> None:

@@ -135,3 +135,21 @@ def test_files_that_are_no_classifier(tmp_path: Path) -> None:
             ForeignGraph(path, None)
     with pytest.raises(UsageError, match="brings its own weights"):
         open_source(SourceOptions("m.onnx", "none"))
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("best.pt", "--weights"),
+        ("net.h5", "format='onnx'"),
+        ("net.tflite", "tf2onnx"),
+        ("net.pt2", "export the program"),
+    ],
+)
+def test_files_of_other_kinds_get_advice(tmp_path: Path, name: str, advice: str) -> None:
+    path = tmp_path / name
+    with pytest.raises(UsageError, match="no model at"):
+        open_source(SourceOptions(str(path)))
+    path.write_bytes(b"content")
+    with pytest.raises(UsageError, match=f"is no .onnx file; .*{advice}"):
+        open_source(SourceOptions(str(path)))
