@@ -10,7 +10,7 @@ import json
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from functools import partial
 from pathlib import Path
 
@@ -96,11 +96,11 @@ class LimitsCommand(Command):
 
 
 def _compact(document: Document) -> str:
-    """The document as JSON, a line an attempt; what an attempt lacks is left out."""
-    kept = [{name: value for name, value in each.items() if value is not None} for each in document["attempts"]]
-    lines = ",\n".join(json.dumps(each) for each in kept)
+    """The document as JSON, a line an attempt, whose values are in the order of ``columns``."""
+    columns = [each.name for each in fields(Attempt)]
+    lines = ",\n".join(json.dumps([each[name] for name in columns]) for each in document["attempts"])
     rest = json.dumps({name: value for name, value in document.items() if name != "attempts"})
-    return f'{{"attempts": [\n{lines}\n],\n{rest[1:]}\n'
+    return f'{{"columns": {json.dumps(columns)}, "attempts": [\n{lines}\n],\n{rest[1:]}\n'
 
 
 def _refuse_without_groups() -> None:
