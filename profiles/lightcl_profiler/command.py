@@ -12,7 +12,6 @@ from lightcl_edge.console.progress import Progress
 from lightcl_edge.console.text import Document, parse_memory
 from lightcl_edge.errors import ExitCode, UsageError
 
-DEFAULT_METHODS = "lightcl,sgd"
 DEFAULT_RUNS = 3
 DEFAULT_EPOCHS = 2
 _OPTIONS = """bundle data methods runs epochs batch_size max_images threads engine seed tasks buffer_size learning_rate
@@ -27,16 +26,16 @@ class ProfileCommand(Command):
     """
 
     name = "profile"
-    example = "lightcl-edge profile --bundle BUNDLE --data photos/ --methods lightcl,sgd --runs 3 --out profile/"
+    example = "lightcl-edge profile --bundle BUNDLE --data photos/ --methods slda,replay,sgd --runs 3 --out profile/"
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        from lightcl_profiler.methods import METHODS
+        from lightcl_profiler.methods import DEFAULT, METHODS
 
         parser.add_argument("--bundle", required=True, help="the bundle")
         parser.add_argument("--data", required=True, help="images: a folder of class folders, .npz, or a named source")
         parser.add_argument("--out", required=True, type=Path, help="folder for report.json and report.html")
-        methods = f"comma-separated, of: {', '.join(METHODS)}; or all (default: {DEFAULT_METHODS})"
-        chosen = parser.add_argument("--methods", default=DEFAULT_METHODS, help=methods)
+        methods = f"comma-separated, of: {', '.join(METHODS)}; or all (default: {','.join(DEFAULT)}, if they can run)"
+        chosen = parser.add_argument("--methods", help=methods)
         add_completer(chosen, names_of(lambda: METHODS))
         runs = f"processes for each method, taking turns (default: {DEFAULT_RUNS})"
         parser.add_argument("--runs", type=positive, default=DEFAULT_RUNS, help=runs)
@@ -65,15 +64,22 @@ class ProfileCommand(Command):
         from datetime import datetime, timezone
 
         from lightcl_profiler.measuring.session import Settings, profile
-        from lightcl_profiler.methods import parse_methods
+        from lightcl_profiler.methods import default_methods, parse_methods
 
-        methods = parse_methods(args.methods)
         out: Path = args.out
         if args.learning_rate is not None and not 0 < args.learning_rate < math.inf:
             raise UsageError(f"--learning-rate {args.learning_rate}; expected a number above 0")
         if out.exists() and not out.is_dir():
             raise UsageError(f"--out {out} is a file, expected a folder to write report.json and report.html into")
         out.mkdir(parents=True, exist_ok=True)
+        progress: Progress = args.progress
+        if args.methods is None:
+            methods, left_out = default_methods(Path(args.bundle))
+            args.methods = ",".join(methods)  # in the command that repeats it
+        else:
+            methods, left_out = parse_methods(args.methods), []
+        for each in left_out:
+            progress.note(f"left out: {each}")
         settings = Settings(
             bundle=args.bundle,
             data=args.data,
@@ -90,8 +96,8 @@ class ProfileCommand(Command):
             learning_rate=args.learning_rate,
             device=args.device,
             limit_bytes=parse_memory(args.limit) if args.limit else None,
+            left_out=tuple(left_out),
         )
-        progress: Progress = args.progress
         created = datetime.now(timezone.utc).isoformat(timespec="seconds")
         with tempfile.TemporaryDirectory(prefix="work-", dir=out) as scratch:
             report = profile(settings, command_line(args), created, Path(scratch), progress)

@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING
 from lightcl_edge.commands.arguments import add_computing, add_data, add_false_alarms, add_memory_budget, add_state
 from lightcl_edge.console.program import Command
 from lightcl_edge.console.text import Document, count, table
+from lightcl_edge.data.class_names import canonical
 from lightcl_edge.errors import DataError
 
 if TYPE_CHECKING:
     from lightcl_edge.data.dataset import Dataset
     from lightcl_edge.data.named_images import NamedImages
+    from lightcl_edge.inference.evaluation import Evaluation
+    from lightcl_edge.inference.predictor import Predictor
 
 
 class EvaluateCommand(Command):
@@ -40,6 +43,12 @@ class EvaluateCommand(Command):
             type=Path,
             metavar="FOLDER",
             help="images of classes that were never learned, to see how many are noticed",
+        )
+        parser.add_argument(
+            "--html",
+            type=Path,
+            metavar="FILE",
+            help="also write a page: confusion, mistakes as thumbnails, calibration, generations",
         )
         add_false_alarms(parser)
         add_memory_budget(parser)
@@ -68,8 +77,11 @@ class EvaluateCommand(Command):
         found = evaluate(predictor, dataset, args.progress, Limits(args.false_alarms), unknown)
         if args.unknown:
             others.refuse_none()
+        if args.html:
+            _write_page(args, predictor, dataset, found)
         return {
             **found.document(),
+            "page": None if args.html is None else str(args.html),
             "unknown_above": predictor.classifier.threshold(args.false_alarms),
             "unknown_classes": left_out,
             "unreadable_unknown": others.unreadable(),
@@ -82,7 +94,23 @@ class EvaluateCommand(Command):
             worst = "".join(f"{other} ({times})" for other, times in mistakes.most_common(1))
             rows.append([name, f"{entry['accuracy']:.1%}", str(entry["images"]), worst])
         text = table(rows, ["class", "accuracy", "images", "most often taken for"])
-        return "\n".join([*_headlines(document), "", text])
+        page = ["", f"page: {document['page']}"] if document["page"] else []
+        return "\n".join([*_headlines(document), "", text, *page])
+
+
+def _write_page(args: argparse.Namespace, predictor: Predictor, dataset: Dataset, found: Evaluation) -> None:
+    from lightcl_edge.files.durable import write_durably
+    from lightcl_edge.inference.evaluation_page import describe, render_page
+    from lightcl_edge.state.overview import history_of
+    from lightcl_edge.state.state import State
+
+    history = [
+        (each.generation, each.holdout_accuracy)
+        for each in history_of(State(args.state)).generations
+        if each.holdout_accuracy is not None and each.generation <= predictor.generation
+    ]
+    page = render_page(describe(found, dataset, predictor.input, predictor.generation, history))
+    write_durably(args.html, page.encode())
 
 
 def _headlines(document: Document) -> list[str]:
@@ -110,7 +138,7 @@ def _headlines(document: Document) -> list[str]:
 
 def _refuse_known(images: NamedImages, known: list[str]) -> None:
     """Refuse images in a folder that is named after a known class: they would count as never learned."""
-    learned = sorted({path.parent.name for path in images.paths} & set(known))
+    learned = sorted({canonical(path.parent.name) for path in images.paths} & set(known))
     if learned:
         raise DataError(
             f"--unknown holds images of {', '.join(learned)}, which was learned; expected classes never learned"

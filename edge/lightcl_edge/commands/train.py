@@ -2,6 +2,7 @@
 
 import argparse
 from pathlib import Path
+from textwrap import wrap
 
 from lightcl_edge.commands.arguments import (
     add_bundle,
@@ -18,7 +19,10 @@ from lightcl_edge.commands.completers import generations
 from lightcl_edge.console.completion import add_completer
 from lightcl_edge.console.program import Command
 from lightcl_edge.console.progress import Progress
-from lightcl_edge.console.text import Document, count, first_names, format_bytes, shortened
+from lightcl_edge.console.text import Document, count, first_names, format_bytes, shortened, table
+
+#: Lines of the result, warnings in it, and characters of a line.
+_LINES, _WARNINGS, _WIDTH = 12, 2, 80
 
 
 class TrainCommand(Command):
@@ -105,30 +109,16 @@ class TrainCommand(Command):
         return train(options, PhaseMeter(progress.phase), progress)
 
     def render(self, document: Document) -> str:
-        """What was learned and what it took, in at most 12 lines."""
+        """What was learned, how each class fared and what to look at, in at most 12 lines."""
         if "generation" not in document:
             return _foreseen(document)
-        new, accuracy, buffer = document["new_classes"], document["holdout_accuracy"], document["buffer"]
-        trunk = document["trunk_provider"]
-        lines = [
-            f"generation {document['generation']}: {count(len(document['classes']), 'class')}"
-            + ("" if accuracy is None else f", held-out accuracy {accuracy:.1%} (mean over classes)"),
-            f"  new: {first_names(new)}",
-            f"  learned from {count(document['images'], 'image')}"
-            + (f" in {count(document['epochs'], 'epoch')}" if document["epochs"] else "")
-            + f", {document['seconds']:.1f} s"
-            + (", going on from a checkpoint" if document["resumed"] else ""),
-            f"  strategy {document['strategy']}, engine {document['engine']}; "
-            + (f"images on {trunk['name']}, " if trunk else "")
-            + f"steps on {document['engine_device']}",
-            f"  peak memory {format_bytes(document['peak_rss_bytes'])}; "
-            f"{format_bytes(document['bytes_written'])} written to disk",
-            f"  feature buffer: {count(buffer['samples'], 'sample')}, {format_bytes(buffer['bytes'])}",
-            *_health_lines(document["health"]),
-        ]
-        if document["skipped_images"]:
-            lines.append(f"  {count(document['skipped_images'], 'image')} could not be read:")
-            lines += [f"    {shortened(reason, 76)}" for reason in document["skipped"][:3]]
+        after = [*_warning_lines(document), *_skipped_lines(document), *_health_lines(document["health"])]
+        after.append(
+            f"took {document['seconds']:.1f} s and {format_bytes(document['peak_rss_bytes'])} of memory, wrote "
+            f"{format_bytes(document['bytes_written'])}; {document['strategy']} on {document['engine']}"
+        )
+        before = _headlines(document)
+        lines = [*before, *_class_lines(document["per_class"], _LINES - len(before) - len(after)), *after]
         return "\n".join(lines)
 
     def render_details(self, document: Document) -> str:
@@ -143,6 +133,8 @@ class TrainCommand(Command):
             f"  images {images}",
             f"  steps on {document['engine_device']}: {document['engine_device_reason']}",
         ]
+        buffer = document["buffer"]
+        lines.append(f"  feature buffer: {count(buffer['samples'], 'sample')}, {format_bytes(buffer['bytes'])}")
         if document["ignored"]:
             lines.append(f"  not used by {document['strategy']}: {', '.join(document['ignored'])}")
         lines += [f"last loss {document['loss']:.3g}", "phases"]
@@ -151,6 +143,56 @@ class TrainCommand(Command):
             for phase in document["phases"]
         ]
         return "\n".join(lines + document["skipped"])
+
+
+def _headlines(document: Document) -> list[str]:
+    """What was learned, and how many of the images kept apart are right."""
+    names, new, images = document["classes"], document["new_classes"], count(document["images"], "image")
+    what = first_names(new, 36) if new else "more of known classes"
+    resumed = ", going on from a checkpoint" if document["resumed"] else ""
+    lines = [f"generation {document['generation']}: learned {what} from {images}{resumed}"]
+    accuracy = document["holdout_accuracy"]
+    if accuracy is None:
+        lines.append(f"it knows {count(len(names), 'class')}; too few images to keep some apart for testing")
+    else:
+        lines.append(f"it knows {count(len(names), 'class')}; held-out accuracy {accuracy:.1%} (mean over classes)")
+    return lines
+
+
+def _class_lines(per_class: Document, room: int) -> list[str]:
+    """The table of classes before and after, those that changed most first, in so many lines."""
+    if not per_class or room < 3:
+        return []
+
+    def right(entry: Document, when: str) -> str:
+        share = entry[when]
+        return "new" if share is None else f"{round(share * entry['images'])} of {entry['images']}"
+
+    def loss(entry: Document) -> float:
+        return 0.0 if entry["before"] is None else float(entry["before"] - entry["after"])
+
+    new = [name for name in per_class if per_class[name]["before"] is None]
+    known = sorted(set(per_class) - set(new), key=lambda name: (-abs(loss(per_class[name])), name))
+    fell = [name for name in known if loss(per_class[name]) > 0]
+    order = [*fell, *new, *(name for name in known if name not in fell)]
+    fitting = len(order) if len(order) < room else room - 2
+    rows = [[shortened(name, 40), *(right(per_class[name], when) for when in ("before", "after"))] for name in order]
+    header, _, *lines = table(rows[:fitting], ["images right", "before", "after"]).splitlines()
+    hidden = len(order) - fitting
+    return [header, *lines, f"and {count(hidden, 'class')} more, in --json"] if hidden else [header, *lines]
+
+
+def _warning_lines(document: Document) -> list[str]:
+    warnings = document["warnings"]
+    shown = warnings if len(warnings) <= _WARNINGS else warnings[: _WARNINGS - 1]
+    lines = [line for each in shown for line in wrap(f"look: {each}", _WIDTH, subsequent_indent="      ", max_lines=2)]
+    return lines if shown is warnings else [*lines, f"look: {len(warnings) - len(shown)} more such, in --json"]
+
+
+def _skipped_lines(document: Document) -> list[str]:
+    if not document["skipped_images"]:
+        return []
+    return [f"{count(document['skipped_images'], 'image')} could not be read: {shortened(document['skipped'][0], 48)}"]
 
 
 def _foreseen(document: Document) -> str:
@@ -167,11 +209,9 @@ def _health_lines(health: Document) -> list[str]:
     """Pauses, and that the board was slowed down."""
     lines = []
     if health["pauses"]:
-        lines.append(
-            f"  paused {count(health['pauses'], 'time')} to cool down, {health['paused_seconds']:.0f} s in all"
-        )
+        lines.append(f"paused {count(health['pauses'], 'time')} to cool down, {health['paused_seconds']:.0f} s in all")
     if health["slowed_down"]:
         hint = "" if health["cool_at_celsius"] is not None else "; --cool pauses when it is hot"
         words = health["after"]["throttled"] or "processors counted it"
-        lines.append(f"  the board was slowed down while it learned ({words}){hint}")
+        lines.append(f"the board was slowed down while it learned ({words}){hint}")
     return lines

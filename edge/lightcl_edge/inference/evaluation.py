@@ -35,6 +35,27 @@ class UnknownImages:
 
 
 @dataclass(frozen=True)
+class Answers:
+    """What was said of each readable image; all arrays have the shape ``(n,)``.
+
+    Attributes:
+        indices: of the images in the data set.
+        labels: rows of the true classes.
+        rows: rows of the classes that were said.
+        confidences: their probabilities.
+    """
+
+    indices: IntArray
+    labels: IntArray
+    rows: IntArray
+    confidences: FloatArray
+
+    @property
+    def right(self) -> NDArray[np.bool_]:
+        return np.equal(self.rows, self.labels)
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """How well the learned classes are told apart.
 
@@ -47,6 +68,7 @@ class Evaluation:
             are right or all are wrong.
         false_alarm_rate: share of these images that are called unknown; None when no score tells.
         unknown: of images of other classes; None when there are none, or no score tells.
+        answers: what was said of each image.
     """
 
     classes: list[str]
@@ -56,6 +78,7 @@ class Evaluation:
     error_auroc: float | None
     false_alarm_rate: float | None
     unknown: UnknownImages | None
+    answers: Answers
 
     @property
     def accuracy(self) -> float:
@@ -123,7 +146,7 @@ def evaluate(
     """
     limits = limits or Limits()
     skipped: list[str] = []
-    labels, known = _known(predictor, dataset, progress, skipped)
+    indices, labels, known = _known(predictor, dataset, progress, skipped)
     confusion = np.zeros((len(predictor.classes), len(predictor.classes)), np.int64)
     np.add.at(confusion, (labels, known.rows), 1)
     right = known.rows == labels
@@ -136,7 +159,8 @@ def evaluate(
         if strange is not None:
             found = _called_unknown(predictor, strange, limits)
             others = UnknownImages(len(strange), auroc(known.novelty, strange), found)
-    return Evaluation(predictor.classes, confusion, skipped, error, apart, rate, others)
+    answers = Answers(indices, labels, known.rows, known.confidences)
+    return Evaluation(predictor.classes, confusion, skipped, error, apart, rate, others, answers)
 
 
 @dataclass(frozen=True)
@@ -160,8 +184,10 @@ def _judged(predictor: Predictor, images: Iterable[ByteImage]) -> _Judged:
     return _Judged(np.concatenate(rows), np.concatenate(confidences), np.concatenate(novelty) if novelty else None)
 
 
-def _known(predictor: Predictor, dataset: Dataset, progress: Progress, skipped: list[str]) -> tuple[IntArray, _Judged]:
-    """Rows of the true classes, shape ``(n,)``, of the readable images; faults go to ``skipped``."""
+def _known(
+    predictor: Predictor, dataset: Dataset, progress: Progress, skipped: list[str]
+) -> tuple[IntArray, IntArray, _Judged]:
+    """Indices of the readable images and rows of their true classes, both ``(n,)``; faults go to ``skipped``."""
     known = predictor.classes
     if never := sorted(set(dataset.classes) - set(known)):
         raise DataError(
@@ -171,6 +197,7 @@ def _known(predictor: Predictor, dataset: Dataset, progress: Progress, skipped: 
     dataset.grey_range = predictor.grey_range
     rows = [known.index(name) for name in dataset.classes]
     labels: list[int] = []
+    indices: list[int] = []
 
     def readable() -> Iterable[ByteImage]:
         for index in progress.track(range(len(dataset)), "evaluating"):
@@ -179,13 +206,14 @@ def _known(predictor: Predictor, dataset: Dataset, progress: Progress, skipped: 
             except DataError as error:
                 skipped.append(str(error))
                 continue
+            indices.append(index)
             labels.append(rows[dataset.labels[index]])
             yield image
 
     judged = _judged(predictor, readable())
     if not labels:
         raise DataError(f"none of the {len(dataset)} images can be read; the first fault: {skipped[0]}")
-    return np.array(labels, np.int64), judged
+    return np.array(indices, np.int64), np.array(labels, np.int64), judged
 
 
 def _called_unknown(predictor: Predictor, novelty: DoubleArray, limits: Limits) -> float:

@@ -6,7 +6,16 @@ import numpy as np
 
 from lightcl_edge.errors import RejectedError
 from lightcl_edge.files.tensors import FloatArray
-from lightcl_edge.learning.judging import Judgement, Reference, accuracy, contradictions, judge, mean_over_classes
+from lightcl_edge.learning.doubts import Lookalike, lookalikes
+from lightcl_edge.learning.judging import (
+    Judgement,
+    Reference,
+    accuracy,
+    contradictions,
+    judge,
+    mean_over_classes,
+    with_new_classes,
+)
 
 #: Loss of accuracy on earlier classes, among themselves, that is accepted unless the user says otherwise.
 DEFAULT_MAX_FORGETTING = 0.2
@@ -22,6 +31,10 @@ CONTRADICTION_SHARE = 0.5
 CONTRADICTION_SAMPLES = 5
 #: With so many held-out samples of earlier classes, these decide and not the contradictions.
 ENOUGH_HELD_OUT = 10
+#: Wrong labels, whatever is held out: of so many samples of a known class more than this share surely shows another.
+MIXED_SAMPLES, MIXED_SHARE = 10, 0.4
+#: A single class may not lose so many samples, and more than may be lost among all classes.
+COLLAPSE_SAMPLES = 4
 
 
 def judge_candidate(
@@ -53,9 +66,12 @@ def judge_candidate(
         refuse_harm(accuracy(untrained, new.labels), accuracy(on_own, new.labels), len(new.labels), limit, judgement)
     refuse_forgetting(judgement, limit)
     refuse_contradiction(contradictions(own.logits, new.labels, known_before), old.held_out, limit, judgement)
+    refuse_mixed(lookalikes(own.logits, own.unknown, new.labels), known_before, limit, judgement)
     labels = np.concatenate([old.labels[: old.held_out], new.labels[: new.held_out]])
     found = np.concatenate([on_earlier[: old.held_out].argmax(axis=1), on_own[: new.held_out].argmax(axis=1)])
-    return judgement, mean_over_classes(found == labels, labels) if len(labels) else None
+    accuracy_now = mean_over_classes(found == labels, labels) if len(labels) else None
+    held = slice(new.held_out)
+    return with_new_classes(judgement, known_before, new.labels[held], on_own[held]), accuracy_now
 
 
 def refuse_broken(logits: Sequence[FloatArray], judgement: Judgement | None = None) -> None:
@@ -119,6 +135,39 @@ def refuse_forgetting(judgement: Judgement, limit: float) -> None:
                 f"accuracy on earlier classes fell from {before:.1%} to {after:.1%} {where}, "
                 f"allowed is a loss of {allowed:.1%} (--max-forgetting {limit:g}); the old head stays. "
                 "Check the labels, or allow more",
+                judgement,
+            )
+    _refuse_collapse(judgement, limit + MORE_FORGETTING_AMONG_ALL)
+
+
+def _refuse_collapse(judgement: Judgement, allowed: float) -> None:
+    """Keep the old head when one class is lost, which the mean over many classes hides."""
+    fell = np.nan_to_num(judgement.before - judgement.after)
+    worst = int(np.argmax(fell))
+    if fell[worst] > allowed and fell[worst] * judgement.images[worst] > COLLAPSE_SAMPLES - 0.5:
+        raise _rejected(
+            f"{judgement.classes[worst]} fell from {judgement.before[worst]:.1%} to {judgement.after[worst]:.1%}, "
+            f"allowed for one class is a loss of {allowed:.1%}; the old head stays. Check whether the new images show "
+            f"{judgement.classes[worst]}, or allow more (--max-forgetting)",
+            judgement,
+        )
+
+
+def refuse_mixed(found: Sequence[Lookalike], known: int, limit: float, judgement: Judgement) -> None:
+    """Keep the old head when many images of a known class surely show another one: a folder was mixed up.
+
+    Held-out samples of earlier classes do not show it: what is remembered of them outweighs a first mistake.
+
+    Args:
+        known: the old head knew so many classes.
+        limit: the largest allowed loss; 1 allows anything.
+    """
+    for each in found:
+        enough = each.row < known and each.judged >= MIXED_SAMPLES
+        if enough and limit < 1 and each.images > MIXED_SHARE * each.judged:
+            raise _rejected(
+                f"{each.text(judgement.classes)}, and the old head is sure of it; the old head stays. "
+                "Check the labels; if they are right, accept them with --max-forgetting 1",
                 judgement,
             )
 

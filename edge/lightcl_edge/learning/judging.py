@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,25 @@ from lightcl_edge.state.sums_files import StoredSums
 CONTRADICTION_CERTAINTY = 0.9
 #: Classes with fewer held-out samples than this are filled up with other samples.
 JUDGED_PER_CLASS = 10
+#: Of a task of few classes more are looked at, so that wrong labels show: so many a class, and so many in all.
+_OWN_PER_CLASS, _OWN_IN_ALL = 50, 500
+
+
+def with_new_classes(judgement: Judgement, known: int, labels: IntArray, logits: FloatArray) -> Judgement:
+    """The judgement with the classes that the old classifier did not know, on the task's held-out samples.
+
+    Args:
+        known: the old classifier knew the first so many classes.
+        labels: rows of the samples, shape ``(n,)``.
+        logits: the new classifier's, shape ``(n, classes)``.
+    """
+    own = judge(judgement.classes, 0, labels, logits[:, :0], logits)
+    new = np.arange(len(judgement.classes)) >= known
+    return replace(
+        judgement,
+        images=np.where(new, own.images, judgement.images),
+        after=np.where(new, own.after, judgement.after),
+    )
 
 
 def accuracy(logits: FloatArray, labels: IntArray) -> float | None:
@@ -182,18 +201,25 @@ class JudgingSamples:
 
 @dataclass(frozen=True)
 class Reference:
-    """Samples with the logits that the classifier before the task gave them, over its temperature.
+    """Samples with what the classifier before the task said of them.
 
-    The logits have the shape ``(n, classes before)``.
+    Attributes:
+        logits: over its temperature, shape ``(n, classes before)``.
+        unknown: which it calls never seen, shape ``(n,)``; none where that was not asked.
     """
 
     samples: JudgingSamples
     logits: FloatArray
+    unknown: NDArray[np.bool_]
 
     @classmethod
-    def of(cls, samples: JudgingSamples, classifier: LearnedClassifier, engine: Engine) -> Reference:
+    def of(
+        cls, samples: JudgingSamples, classifier: LearnedClassifier, engine: Engine, *, unknown: bool = False
+    ) -> Reference:
         """With the classifier before the task; the engine holds its head, if it needs one."""
-        return cls(samples, samples.logits(classifier, engine) / np.float32(classifier.temperature))
+        scores = classifier.novelty(samples.taps.astype(np.float32)) if unknown else None
+        strange = np.zeros(len(samples.labels), np.bool_) if scores is None else classifier.is_unknown(scores)
+        return cls(samples, samples.logits(classifier, engine) / np.float32(classifier.temperature), strange)
 
 
 def earlier_samples(
@@ -246,7 +272,9 @@ def own_samples(holdout: Holdout, samples: Samples, codec: FeatureCodec, engine:
 
     The engine holds the head as exported.
     """
-    more = samples.rows[_filling(holdout.labels, samples.labels[samples.rows])]
+    labels = samples.labels[samples.rows]
+    each = max(JUDGED_PER_CLASS, min(_OWN_PER_CLASS, _OWN_IN_ALL // max(len(distinct(labels)), 1)))
+    more = samples.rows[_filling(holdout.labels, labels, each)]
     return _joined(holdout, codec, (samples.read, more), samples.labels[more], engine)
 
 
@@ -261,9 +289,11 @@ def _joined(holdout: Holdout, codec: FeatureCodec, more: Place, labels: IntArray
     )
 
 
-def _filling(held: IntArray, others: IntArray) -> IntArray:
-    """Positions in ``others`` of the samples that fill up each of their classes, ascending."""
-    chosen = [
-        np.flatnonzero(others == row)[: max(0, JUDGED_PER_CLASS - int((held == row).sum()))] for row in distinct(others)
-    ]
+def _filling(held: IntArray, others: IntArray, each: int = JUDGED_PER_CLASS) -> IntArray:
+    """Positions in ``others`` of the samples that fill up each of their classes, ascending, evenly apart."""
+    chosen = []
+    for row in distinct(others):
+        members = np.flatnonzero(others == row)
+        lacking = min(max(0, each - int((held == row).sum())), len(members))
+        chosen.append(members[np.arange(lacking) * len(members) // max(lacking, 1)])
     return np.sort(np.concatenate(chosen)) if chosen else np.empty(0, np.int64)

@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 
 from lightcl_edge.console.progress import Progress
-from lightcl_edge.console.text import first_names
+from lightcl_edge.console.text import count, first_names
 from lightcl_edge.data.buffer_filling import fill
 from lightcl_edge.data.feature_buffer import FeatureBuffer
 from lightcl_edge.data.feature_store import Samples
@@ -18,6 +18,7 @@ from lightcl_edge.inference.learned_classifier import LearnedClassifier
 from lightcl_edge.learning.checkpoint import Checkpoints
 from lightcl_edge.learning.closed_form.temperature import negative_log_likelihood
 from lightcl_edge.learning.decide import Job
+from lightcl_edge.learning.doubts import warnings
 from lightcl_edge.learning.engines.contract import Engine
 from lightcl_edge.learning.engines.select import make_engine
 from lightcl_edge.learning.gate import judge_candidate
@@ -85,6 +86,7 @@ class Candidate:
     holdout_accuracy: float | None  # on all held-out samples; None while there are none
     holdout: Holdout
     buffer: FeatureBuffer
+    warnings: list[str]  # what a person should look at
 
 
 def images_to_features(job: Job, start: Beginning, watch: Watch) -> tuple[Extracted, Beginning]:
@@ -149,7 +151,19 @@ def learn(job: Job, start: StartingPoint, extracted: Extracted, watch: Watch) ->
         random = start.random(options.seed, _STREAM_BUFFER)
         offered = extracted.store.read, train_rows, labels[train_rows]
         buffer = fill(start.buffer, *offered, job.buffer_limit, random, options.buffer_fill)
-    return Candidate(engine, strategy, extracted, trained, judgement, accuracy, holdout, buffer)
+        doubts = warnings(judgement, trained.references, trained.after[0], start.known_classes)
+        doubts += _seen_before(start, trained.held_out)
+    return Candidate(engine, strategy, extracted, trained, judgement, accuracy, holdout, buffer, doubts)
+
+
+def _seen_before(start: StartingPoint, held_out: Holdout) -> list[str]:
+    """Whether the images were taught before: an image that comes again is held out again."""
+    if start.data.fingerprint in start.generation.meta.sources:
+        return ["the same images were taught before; now they count twice"]
+    before = {sample.tobytes() for sample in start.holdout.features}
+    again = sum(sample.tobytes() in before for sample in held_out.features)
+    images = count(len(held_out.labels), "held-out image")
+    return [f"some images were taught before and count twice: {again} of {images} came again"] if again else []
 
 
 def _strategy(job: Job, start: StartingPoint) -> Strategy:
@@ -178,7 +192,10 @@ def _train(
     loaded = (start.generation if start.classifier.needs_head else start.exported).parameters
     if start.classifier.needs_head:
         engine.load(loaded)
-    references = Reference.of(earlier, start.classifier, engine), Reference.of(own, start.classifier, engine)
+    references = (
+        Reference.of(earlier, start.classifier, engine),
+        Reference.of(own, start.classifier, engine, unknown=True),
+    )
     lesson = Lesson(engine, strategy, start.bundle.manifest.head, start.classes, start.known, samples, sums, loaded)
     order = partial(start.random, job.options.seed, _STREAM_ORDER)
     pooled, kept_pooled = _together(lesson, start.kept, pooled)

@@ -33,6 +33,7 @@ class Learned:
         images: learned from.
         holdout_accuracy: on held-out features, the mean over all classes; None when none are held out yet.
         per_class: by name of the class.
+        warnings: what a person should look at: a class that fell, images that look like another class.
         notes: what a person should know, such as names of classes that differ little.
     """
 
@@ -43,6 +44,7 @@ class Learned:
     strategy: str
     holdout_accuracy: float | None
     per_class: dict[str, ClassChange]
+    warnings: list[str]
     notes: list[str]
     seconds: float
 

@@ -138,5 +138,6 @@ def _what_was_learned(job: Job, start: StartingPoint, candidate: Candidate) -> D
         "plan": job.plan.document(),
         "allowed_bytes": job.allowed_bytes,
         "left_out": left_out.document() if (left_out := job.dataset.left_out) else None,
+        "warnings": candidate.warnings,
         "notes": job.notes,
     }

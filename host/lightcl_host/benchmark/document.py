@@ -1,5 +1,6 @@
 """``benchmark.json``: every figure of a benchmark, and where it comes from."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime, timezone
 from typing import Any
@@ -8,6 +9,7 @@ from lightcl_edge.bundle.bundle import Bundle
 from lightcl_edge.console.progress import Progress
 from lightcl_edge.machine.description import describe_machine
 from lightcl_host.benchmark.calculated import calculate, count_bundle
+from lightcl_host.benchmark.methods import METHODS
 from lightcl_host.benchmark.options import BenchmarkOptions
 from lightcl_host.benchmark.peaks import peak
 from lightcl_host.benchmark.report import summarise
@@ -37,6 +39,7 @@ def make_document(
         "methods": entries,
         "setting": _setting(options, bundle, records[0]),
         "published_data": BY_DATA[name][0] if name in BY_DATA else None,
+        "left_out": left_out([str(entry["method"]) for entry in entries]),
         "not_calculated": net if isinstance(net, str) else None,
         "machine": asdict(describe_machine()),
         "command": command,
@@ -44,6 +47,11 @@ def make_document(
         "report": str(options.out / "benchmark.json"),
         "page": str(options.out / "report.html"),
     }
+
+
+def left_out(measured: Sequence[str]) -> dict[str, str]:
+    """The methods that were not asked for, with their titles; ``auto`` stands for one of the others."""
+    return {name: entry.title for name, entry in METHODS.items() if name not in (*measured, "auto")}
 
 
 def _setting(options: BenchmarkOptions, bundle: Bundle, record: dict[str, Any]) -> dict[str, Any]:

@@ -34,9 +34,11 @@ def summarise(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _spread(values: list[float | None]) -> dict[str, float] | None:
-    """Mean and (population) standard deviation; None where a figure does not exist."""
+    """Mean and (population) standard deviation, which one seed does not have; None where a figure does not exist."""
     known = [value for value in values if value is not None]
-    return {"mean": fmean(known), "deviation": pstdev(known)} if known else None
+    if len(known) < 2:
+        return {"mean": known[0]} if known else None
+    return {"mean": fmean(known), "deviation": pstdev(known)}
 
 
 def _mean_matrix(matrices: list[list[list[float]]]) -> list[list[float]]:
@@ -44,7 +46,9 @@ def _mean_matrix(matrices: list[list[list[float]]]) -> list[list[float]]:
 
 
 def _share(value: dict[str, float] | None) -> str:
-    return "" if value is None else f"{100 * value['mean']:.1f} ± {100 * value['deviation']:.1f}"
+    if value is None:
+        return ""
+    return f"{100 * value['mean']:.1f}" + (f" ± {100 * value['deviation']:.1f}" if "deviation" in value else "")
 
 
 def render(document: dict[str, Any]) -> str:
@@ -64,7 +68,7 @@ def render(document: dict[str, Any]) -> str:
     tested = "validation images (of the training set)" if about["validation"] else "test images"
     lines = [
         f"{about['data']}: {about['tasks']} tasks, {about['training_images']} training and {about['test_images']} "
-        f"{tested}, {len(about['seeds'])} seeds; mean ± deviation over seeds, in per cent",
+        f"{tested}; {_over_seeds(len(about['seeds']))}, in per cent",
         "",
         table(rows, header),
         "",
@@ -74,9 +78,14 @@ def render(document: dict[str, Any]) -> str:
         "",
         _class_table(document["methods"]),
         "",
+        *([f"left out: {', '.join(document['left_out'])}"] if document["left_out"] else []),
         f"report: {document['report']}, {document['page']}",
     ]
     return "\n".join(lines)
+
+
+def _over_seeds(seeds: int) -> str:
+    return f"mean ± deviation over {seeds} seeds" if seeds > 1 else "one seed"
 
 
 def _certainty_table(methods: list[dict[str, Any]]) -> str:

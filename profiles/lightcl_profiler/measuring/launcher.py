@@ -21,6 +21,7 @@ _FIELDS_OF_RESULT = (
     "notes",
     "bytes_written",
     "calculated_bytes",
+    "holdout_accuracy",
     "cuda_allocated_peak_bytes",
     "cuda_reserved_peak_bytes",
 )

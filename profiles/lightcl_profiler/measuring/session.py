@@ -13,6 +13,7 @@ from lightcl_edge.bundle.manifest import Manifest
 from lightcl_edge.console.progress import Progress
 from lightcl_edge.console.text import format_bytes
 from lightcl_edge.machine.description import describe_machine, usable_cores
+from lightcl_profiler.baselines import BASELINES
 from lightcl_profiler.measuring.joining import join_tasks
 from lightcl_profiler.measuring.launcher import KilledError, run_method
 from lightcl_profiler.measuring.memory_group import MemoryGroup, NoGroupError
@@ -43,6 +44,7 @@ class Settings:
     learning_rate: float | None = None
     device: str = "auto"  # of the baselines
     limit_bytes: int | None = None  # the largest memory limit to try; None to look for no limit
+    left_out: tuple[str, ...] = ()  # methods that can't run here, each with the reason
 
 
 #: Fields of a job that are those of the report's work.
@@ -111,6 +113,7 @@ class _Session:
             tasks=[str(folder) for folder in self._workload.folders],
             scratch=str(scratch),
             buffer_samples=self._work.buffer_samples or 0,
+            strategy="" if method in BASELINES else method,
             **{name: getattr(self._work, name) for name in _SAME_FOR_ALL},
         )
 
@@ -174,5 +177,6 @@ def profile(settings: Settings, command: str, created: str, scratch: Path, progr
         summary=summarise(session.runs, titles),
         failures=session.failures,
         limits=limits,
+        left_out=list(settings.left_out),
         cgroup_note=session.cgroup_note,
     )

@@ -80,7 +80,7 @@ class BaselineMethod(Method):
 
 def _needs_torch(name: str, reason: str) -> NoEngineError:
     return NoEngineError(
-        f"method {name} needs torch ({reason}); pip install 'lightcl-edge[torch]', or use --methods lightcl"
+        f"method {name} needs torch ({reason}); pip install 'lightcl-edge[torch]', or use --methods slda,replay"
     )
 
 

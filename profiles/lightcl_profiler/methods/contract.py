@@ -41,6 +41,7 @@ class Outcome:
     loss: float | None  # mean of the last epoch of the last task; None when it was not finite
     notes: list[str] = field(default_factory=list)
     calculated_bytes: int | None = None
+    holdout_accuracy: float | None = None  # after the last task, mean over classes, where the method holds images out
 
 
 def outcome(images: int, loss: float, notes: list[str]) -> Outcome:

@@ -31,13 +31,15 @@ class LightClMethod(Method):
         from lightcl_edge.console.progress import Progress
         from lightcl_edge.learning.train import train
 
-        images, loss, engines = 0, 0.0, set()
+        images, loss, engines, accuracy = 0, 0.0, set(), None
         for data in job.tasks:
             document = train(self.options(job, data), meter, Progress(quiet=True))
             images += int(document["images"])
             loss = float(document["loss"] or 0.0)
             engines.add(str(document["engine"]))
-        return outcome(images, loss, [f"engine {' and '.join(sorted(engines))}"])
+            accuracy = document["holdout_accuracy"]
+        found = outcome(images, loss, [f"engine {' and '.join(sorted(engines))}"])
+        return replace(found, holdout_accuracy=accuracy)
 
     def options(self, job: Job, data: str) -> TrainOptions:
         """The options of ``lightcl-edge train``; what it forgets is committed too, because memory is measured."""
@@ -64,6 +66,9 @@ class StrategyMethod(LightClMethod):
     """``lightcl-edge train`` with any strategy and that strategy's own numbers."""
 
     title: ClassVar[str] = "lightcl-edge train with a strategy of the device"
+
+    def describe(self, name: str) -> str:
+        return f"lightcl-edge train --strategy {name}: frozen trunk in ONNX Runtime"
 
     def options(self, job: Job, data: str) -> TrainOptions:
         """The same with the strategy's own learning rate and number of patterns."""

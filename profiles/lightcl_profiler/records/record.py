@@ -54,6 +54,7 @@ class Run:
     health_before: Health | None = None
     health_after: Health | None = None
     calculated_bytes: int | None = None  # by the paper's formula, not measured
+    holdout_accuracy: float | None = None  # after the last task, mean over classes; None where nothing is held out
 
 
 @dataclass(frozen=True)
@@ -140,6 +141,7 @@ class Report:
     summary: list[MethodSummary]
     failures: list[Failure] = field(default_factory=list)
     limits: list[SmallestLimit] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)  # methods that can't run here, each with the reason
     cgroup_note: str | None = None  # why control groups are unavailable, None where they work
 
     def to_document(self) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """A benchmark as one HTML page: accuracies, operations, memory, the machine."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -9,7 +10,7 @@ from lightcl_edge.files.records import read_record
 from lightcl_edge.machine.description import Machine
 from lightcl_profiler.records.accuracy import after_each_task
 from lightcl_profiler.reports.charts import Curve, Series, memory_chart, overlay_chart, tasks_chart
-from lightcl_profiler.reports.page import Column, Table, columns, render, with_note
+from lightcl_profiler.reports.page import Column, Table, columns, render, with_note, without_empty
 from lightcl_profiler.reports.text import machine_lines
 
 #: More classes than this are in ``benchmark.json`` alone.
@@ -37,7 +38,7 @@ def render_benchmark(document: Mapping[str, Any]) -> str:
         title=f"{name} with {setting['model']}",
         lead=_lead(methods, setting),
         seeds=len(setting["seeds"]),
-        accuracies=_accuracies(methods),
+        accuracies=_accuracies(methods, _budget(document)),
         costs=costs(methods, with_note),
         measured_by=ways(methods),
         legend=[(each.colour, each.label) for each in series],
@@ -53,6 +54,7 @@ def render_benchmark(document: Mapping[str, Any]) -> str:
         setting=_setting_lines(setting),
         machine=machine_lines(read_record(Machine, machine, "machine")) if machine else None,
         published_data=document.get("published_data"),
+        left_out=document.get("left_out") or {},
         not_calculated=document.get("not_calculated"),
         command=document.get("command"),
         created=document.get("created"),
@@ -60,19 +62,38 @@ def render_benchmark(document: Mapping[str, Any]) -> str:
 
 
 def _lead(methods: Sequence[Entry], setting: Entry) -> str:
-    """The best of those that learn task after task, and the best of those that see all at once."""
+    """The best of those that learn task after task, unless by chance, and of those that see all at once."""
     learners = [each for each in methods if len(each["class_incremental_matrix"]) > 1]
     at_once = [each for each in methods if len(each["class_incremental_matrix"]) == 1]
     found = []
     if learners:
-        best = max(learners, key=_accuracy)
-        found.append(f"Of the methods that learn task after task {best['method']} is best: it {_right(best, setting)}")
+        first, *others = sorted(learners, key=_accuracy, reverse=True)
+        near = [each for each in others if _accuracy(first) - _accuracy(each) <= _chance(first, each, setting)]
+        if near:
+            names = ", ".join(str(each["method"]) for each in near)
+            found.append(
+                f"Of the methods that learn task after task {first['method']} {_right(first, setting)}; "
+                f"no difference from {names} is larger than chance"
+            )
+        else:
+            found.append(
+                f"Of the methods that learn task after task {first['method']} is best: it {_right(first, setting)}"
+            )
     if at_once:
         best = max(at_once, key=_accuracy)
         said = f"for {_accuracy(best):.1f} %" if learners else _right(best, setting)
         found.append(f"{best['method']}, given all at once, {said}")
     images = f"{setting['tasks']} tasks, {setting['training_images']} training images."
     return f"{images} {'; '.join(found)}."
+
+
+def _chance(one: Entry, other: Entry, setting: Entry) -> float:
+    """Two standard errors of a difference of accuracies, in per cent: of the test images, or of seeds if larger."""
+    shares = [_accuracy(each) / 100 for each in (one, other)]
+    seeds = max(len(setting["seeds"]), 1)
+    images = sum(share * (1 - share) for share in shares) / max(int(setting["test_images"]), 1)
+    drawn = sum(float(each["class_incremental"].get("deviation") or 0.0) ** 2 for each in (one, other)) / seeds
+    return 200 * math.sqrt(max(images, drawn))
 
 
 def _accuracy(entry: Entry) -> float:
@@ -88,20 +109,28 @@ def _right(entry: Entry, setting: Entry) -> str:
 def _share(value: Mapping[str, float] | None) -> str:
     """Mean and deviation over seeds."""
     if value is None:
-        return "none"
+        return ""
     spread = f"± {100 * value['deviation']:.1f}" if value.get("deviation") else ""
     return with_note(f"{100 * value['mean']:.1f} %", spread)
 
 
 def _shown(value: Any, show: Callable[[Any], str]) -> str:
-    return "none" if value is None else show(value)
+    return "" if value is None else show(value)
 
 
-def _theirs(entry: Entry, name: str, show: Callable[[float], str]) -> str:
-    return _shown((entry.get("published") or {}).get(name), show)
+def _theirs(entry: Entry, name: str, show: Callable[[float], str], budget: str) -> str:
+    """The paper's figure, with what it was measured on where that is not what was measured here."""
+    found = _shown((entry.get("published") or {}).get(name), show)
+    return with_note(found, budget) if found else ""
 
 
-def _accuracies(methods: Sequence[Entry]) -> Table:
+def _budget(document: Mapping[str, Any]) -> str:
+    """What the paper's accuracies were reached with."""
+    epochs = 100 if "TinyImageNet" in str(document.get("published_data")) else 50
+    return f"all images, {epochs} epochs"
+
+
+def _accuracies(methods: Sequence[Entry], budget: str) -> Table:
     header = [Column("method")]
     for ours, theirs in (("all classes", "the paper's"), ("task known", "the paper's, task known")):
         header += [Column(ours, "measured"), Column(theirs, "published")]
@@ -111,14 +140,14 @@ def _accuracies(methods: Sequence[Entry]) -> Table:
         [
             each["method"],
             _share(each["class_incremental"]),
-            _theirs(each, "class_incremental_percent", "{:g} %".format),
+            _theirs(each, "class_incremental_percent", "{:g} %".format, budget),
             _share(each["task_incremental"]),
-            _theirs(each, "task_incremental_percent", "{:g} %".format),
+            _theirs(each, "task_incremental_percent", "{:g} %".format, budget),
             *(_share(each.get(name)) for name in _FIGURES),
         ]
         for each in methods
     ]
-    return Table(header, rows)
+    return without_empty(Table(header, rows))
 
 
 def costs(methods: Sequence[Entry], show_note: Callable[[str, str], str]) -> Table:
@@ -127,29 +156,29 @@ def costs(methods: Sequence[Entry], show_note: Callable[[str, str], str]) -> Tab
         Column("method"),
         Column("peak of the process", "measured"),
         Column("its formula", "calculated"),
-        Column("the paper's memory", "published"),
+        Column("the paper's memory, batch 32", "published"),
         Column("operations", "calculated"),
-        Column("the paper's operations", "published"),
+        Column("the paper's operations, all images and epochs", "published"),
     ]
     rows = [
         [
             each["method"],
             _peak(each, show_note),
             _shown(each.get("calculated_memory_bytes"), format_bytes),
-            _theirs(each, "memory_mib", "{:g} MiB".format),
+            _shown((each.get("published") or {}).get("memory_mib"), "{:g} MiB".format),
             _shown(each.get("calculated_operations"), _power),
-            _theirs(each, "peta_operations", lambda value: _power(value * 1e15)),
+            _shown((each.get("published") or {}).get("peta_operations"), lambda value: _power(value * 1e15)),
         ]
         for each in methods
     ]
-    return Table(header, rows)
+    return without_empty(Table(header, rows))
 
 
 def _peak(entry: Entry, show_note: Callable[[str, str], str]) -> str:
     """Of the process, and of CUDA's allocator beside it where there is one."""
     cuda, peak = entry.get("cuda_reserved_peak_bytes"), entry.get("measured_peak_bytes")
     beside = "" if cuda is None else f"and {format_bytes(cuda)} reserved on CUDA"
-    return "not measured" if peak is None else show_note(format_bytes(peak), beside)
+    return "" if peak is None else show_note(format_bytes(peak), beside)
 
 
 def _power(value: float) -> str:

@@ -13,15 +13,18 @@ _MIB = 2**20
 #: The phases of more methods than this would hide the curves.
 FEW_CURVES = 3
 _HEIGHT = 320
+#: A picture this wide has room for the imports beside each peak.
+_ROOMY = 600
 
 
 @dataclass(frozen=True)
 class Bar:
-    """A method's peak, and the part of it that imports alone need."""
+    """A method's peak, the part of it that imports alone need, and its accuracy where it is known."""
 
     label: str
     value_bytes: int
     part_bytes: int
+    accuracy: float | None = None  # on held-out images, 0 to 1
 
 
 @dataclass(frozen=True)
@@ -45,20 +48,38 @@ class Series:
     peak_bytes: int
 
 
-def bar_chart(bars: Sequence[Bar], width: int) -> Markup:
-    """Peaks as bars, top to bottom, the part of the imports in a faded tone."""
+def bar_chart(bars: Sequence[Bar], boards: Sequence[tuple[str, int]], width: int) -> Markup:
+    """Peaks as bars, top to bottom, the part of the imports in a faded tone.
+
+    Args:
+        boards: names and usable bytes. A line shows each that is not a third longer than all bars.
+        width: pixels.
+    """
     row, bar_height = 58, 24
-    plot = Plot(width, row * len(bars) + 4, (0, 1), (0, 1))
-    scale = (width - 8) / max((bar.value_bytes for bar in bars), default=1)
+    most = max((bar.value_bytes for bar in bars), default=1)
+    shown = [(name, size) for name, size in boards if size <= most * 4 / 3]
+    longest = max([most, *(size for _, size in shown)])
+    top_of_bars = 16 * len(shown)
+    plot = Plot(width, row * len(bars) + 4 + top_of_bars, (0, 1), (0, 1))
+    scale = (width - 8) / longest
+    for i, (name, size) in enumerate(shown):
+        x, y = size * scale, 16.0 * i + 12
+        plot.text(x - 4 if x > width / 2 else x + 4, y, name, "axis", "end" if x > width / 2 else "start")
+        plot.add('<path d="M{},{}V{}" class="boundary c6"/>', x, y - 10, plot.height)
     for i, bar in enumerate(bars):
-        top = i * row + 24
+        top = i * row + 24 + top_of_bars
         plot.text(0, top - 8, bar.label, "label")
-        value = f"{format_bytes(bar.value_bytes)}, of it imports {format_bytes(bar.part_bytes)}"
-        plot.text(width, top - 8, value, "value", "end")
+        plot.text(width, top - 8, _peak_of(bar, short=width < _ROOMY), "value", "end")
         for size, kind in ((bar.value_bytes, f"fill {colour_class(i)}"), (bar.part_bytes, "part")):
             shape = '<rect x="0" y="{}" width="{}" height="{}" rx="3" class="{}"/>'
             plot.add(shape, top, size * scale, bar_height, kind)
     return plot.svg("Peak resident memory of each method, with the share of its imports", "bars")
+
+
+def _peak_of(bar: Bar, *, short: bool) -> str:
+    right = "" if bar.accuracy is None else f", {bar.accuracy:.1%} right"
+    imports = "" if short and right else f", of it imports {format_bytes(bar.part_bytes)}"
+    return f"{format_bytes(bar.value_bytes)}{imports}{right}"
 
 
 def _memory_plot(curves: Sequence[Curve], width: int, height: int, top: int) -> Plot:

@@ -7,7 +7,7 @@ from lightcl_edge.console.text import format_bytes
 from lightcl_profiler.paper.published import Published, published_for
 from lightcl_profiler.records.accuracy import Benchmark
 from lightcl_profiler.records.record import Report
-from lightcl_profiler.reports.page import Column, Table, columns
+from lightcl_profiler.reports.page import Column, Table, columns, with_note, without_empty
 
 #: The product trains without torch and counts no network: the paper's LightCL is one and the same.
 _SAME_FORMULA = {"lightcl": "lightcl_torch"}
@@ -30,14 +30,14 @@ def comparison(reports: Sequence[Report], benchmark: Benchmark | None, boards: S
     rows = []
     for method in methods_of(reports):
         paper = published.get(method, _NOT_PUBLISHED)
-        row = [method, _shown(paper.memory_mib, "MiB")]
+        row = [method, with_note(_shown(paper.memory_mib, "MiB"), data if paper.memory_mib is not None else "")]
         found = [_formula(group, method) for group in formulas.values()]
-        row += ["none" if known is None else format_bytes(known) for known in found]
+        row += ["" if known is None else format_bytes(known) for known in found]
         row += [_measured(report, method) for report in reports]
-        row += [] if benchmark is None else _accuracies(benchmark, method, paper)
+        row += [] if benchmark is None else _accuracies(benchmark, method, paper, f"{data}, all images")
         rows.append(row)
-    lacking = any("none" in row for row in rows)
-    return {"data": data, "lacking": lacking, "table": Table(header, rows)}
+    lacking = any("" in row for row in rows)
+    return {"data": data, "lacking": lacking, "table": without_empty(Table(header, rows))}
 
 
 def _formulas(reports: Sequence[Report], boards: Sequence[str]) -> dict[str, Sequence[Report]]:
@@ -49,7 +49,7 @@ def _formulas(reports: Sequence[Report], boards: Sequence[str]) -> dict[str, Seq
 
 
 def _shown(value: float | None, unit: str) -> str:
-    return "none" if value is None else f"{value:g} {unit}"
+    return "" if value is None else f"{value:g} {unit}"
 
 
 def _formula(reports: Sequence[Report], method: str) -> int | None:
@@ -66,9 +66,11 @@ def _measured(report: Report, method: str) -> str:
     return format_bytes(found.figures["peak_rss_bytes"].median)
 
 
-def _accuracies(benchmark: Benchmark, method: str, paper: Published) -> list[str]:
+def _accuracies(benchmark: Benchmark, method: str, paper: Published, of: str) -> list[str]:
     found = benchmark.by_method.get(method)
     ours = ["not run", "not run"]
     if found is not None:
         ours = [f"{100 * each.mean:.1f} %" for each in (found.class_incremental, found.task_incremental)]
-    return [ours[0], _shown(paper.class_incremental, "%"), ours[1], _shown(paper.task_incremental, "%")]
+    shown = [_shown(value, "%") for value in (paper.class_incremental, paper.task_incremental)]
+    theirs = [with_note(each, of if each else "") for each in shown]
+    return [ours[0], theirs[0], ours[1], theirs[1]]

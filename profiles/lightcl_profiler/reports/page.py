@@ -42,6 +42,12 @@ def columns(kind: str, *names: str) -> list[Column]:
     return [Column(name, kind) for name in names]
 
 
+def without_empty(table: Table) -> Table:
+    """The table without columns in which no row has anything."""
+    kept = [at for at in range(len(table.columns)) if not at or any(row[at] for row in table.rows)]
+    return Table([table.columns[at] for at in kept], [[row[at] for at in kept] for row in table.rows])
+
+
 def with_note(figure: str, note: str) -> str:
     """A figure with a smaller line below it; as it is when the note is empty."""
     return Markup('{}<span class="range">{}</span>').format(figure, note) if note else figure

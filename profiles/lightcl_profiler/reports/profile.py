@@ -5,14 +5,15 @@ from typing import Any
 
 from lightcl_edge.console.text import format_bytes
 from lightcl_edge.machine.health import Health, slowed_down
-from lightcl_profiler.records.comparing import board
+from lightcl_profiler.devices.profile import load_profile
 from lightcl_profiler.records.record import Report
 from lightcl_profiler.records.summary import COLUMNS, typical_run
 from lightcl_profiler.reports.charts import FEW_CURVES, Bar, Curve, bar_chart, overlay_chart
-from lightcl_profiler.reports.comparison import comparison
 from lightcl_profiler.reports.page import Column, Table, columns, render, with_note
 from lightcl_profiler.reports.text import figure, headline, machine_lines, work_lines
 
+#: Boards whose memory is drawn beside the peaks: 512 MB, 1 GB and 2 GB.
+_BOARDS = {"rpi-zero-2w": "Pi Zero 2 W", "rpi3": "1 GB (Pi 3)", "rpi4-2gb": "2 GB (Pi 4)"}
 #: Tables of all figures: what is above each, and what is in it.
 FIGURE_TABLES = {
     "Memory of the process": "peak_rss_bytes import_rss_bytes pss_peak_bytes anonymous_bytes file_bytes swap_bytes",
@@ -25,15 +26,18 @@ FIGURE_TABLES = {
 def render_profile(report: Report) -> str:
     """The whole page."""
     peaks = [(each.method, each.figures["peak_rss_bytes"], each.figures["import_rss_bytes"]) for each in report.summary]
-    bars = [Bar(method, int(peak.median), int(imports.median)) for method, peak, imports in peaks]
+    bars = [
+        Bar(method, int(peak.median), int(imports.median), typical_run(report.runs, method).holdout_accuracy)
+        for method, peak, imports in peaks
+    ]
     return render(
         "profile.html",
         title=f"Memory profile of {report.work.model}",
         lead=headline(report),
         report=report,
         titles=_titles(report),
-        peaks=partial(bar_chart, bars),
-        comparison=comparison([report], None, [board(report)]) if report.summary else None,
+        peaks=partial(bar_chart, bars, usable_memory()),
+        accuracy=any(bar.accuracy is not None for bar in bars),
         limits=_limits(report),
         figures=figures(report),
         overlay=overlay(method_curves(report)),
@@ -43,6 +47,12 @@ def render_profile(report: Report) -> str:
         work=work_lines(report),
         machine=machine_lines(report.machine),
     )
+
+
+def usable_memory() -> list[tuple[str, int]]:
+    """What boards leave to a program: names and bytes."""
+    usable = [(title, load_profile(name).usable_memory.bytes) for name, title in _BOARDS.items()]
+    return [(f"{title}: {format_bytes(size)}", size) for title, size in usable]
 
 
 def figures(report: Report) -> dict[str, Any]:

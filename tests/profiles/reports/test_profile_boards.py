@@ -81,7 +81,7 @@ def test_two_boards_on_one_page(report: Report, tmp_path: Path, capsys: pytest.C
         "<th>peak, Raspberry Pi 4 &lt;8&gt;" + tag("measured"),
         "On Raspberry Pi 4 &lt;8&gt;: lightcl peaked at 130.0 MiB.",
         "dotted: a phase starts",
-        "None: the paper has no such figure",
+        "An empty cell: the paper has no such figure",
         "Raspberry Pi 4 &lt;8&gt;",
         "not run",
         "Accuracy after each task",

@@ -18,7 +18,7 @@ from lightcl_profiler.records.record import Report
 from lightcl_profiler.records.summary import COLUMNS
 from lightcl_profiler.reports.charts import Bar, Curve, bar_chart, overlay_chart
 from lightcl_profiler.reports.plot import NARROW, WIDE, nice_step, thin
-from lightcl_profiler.reports.profile import FIGURE_TABLES, render_profile
+from lightcl_profiler.reports.profile import FIGURE_TABLES, render_profile, usable_memory
 from lightcl_profiler.reports.text import headline, render_text
 
 VOID = {"meta"}
@@ -118,10 +118,32 @@ def test_figures_the_kernel_does_not_tell(report: Report) -> None:
 
 
 def test_bars_are_to_scale() -> None:
-    root = ElementTree.fromstring(bar_chart([Bar("a & b", 100, 50), Bar("c", 200, 0)], 408))  # noqa: S314
+    root = ElementTree.fromstring(bar_chart([Bar("a & b", 100, 50), Bar("c", 200, 0, 0.5)], [], 408))  # noqa: S314
     widths = [float(rect.get("width", "")) for rect in root.iter("rect")]
     assert widths == [200.0, 100.0, 400.0, 0.0]
-    assert "a & b" in [element.text for element in root.iter("text")]
+    shown = [element.text or "" for element in root.iter("text")]
+    assert "a & b" in shown and "200 B, 50.0% right" in shown
+
+
+def test_lines_of_boards_are_where_the_bars_would_end() -> None:
+    boards = [("small", 150), ("large", 240), ("out of sight", 300)]
+    root = ElementTree.fromstring(bar_chart([Bar("a", 200, 0)], boards, 248))  # noqa: S314
+    lines = [path.get("d", "")[1:].split(",")[0] for path in root.iter("path")]
+    assert lines == ["150", "240"]
+    assert [element.text for element in root.iter("text")][:2] == ["small", "large"]
+
+
+def test_boards_have_more_memory_one_after_the_other() -> None:
+    sizes = [size for _, size in usable_memory()]
+    assert len(sizes) == 3 and sizes == sorted(sizes) and sizes[0] < 512 * MIB < sizes[1] < 1024 * MIB < sizes[2]
+
+
+def test_an_owner_reads_of_accuracy_and_what_was_left_out_and_not_of_the_paper(report: Report) -> None:
+    runs = [replace(run, holdout_accuracy=0.9) if run.method == "lightcl" else run for run in report.runs]
+    page = render_profile(replace(report, runs=runs, left_out=["sgd: needs <torch>"]))
+    assert "90.0% right" in page and "Left out: sgd: needs &lt;torch&gt;" in page
+    assert "the paper" not in page.lower()
+    assert page.count('class="line') <= len(report.summary)  # each timeline once
 
 
 def _curve(marks: list[tuple[str, float]]) -> Curve:

@@ -56,19 +56,18 @@ def test_every_figure_says_where_it_comes_from(document: dict[str, Any]) -> None
     cards = cells(page)
     for label, figure in (
         ("all classes, measured", "50.0 %"),
-        ("the paper's, published", "34.21 %"),
+        ("the paper's, published", "34.21 %all images, 50 epochs"),
         ("peak of the process, measured", "520.0 MiB"),
         ("its formula, calculated", "153.0 MiB"),
-        ("the paper's memory, published", "153.4 MiB"),
+        ("the paper's memory, batch 32, published", "153.4 MiB"),
         ("operations, calculated", "1.23 \u00d7 10¹¹"),
-        ("the paper's operations, published", "7.50 \u00d7 10¹⁵"),
+        ("the paper's operations, all images and epochs, published", "7.50 \u00d7 10¹⁵"),
     ):
         assert any(cell.startswith(figure) for cell in cards[label]), label
     for shown in (
         "<th>all classes" + tag("measured"),
         "<th>its formula" + tag("calculated"),
-        "<th>the paper&#39;s operations" + tag("published"),
-        "not measured",
+        "<th>the paper&#39;s operations, all images and epochs" + tag("published"),
         "the &lt;sgd&gt;",
         "lightcl-host &lt;x&gt;",
         "Memory over time",
@@ -88,11 +87,26 @@ def test_the_lead_says_which_method_is_best_at_what(document: dict[str, Any]) ->
         return re.findall('class="lead">(.*?)</p>', render_benchmark(document))[0]
 
     assert lead() == (
-        "2 tasks, 8 training images. Of the methods that learn task after task er is best: it names the right one of 2 "
-        "classes for 27.7 % of 4 test images; joint, given all at once, for 41.7 %."
+        "2 tasks, 8 training images. Of the methods that learn task after task er names the right one of 2 classes for "
+        "27.7 % of 4 test images; no difference from sgd is larger than chance; joint, given all at once, for 41.7 %."
     )
+    document["setting"]["test_images"] = 400
+    assert lead() == (
+        "2 tasks, 8 training images. Of the methods that learn task after task er is best: it names the right one of 2 "
+        "classes for 27.7 % of 400 test images; joint, given all at once, for 41.7 %."
+    )
+    document["methods"][2]["class_incremental"]["deviation"] = 0.2
+    assert "er is best" not in lead(), "seeds differ more"
+    document["setting"]["test_images"] = 4
     document["methods"] = document["methods"][1:2]
     assert lead().endswith("joint, given all at once, names the right one of 2 classes for 41.7 % of 4 test images.")
+
+
+def test_no_empty_columns_and_no_word_for_nothing(document: dict[str, Any]) -> None:
+    page = render_benchmark({**document, "left_out": {"slda": "no <gradient>"}})
+    body = "".join(re.findall("<tbody>(.*?)</tbody>", page, re.DOTALL))
+    assert "none" not in body and "unknown_auroc" not in page and "never seen" not in page
+    assert "<li><b>slda</b>: no &lt;gradient&gt;</li>" in page
 
 
 def test_a_page_without_the_newer_figures(document: dict[str, Any], tmp_path: Path) -> None:
