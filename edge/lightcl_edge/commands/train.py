@@ -148,14 +148,15 @@ class TrainCommand(Command):
 def _headlines(document: Document) -> list[str]:
     """What was learned, and how many of the images kept apart are right."""
     names, new, images = document["classes"], document["new_classes"], count(document["images"], "image")
-    what = first_names(new, 36) if new else "more of known classes"
-    resumed = ", going on from a checkpoint" if document["resumed"] else ""
-    lines = [f"generation {document['generation']}: learned {what} from {images}{resumed}"]
+    what = first_names(new, 32) if new else "more of known classes"
+    lines = [f"generation {document['generation']}: learned {what} from {images}"]
     accuracy = document["holdout_accuracy"]
     if accuracy is None:
         lines.append(f"it knows {count(len(names), 'class')}; too few images to keep some apart for testing")
     else:
         lines.append(f"it knows {count(len(names), 'class')}; held-out accuracy {accuracy:.1%} (mean over classes)")
+    if document["resumed"]:
+        lines[-1] += ", going on from a checkpoint"
     return lines
 
 

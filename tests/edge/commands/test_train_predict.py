@@ -144,7 +144,7 @@ def test_the_text_of_train_is_short_and_begins_with_the_result(edge, bundle, tmp
         (data / "red" / f"{'torn' * 20}{number}.png").write_text("no image")
     words = ("train", "--bundle", bundle, "--data", data, *ENGINE, "--epochs", "1")
     lines = edge(*words, "--state", tmp_path / "s")[0].splitlines()
-    assert lines[0] == f"generation 1: learned {', '.join(names[:2])} and 3 more from 36 images"
+    assert lines[0] == f"generation 1: learned {names[0]} and 4 more from 36 images"
     assert lines[1].startswith("it knows 5 classes; held-out accuracy ")
     assert any(line.startswith("9 images could not be read: ") for line in lines)
     assert len(lines) <= 12 and max(map(len, lines)) <= 80
