@@ -17,7 +17,7 @@ from lightcl_edge.data.specification import open_dataset
 from lightcl_edge.errors import DataError, UsageError
 from lightcl_profiler.command import ProfileCommand
 from lightcl_profiler.measuring.workload import choose, make_workload, split_classes
-from lightcl_profiler.methods import METHODS, parse_methods
+from lightcl_profiler.methods import METHODS, default_methods, parse_methods
 from lightcl_profiler.records.record import Report
 
 
@@ -70,7 +70,8 @@ def test_a_class_without_a_readable_image_is_named(tmp_path: Path) -> None:
 
 def test_unknown_methods_are_named_with_all_known_ones() -> None:
     with pytest.raises(
-        UsageError, match="found method 'magic' in --methods, expected one or more of: lightcl, joint, sgd"
+        UsageError,
+        match="found method 'magic' in --methods, expected one or more of: slda, replay, lightcl, joint, sgd",
     ):
         parse_methods("lightcl,magic")
     with pytest.raises(UsageError, match="found no method in --methods"):
@@ -142,3 +143,10 @@ def test_a_method_that_lacks_a_package_is_refused_before_the_first_runs(
     assert (found, message in said) == (code, True)
     assert "toy, run" not in said
     assert not list(out.iterdir())
+
+
+def test_the_default_methods_are_those_that_can_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    chosen, left_out = default_methods(make_bundle(tmp_path, whole=None))
+    assert chosen == ["slda", "replay"]
+    assert len(left_out) == 1 and left_out[0].startswith("sgd: method sgd needs torch")
