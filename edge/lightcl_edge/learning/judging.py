@@ -217,7 +217,8 @@ class Reference:
         cls, samples: JudgingSamples, classifier: LearnedClassifier, engine: Engine, *, unknown: bool = False
     ) -> Reference:
         """With the classifier before the task; the engine holds its head, if it needs one."""
-        scores = classifier.novelty(samples.taps.astype(np.float32)) if unknown else None
+        tells = unknown and len(classifier.terms.own) > 0  # without its scores it can't tell
+        scores = classifier.novelty(samples.taps.astype(np.float32)) if tells else None
         strange = np.zeros(len(samples.labels), np.bool_) if scores is None else classifier.is_unknown(scores)
         return cls(samples, samples.logits(classifier, engine) / np.float32(classifier.temperature), strange)
 

@@ -14,6 +14,7 @@ from lightcl_edge.data.held_out_samples import Holdout, split_holdout
 from lightcl_edge.data.sums import Pooled, Sums
 from lightcl_edge.files.tensors import FloatArray, IntArray
 from lightcl_edge.inference.extraction import Extracted, extract
+from lightcl_edge.inference.generation_classifier import classifier_of
 from lightcl_edge.inference.learned_classifier import LearnedClassifier
 from lightcl_edge.learning.checkpoint import Checkpoints
 from lightcl_edge.learning.closed_form.temperature import negative_log_likelihood
@@ -156,6 +157,12 @@ def learn(job: Job, start: StartingPoint, extracted: Extracted, watch: Watch) ->
     return Candidate(engine, strategy, extracted, trained, judgement, accuracy, holdout, buffer, doubts)
 
 
+def _with_scores(start: StartingPoint) -> LearnedClassifier:
+    """The classifier before the task, with what tells images that were never seen where that is at hand."""
+    before = start.generation
+    return classifier_of(before) if "novelty.matrix" in before.classifier else start.classifier
+
+
 def _seen_before(start: StartingPoint, held_out: Holdout) -> list[str]:
     """Whether the images were taught before: an image that comes again is held out again."""
     if start.data.fingerprint in start.generation.meta.sources:
@@ -194,7 +201,7 @@ def _train(
         engine.load(loaded)
     references = (
         Reference.of(earlier, start.classifier, engine),
-        Reference.of(own, start.classifier, engine, unknown=True),
+        Reference.of(own, _with_scores(start), engine, unknown=True),
     )
     lesson = Lesson(engine, strategy, start.bundle.manifest.head, start.classes, start.known, samples, sums, loaded)
     order = partial(start.random, job.options.seed, _STREAM_ORDER)

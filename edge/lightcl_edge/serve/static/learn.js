@@ -106,7 +106,8 @@ async function showOutcome(outcome) {
 async function newClasses(outcome) {
   if (outcome.kind !== "learned" || !outcome.new_classes.length) return [];
   const knowledge = await get("/classes").catch(() => ({ classes: [] }));
-  const news = knowledge.classes.filter((each) => outcome.new_classes.includes(each.class_name));
+  const shown = new Set(outcome.per_class.map((each) => each.class_name));
+  const news = knowledge.classes.filter((each) => outcome.new_classes.includes(each.class_name) && !shown.has(each.class_name));
   return news.map((each) => ({ class_name: each.class_name, pictures: each.held_out, before: null, after: each.accuracy }));
 }
 
