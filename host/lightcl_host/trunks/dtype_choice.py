@@ -14,7 +14,7 @@ from lightcl_edge.files.tensors import FloatArray, IntArray
 from lightcl_host.graphs.runner import GraphRunner, in_batches, run_in_batches
 from lightcl_host.graphs.shapes import infer_shapes
 from lightcl_host.trunks.fp16 import halve_trunk
-from lightcl_host.trunks.int8 import quantize_trunk
+from lightcl_host.trunks.int8 import TrunkQuantiser
 from lightcl_host.trunks.verification import Agreement, agreement_in_fresh_process
 
 if TYPE_CHECKING:
@@ -125,10 +125,12 @@ def _candidates(split: Split, wanted: str, calibration: FloatArray) -> Iterator[
         yield TrunkChoice(halve_trunk(split.trunk), FP16)
         return
     convolutions = sum(node.op_type == "Conv" for node in split.trunk.graph.node)
+    if not convolutions:
+        return
+    quantiser = TrunkQuantiser(split.trunk, calibration)
     for count in FLOAT_CONVOLUTIONS:
         if count < convolutions:
-            model = infer_shapes(quantize_trunk(split.trunk, calibration, count))
-            yield TrunkChoice(model, INT8, float_convolutions=count)
+            yield TrunkChoice(infer_shapes(quantiser.quantised(count)), INT8, float_convolutions=count)
 
 
 def _kind(choice: TrunkChoice) -> str:

@@ -11,6 +11,7 @@ weights. So a few of them stay in float32 at hardly any cost in size.
 from __future__ import annotations
 
 import tempfile
+from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,38 +25,62 @@ if TYPE_CHECKING:
 
 
 def quantize_trunk(trunk: onnx.ModelProto, images: FloatArray, float_convolutions: int = 0) -> onnx.ModelProto:
-    """Quantise statically; input and output stay float32.
+    """Quantise once; arguments as of :class:`TrunkQuantiser`."""
+    return TrunkQuantiser(trunk, images).quantised(float_convolutions)
+
+
+class TrunkQuantiser:
+    """Quantises a trunk statically, as often as asked for; its ranges are found once.
 
     Args:
         images: normalised calibration images, shape ``(n, 3, height, width)``.
-
-    Returns:
-        The trunk with pairs of ``QuantizeLinear`` and ``DequantizeLinear``, which onnxruntime runs in integers.
     """
-    import onnx
-    from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
-    from onnxruntime.quantization.shape_inference import quant_pre_process
 
-    with tempfile.TemporaryDirectory() as folder, quiet():
-        prepared, quantised = Path(folder) / "prepared.onnx", Path(folder) / "quantised.onnx"
-        original = Path(folder) / "float.onnx"  # a file, because the tool moves the weights out of a model object
-        original.write_bytes(trunk.SerializeToString())
-        quant_pre_process(str(original), str(prepared), skip_symbolic_shape=True)
-        names = [node.name for node in onnx.load(prepared).graph.node if node.op_type == "Conv"]
-        quantize_static(
-            str(prepared),
-            str(quantised),
-            _reader(images),
-            quant_format=QuantFormat.QDQ,
-            per_channel=True,
-            reduce_range=False,
-            activation_type=QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
-            nodes_to_exclude=names[:float_convolutions],
-        )
-        model: onnx.ModelProto = onnx.load(quantised)
-    _clean(model, trunk)
-    return model
+    def __init__(self, trunk: onnx.ModelProto, images: FloatArray) -> None:
+        from onnxruntime.quantization.calibrate import create_calibrator
+        from onnxruntime.quantization.quant_utils import load_model_with_shape_infer
+        from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
+        from onnxruntime.quantization.shape_inference import quant_pre_process
+
+        self._trunk = trunk
+        self._operators = sorted({*QLinearOpsRegistry, *QDQRegistry})
+        with tempfile.TemporaryDirectory() as folder, quiet():
+            prepared, augmented = Path(folder) / "prepared.onnx", Path(folder) / "augmented.onnx"
+            original = Path(folder) / "float.onnx"  # a file, because the tool moves the weights out of a model object
+            original.write_bytes(trunk.SerializeToString())
+            quant_pre_process(str(original), str(prepared), skip_symbolic_shape=True)
+            self._prepared: onnx.ModelProto = load_model_with_shape_infer(prepared)
+            calibrator = create_calibrator(prepared, self._operators, augmented_model_path=str(augmented))
+            calibrator.collect_data(_reader(images))
+            self._ranges = calibrator.compute_data()
+
+    def quantised(self, float_convolutions: int = 0) -> onnx.ModelProto:
+        """The trunk in eight bits, but for the first ``float_convolutions``; input and output stay float32.
+
+        Its pairs of ``QuantizeLinear`` and ``DequantizeLinear`` make onnxruntime compute in integers.
+        """
+        from onnxruntime.quantization import QuantType
+        from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
+
+        names = [node.name for node in self._prepared.graph.node if node.op_type == "Conv"]
+        with quiet():
+            quantizer = QDQQuantizer(
+                deepcopy(self._prepared),
+                per_channel=True,
+                reduce_range=False,
+                weight_qType=QuantType.QInt8,
+                activation_qType=QuantType.QUInt8,
+                tensors_range=deepcopy(self._ranges),  # the quantiser narrows ranges in place
+                nodes_to_quantize=[],
+                nodes_to_exclude=names[:float_convolutions],
+                op_types_to_quantize=self._operators,
+                extra_options={},
+            )
+            quantizer.quantize_model()
+        quantizer.model.topological_sort()  # as when it is written to a file
+        model: onnx.ModelProto = quantizer.model.model
+        _clean(model, self._trunk)
+        return model
 
 
 def _reader(images: FloatArray) -> Any:

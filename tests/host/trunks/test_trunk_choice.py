@@ -18,7 +18,7 @@ from lightcl_host.trunks.calibration import divide
 from lightcl_host.trunks.dtype_choice import Comparison, choose_trunk, first_classes, trunk_features
 from lightcl_host.trunks.feature_storage import NO_NOISE_DB, channel_signal_to_noise_db
 from lightcl_host.trunks.fp16 import halve_trunk
-from lightcl_host.trunks.int8 import quantize_trunk
+from lightcl_host.trunks.int8 import TrunkQuantiser, _reader, quantize_trunk
 from small_networks import Residual
 
 IMAGES = np.random.default_rng(0).normal(size=(96, 3, 16, 16)).astype(np.float32)
@@ -57,6 +57,30 @@ def test_float_convolutions_stay_and_lower_the_noise(split):
         quality[kept] = _comparison(split, None).quality(model, split)
     assert quality[3].signal_to_noise_db > quality[0].signal_to_noise_db + 1
     assert quality[0].least_db <= quality[0].lowest_tenth_db <= quality[0].median_db
+
+
+@pytest.mark.parametrize("kept", [3, 0])
+def test_ranges_found_once_give_what_the_whole_quantiser_gives(split, kept, tmp_path):
+    import onnx
+    from onnxruntime.quantization import QuantType, quantize_static
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    plain, prepared, whole = (tmp_path / name for name in ("plain.onnx", "prepared.onnx", "whole.onnx"))
+    onnx.save(split.trunk, str(plain))
+    quant_pre_process(str(plain), str(prepared), skip_symbolic_shape=True)
+    convolutions = [node.name for node in onnx.load(prepared).graph.node if node.op_type == "Conv"]
+    types = {"activation_type": QuantType.QUInt8, "weight_type": QuantType.QInt8}
+    excluded = convolutions[:kept]
+    quantize_static(
+        str(prepared), str(whole), _reader(IMAGES[:8]), per_channel=True, nodes_to_exclude=excluded, **types
+    )
+    quantiser = TrunkQuantiser(split.trunk, IMAGES[:8])
+    quantiser.quantised(8)  # leaves no trace in the next
+    found, expected = quantiser.quantised(kept).graph, onnx.load(whole).graph
+    assert [node.op_type for node in found.node] == [node.op_type for node in expected.node]
+    assert {each.name: each.raw_data for each in found.initializer} == {
+        each.name: each.raw_data for each in expected.initializer
+    }
 
 
 def test_kernels_do_not_saturate(split):
