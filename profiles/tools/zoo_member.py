@@ -21,7 +21,8 @@ from lightcl_edge.machine.process_memory import PhaseMeter
 from lightcl_host.cutting.cuts import find_cuts
 from lightcl_host.export.export import export_bundle
 from lightcl_host.export.options import ExportOptions
-from lightcl_host.sources.source import Source, SourceOptions, open_source
+from lightcl_host.sources.options import SourceOptions
+from lightcl_host.sources.source import Source, open_source
 from lightcl_models.registry import load_model
 
 ENGINES = ("ort", "torch")

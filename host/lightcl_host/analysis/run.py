@@ -32,7 +32,8 @@ from lightcl_host.cutting.cuts import Cut, find_cuts
 from lightcl_host.cutting.rule_of_thumb import choose_automatically
 from lightcl_host.graphs.counts import multiply_adds
 from lightcl_host.sources.failure_reason import blaming
-from lightcl_host.sources.source import Source, SourceOptions, open_source
+from lightcl_host.sources.options import SourceOptions
+from lightcl_host.sources.source import Source, open_source
 from lightcl_profiler.devices.profile import DeviceProfile, load_profile
 
 _PACKAGES = ("lightcl-edge", "torch", "onnx", "onnxruntime", "numpy")

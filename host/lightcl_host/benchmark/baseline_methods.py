@@ -16,7 +16,7 @@ from lightcl_edge.bundle.manifest import InputInfo
 from lightcl_edge.files.tensors import FloatArray
 from lightcl_host.benchmark.contract import Facts, Method, Part, Setting, TaskPart
 from lightcl_host.benchmark.pixel_file import PixelFile
-from lightcl_host.sources.source import SourceOptions
+from lightcl_host.sources.options import SourceOptions
 from lightcl_profiler.baselines import BASELINES
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from lightcl_host.sources.source import SourceOptions
+from lightcl_host.sources.options import SourceOptions
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from lightcl_edge.console.progress import Progress
 from lightcl_host.benchmark.plan_measurement import Measured, measure, write_tasks
 from lightcl_host.export.export import export_bundle
 from lightcl_host.export.options import ExportOptions
-from lightcl_host.sources.source import SourceOptions
+from lightcl_host.sources.options import SourceOptions
 
 #: The largest relative difference that the check accepts.
 TOLERANCE = 0.10

@@ -15,7 +15,7 @@ from lightcl_edge.errors import UsageError
 from lightcl_host.export.options import DEFAULT_CAPACITY, ExportOptions
 from lightcl_host.pruning.channels import LARGEST_SPARSITY
 from lightcl_host.pruning.pruning import RECOVERY_EPOCHS
-from lightcl_host.sources.source import SourceOptions
+from lightcl_host.sources.options import SourceOptions
 from lightcl_host.trunks.dtype_choice import DTYPES, MINIMUM_AGREEMENT, planned_dtype
 
 if TYPE_CHECKING:

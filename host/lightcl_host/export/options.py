@@ -5,7 +5,7 @@ from pathlib import Path
 
 from lightcl_host.export.cut_choice import AUTOMATIC
 from lightcl_host.pruning.pruning import RECOVERY_EPOCHS
-from lightcl_host.sources.source import SourceOptions
+from lightcl_host.sources.options import SourceOptions
 from lightcl_host.trunks.dtype_choice import AUTO, MINIMUM_AGREEMENT
 
 DEFAULT_CAPACITY = 64

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import onnx
 
     from lightcl_host.sources.onnx_source import ForeignGraph
-    from lightcl_host.sources.source import SourceOptions
+    from lightcl_host.sources.options import SourceOptions
 
 _NORMALISATION = ("mean", "std")
 _PREPARATION = ("channel_order", "resize", "crop_ratio", "interpolation")

@@ -13,13 +13,13 @@ from lightcl_edge.files.tensors import FloatArray
 from lightcl_host.graphs.graph import OPSET
 from lightcl_host.graphs.quiet import quiet
 from lightcl_host.graphs.runner import GraphRunner
-from lightcl_host.sources.dequantisation import dequantise, spread_over_moves
 from lightcl_host.sources.failure_reason import failure_reason
-from lightcl_host.sources.free_batch import free_batch
 from lightcl_host.sources.interface import one_image_input, one_output
-from lightcl_host.sources.normal_form import to_normal_form
+from lightcl_host.sources.normalising.dequantisation import dequantise, spread_over_moves
+from lightcl_host.sources.normalising.free_batch import free_batch
+from lightcl_host.sources.normalising.normal_form import to_normal_form
+from lightcl_host.sources.normalising.precision import to_float32
 from lightcl_host.sources.pixels import Preprocessing, preprocessing_of
-from lightcl_host.sources.precision import to_float32
 from lightcl_host.sources.stated_input import stated_input
 
 if TYPE_CHECKING:

@@ -23,7 +23,8 @@ from lightcl_edge.errors import UsageError
 from lightcl_edge.files.durable import replace_durably
 from lightcl_edge.files.tensors import IntArray
 from lightcl_edge.inference.trunk import normalise
-from lightcl_host.sources.source import SourceOptions, adjusted_input
+from lightcl_host.sources.options import SourceOptions
+from lightcl_host.sources.source import adjusted_input
 
 if TYPE_CHECKING:
     import torch

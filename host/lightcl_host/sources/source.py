@@ -10,34 +10,17 @@ from typing import TYPE_CHECKING
 from lightcl_edge.bundle.manifest import InputInfo
 from lightcl_edge.errors import UsageError
 from lightcl_edge.files.tensors import FloatArray
-from lightcl_host.sources.dequantisation import Quantisation
 from lightcl_host.sources.failure_reason import blaming
 from lightcl_host.sources.file_kinds import check_file_kind
 from lightcl_host.sources.input_of_file import input_of_file
+from lightcl_host.sources.normalising.dequantisation import Quantisation
+from lightcl_host.sources.options import SourceOptions
 from lightcl_host.sources.torch_source import export_module, run_module
 from lightcl_models.registry import load_model
 
 if TYPE_CHECKING:
     import onnx
     import torch
-
-
-@dataclass(frozen=True)
-class SourceOptions:
-    """What the command line says about the model."""
-
-    model: str  # the specification
-    weights: str = "default"  # ``default``, ``none`` or a file; an ``.onnx`` file has its own
-    image_size: int | None = None  # side in pixels; None for the model's own
-    mean: tuple[float, float, float] | None = None  # for pixels in 0..1; None for the model's own
-    std: tuple[float, float, float] | None = None  # for pixels in 0..1; None for the model's own
-    scale: float | None = None  # largest pixel that mean and std are stated for, such as 255; None for 1
-    channel_order: str | None = None  # RGB or BGR; None for the model's own, as the fields that follow
-    resize: str | None = None  # crop or stretch
-    crop_ratio: float | None = None  # input size over the resized shorter side
-    interpolation: str | None = None  # bilinear, bicubic or nearest
-    output: str | None = None  # name of the logits in an ``.onnx`` file with several outputs
-    seed: int = 0  # of random weights
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from lightcl_edge.files.tensors import FloatArray
 from lightcl_host.graphs.graph import BATCH, OPSET
 from lightcl_host.graphs.quiet import quiet
 from lightcl_host.sources.failure_reason import failure_reason
-from lightcl_host.sources.free_batch import free_batch
-from lightcl_host.sources.normal_form import to_normal_form
+from lightcl_host.sources.normalising.free_batch import free_batch
+from lightcl_host.sources.normalising.normal_form import to_normal_form
 
 if TYPE_CHECKING:
     import onnx

@@ -11,7 +11,7 @@ from lightcl_edge.bundle.graph_names import FEATURES, IMAGE
 from lightcl_edge.files.tensors import FloatArray
 from lightcl_host.graphs.graph import GraphView, drop_unused, replace_all, to_array, to_tensor
 from lightcl_host.graphs.shapes import infer_shapes
-from lightcl_host.sources.dequantisation import MOVING, Quantisation, Scale, StoredWeight
+from lightcl_host.sources.normalising.dequantisation import MOVING, Quantisation, Scale, StoredWeight
 
 if TYPE_CHECKING:
     import onnx

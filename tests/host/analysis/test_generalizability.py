@@ -24,7 +24,8 @@ from lightcl_host.analysis.similarity import linear_cka
 from lightcl_host.analysis.summary import cut_figures, plasticity
 from lightcl_host.analysis.tasks import Sequence, load_sequence
 from lightcl_host.cutting.cuts import Cut, find_cuts
-from lightcl_host.sources.source import Source, SourceOptions, open_source
+from lightcl_host.sources.options import SourceOptions
+from lightcl_host.sources.source import Source, open_source
 
 BEFORE, AFTER = ("stem", "stage1.0", "stage1", "down", "stage2.0"), ("stage2", "mean")
 

@@ -25,7 +25,7 @@ from lightcl_host.benchmark.report import render, summarise
 from lightcl_host.benchmark.runner import run_benchmark
 from lightcl_host.benchmark.single_run import run_single
 from lightcl_host.cli import main
-from lightcl_host.sources.source import SourceOptions
+from lightcl_host.sources.options import SourceOptions
 from lightcl_profiler.methods import parse_methods
 from lightcl_profiler.paper.memory import NetworkCount
 from small_bundle import make_bundle, make_folder

@@ -8,7 +8,8 @@ import pytest
 from lightcl_edge.errors import UsageError
 from lightcl_host.cutting.cuts import Cut, choose_by_name, find_cuts
 from lightcl_host.cutting.rule_of_thumb import choose_automatically
-from lightcl_host.sources.source import SourceOptions, open_source
+from lightcl_host.sources.options import SourceOptions
+from lightcl_host.sources.source import open_source
 
 
 def names(model: onnx.ModelProto) -> list[str]:

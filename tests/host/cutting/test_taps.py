@@ -20,7 +20,8 @@ from lightcl_host.cutting.cuts import choose_by_name, find_cuts
 from lightcl_host.cutting.split import Split, split_graph
 from lightcl_host.cutting.taps import MAX_TAP_SIZE, Tap, TapPlace, default_taps
 from lightcl_host.graphs.runner import GraphRunner
-from lightcl_host.sources.source import SourceOptions, open_source
+from lightcl_host.sources.options import SourceOptions
+from lightcl_host.sources.source import open_source
 from lightcl_host.sources.torch_source import export_module
 
 IMAGES = 8

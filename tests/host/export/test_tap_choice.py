@@ -15,7 +15,7 @@ from lightcl_host.cutting.taps import TapPlace
 from lightcl_host.export.export import export_bundle
 from lightcl_host.export.options import ExportOptions
 from lightcl_host.export.tap_choice import clearly_best, held_out_hits, short_list, spread_of
-from lightcl_host.sources.source import SourceOptions
+from lightcl_host.sources.options import SourceOptions
 
 
 def test_each_image_is_predicted_without_itself() -> None:

@@ -14,7 +14,8 @@ from lightcl_edge.errors import UsageError
 from lightcl_host.cutting.cuts import find_cuts
 from lightcl_host.graphs.graph import GraphView
 from lightcl_host.graphs.runner import GraphRunner, relative_difference
-from lightcl_host.sources.source import Source, SourceOptions, open_source
+from lightcl_host.sources.options import SourceOptions
+from lightcl_host.sources.source import Source, open_source
 
 SIDE = 8
 KERNEL = np.random.default_rng(0).normal(size=(6, 3, 4, 4)).astype(np.float32)

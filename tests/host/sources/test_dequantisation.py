@@ -20,7 +20,8 @@ from lightcl_host.cli import main
 from lightcl_host.cutting.cuts import choose_by_name, find_cuts
 from lightcl_host.cutting.split import split_graph
 from lightcl_host.graphs.runner import GraphRunner, relative_difference
-from lightcl_host.sources.source import Source, SourceOptions, open_source
+from lightcl_host.sources.options import SourceOptions
+from lightcl_host.sources.source import Source, open_source
 from lightcl_host.trunks.kept_int8 import keep_quantisation
 from small_bundle import make_folder
 

@@ -15,7 +15,8 @@ from lightcl_edge.errors import UsageError
 from lightcl_host.cutting.cuts import find_cuts
 from lightcl_host.graphs.runner import GraphRunner, relative_difference
 from lightcl_host.sources.onnx_source import ForeignGraph
-from lightcl_host.sources.source import SourceOptions, open_source
+from lightcl_host.sources.options import SourceOptions
+from lightcl_host.sources.source import open_source
 from small_networks import Residual
 
 

@@ -17,7 +17,8 @@ from test_any_exporter import KERNEL, POOLED, saved
 from lightcl_edge.errors import DataError
 from lightcl_host.export.class_names import OWN, kept_classes
 from lightcl_host.sources.first_layer import expects_bytes
-from lightcl_host.sources.source import Source, SourceOptions, open_source
+from lightcl_host.sources.options import SourceOptions
+from lightcl_host.sources.source import Source, open_source
 from lightcl_host.sources.stated_input import stated_input
 from lightcl_models.loaded_model import rgb_input
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from lightcl_host.sources.source import SourceOptions, open_source
+from lightcl_host.sources.options import SourceOptions
+from lightcl_host.sources.source import open_source
 from lightcl_host.sources.whole_network import whole_network
 from lightcl_profiler.networks.new_classifier import network_from_graph
 from lightcl_profiler.paper.counting import count_network

@@ -11,8 +11,8 @@ from lightcl_host.graphs.graph import BATCH
 from lightcl_host.graphs.runner import GraphRunner, relative_difference
 from lightcl_host.graphs.shapes import set_batch
 from lightcl_host.sources.failure_reason import failure_reason
-from lightcl_host.sources.fixed_batch import free_fixed_batch
-from lightcl_host.sources.shape_values import TiedBatchError, fold_shape_values
+from lightcl_host.sources.normalising.fixed_batch import free_fixed_batch
+from lightcl_host.sources.normalising.shape_values import TiedBatchError, fold_shape_values
 
 if TYPE_CHECKING:
     import onnx

@@ -20,8 +20,8 @@ from lightcl_host.graphs.graph import (
 )
 from lightcl_host.graphs.module_paths import copy_module_path, module_path, remember_module_path
 from lightcl_host.graphs.shapes import infer_shapes
-from lightcl_host.sources.linear_end import end_in_linear_layer
-from lightcl_host.sources.simplification import drop_without_effect
+from lightcl_host.sources.normalising.linear_end import end_in_linear_layer
+from lightcl_host.sources.normalising.simplification import drop_without_effect
 
 if TYPE_CHECKING:
     import onnx

@@ -13,8 +13,8 @@ from lightcl_host.graphs.graph import attribute, drop_unused, read_by, replace_a
 from lightcl_host.graphs.module_paths import copy_scopes
 from lightcl_host.graphs.runner import GraphRunner
 from lightcl_host.graphs.shapes import set_batch
-from lightcl_host.sources.constant_parts import add_constant_parts, mixed_concatenations
 from lightcl_host.sources.failure_reason import failure_reason
+from lightcl_host.sources.normalising.constant_parts import add_constant_parts, mixed_concatenations
 
 if TYPE_CHECKING:
     import onnx

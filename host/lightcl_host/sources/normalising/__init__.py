@@ -1,0 +1,1 @@
+"""The graph of any exporter, rewritten into the form that the product works on."""
