@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from lightcl_edge.commands.arguments import add_computing, add_data, add_false_alarms, add_memory_budget, add_state
 from lightcl_edge.console.program import Command
 from lightcl_edge.console.text import Document, count, table
-from lightcl_edge.data.class_names import canonical
 from lightcl_edge.errors import DataError
 
 if TYPE_CHECKING:
@@ -138,6 +137,8 @@ def _headlines(document: Document) -> list[str]:
 
 def _refuse_known(images: NamedImages, known: list[str]) -> None:
     """Refuse images in a folder that is named after a known class: they would count as never learned."""
+    from lightcl_edge.data.class_names import canonical
+
     learned = sorted({canonical(path.parent.name) for path in images.paths} & set(known))
     if learned:
         raise DataError(

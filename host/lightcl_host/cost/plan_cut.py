@@ -47,12 +47,13 @@ def plan_cut(source: Source, cut: Cut, engine: str, images: int, trunk_dtype: st
 
 
 def covering_plan(manifest: Manifest, engine: str, images: int) -> Plan:
-    """What every strategy can do with: the larger figures of the default strategy with and without patterns.
+    """What every strategy can do with: the larger figures of training with and without patterns, and without steps.
 
     Without patterns the engine may take a larger step, so that each figure can be the larger one in either plan.
     """
     held = (0, manifest.defaults.buffer_samples)
-    plans = [asdict(predict(manifest, engine, buffer_samples=samples, images=images)) for samples in held]
+    found = [predict(manifest, engine, buffer_samples=samples, images=images) for samples in held]
+    plans = [asdict(plan) for plan in [*found, predict(manifest, engine, images=images, strategy="slda")]]
     return Plan(**{name: max(plan[name] for plan in plans) for name in plans[0]})
 
 

@@ -62,6 +62,7 @@ def test_the_text_of_evaluate_begins_with_the_mean_over_classes():
         "images": 1040,
         "skipped_images": 1,
         "unknown_classes": [],
+        "page": None,
         "classes": ["cat", "dog"],
         "per_class": {"cat": {"accuracy": 0.99, "images": 1000}, "dog": {"accuracy": 0.6, "images": 40}},
         "confusion": {"cat": {"cat": 990, "dog": 10}, "dog": {"dog": 24, "cat": 16}},

@@ -80,7 +80,7 @@ def test_names_that_differ_little_are_told(edge, bundle, tmp_path):
     err = edge("train", *words, more)[1]
     assert "'cat' and 'Cat' are two classes; if they are one, call them the same" in err
     assert "'Black_Dog' and 'black dog' are two classes" in err and err.count("are two classes") == 2
-    assert "two classes" not in edge("train", *words, data)[1]
+    assert "two classes" not in edge("train", *words, data, code=7)[1]  # the twins look alike: the gate refuses
 
 
 @given(st.text(min_size=1, max_size=12))

@@ -106,7 +106,7 @@ def test_sessions_fall_back_and_say_so(edge, bundle, tmp_path, monkeypatch):
     # an onnxruntime that has CUDA and can't load it, as on a board with the wrong JetPack: it goes on without, silently
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [CLASSES[CUDA], CLASSES[CPU]])
     text = edge("train", "--state", state, "--data", data, "--verbose")[0]
-    assert "; images on cpu, steps on cpu" in text and "  images on cpu: cuda does not" in text
+    assert "  steps on cpu: " in text and "  images on cpu: cuda does not" in text
     assert "images on cpu, steps on cpu" in edge("status", "--state", state)[0]
     found = json.loads(edge("predict", "--state", state, data / "red" / "0.png", "--json")[0])
     assert found["trunk_provider"]["name"] == "cpu"

@@ -165,7 +165,7 @@ def test_what_an_analysis_predicts_covers_every_strategy(manifest, engine, peaks
 
 
 def test_without_patterns_there_may_be_room_for_a_larger_step(manifest) -> None:
-    drawn = _drawn(manifest, (20 * MIB, 11 * MIB, 0, 0), 0, 2 * MIB)
+    drawn = _drawn(manifest, (60 * MIB, 7 * MIB, 0, 0), 0, MIB // 8)
     held = manifest.defaults.buffer_samples
     with_patterns, without = (predict(drawn, "ort", buffer_samples=samples).train_bytes for samples in (held, 0))
     assert without > with_patterns

@@ -95,7 +95,7 @@ def test_an_analysis_in_a_pipe_names_its_stages(
         f"reading up to 144 images of {pictures}",
         f"predicting the memory of {len(json.loads((tmp_path / 'out/analysis.json').read_text())['cuts'])} cuts",
     ]
-    assert lines[3] == "fine-tuning 1/1: 3 tasks of 3 steps"
+    assert lines[3] == "fine-tuning: 3 tasks of at most 3 steps"
     assert lines[4].startswith("training head 1/1: ")
     assert len(lines) == 5
 

@@ -125,7 +125,7 @@ function beforeAndAfter(classes) {
     const cells = [make("td", { className: "name", textContent: each.class_name }), make("td", { "data-label": "before" }, each.before === null ? make("span", { className: "soft", textContent: "new" }) : share(each.before)), make("td", { "data-label": "after" }, share(each.after)), make("td", { "data-label": "", className: "soft", textContent: `${change}, tested with ${count(each.pictures, "picture", "pictures")}` })];
     return make("tr", {}, ...cells);
   });
-  const head = make("tr", {}, ...["class", "right before", "right after", ""].map((text) => make("th", { scope: "col", textContent: text })));
+  const head = make("tr", {}, ...["class", "right before", "right after"].map((text) => make("th", { scope: "col", textContent: text })), make("td"));
   return make("table", { className: "cards" }, make("thead", {}, head), make("tbody", {}, ...rows));
 }
 
