@@ -139,7 +139,7 @@ def _predict(steps: Steps, out: Path) -> None:
 def _profile(steps: Steps, out: Path) -> dict[str, Any]:
     """Measure against plain SGD of the whole network; gives the report."""
     steps.title("Measured: this against plain SGD of the whole network, the same images")
-    given = ["--bundle", str(out / "bundle"), "--data", DATA, "--methods", "lightcl,sgd"]
+    given = ["--bundle", str(out / "bundle"), "--data", DATA, "--methods", "slda,sgd"]
     limits = ["--max-images", str(PROFILE_IMAGES), "--epochs", str(PROFILE_EPOCHS), "--runs", "1"]
     steps.show(["lightcl-edge", "profile", *given, *limits, "--out", str(out / "profile")], lines=0)
     report: dict[str, Any] = json.loads((out / "profile" / "report.json").read_text(encoding="utf-8"))

@@ -15,8 +15,7 @@ from lightcl_edge.data.uint8_codec import FeatureCodec
 from lightcl_edge.errors import StateError
 from lightcl_edge.inference.generation_classifier import classifier_of
 from lightcl_edge.inference.learned_classifier import LearnedClassifier
-from lightcl_edge.learning.closed_form.classifier import ClosedForm, Fit, with_scores
-from lightcl_edge.learning.closed_form.left_out import learned_samples
+from lightcl_edge.learning.closed_form.classifier import Fit, fitted, with_scores
 from lightcl_edge.learning.engines.contract import Engine
 from lightcl_edge.learning.engines.select import choose_engine, make_engine
 from lightcl_edge.learning.forgetting import without_row
@@ -104,8 +103,7 @@ def candidate(base: Base, sums: Sums, max_forgetting: float) -> Candidate:
 def _classifier(sums: Sums, names: Sequence[str], fit: Fit, holdout: Holdout) -> LearnedClassifier:
     """In closed form alone: a head that this board trained knows nothing of what others taught."""
     taps = holdout.taps.astype(np.float32)
-    learned = learned_samples(sums, names, len(taps))
-    form = ClosedForm.of(sums.pooled(names), fit, *learned).tempered(taps, holdout.labels)
+    form = fitted(sums, names, sums.pooled(names), fit, (taps, holdout.labels))
     return with_scores(form.classifier(1.0, 0.0), taps, holdout.labels)
 
 

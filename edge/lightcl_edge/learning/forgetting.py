@@ -20,8 +20,7 @@ from lightcl_edge.errors import StateError, UsageError
 from lightcl_edge.files.durable import fsync_folder, rename
 from lightcl_edge.files.tensors import Tensors
 from lightcl_edge.inference.learned_classifier import LearnedClassifier
-from lightcl_edge.learning.closed_form.classifier import ClosedForm, with_scores
-from lightcl_edge.learning.closed_form.left_out import learned_samples
+from lightcl_edge.learning.closed_form.classifier import fitted, with_scores
 from lightcl_edge.learning.strategies import STRATEGIES
 from lightcl_edge.learning.strategies.strategy_state import forget_row
 from lightcl_edge.machine.blas import one_blas_thread
@@ -189,8 +188,8 @@ def _classifier_of(left: Generation, generation: Generation, bundle: Bundle) -> 
         gone = LearnedClassifier.of_head(len(classes), sums.size)
         return replace(gone, temperature=before.temperature).tensors()
     holdout = Holdout.from_tensors(left.holdout, tuple(bundle.manifest.feature.shape), sums.size)
-    taps, learned = holdout.taps.astype(np.float32), learned_samples(sums, classes, len(holdout.labels))
-    form = ClosedForm.of(sums.pooled(classes), strategy.fit, *learned).tempered(taps, holdout.labels)
+    taps = holdout.taps.astype(np.float32)
+    form = fitted(sums, classes, sums.pooled(classes), strategy.fit, (taps, holdout.labels))
     if before.needs_head:
         share = 1.0 / form.temperature if before.closed_form_share else 0.0
         found = replace(form.classifier(share, before.head_share), temperature=before.temperature)

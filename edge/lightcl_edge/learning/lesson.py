@@ -15,8 +15,7 @@ from lightcl_edge.data.feature_store import Samples
 from lightcl_edge.data.sums import Pooled, Sums
 from lightcl_edge.files.tensors import FloatArray, IntArray, Parameters
 from lightcl_edge.inference.learned_classifier import LearnedClassifier
-from lightcl_edge.learning.closed_form.classifier import ClosedForm, with_scores
-from lightcl_edge.learning.closed_form.left_out import learned_samples
+from lightcl_edge.learning.closed_form.classifier import ClosedForm, fitted, with_scores
 from lightcl_edge.learning.closed_form.temperature import fit_temperature, fitted_on
 from lightcl_edge.learning.engines.contract import Engine
 from lightcl_edge.learning.loop import Outcome, TrainingLoop, start_new_rows
@@ -92,8 +91,7 @@ class Lesson:
         """
         if pooled is None:
             return None
-        learned = learned_samples(self.sums, self.classes, len(labels))
-        return ClosedForm.of(pooled, self.strategy.fit, *learned).tempered(taps, labels)
+        return fitted(self.sums, self.classes, pooled, self.strategy.fit, (taps, labels))
 
     def start(self, form: ClosedForm | None, batch_size: int, order: np.random.Generator) -> tuple[Task, float | None]:
         """Load the head to start from into the engine; gives the task, and the scale of rows that were started."""

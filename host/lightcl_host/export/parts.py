@@ -16,7 +16,7 @@ from lightcl_host.autodiff.training_step import StepGraphs, step_graphs
 from lightcl_host.cutting.split import Split
 from lightcl_host.export.class_names import kept_classes
 from lightcl_host.export.seed_buffer import SeedBuffer, seed_buffer
-from lightcl_host.export.tap_choice import TapChoice, tapped_split
+from lightcl_host.export.tap_choice import TapChoice, cut_network, tapped_split
 from lightcl_host.trunks.calibration import CALIBRATION_IMAGES, Calibration, calibration_images, divide
 from lightcl_host.trunks.dtype_choice import (
     AUTO,
@@ -85,14 +85,15 @@ class Samples:
 
 def make_parts(options: ExportOptions, source: Source, cut: Cut, progress: Progress) -> Parts:
     """Cut a network and make everything that goes into its bundle; LightclError when a check fails."""
-    split, taps = tapped_split(options, source, cut, progress)
-    classes = kept_classes(options.keep_classes, source.classes, len(split.original.bias))
+    default = cut_network(options, source, cut)
+    classes = kept_classes(options.keep_classes, source.classes, len(default.original.bias))
     loaded = calibration_images(options.calibration, source.input_info, options.seed, 2 * CALIBRATION_IMAGES)
     calibrating, checking = divide(len(loaded.images))
+    samples = Samples(loaded, trunk_features(default.trunk, loaded.images), calibrating, checking)
+    split, taps = tapped_split(options, source, cut, default, samples.features, progress)
     progress.note(f"checking the cut at {cut.name} in a fresh process")
     few = loaded.images[calibrating][:GOLDEN_IMAGES]
     difference = verify_in_fresh_process(source.graph, split, few, source.reference(few))
-    samples = Samples(loaded, trunk_features(split.trunk, loaded.images), calibrating, checking)
     feature = feature_info(samples.calibration_features)
     count = len(samples.calibration_images)
     progress.note(f"preparing the trunk with {count} images ({loaded.origin})")

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,18 +20,17 @@ from lightcl_edge.inference.trunk import normalise
 from lightcl_edge.learning.closed_form.analysis import analysis_rows
 from lightcl_host.cutting.split import Split, split_graph
 from lightcl_host.cutting.taps import MAX_TAP_SIZE, Tap, TapPlace, blocks_of, default_taps, input_taps, size_of
-from lightcl_host.graphs.runner import BATCH, GraphRunner
-from lightcl_host.trunks.calibration import calibration_images
+from lightcl_host.graphs.runner import GraphRunner, in_batches
 
 if TYPE_CHECKING:
+    import onnx
+
     from lightcl_host.cutting.cuts import Cut
     from lightcl_host.export.options import ExportOptions
     from lightcl_host.sources.source import Source
 
 #: Fewer images of a class say too little; more images in all, or fewer of each of more classes, only take longer.
 FEWEST_OF_A_CLASS, MOST_CLASSES, MOST_IMAGES = 8, 32, 1024
-#: Without labels only the spread of each part is measured.
-MOST_UNLABELLED = 64
 #: Images that differ less than this do not tell how far images lie apart.
 LEAST_SPREAD = 1e-3
 _FOLDS = 4
@@ -71,37 +69,50 @@ class TapChoice:
         return {"taps_chosen_by": self.chosen_by, "taps_images": self.images, "taps_tried": tried}
 
 
-def tapped_split(options: ExportOptions, source: Source, cut: Cut, progress: Progress) -> tuple[Split, TapChoice]:
+def tapped_split(
+    options: ExportOptions, source: Source, cut: Cut, default: Split, features: FloatArray, progress: Progress
+) -> tuple[Split, TapChoice]:
     """Cut a network and choose its taps.
 
     Linear discriminant analysis on each choice of a short list predicts labelled images that it was not fitted on.
     Another choice than the default must be better by more than one standard error of their difference. Fewer than two
     classes of at least :data:`FEWEST_OF_A_CLASS` images leave the default. Parts are scaled to equal spread.
+
+    Args:
+        options: of the export.
+        source: the network.
+        cut: where it is cut.
+        default: the network cut there, with the default taps.
+        features: of its trunk for some images, shape ``(n, *feature_shape)``: without labels they tell the spread.
+        progress: tells a person what is done.
     """
-    split = partial(split_graph, source.graph, cut, options.capacity, options.keep_classes is not None, options.seed)
-    default = split()
-    info, lists = source.input_info, short_list(default.tap_places)
-    images, labels = _labelled(options.calibration, info, options.seed)
-    if not len(labels):
-        lists = lists[:1]
-        images = calibration_images(options.calibration, info, options.seed, MOST_UNLABELLED).pixels
-    else:
+    lists = short_list(default.tap_places)
+    images, labels = _labelled(options.calibration, source.input_info, options.seed)
+    batches: Iterable[FloatArray]
+    if len(labels):
         progress.note(f"choosing what closed-form classifiers see, with {len(labels)} images")
+        trunk, info = GraphRunner(default.trunk), source.input_info
+        batches = (trunk({IMAGE: normalise(part, info)}, [FEATURES])[FEATURES] for part in in_batches(images))
+    else:
+        lists, batches = lists[:1], in_batches(features)
     every = list(dict.fromkeys(replace(tap, scale=1.0) for taps in lists for tap in taps))
-    parts = _parts(split(choose=lambda _: every), images, info, every)
+    parts = _parts(cut_network(options, source, cut, every).head, batches, every)
     scaled = [[replace(tap, scale=tap.scale / spread_of(parts[tap.name])) for tap in taps] for taps in lists]
-
-    def chosen(at: int) -> Split:
-        return split(choose=lambda _: scaled[at])
-
     if len(lists) < 2:
-        return chosen(0), TapChoice(_tried(lists[0]))
+        return cut_network(options, source, cut, scaled[0]), TapChoice(_tried(lists[0]))
     right = [
         held_out_hits(np.concatenate([tap.scale * parts[tap.name] for tap in taps], axis=1), labels) for taps in scaled
     ]
     tries = [_tried(taps, float(hits.mean())) for taps, hits in zip(lists, right, strict=True)]
     at = clearly_best(right)
-    return chosen(at), TapChoice(tries[at], _MEASURED, len(labels), len(np.unique(labels)), tuple(tries))
+    choice = TapChoice(tries[at], _MEASURED, len(labels), len(np.unique(labels)), tuple(tries))
+    return cut_network(options, source, cut, scaled[at]), choice
+
+
+def cut_network(options: ExportOptions, source: Source, cut: Cut, taps: Sequence[Tap] | None = None) -> Split:
+    """Trunk and head as the options ask for, with these taps or the default ones."""
+    choose = default_taps if taps is None else lambda _: taps
+    return split_graph(source.graph, cut, options.capacity, options.keep_classes is not None, options.seed, choose)
 
 
 def _names(taps: Sequence[Tap]) -> list[str]:
@@ -190,12 +201,9 @@ def _labelled(spec: str | None, info: InputInfo, seed: int) -> tuple[NDArray[np.
     return np.array([pixels[at] for at in kept], np.uint8).reshape(shape), np.array(labels, np.int64)[kept]
 
 
-def _parts(split: Split, pixels: NDArray[np.uint8], info: InputInfo, taps: Sequence[Tap]) -> dict[str, FloatArray]:
-    """Each tap's numbers, shape ``(n, size)``, by its name."""
-    trunk, head = GraphRunner(split.trunk), GraphRunner(split.head)
-    found = []
-    for at in range(0, len(pixels), BATCH):
-        features = trunk({IMAGE: normalise(pixels[at : at + BATCH], info)}, [FEATURES])
-        found.append(head(features, [TAPS])[TAPS])
+def _parts(head: onnx.ModelProto, batches: Iterable[FloatArray], taps: Sequence[Tap]) -> dict[str, FloatArray]:
+    """Each tap's numbers for batches of features, shape ``(n, size)``, by its name."""
+    runner = GraphRunner(head)
+    found = np.concatenate([runner({FEATURES: batch}, [TAPS])[TAPS] for batch in batches])
     bounds = np.cumsum([tap.size for tap in taps])[:-1]
-    return dict(zip(_names(taps), np.split(np.concatenate(found), bounds, axis=1), strict=True))
+    return dict(zip(_names(taps), np.split(found, bounds, axis=1), strict=True))

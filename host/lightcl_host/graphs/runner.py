@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import onnx
 
 
+Number = TypeVar("Number", bound=np.generic)
 #: Images or features that pass a graph at once.
 BATCH = 16
 
@@ -66,7 +67,7 @@ def relative_difference(found: FloatArray, reference: FloatArray) -> float:
     return difference / largest if largest > 0 else difference
 
 
-def in_batches(images: FloatArray) -> Iterator[FloatArray]:
+def in_batches(images: NDArray[Number]) -> Iterator[NDArray[Number]]:
     """Slices of at most :data:`BATCH` images, so that large networks need little memory."""
     for start in range(0, len(images), BATCH):
         yield images[start : start + BATCH]

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from lightcl_edge.console.text import format_bytes, table
+from lightcl_edge.console.text import count, format_bytes, table
 from lightcl_edge.machine.description import Machine
 from lightcl_profiler.records.record import MethodSummary, Report
 from lightcl_profiler.records.summary import COLUMNS, typical_run
@@ -58,7 +58,7 @@ def work_lines(report: Report) -> list[tuple[str, str]]:
         ("bundle", f"{work.bundle}: {work.model} cut at {work.cut}, {work.trunk_dtype} trunk"),
         ("images", images),
         ("tasks", tasks),
-        ("training", f"{work.epochs} epochs, batch {work.batch_size}, learning rate {work.learning_rate:g}"),
+        ("training", f"{count(work.epochs, 'epoch')}, batch {work.batch_size}, learning rate {work.learning_rate:g}"),
         ("same for all", f"{work.threads} threads, seed {work.seed}"),
         ("engine asked for", work.engine),
     ]

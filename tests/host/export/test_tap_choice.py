@@ -8,14 +8,16 @@ import numpy as np
 import pytest
 
 from lightcl_edge.bundle.bundle import Bundle
-from lightcl_edge.bundle.graph_names import FEATURES
+from lightcl_edge.bundle.graph_names import FEATURES, IMAGE
 from lightcl_edge.console.progress import Progress
 from lightcl_host.commands.export import render_export
 from lightcl_host.cutting.taps import TapPlace
 from lightcl_host.export.export import export_bundle
 from lightcl_host.export.options import ExportOptions
 from lightcl_host.export.tap_choice import clearly_best, held_out_hits, short_list, spread_of
+from lightcl_host.graphs.runner import GraphRunner
 from lightcl_host.sources.options import SourceOptions
+from lightcl_host.trunks.calibration import CALIBRATION_IMAGES
 
 
 def test_each_image_is_predicted_without_itself() -> None:
@@ -117,3 +119,17 @@ def test_without_labels_the_rule_decides(made: dict[str, dict]) -> None:
     assert document["taps"]["chosen_by"] == "default" and document["taps"]["accuracy"] is None
     assert manifest.provenance["taps_chosen_by"] == "default"
     assert "by the default rule" in render_export(document)
+
+
+def test_the_trunk_sees_each_calibration_image_once(network_file: Path, tmp_path: Path, monkeypatch) -> None:
+    seen, run = [], GraphRunner.__call__
+
+    def counted(self, inputs, outputs):
+        if IMAGE in inputs and outputs == [FEATURES]:
+            seen.append(len(inputs[IMAGE]))
+        return run(self, inputs, outputs)
+
+    monkeypatch.setattr(GraphRunner, "__call__", counted)
+    options = ExportOptions(SourceOptions(str(network_file)), tmp_path / "b", cut="stage1.0", trunk_dtype="fp32")
+    export_bundle(options, Progress(quiet=True))
+    assert sum(seen) == 2 * CALIBRATION_IMAGES

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from lightcl_edge.data.sums import Pooled
+from lightcl_edge.data.sums import Pooled, Sums
 from lightcl_edge.files.tensors import DoubleArray, FloatArray, IntArray
 from lightcl_edge.inference.learned_classifier import QUANTILES, LearnedClassifier, NoveltyTerms
 from lightcl_edge.learning.closed_form.analysis import Rows
-from lightcl_edge.learning.closed_form.left_out import left_out_logits
+from lightcl_edge.learning.closed_form.left_out import learned_samples, left_out_logits
 from lightcl_edge.learning.closed_form.nearest_mean import nearest_mean_rows
 from lightcl_edge.learning.closed_form.novelty import background, fit_novelty
 from lightcl_edge.learning.closed_form.temperature import fit_temperature, fitted_on, starting_temperature
@@ -85,6 +85,25 @@ class ClosedForm:
         return LearnedClassifier(
             self.weights, self.biases, closed_form_share, head_share, temperature, self.terms, scores
         )
+
+
+def fitted(
+    sums: Sums, classes: Sequence[str], pooled: Pooled, fit: Fit, held_out: tuple[FloatArray, IntArray]
+) -> ClosedForm:
+    """The classifier of all classes, with its temperature.
+
+    Args:
+        sums: of which ``pooled`` are those of the classes together; their scatter is overwritten.
+        classes: names in row order.
+        pooled: of them.
+        fit: how rows follow from them.
+        held_out: taps ``(n, d)`` and labels ``(n,)``; ``n`` may be 0.
+
+    Raises:
+        StateError: when the sums are not those of samples.
+    """
+    learned = learned_samples(sums, classes, len(held_out[1]))
+    return ClosedForm.of(pooled, fit, *learned).tempered(*held_out)
 
 
 def with_scores(classifier: LearnedClassifier, taps: FloatArray, labels: IntArray) -> LearnedClassifier:

@@ -10,6 +10,7 @@ import numpy as np
 from lightcl_edge.data.sums import Pooled, Sums
 from lightcl_edge.files.tensors import DoubleArray, FloatArray, IntArray
 from lightcl_edge.learning.closed_form.analysis import Rows
+from lightcl_edge.learning.closed_form.temperature import evenly
 
 #: Held-out samples suffice from here on.
 ENOUGH_HELD_OUT = 100
@@ -28,9 +29,9 @@ def learned_samples(sums: Sums, classes: Sequence[str], held_out: int) -> tuple[
     rows = [row for row, name in enumerate(classes) if _FEWEST <= counts.get(name, 0) < sums.size]
     if held_out >= ENOUGH_HELD_OUT or not rows:
         return np.empty((0, sums.size), np.float32), np.empty(0, np.int64)
-    chosen = [rows[at] for at in _evenly(len(rows), _CLASSES)]
+    chosen = [rows[at] for at in evenly(len(rows), _CLASSES)]
     values = [sums.classes[classes[row]].read().values for row in chosen]
-    taken = [part[_evenly(len(part), _SAMPLES)].astype(np.float32) for part in values]
+    taken = [part[evenly(len(part), _SAMPLES)].astype(np.float32) for part in values]
     return np.concatenate(taken), np.repeat(chosen, [len(part) for part in taken])
 
 
@@ -65,7 +66,3 @@ def left_out_logits(rows: Rows, pooled: Pooled, taps: FloatArray, labels: IntArr
     logits[own] = plain + gain * along_sample * moved - 0.5 * (square + gain * np.square(moved))
     logits[own] += 0.5 * rows.noise[labels]
     return logits
-
-
-def _evenly(count: int, most: int) -> IntArray:
-    return np.arange(count) if count <= most else np.linspace(0, count - 1, most).astype(np.int64)

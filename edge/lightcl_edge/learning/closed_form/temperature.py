@@ -31,8 +31,12 @@ def starting_temperature(means: DoubleArray, weights: DoubleArray) -> float:
 
 def fitted_on(samples: int, classes: int) -> IntArray:
     """Positions of the samples that a temperature is fitted on: all, or an even choice where there are many classes."""
-    most = max(_FEWEST_SAMPLES, FITTED_LOGITS // max(1, classes))
-    return np.arange(samples) if samples <= most else np.linspace(0, samples - 1, most).astype(np.int64)
+    return evenly(samples, max(_FEWEST_SAMPLES, FITTED_LOGITS // max(1, classes)))
+
+
+def evenly(count: int, most: int) -> IntArray:
+    """At most so many positions of ``count``, evenly spread, the first and the last among them."""
+    return np.arange(count) if count <= most else np.linspace(0, count - 1, most).astype(np.int64)
 
 
 def fit_temperature(logits: DoubleArray, labels: IntArray, start: float) -> float:
