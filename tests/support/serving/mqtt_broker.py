@@ -6,6 +6,9 @@ import threading
 import time
 from contextlib import contextmanager
 
+#: A topic on which the broker keeps a message for whoever has just subscribed.
+SUBSCRIBED = "listener/subscribed"
+
 
 def free_port():
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -47,8 +50,12 @@ class Broker:
         self.stop()
 
     def listen(self, *options, topic="#"):
-        listener = Listener(["mosquitto_sub", "-p", str(self.port), "-t", topic, *options])
+        """A listener that has subscribed by now: it misses nothing that is said from here on."""
+        self.send(SUBSCRIBED, "yes", "-r")
+        listener = Listener(["mosquitto_sub", "-p", str(self.port), "-t", topic, "-t", SUBSCRIBED, *options])
         self._listeners.append(listener)
+        if not listener.subscribed.wait(15):
+            raise TimeoutError("mosquitto_sub hears nothing")
         return listener
 
     def send(self, topic, text, *options):
@@ -59,14 +66,17 @@ class Listener:
     """What mosquitto_sub has heard: (topic, retained, payload as hexadecimal digits)."""
 
     def __init__(self, command):
-        self.heard = []
+        self.heard, self.subscribed = [], threading.Event()
         self._process = subprocess.Popen([*command, "-F", "%t %r %x"], stdout=subprocess.PIPE, text=True)
         threading.Thread(target=self._read, daemon=True).start()
 
     def _read(self):
         for line in self._process.stdout:
             topic, retained, *payload = line.rstrip("\n").split(" ")
-            self.heard.append((topic, retained == "1", bytes.fromhex(payload[0]) if payload else b""))
+            if topic == SUBSCRIBED:
+                self.subscribed.set()
+            else:
+                self.heard.append((topic, retained == "1", bytes.fromhex(payload[0]) if payload else b""))
 
     def of(self, topic):
         return [payload for each, _, payload in self.heard if each == topic]
