@@ -1,4 +1,4 @@
-"""Predictions a second of the server's own loop, of a bare loop that predicts, and of one over the trunk alone."""
+"""Predictions a second of the server's own loop, and of bare loops over the same network."""
 
 import asyncio
 import itertools
@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from lightcl_edge.data.decoding import load_image
+from lightcl_edge.inference.head import HeadSession
 from lightcl_edge.inference.predictor import Predictor
 from lightcl_edge.inference.trunk import Trunk
 from lightcl_edge.serve.options import ServeOptions
@@ -27,7 +28,8 @@ class Rates:
 
     served: float
     predicted: float  # decode a file, run trunk and head, one image after the other
-    trunk: float  # on one decoded image, again and again
+    network: float  # trunk and head on one decoded image, again and again
+    trunk: float  # the same without the head
 
 
 class EndlessSource(Source):
@@ -56,16 +58,18 @@ def measure_rates(state: Path, pictures: Sequence[Path], seconds: float, threads
     """All rates with this many processors for predictions; ``seconds`` of each."""
     bundle, predictor = State(state).own_bundle(), Predictor(state, threads)
     info = predictor.input
-    trunk, image, files = Trunk(bundle, threads), np.stack([load_image(pictures[0], info)]), itertools.cycle(pictures)
+    trunk, head = Trunk(bundle, threads), HeadSession(bundle, None, threads)
+    image, files = np.stack([load_image(pictures[0], info)]), itertools.cycle(pictures)
     source = EndlessSource([each.read_bytes() for each in pictures])
     service = Service(ServeOptions(state=state, threads=threads), source)
     service.hub.attach(asyncio.new_event_loop())
     service.viewer.start()
-    counts, turn_seconds = np.zeros(3), seconds / _TURNS
+    counts, turn_seconds = np.zeros(4), seconds / _TURNS
     for turn in range(_TURNS + 1):
         found = (
             _served(source, turn_seconds),
             _runs(lambda: list(predictor.predict([load_image(next(files), info)])), turn_seconds),
+            _runs(lambda: head.run(trunk.features_of_pixels(image), logits=False), turn_seconds),
             _runs(lambda: trunk.features_of_pixels(image), turn_seconds),
         )
         if turn:  # the first one warms up

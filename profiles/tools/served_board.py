@@ -1,6 +1,7 @@
 """A server in a process of its own, with a client that stands for its page."""
 
 import http.client
+import itertools
 import json
 import re
 import subprocess
@@ -8,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -18,6 +20,7 @@ from lightcl_edge.machine.process_memory import sample
 
 _BASE = "/api/v1"
 _REST_SECONDS, _LONGEST_SECONDS = 5.0, 120.0
+_MOMENTS_A_SAMPLE = 5
 
 
 @dataclass(frozen=True)
@@ -108,9 +111,10 @@ class ServedBoard:
         watching = _children(self._process.pid)
         started, most = time.monotonic(), 0
         self.ask("POST", "/learn", b"{}")
-        for _ in self._moments():
-            learners = [pid for pid in _children(self._process.pid) if pid not in watching]
-            most = max(most, _pss(self._process.pid) + sum(map(_pss, learners)))
+        for moment in self._moments():
+            if moment % _MOMENTS_A_SAMPLE == 0:  # adding up a process's pages holds it up
+                learners = [pid for pid in _children(self._process.pid) if pid not in watching]
+                most = max(most, _pss(self._process.pid) + sum(map(_pss, learners)))
             answer = self._live.get("answer", {})
             if answer.get("kind") == "sure" and answer.get("class_name") == name:
                 break
@@ -121,10 +125,10 @@ class ServedBoard:
         self.ask("POST", "/forget", json.dumps({"class_name": name}).encode())
         return Learned(seconds, found["outcome"]["seconds"], most)
 
-    def _moments(self) -> Iterator[None]:
-        until = time.monotonic() + _LONGEST_SECONDS
+    def _moments(self) -> Iterator[int]:
+        until, numbers = time.monotonic() + _LONGEST_SECONDS, itertools.count()
         while time.monotonic() < until:
-            yield
+            yield next(numbers)
             time.sleep(0.02)
         raise SystemExit(f"it took more than {_LONGEST_SECONDS:.0f} s")
 
@@ -152,7 +156,8 @@ class ServedBoard:
 def _children(pid: int) -> list[int]:
     found: list[int] = []
     for thread in Path(f"/proc/{pid}/task").iterdir():
-        found += map(int, (thread / "children").read_text().split())
+        with suppress(FileNotFoundError, ProcessLookupError):  # a thread may end meanwhile
+            found += map(int, (thread / "children").read_text().split())
     return found
 
 

@@ -64,7 +64,8 @@ def inference_session(
     options.intra_op_num_threads = threads or usable_cores()
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # Threads wait for work within a run without giving up their processor, which is faster, and not after it.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     options.add_session_config_entry(EXACT_INTEGERS, "1")
     values = {name: runtime.OrtValue.ortvalue_from_numpy(array) for name, array in (weights or {}).items()}
     if not fast or values:

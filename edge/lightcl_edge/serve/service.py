@@ -164,6 +164,7 @@ class Service:
         self.hub.publish("taught", self.taught.counts())
 
     def _tell_learning(self, learning: Learning) -> None:
+        self.viewer.learning = learning.running
         self.hub.publish("learning", asdict(learning))
         if not learning.running or learning.phase == "start":
             self.tell_taught()

@@ -36,7 +36,7 @@ def open_session(
     options.enable_mem_reuse = False  # it keeps freed blocks for later tensors of the same size
     options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.execution_order = runtime.ExecutionOrder.PRIORITY_BASED
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     # Weights change under the session: a copy in the kernels' own layout would go stale.
     options.add_session_config_entry("session.disable_prepacking", "1")
     options.log_severity_level = 3

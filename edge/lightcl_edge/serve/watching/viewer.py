@@ -26,6 +26,8 @@ _SECONDS_BETWEEN_EVENTS = 0.04
 _RATE_SECONDS = 2.0
 #: The time of a prediction is the median of the last ones: the first after learning has to load a model.
 _TIMED_PREDICTIONS = 15
+#: The pause between predictions while a task is learned: the learner gets the processors.
+_SECONDS_BETWEEN_WHILE_LEARNING = 0.2
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,8 @@ class _Decoded:
 class Viewer:
     """One thread that always takes the newest frame; what it does not manage to see is passed over.
 
-    A second thread decodes the next frame meanwhile: else the trunk would wait for it.
+    A second thread decodes the next frame meanwhile: else the trunk would wait for it. While ``learning`` is set, it
+    looks at a few frames a second only.
     """
 
     def __init__(
@@ -47,6 +50,7 @@ class Viewer:
     ) -> None:
         self._source, self._recogniser, self._waiting, self._hub = source, recogniser, waiting, hub
         self.settings = settings
+        self.learning = False
         self.listeners: list[Callable[[Live, Frame], None]] = []
         self.live: Live | None = None
         self._unreadable: str | None = None  # what is wrong with the last frame
@@ -94,6 +98,8 @@ class Viewer:
                 coming = decoder.submit(self._next, number)
                 if decoded is not None:
                     self._see(decoded)
+                if self.learning:
+                    self._closing.wait(_SECONDS_BETWEEN_WHILE_LEARNING)
 
     def _next(self, number: int) -> _Decoded | None:
         frame = self._source.wait_newer(number, 0.5)
