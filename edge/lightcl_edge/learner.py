@@ -64,10 +64,8 @@ class Learner:
         # once: a process that becomes a daemon changes its working directory
         bundle, key = (None if path is None else path.absolute() for path in (options.bundle, options.key))
         options = replace(options, bundle=bundle, key=key, state=options.state.absolute())
-        self._options = options
-        self._state = State(options.state)
-        public_key = read_public_key(key) if key else None
-        self._bundle = bundle_for(self._state, bundle, public_key).bundle
+        self._options, self._state = options, State(options.state)
+        self._bundle = bundle_for(self._state, bundle, read_public_key(key) if key else None).bundle
         self._predictor: Predictor | None = None
         self._process = os.getpid()  # that opened the predictor
         self._kept = Kept(wanted=True)  # between calls of learn_one
@@ -100,9 +98,6 @@ class Learner:
             seed: the same seed, images and order give the same weights.
             key: file of the public key. The bundle must be signed by it, now and from now on.
             channel_order: ``bgr`` where arrays come from OpenCV.
-
-        Returns:
-            The learner.
 
         Raises:
             BundleError: when the bundle is missing or damaged.
@@ -171,11 +166,9 @@ class Learner:
             StateError: when the state is damaged, or another process changes it.
         """
         if dry_run:
-            document = foresee(self._state, name)
-        else:
-            with changing(self._state) as change:
-                document = forget(change, name)
-        return Forgotten.of(document)
+            return Forgotten.of(foresee(self._state, name))
+        with changing(self._state) as change:
+            return Forgotten.of(forget(change, name))
 
     def learn(
         self, images: Pictures, labels: Iterable[str], *, progress: Callable[[Step], None] | None = None
@@ -221,9 +214,6 @@ class Learner:
         Args:
             image: as :meth:`learn` takes them.
             label: its class.
-
-        Returns:
-            What was learned.
         """
         self._predictor = None  # its memory is needed now
         kept, images = self._kept, ImageList([image], [label], self._order)
