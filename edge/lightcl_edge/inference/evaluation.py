@@ -16,7 +16,7 @@ from lightcl_edge.errors import DataError
 from lightcl_edge.files.tensors import DoubleArray, FloatArray, IntArray
 from lightcl_edge.inference.calibration import auroc, expected_calibration_error
 from lightcl_edge.inference.prediction import Limits
-from lightcl_edge.inference.predictor import Predictor
+from lightcl_edge.inference.predictor import Predictor, Scores
 
 
 @dataclass(frozen=True)
@@ -147,18 +147,34 @@ def evaluate(
     limits = limits or Limits()
     skipped: list[str] = []
     indices, labels, known = _known(predictor, dataset, progress, skipped)
+    strange = _judged(predictor.scores_of(unknown)).novelty
+    others = None
+    if known.novelty is not None and strange is not None:
+        found = _called_unknown(predictor, strange, limits)
+        others = UnknownImages(len(strange), auroc(known.novelty, strange), found)
+    return _counted(predictor, indices, labels, known, limits, skipped, others)
+
+
+def evaluate_scores(predictor: Predictor, scores: Iterable[Scores], labels: IntArray) -> Evaluation:
+    """As :func:`evaluate`, of scores that the predictor gave; ``labels`` has the shape ``(n,)``, ``n`` not 0."""
+    return _counted(predictor, np.arange(len(labels)), labels, _judged(scores), Limits(), [], None)
+
+
+def _counted(
+    predictor: Predictor,
+    indices: IntArray,
+    labels: IntArray,
+    known: _Judged,
+    limits: Limits,
+    skipped: list[str],
+    others: UnknownImages | None,
+) -> Evaluation:
     confusion = np.zeros((len(predictor.classes), len(predictor.classes)), np.int64)
     np.add.at(confusion, (labels, known.rows), 1)
     right = known.rows == labels
     error = expected_calibration_error(known.confidences, right)
     apart = auroc(known.confidences[~right], known.confidences[right]) if 0 < right.sum() < len(right) else None
-    strange = _judged(predictor, unknown).novelty
-    others, rate = None, None
-    if known.novelty is not None:
-        rate = _called_unknown(predictor, known.novelty, limits)
-        if strange is not None:
-            found = _called_unknown(predictor, strange, limits)
-            others = UnknownImages(len(strange), auroc(known.novelty, strange), found)
+    rate = None if known.novelty is None else _called_unknown(predictor, known.novelty, limits)
     answers = Answers(indices, labels, known.rows, known.confidences)
     return Evaluation(predictor.classes, confusion, skipped, error, apart, rate, others, answers)
 
@@ -172,11 +188,11 @@ class _Judged:
     novelty: DoubleArray | None
 
 
-def _judged(predictor: Predictor, images: Iterable[ByteImage]) -> _Judged:
+def _judged(found: Iterable[Scores]) -> _Judged:
     rows: list[IntArray] = [np.zeros(0, np.int64)]
     confidences: list[FloatArray] = [np.zeros(0, np.float32)]
     novelty: list[DoubleArray] = []
-    for scores in predictor.scores_of(images):
+    for scores in found:
         rows.append(scores.probabilities.argmax(axis=1))
         confidences.append(scores.probabilities.max(axis=1))
         if scores.novelty is not None:
@@ -210,7 +226,7 @@ def _known(
             labels.append(rows[dataset.labels[index]])
             yield image
 
-    judged = _judged(predictor, readable())
+    judged = _judged(predictor.scores_of(readable()))
     if not labels:
         raise DataError(f"none of the {len(dataset)} images can be read; the first fault: {skipped[0]}")
     return np.array(indices, np.int64), np.array(labels, np.int64), judged

@@ -54,6 +54,7 @@ class EvaluationView:
         shown: rows of the classes in the picture of the confusion.
         mistakes: the surest ones.
         mistakes_in_all: how many there are.
+        mistakes_note: which images they are of, when not those that were counted.
         bins: by probability, those with images.
         history: number and held-out accuracy of each generation that has one, oldest first.
     """
@@ -65,6 +66,7 @@ class EvaluationView:
     mistakes_in_all: int
     bins: list[Bin]
     history: list[tuple[int, float]]
+    mistakes_note: str = ""
 
 
 def describe(
@@ -83,10 +85,10 @@ def describe(
         )
         for at in surest.tolist()
     ]
-    return EvaluationView(found, generation, _shown(found), mistakes, len(wrong), bins(answers), list(history))
+    return EvaluationView(found, generation, shown(found), mistakes, len(wrong), bins(answers), list(history))
 
 
-def _shown(found: Evaluation) -> list[int]:
+def shown(found: Evaluation) -> list[int]:
     """Classes that have images or were said; of many those with most mistakes, in row order."""
     mistakes = found.confusion.sum(axis=0) + found.confusion.sum(axis=1) - 2 * found.confusion.diagonal()
     present = np.flatnonzero(found.confusion.sum(axis=0) + found.confusion.sum(axis=1))
@@ -118,15 +120,15 @@ def thumbnail(image: ByteImage) -> str:
 
 def render_part(view: EvaluationView) -> str:
     """The sections without a frame, for a page that has one."""
-    return _render("evaluation_part.html", view)
+    return _render("evaluation_part.html", view, level=3)
 
 
 def render_page(view: EvaluationView) -> str:
     """A whole page that refers to nothing outside itself."""
-    return _render("evaluation.html", view)
+    return _render("evaluation.html", view, level=2)
 
 
-def _render(name: str, view: EvaluationView) -> str:
+def _render(name: str, view: EvaluationView, level: int) -> str:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -136,4 +138,4 @@ def _render(name: str, view: EvaluationView) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template(name).render(view=view, found=view.evaluation)
+    return environment.get_template(name).render(view=view, found=view.evaluation, level=level)

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 from lightcl_edge import __version__
 from lightcl_edge.errors import LightclError
 from lightcl_edge.files.durable import make_folders
+from lightcl_edge.inference.evaluation import Evaluation
 from lightcl_edge.serve.hub import Hub
+from lightcl_edge.serve.knowledge import history, judged
 from lightcl_edge.serve.knowledge import knowledge as knowledge_of
 from lightcl_edge.serve.options import ServeOptions
 from lightcl_edge.serve.records.knowing import Knowledge, Moved
@@ -56,7 +58,8 @@ class Service:
         pause = 0.0 if source.kind == "none" else _SECONDS_BETWEEN_WAITING
         self.waiting = WaitingFrames(options.queue_bytes, options.keep_waiting, pause)
         self.viewer = Viewer(source, self.recogniser, self.waiting, self.hub, self.settings)
-        self._knowledge: Knowledge | None = None
+        self._judged: tuple[int, Evaluation | None] | None = None  # with the generation that it is of
+        self._evaluation_part: tuple[int, str] | None = None
         self._knowledge_lock = threading.Lock()
         self.started = time.monotonic()
         self._link = None if options.mqtt is None else self._link_to(options.mqtt)
@@ -117,12 +120,28 @@ class Service:
         return list(self.state.read().meta.classes if self.state.exists() else self.manifest.classes)
 
     def knowledge(self) -> Knowledge:
-        """What the generation in use knows; computed once for each generation."""
-        number = self.state.current_number() if self.state.exists() else 0
+        """What the generation in use knows."""
         with self._knowledge_lock:
-            if self._knowledge is None or self._knowledge.generation != number:
-                self._knowledge = knowledge_of(self.state, self.manifest, self.recogniser)
-            return self._knowledge
+            return knowledge_of(self.state, self.manifest, self._evaluation()[1])
+
+    def evaluation_part(self) -> str:
+        """How well it is known, as HTML for the page; empty before anything can be judged."""
+        from lightcl_edge.serve.evaluation_part import evaluation_part
+
+        with self._knowledge_lock:
+            number, found = self._evaluation()
+            if self._evaluation_part is None or self._evaluation_part[0] != number:
+                spool = self.taught.spool.folder
+                text = "" if found is None else evaluation_part(found, history(self.state), self.recogniser, spool)
+                self._evaluation_part = (number, text)
+            return self._evaluation_part[1]
+
+    def _evaluation(self) -> tuple[int, Evaluation | None]:
+        """Of the held-out features, once for each generation."""
+        number = self.state.current_number() if self.state.exists() else 0
+        if self._judged is None or self._judged[0] != number:
+            self._judged = (number, judged(self.state, self.manifest, self.recogniser))
+        return self._judged
 
     def contradictions(self) -> Contradictions:
         """Taught pictures that the present knowledge surely calls something else, and not never seen."""

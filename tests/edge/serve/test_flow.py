@@ -19,6 +19,7 @@ def test_an_empty_state_says_so_everywhere(client):
     status = client.get(f"{BASE}/status").json()
     assert (status["generation"], status["classes"], status["capacity"]) == (0, [], 6)
     assert client.get(f"{BASE}/classes").json()["classes"] == []
+    assert client.get(f"{BASE}/evaluation").text == ""
     assert client.get(f"{BASE}/history").json()["generations"] == []
     assert (
         "nothing was learned yet" in client.post(f"{BASE}/predict", content=picture("red")).json()["error"]["message"]
@@ -46,6 +47,21 @@ def test_what_is_taught_is_learned_and_answers_change_without_a_restart(client):
     knowledge = client.get(f"{BASE}/classes").json()
     assert [each["class_name"] for each in knowledge["classes"]] == ["green", "red"]
     assert sum(map(sum, knowledge["confusion"])) == sum(each["held_out"] for each in knowledge["classes"]) > 0
+    part = client.get(f"{BASE}/evaluation").text
+    assert "2 of 2 images are right" in part and "Learned pictures are not kept" in part and "<h3>Mistakes" in part
+
+
+def test_mistakes_are_shown_where_pictures_are_kept(client):
+    teach(client, "red")
+    teach(client, "green")
+    assert learned(client)["kind"] == "learned"
+    for generation, taught, shows in [(1, "red", "green"), (1, "green", "green"), (2, "gone", "red")]:
+        kept = client.service.taught.spool.folder / ".learned" / f"{generation:06d}" / taught / f"{generation}.jpg"
+        kept.parent.mkdir(parents=True)
+        kept.write_bytes(picture(shows, 77))
+    part = client.get(f"{BASE}/evaluation").text
+    assert "<b>red</b> taken for green" in part and part.count('<img src="data:image/jpeg') == 1
+    assert "1 of the newest 2 pictures that it was taught" in part
 
 
 def test_classes_are_renamed_taken_back_and_erased(client):

@@ -119,6 +119,8 @@ def test_from_an_empty_state_to_a_new_answer_on_the_live_picture(browser, board)
         page.go("knows")
         page.page.wait_for_selector("#classes tbody tr")
         assert page.page.locator("#classes tbody tr").count() == 2
+        page.page.wait_for_selector("#evaluation svg[aria-label^=Confusion]")
+        assert "are not kept" in page.page.inner_text("#evaluation")
         page.page.click('[aria-label="Rename red"]')
         page.page.fill("#ask-name", "our red")
         page.page.click("#ask-yes")

@@ -19,6 +19,10 @@ async def classes(request: Request) -> Response:
     return answer(await run_in_threadpool(service_of(request).knowledge))
 
 
+async def evaluation(request: Request) -> Response:
+    return Response(await run_in_threadpool(service_of(request).evaluation_part), media_type="text/html")
+
+
 async def rename(request: Request) -> Response:
     service, wish = service_of(request), await read_json_record(request, Rename)
     return answer(await run_in_threadpool(service.rename, wish.class_name, wish.to))
@@ -41,6 +45,7 @@ async def history(request: Request) -> Response:
 _FAULTS = CONFLICT | UNREADABLE | DISK | TOO_LARGE
 OPERATIONS: Sequence[Operation] = (
     Operation("GET", "/classes", classes, "What the generation in use knows, and how well", Knowledge, faults=CONFLICT),
+    Operation("GET", "/evaluation", evaluation, "The same as a part of a page", "text/html", faults=CONFLICT),
     Operation("POST", "/classes/rename", rename, "Give a class another name", Moved, Rename, faults=_FAULTS),
     Operation("POST", "/forget", forget, "Erase a class from everything that is kept", Moved, Forget, faults=_FAULTS),
     Operation("GET", "/history", history, "The generations that are kept", History, faults=CONFLICT),

@@ -31,6 +31,7 @@ async function ask(method, path, body, signal) {
 }
 
 export const get = async (path) => (await ask("GET", path)).json();
+export const text = async (path) => (await ask("GET", path)).text();
 export const post = async (path, body = {}) => (await ask("POST", path, body)).json();
 export const press = async (path) => (await ask("POST", path)).json();
 export const put = async (path, body) => (await ask("PUT", path, body)).json();

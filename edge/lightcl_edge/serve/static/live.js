@@ -67,6 +67,8 @@ async function display(blob) {
 function showStatus(status) {
   const source = status.source;
   find("send-row").hidden = source.kind !== "none";
+  find("hold").hidden = source.kind === "none";
+  find("region-row").hidden = source.kind === "none" && !state.settings?.region;
   const note = find("stage-note");
   if (source.kind === "none" && !state.frame) {
     note.textContent = "There is no camera. Take a photo with your phone, or choose one.";

@@ -12,14 +12,17 @@ import numpy as np
 from lightcl_edge.data.decoding import ByteImage, decode, open_bytes, resize
 from lightcl_edge.data.region import WHOLE, Region, crop
 from lightcl_edge.errors import LightclError
-from lightcl_edge.files.tensors import ByteArray, FloatArray
+from lightcl_edge.files.tensors import ByteArray, FloatArray, IntArray
+from lightcl_edge.inference.evaluation import Evaluation, evaluate_scores
 from lightcl_edge.inference.prediction import Limits
-from lightcl_edge.inference.predictor import Predictor
+from lightcl_edge.inference.predictor import Predictor, Scores
 from lightcl_edge.machine.freeing import give_back
 from lightcl_edge.serve.records.watching import Prediction, Top
 from lightcl_edge.state.pointer import Pointer, read_pointer
 from lightcl_edge.state.state import State
 
+#: Stored features that are judged at once.
+_BATCH = 32
 #: Classes that an answer names.
 TOP = 5
 
@@ -72,11 +75,16 @@ class Recogniser:
         predictor = self._predictor
         return None if predictor is None else _pixels(picture, region or WHOLE, predictor, name)
 
-    def probabilities(self, features: ByteArray) -> FloatArray | None:
-        """Of stored features, shape ``(n, classes)``; None when nothing was learned yet."""
-        with self._lock:
-            predictor = self._current()
-            return None if predictor is None else predictor.scores_of_features(features).probabilities
+    def evaluate(self, features: ByteArray, labels: IntArray, generation: int) -> Evaluation | None:
+        """Judge stored features, shape ``(n, ...)``, with labels ``(n,)``; None when a generation is not in use."""
+        predictor, found = None, list[Scores]()
+        for at in range(0, len(labels), _BATCH):
+            with self._lock:  # live pictures come in between
+                predictor = self._current()
+                if predictor is None or predictor.generation != generation:
+                    return None
+                found.append(predictor.scores_of_features(features[at : at + _BATCH]))
+        return None if predictor is None else evaluate_scores(predictor, found, labels)
 
     def _current(self) -> Predictor | None:
         """The predictor of the generation in use."""

@@ -24,7 +24,7 @@ MAX_BODY_BYTES = 16 * 2**20
 _READ_ONLY = ("GET", "HEAD", "OPTIONS")
 _OPEN_PATHS = ("/login", "/static/", "/favicon.ico")
 _POLICY = (
-    "default-src 'none'; img-src 'self' blob:; style-src 'self'; script-src 'self'; connect-src 'self'; "
+    "default-src 'none'; img-src 'self' blob: data:; style-src 'self'; script-src 'self'; connect-src 'self'; "
     "form-action 'self'; manifest-src 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 _HEADERS = {
