@@ -9,7 +9,7 @@ LIMITS := build/limits
 ARM64_CACHE ?= .cache/arm64
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all test-limits test-arm64 startup docs check format clean
+.PHONY: help demo fleet test test-all test-limits test-arm64 startup docs check format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -24,6 +24,14 @@ $(VENV)/demo.done: pyproject.toml constraints.txt
 $(VENV)/dev.done: $(VENV)/demo.done
 	$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
+
+# Flower needs older packages than the developers' tools: an environment of its own, for tests that start it.
+build/fleet/done: pyproject.toml constraints-fleet.txt
+	$(PYTHON) -m venv build/fleet
+	build/fleet/bin/python -m pip install -qq --no-compile --disable-pip-version-check -c constraints-fleet.txt -e '.[fleet]'
+	@touch $@
+
+fleet: build/fleet/done ## Flower in build/fleet, for the tests of many boards
 
 demo: $(VENV)/demo.done ## the whole product on real digits: prepare, learn 5 tasks, predict, profile
 	$(BIN)/python profiles/tools/demo.py --out $(OUT)

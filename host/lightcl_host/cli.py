@@ -15,6 +15,7 @@ def all_commands() -> Iterator[Command]:
     from lightcl_host.commands.cost import CostCommand
     from lightcl_host.commands.cuts import CutsCommand
     from lightcl_host.commands.export import ExportCommand
+    from lightcl_host.commands.fleet import FleetCommand
     from lightcl_host.commands.keygen import KeygenCommand
     from lightcl_host.commands.prepare import PrepareCommand
     from lightcl_host.commands.pretrain import PretrainCommand
@@ -29,6 +30,7 @@ def all_commands() -> Iterator[Command]:
     yield PretrainCommand()
     yield ReportCommand()
     yield KeygenCommand()
+    yield FleetCommand()
     yield CompletionCommand()
 
 

@@ -115,7 +115,7 @@ class Knowledge:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
         self._file = TensorFile(path, DataError)
         self.text = self._bytes(RECORD, MAX_RECORD_BYTES)
         try:
@@ -129,7 +129,7 @@ class Knowledge:
         kind, shape = self._file.kinds().get(name, ("", ()))
         if kind != "U8" or len(shape) != 1 or shape[0] > limit_bytes:
             raise DataError(
-                f"{self._path} is no knowledge file ({name} is {kind or 'missing'} {shape}, expected at most "
+                f"{self.path} is no knowledge file ({name} is {kind or 'missing'} {shape}, expected at most "
                 f"{limit_bytes} bytes); make one with lightcl-edge share"
             )
         return self._file[name].tobytes()

@@ -37,11 +37,13 @@ def share(change: Change, out: Path, board_name: str | None, key: Path | None) -
     return {
         "board": record.board,
         "version": record.version,
+        "digest": record.digest,
         "classes": list(record.images),
         "images_by_class": record.images,
         "erased": len(record.erased),
         "bytes": written,
         "signed": private is not None,
+        "boards": {name: of.version for name, of in sums.boards.items()},
         "path": str(out),
     }
 

@@ -8,67 +8,19 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lightcl_edge.data.class_sums import ClassSums
+from fleet_device import NETWORK, SIZE, Device, assert_same, expected
 from lightcl_edge.data.sums import Sums
 from lightcl_edge.files.durable import calls_through
-from lightcl_edge.fleet.arrivals import joined, sort_out
-from lightcl_edge.fleet.knowledge import write_knowledge
-from lightcl_edge.fleet.share import shared
-from lightcl_edge.state.board import Board, with_erased
-from lightcl_edge.state.sums_files import class_hash
+from lightcl_edge.fleet.arrivals import sort_out
 from power_cut import Unsynced
 
-SIZE, NETWORK, CLASSES = 4, "0" * 64, ("cat", "dog")
+CLASSES = ("cat", "dog")
 ACTIONS = st.one_of(
     st.tuples(st.just("learn"), st.integers(0, 2), st.sampled_from(CLASSES), st.integers(1, 6)),
     st.tuples(st.just("share"), st.integers(0, 2)),
     st.tuples(st.just("merge"), st.integers(0, 2), st.randoms(use_true_random=False)),
     st.tuples(st.just("forget"), st.integers(0, 2), st.sampled_from(CLASSES)),
 )
-
-
-class Device:
-    """What a state keeps of a board and of its sums, without the state."""
-
-    def __init__(self, name, folder):
-        self.board, self.sums, self.folder = Board(name), Sums(SIZE), folder
-        self.taught = []  # class, how often it was erased before, samples
-
-    def erasures(self, name):
-        return self.board.erased.get(class_hash(name), 0)
-
-    def learn(self, name, rows):
-        self.sums = self.sums.add(name, rows)
-        self.taught.append((name, self.erasures(name), rows))
-
-    def share(self):
-        self.board, record, tensors = shared(self.board, self.sums, NETWORK)
-        path = self.folder / f"{self.board.name}-{record.version}"
-        write_knowledge(path, record, tensors, None)
-        return path
-
-    def merge(self, paths):
-        arrivals = sort_out(paths, self.board.name, self.sums.boards, NETWORK, SIZE, None)
-        assert not [each for each in arrivals.ignored if each.refused]
-        before, self.board = self.board, with_erased(self.board, arrivals.erased)
-        for name in CLASSES:
-            if self.erasures(name) > before.erased.get(class_hash(name), 0):
-                self.sums = self.sums.forget(name)
-        self.sums = joined(self.sums, arrivals.taken, self.board.erased)
-
-    def forget(self, name):
-        if name in self.sums.classes:
-            self.sums = self.sums.forget(name)
-            self.board = with_erased(self.board, {class_hash(name): self.erasures(name) + 1})
-
-
-def assert_same(found, expected):
-    assert set(found.classes) == set(expected)
-    for name, rows in expected.items():
-        sums, pooled = found.classes[name].read(), ClassSums.of(np.concatenate(rows))
-        assert sums.count == pooled.count == found.counts[name]
-        assert (sums.total == pooled.total).all(), "totals are exact"
-        assert np.abs(sums.scatter() - pooled.scatter()).max() <= 1e-5 * max(np.trace(pooled.scatter()), 1e-9)
 
 
 @settings(max_examples=150)
@@ -92,14 +44,8 @@ def test_any_order_and_repetition_gives_pooled_learning(tmp_path_factory, action
         for device in devices:
             device.merge(random.sample(files, len(files)))
             device.merge(random.choices(files, k=4))
-    last = {name: max(device.erasures(name) for device in devices) for name in CLASSES}
-    expected: dict[str, list] = {}
     for device in devices:
-        for name, erased_before, rows in device.taught:
-            if erased_before == last[name]:
-                expected.setdefault(name, []).append(rows)
-    for device in devices:
-        assert_same(device.sums, expected)
+        assert_same(device.sums, expected(devices))
 
 
 def test_a_class_can_be_taught_again_after_it_was_erased(tmp_path):

@@ -16,8 +16,8 @@ from lightcl_edge.files.durable import remove, replace_durably
 from lightcl_edge.files.records import read_record
 from lightcl_edge.files.strict_json import read_json
 from lightcl_edge.learning.taught_batches import generation_taught
+from lightcl_edge.machine.child_command import Child, Ended, run_command
 from lightcl_edge.serve.records.learning import Before, Foreseen, Learning, LearnWish, Outcome
-from lightcl_edge.serve.teaching.child import Child, Ended, run_command
 from lightcl_edge.serve.teaching.taught import TaughtPictures
 from lightcl_edge.state.state import State
 

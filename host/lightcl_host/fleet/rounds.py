@@ -1,0 +1,120 @@
+"""A round: ask every board that is there what it taught, keep the newest of each, and send back what each lacks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from lightcl_edge.console.text import Document
+from lightcl_host.fleet.store import Refusal, Store
+
+#: What a server asks of a board, as Flower's message types.
+SHARE, MERGE = "query.share", "train.merge"
+
+
+@dataclass(frozen=True)
+class Packet:
+    """A message either way: a document that JSON can carry, and files by name."""
+
+    document: Document = field(default_factory=dict)
+    files: Mapping[str, bytes] = field(default_factory=dict)
+
+    @property
+    def file_bytes(self) -> int:
+        """Size of the files."""
+        return sum(map(len, self.files.values()))
+
+
+class Link(Protocol):
+    """The way to the boards."""
+
+    def nodes(self) -> Sequence[int]:
+        """The boards that are there now, by their number."""
+
+    def ask(self, what: str, packets: Mapping[int, Packet]) -> Mapping[int, Packet | str]:
+        """Send each board a packet and wait for the answers.
+
+        Returns:
+            By board its answer, or what went wrong; nothing of a board that did not answer in time.
+        """
+
+
+@dataclass
+class Round:
+    """What happened in a round.
+
+    Attributes:
+        boards: by node the name; None for one without a state.
+        taken: by board version and classes.
+        merged: by board what its ``merge`` said.
+        failures: by node what went wrong there.
+        received_bytes: of files, by node; ``sent_bytes`` the same the other way.
+    """
+
+    number: int
+    boards: dict[int, str | None] = field(default_factory=dict)
+    taken: dict[str, Document] = field(default_factory=dict)
+    refused: list[Refusal] = field(default_factory=list)
+    merged: dict[int, Document] = field(default_factory=dict)
+    failures: dict[int, str] = field(default_factory=dict)
+    received_bytes: dict[int, int] = field(default_factory=dict)
+    sent_bytes: dict[int, int] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+def play_round(number: int, link: Link, store: Store) -> Round:
+    """One round. A board that fails, lies or goes away is named in the result; the others go on."""
+    started, done = time.perf_counter(), Round(number)
+    answers = _ask(done, link, SHARE, {node: Packet({"known": store.labels()}) for node in link.nodes()})
+    _take(done, store, answers)
+    orders: dict[int, Packet] = {}
+    for node, answer in answers.items():
+        board, versions = _names(answer.document)
+        done.boards[node] = board
+        if wanted := store.missing(board, versions):
+            orders[node] = Packet(files=store.files(wanted))
+    answers = _ask(done, link, MERGE, orders)
+    done.merged = {node: answer.document for node, answer in answers.items()}
+    _take(done, store, answers)  # of boards that dropped what another has erased
+    done.seconds = time.perf_counter() - started
+    return done
+
+
+def _ask(done: Round, link: Link, what: str, packets: Mapping[int, Packet]) -> dict[int, Packet]:
+    """The answers that can be used."""
+    found: dict[int, Packet] = {}
+    for node, packet in packets.items():
+        done.sent_bytes[node] = done.sent_bytes.get(node, 0) + packet.file_bytes
+    for node, answer in link.ask(what, packets).items():
+        if isinstance(answer, str):
+            done.failures[node] = answer
+            continue
+        done.received_bytes[node] = done.received_bytes.get(node, 0) + answer.file_bytes
+        if isinstance(error := answer.document.get("error"), dict):
+            done.failures[node] = f"{error.get('kind')}: {error.get('message')}"[:2000]
+            if what == SHARE:
+                continue
+        found[node] = answer
+    for node in packets:
+        if node not in found and node not in done.failures:
+            done.failures[node] = f"no answer to {what}"
+    return found
+
+
+def _take(done: Round, store: Store, answers: Mapping[int, Packet]) -> None:
+    files = {node: file for node, answer in answers.items() for file in answer.files.values()}
+    taken, refused = store.take(files)
+    done.refused += refused
+    for record in taken:
+        done.taken[record.board] = {"version": record.version, "images": record.images, "erased": len(record.erased)}
+
+
+def _names(document: Document) -> tuple[str | None, dict[str, int]]:
+    """The name that a board says, and the versions it has of others. What it makes up does harm to itself only."""
+    board, versions = document.get("board"), document.get("boards")
+    known = versions if isinstance(versions, dict) else {}
+    return board if isinstance(board, str) else None, {
+        str(name): version for name, version in known.items() if isinstance(version, int)
+    }
