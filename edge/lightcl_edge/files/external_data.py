@@ -26,13 +26,15 @@ _MESSAGES: dict[str, dict[int, str]] = {
     "tensor": {},
 }
 _EXTERNAL_DATA, _DATA_LOCATION = 13, 14
+#: The key under which ``external_data`` names its file. No file without these bytes has to be parsed.
+_KEY, _CHUNK_BYTES = b"location", 2**20
 #: The kernel maps up to 2 MiB around the start of each tensor that is passed over. Pages of larger tensors are let go.
 _LARGE_TENSOR_BYTES = 2**16
 
 
 def refuse_external_data(paths: Iterable[Path]) -> None:
-    """Raise an ExternalDataError when a tensor of an ONNX file lies in another file, a BundleError for no ONNX."""
-    for path in paths:
+    """Raise an ExternalDataError when a tensor of an ONNX file lies in another file."""
+    for path in filter(_has_the_key, paths):
         try:
             with (
                 path.open("rb") as file,
@@ -46,6 +48,16 @@ def refuse_external_data(paths: Iterable[Path]) -> None:
             raise ExternalDataError(
                 f"{path.name} keeps tensor data in another file (external data); export it with all data inside"
             )
+
+
+def _has_the_key(path: Path) -> bool:
+    before = b""
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            if _KEY in before + chunk:
+                return True
+            before = chunk[-len(_KEY) :]
+    return False
 
 
 def _let_go(data: mmap.mmap) -> None:

@@ -147,7 +147,8 @@ def rebuild(bundle, **files):
 def test_looking_for_external_data_maps_little(tmp_path):
     """Of 48 MiB of weights; the kernel maps 64 KiB or more around everything that is read."""
     tensors = [numpy_helper.from_array(np.zeros(2**14, np.float32), f"w{row}") for row in range(768)]
-    graph = helper.make_graph([], "g", [], [], initializer=tensors)
+    # A model that mentions the key is looked through.
+    graph = helper.make_graph([], "g", [], [], initializer=tensors, doc_string="location")
     path = tmp_path / "large.onnx"
     path.write_bytes(helper.make_model(graph).SerializeToString())
     del tensors, graph
@@ -169,8 +170,21 @@ def test_external_data_is_refused(bundle):
         refused(bundle, "external data")
 
 
-def test_what_is_no_onnx(bundle):
+@pytest.mark.parametrize("before", [0, 2**20 - 5, 2**20, 2**21 - 60])
+def test_external_data_is_found_wherever_it_lies(tmp_path, before):
+    tensor = TensorProto(name="w", data_type=1, dims=[4], data_location=TensorProto.EXTERNAL)
+    tensor.external_data.add(key="location", value="x")
+    path = tmp_path / "m.onnx"
+    graph = helper.make_graph([], "g", [], [], [numpy_helper.from_array(np.zeros(before, np.int8), "a"), tensor])
+    path.write_bytes(helper.make_model(graph).SerializeToString())
+    with pytest.raises(BundleError, match="external data"):
+        refuse_external_data([path])
+
+
+def test_what_is_no_onnx(edge, bundle):
     rebuild(bundle, **{"trunk.onnx": b"\x3a\xff\xff\xff\x7f"})
+    assert "trunk.onnx is not accepted by onnxruntime" in edge("verify", bundle, code=3)[1]
+    rebuild(bundle, **{"trunk.onnx": b"\x3a\xff\xff\xff\x7flocation"})
     refused(bundle, "not a readable ONNX")
 
 
