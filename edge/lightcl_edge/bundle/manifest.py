@@ -3,6 +3,7 @@
 import json
 import math
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Annotated, Any
 
 from lightcl_edge.bundle.graph_names import BIAS, WEIGHT
@@ -111,7 +112,7 @@ class HeadInfo:
     #: channels).
     positions_first: list[str] = field(default_factory=list)
 
-    @property
+    @cached_property
     def tap_size(self) -> int:
         """Numbers of one sample in ``taps``."""
         return sum(tap.size for tap in self.taps)

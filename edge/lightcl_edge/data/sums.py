@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -29,7 +30,7 @@ class Pooled:
     means: DoubleArray  # shape (k, size); zero where the count is 0
     scatter: DoubleArray  # of all samples around their own class's mean, shape (size, size)
 
-    @property
+    @cached_property
     def samples(self) -> int:
         """How many samples the scatter is of."""
         return int(self.counts.sum())

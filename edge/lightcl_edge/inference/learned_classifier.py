@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,7 +89,7 @@ class LearnedClassifier:
         weights, biases = np.zeros((0, tap_size), np.float32), np.zeros(classes, np.float32)
         return cls(weights, biases, 0.0, 1.0, 1.0, NoveltyTerms.none(), np.zeros(0, np.float32))
 
-    @property
+    @cached_property
     def needs_head(self) -> bool:
         """Whether logits need the head's own; if not, the head need not be run to its end."""
         return self.head_share != 0.0

@@ -26,6 +26,7 @@ from lightcl_edge.learning.strategies.choice import (
 from lightcl_edge.learning.strategies.class_rows import assign_rows
 from lightcl_edge.planning.plan import Carried, Crowd, Plan
 from lightcl_edge.planning.refusal import refuse_what_does_not_fit
+from lightcl_edge.state.generation import Meta
 from lightcl_edge.state.state import State
 
 
@@ -60,6 +61,8 @@ def decide(options: TrainOptions, state: State, bundle: Bundle, progress: Progre
         LightclError: when an option, the data or the predicted memory is not usable.
     """
     manifest, is_new = bundle.manifest, not state.exists()
+    number = 0 if is_new else state.current_number()
+    learned = state.meta(number) if number else None
     engine = choose_engine(options.engine, bundle)
     buffer = BufferIdentity(bundle.sha256(TRUNK), manifest.feature)
     dataset = open_dataset(options.data) if isinstance(options.data, str) else options.data
@@ -67,12 +70,13 @@ def decide(options: TrainOptions, state: State, bundle: Bundle, progress: Progre
     images = len(dataset)
     limit = buffer_limit(options.buffer_size, buffer)
     kept_bytes = 0 if is_new else state.kept_bytes()
-    buffer_bytes = min(limit * buffer.sample_bytes, kept_bytes + images * buffer.sample_bytes)
+    sample_bytes = buffer.sample_bytes
+    buffer_bytes = min(limit * sample_bytes, kept_bytes + images * sample_bytes)
     carried = Carried(kept_bytes, buffer_bytes, sum(entry.bytes for entry in manifest.files) if is_new else 0)
-    crowd = _crowd(state, bundle, dataset, buffer_bytes // buffer.sample_bytes)
+    crowd = _crowd(learned, bundle, dataset, buffer_bytes // sample_bytes)
     budget = options.memory_budget_bytes
     asked = options.strategy or manifest.defaults.strategy
-    strategy = choose_strategy(asked, _classes_without_samples(state, bundle, dataset.classes))
+    strategy = choose_strategy(asked, _classes_without_samples(learned, bundle, dataset.classes))
     settings = options.settings(manifest.defaults, strategy.name)
     if ignored := options.ignored(strategy.name):
         progress.note(f"strategy {strategy.name} does not use {', '.join(ignored)}")
@@ -102,24 +106,20 @@ def decide(options: TrainOptions, state: State, bundle: Bundle, progress: Progre
     return job
 
 
-def _crowd(state: State, bundle: Bundle, dataset: Dataset, remembered: int) -> Crowd:
-    """The classes and samples that meet in the task."""
-    number = state.current_number() if state.exists() else 0
-    meta = state.meta(number) if number else None
+def _crowd(meta: Meta | None, bundle: Bundle, dataset: Dataset, remembered: int) -> Crowd:
+    """The classes and samples that meet in the task; ``meta`` is of what was learned before."""
     known = meta.classes if meta else bundle.manifest.classes
     taught = [max(count, JUDGED_PER_CLASS) for count in meta.images_by_class] if meta else None
     counts = np.bincount(dataset.labels, minlength=len(dataset.classes)).tolist()
     return crowd_of(counts, len({*known, *dataset.classes}), len(known), remembered, taught)
 
 
-def _classes_without_samples(state: State, bundle: Bundle, taught: Sequence[str]) -> list[str]:
+def _classes_without_samples(meta: Meta | None, bundle: Bundle, taught: Sequence[str]) -> list[str]:
     """Classes that the bundle brought without any sample of them, except those that this task teaches."""
     if bundle.has(BUFFER):
         return []
-    number = state.current_number() if state.exists() else 0
     names = list(bundle.manifest.classes)
-    if number:
-        meta = state.meta(number)
+    if meta is not None:
         names = [name for name, count in zip(meta.classes, meta.images_by_class, strict=True) if not count]
     return [name for name in names if name not in taught]
 
