@@ -31,6 +31,9 @@ MAX_HEADER_BYTES, MAX_TENSORS = 4 * 2**20, 65_536
 #: numpy's name of a little-endian type -> safetensors' name.
 _DTYPES = {"<f4": "F32", "<f8": "F64", "<i8": "I64", "<i4": "I32", "|u1": "U8", "|b1": "BOOL", "<f2": "F16"}
 
+#: The first byte of a pickle. A header of such a length would make scanners take the file for one.
+_PICKLE_MARK = 0x80
+
 #: Read at once to look for NaN, and to copy a tensor.
 _PIECE_BYTES = 2**18
 
@@ -141,6 +144,8 @@ def write_tensors(path: Path, tensors: Mapping[str, NDArray[Any]]) -> str:
         header[name] = {"dtype": kind, "shape": shape, "data_offsets": [start, end]}
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
+    if len(text) % 256 == _PICKLE_MARK:
+        text += b" " * 8
     values = (_memory_of(tensors[name]) for name in sorted(tensors))
     return write_parts_durably(path, chain([len(text).to_bytes(8, "little") + text], values))
 

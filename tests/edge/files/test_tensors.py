@@ -16,7 +16,7 @@ from safetensors.numpy import load_file
 
 from lightcl_edge.bundle.bundle import Bundle
 from lightcl_edge.errors import BundleError
-from lightcl_edge.files.tensors import TensorFile, write_tensors
+from lightcl_edge.files.tensors import TensorFile, read_tensors, write_tensors
 from small_bundle import make_bundle
 
 
@@ -60,3 +60,12 @@ def test_a_large_transposed_tensor_is_copied_in_pieces(tmp_path: Path) -> None:
     write_tensors(tmp_path / "t", {"kernel": tensor})
     assert tracemalloc.get_traced_memory()[1] < 2**20 < tensor.nbytes
     tracemalloc.stop()
+
+
+def test_no_file_begins_like_a_pickle(tmp_path: Path) -> None:
+    for length in range(1, 270, 8):
+        write_tensors(tmp_path / "t", {"x" * length: np.zeros(3, np.float32), "y": np.ones(2, np.uint8)})
+        assert (tmp_path / "t").read_bytes()[0] != 0x80
+        found = read_tensors(tmp_path / "t", BundleError)
+        assert found["x" * length].tolist() == [0, 0, 0]
+        assert load_file(tmp_path / "t").keys() == found.keys()

@@ -36,7 +36,10 @@ def test_what_is_taught_is_learned_and_answers_change_without_a_restart(client):
     assert plan["new_classes"] == ["green", "red"] and 0 < plan["peak_bytes"] < plan["allowed_bytes"]
     outcome = learned(client)
     assert outcome["kind"] == "learned" and outcome["generation"] == 1 and outcome["peak_bytes"] > 2**20
-    assert client.post(f"{BASE}/predict", content=picture("red", 99)).json()["top"][0]["class_name"] == "red"
+    assert (
+        client.post(f"{BASE}/predict", content=picture("red", 99)).json()["predictions"][0]["top"][0]["class_name"]
+        == "red"
+    )
     client.post(f"{BASE}/frames", content=picture("green", 98))
     until = time.monotonic() + 10
     while (live := client.get(f"{BASE}/status").json()["live"]) is None:
@@ -70,12 +73,18 @@ def test_classes_are_renamed_taken_back_and_erased(client):
     assert learned(client)["kind"] == "learned"
     renamed = client.post(f"{BASE}/classes/rename", json={"class_name": "red", "to": "our red"}).json()
     assert renamed == {"generation": 2, "classes": ["blue", "green", "our red"]}
-    assert client.post(f"{BASE}/predict", content=picture("red", 9)).json()["top"][0]["class_name"] == "our red"
+    assert (
+        client.post(f"{BASE}/predict", content=picture("red", 9)).json()["predictions"][0]["top"][0]["class_name"]
+        == "our red"
+    )
     assert client.post(f"{BASE}/rollback", json={"to": 1}).json()["classes"] == ["blue", "green", "red"]
     teach(client, "blue", 1)
     assert client.post(f"{BASE}/forget", json={"class_name": "blue"}).json()["classes"] == ["green", "red"]
     assert client.get(f"{BASE}/taught").json()["pictures"] == []
-    names = [each["class_name"] for each in client.post(f"{BASE}/predict", content=picture("blue")).json()["top"]]
+    names = [
+        each["class_name"]
+        for each in client.post(f"{BASE}/predict", content=picture("blue")).json()["predictions"][0]["top"]
+    ]
     assert "blue" not in names
     generations = client.get(f"{BASE}/history").json()["generations"]
     assert sum(each["in_use"] for each in generations) == 1 and generations[-1]["number"] == 0

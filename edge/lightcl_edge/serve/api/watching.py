@@ -14,7 +14,7 @@ from lightcl_edge.errors import StateError
 from lightcl_edge.serve.api.common import CONFLICT, DISK, TOO_LARGE, UNREADABLE, service_of
 from lightcl_edge.serve.records.machine import Status
 from lightcl_edge.serve.records.rules import within
-from lightcl_edge.serve.records.watching import Prediction, Pushed, Settings
+from lightcl_edge.serve.records.watching import Predictions, Pushed, Settings
 from lightcl_edge.serve.service import Service
 from lightcl_edge.serve.sources.contract import Frame
 from lightcl_edge.serve.sources.pushed import PushedSource
@@ -47,7 +47,7 @@ async def predict(request: Request) -> Response:
     found = await run_in_threadpool(service.recogniser.predict, picture, region, name)
     if found is None:
         raise StateError(service.recogniser.problem or "nothing was learned yet; teach it two classes first")
-    return answer(found)
+    return answer(Predictions([found]))
 
 
 async def newest_frame(request: Request) -> Response:
@@ -115,7 +115,7 @@ OPERATIONS: Sequence[Operation] = (
         "/predict",
         predict,
         "What a picture shows; without a body, what the camera shows now",
-        Prediction,
+        Predictions,
         bytes,
         faults=CONFLICT | UNREADABLE | TOO_LARGE,
         may_lack_body=True,

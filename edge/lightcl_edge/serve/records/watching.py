@@ -28,6 +28,13 @@ class Prediction:
 
 
 @dataclass(frozen=True)
+class Predictions:
+    """As the document of ``lightcl-edge predict --json``: one picture here."""
+
+    predictions: list[Prediction]
+
+
+@dataclass(frozen=True)
 class Answer:
     """What the camera shows, over several frames."""
 
