@@ -10,8 +10,11 @@ OWN_MODELS = ("efficientnet_lite0", "resnet18_cifar")
 LIBRARIES = ("timm", "torchvision")
 
 
-def load_model(spec: str, weights: str, seed: int = 0) -> LoadedModel:
+def load_model(spec: str, weights: str, seed: int = 0, image_size: int | None = None) -> LoadedModel:
     """Build the network that a specification names.
+
+    Args:
+        image_size: side in pixels, for networks of timm that are built for one size; None for their own.
 
     Returns:
         The network in evaluation mode, how images become its input, and whether its weights are random.
@@ -42,7 +45,7 @@ def load_model(spec: str, weights: str, seed: int = 0) -> LoadedModel:
         if library == "timm":
             from lightcl_models.timm_models import load as load_timm
 
-            return load_timm(name, weights)
+            return load_timm(name, weights, image_size)
         from lightcl_models.torchvision_models import load as load_torchvision
 
         return load_torchvision(name, weights)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,8 +35,11 @@ def create(name: str, classes: int | None = None) -> Any:
     return _import_timm().create_model(name, pretrained=False, **options)
 
 
-def load(name: str, weights: str) -> LoadedModel:
+def load(name: str, weights: str, image_size: int | None = None) -> LoadedModel:
     """Build a classifier of timm.
+
+    Args:
+        image_size: side in pixels, for networks that are built for one size; None for their own.
 
     Raises:
         UsageError: for an unknown name or weights that can't be had.
@@ -43,24 +47,37 @@ def load(name: str, weights: str) -> LoadedModel:
     timm = _import_timm()
     if not timm.is_model(name):
         raise unknown_name(f"timm:{name}", [f"timm:{other}" for other in timm.list_models()])
-    module: Any = _pretrained(timm, name) if weights == "default" else create(name)
-    if weights not in ("default", "none"):
+    if weights in ("default", "none"):
+        module: Any = _pretrained(timm, name, image_size) if weights == "default" else _sized(timm, name, image_size)
+    else:
+        module = create(name)
         load_into(module, read_checkpoint(Path(weights)), Path(weights).name)
+        if image_size is not None and hasattr(module, "set_input_size"):
+            module.set_input_size(img_size=(image_size, image_size))
     return LoadedModel(module.eval(), _input_info(module.pretrained_cfg), random_weights=weights == "none")
 
 
-def _pretrained(timm: Any, name: str) -> torch.nn.Module:
+def _sized(timm: Any, name: str, image_size: int | None, *, pretrained: bool = False) -> torch.nn.Module:
+    """A network; those with positions of their own are made for images of this side."""
+    if image_size is not None:
+        with suppress(TypeError):  # most networks take any size and no such argument
+            sized: torch.nn.Module = timm.create_model(name, pretrained=pretrained, img_size=image_size)
+            return sized
+    module: torch.nn.Module = timm.create_model(name, pretrained=pretrained)
+    return module
+
+
+def _pretrained(timm: Any, name: str, image_size: int | None) -> torch.nn.Module:
     offline = not can_reach(_HUB)
     if offline:
         _stay_offline()
     try:
-        module: torch.nn.Module = timm.create_model(name, pretrained=True)
+        return _sized(timm, name, image_size, pretrained=True)
     except (OSError, RuntimeError, ValueError) as error:
         why = f"{_HUB} can't be reached and they are not in its cache" if offline else str(error).splitlines()[0][:160]
         raise UsageError(
             f"no default weights for timm:{name}: {why}; connect this machine, or give --weights FILE or --weights none"
         ) from error
-    return module
 
 
 def _stay_offline() -> None:

@@ -28,7 +28,7 @@ from lightcl_models.registry import load_model
 ENGINES = ("ort", "torch")
 _IMAGES, _CLASSES, _STORED_SIDE = 12, 2, 64
 #: Sides to try before the network's own, which many networks insist on.
-_SIDES = (64, 96)
+_SIDES = (64, 96, 128)
 
 
 def try_member(pick: Callable[[Path], str], folder: Path, record: Callable[[Document], None]) -> None:
@@ -78,10 +78,10 @@ def _accepted_side(model: str) -> int | None:
     """The first side that the network accepts; None for its own."""
     import torch
 
-    module = load_model(model, "none", 0).module
     for side in _SIDES:
         # what a network's own code raises at a size that it can't take
         with suppress(Exception), torch.no_grad():
+            module = load_model(model, "none", 0, side).module
             module(torch.zeros(2, 3, side, side))
             return side
     return None

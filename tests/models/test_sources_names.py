@@ -59,3 +59,16 @@ def test_lite0_input_is_minus_127_over_128() -> None:
     info = load_model("efficientnet_lite0", "none").input_info
     for pixel in (0, 127, 255):
         assert (pixel / 255 - info.mean[0]) / info.std[0] == pytest.approx((pixel - 127) / 128)
+
+
+@pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "mobilenetv2_035"])
+def test_networks_of_one_size_are_built_for_the_size_that_is_asked_for(name: str, tmp_path: Path) -> None:
+    import torch
+    from safetensors.torch import save_file
+
+    images = torch.zeros(1, 3, 64, 64)
+    with torch.no_grad():
+        assert load_model(f"timm:{name}", "none", image_size=64).module(images).shape == (1, 1000)
+        save_file(load_model(f"timm:{name}", "none").module.state_dict(), tmp_path / "weights.safetensors")
+        sized = load_model(f"timm:{name}", str(tmp_path / "weights.safetensors"), image_size=64).module
+        assert sized(images).shape == (1, 1000)

@@ -49,7 +49,7 @@ def open_source(options: SourceOptions) -> Source:
         return _from_onnx(options)
     if options.output is not None:
         raise UsageError(f"--output {options.output}: only an .onnx file can have several outputs; leave it out")
-    loaded = load_model(options.model, options.weights, options.seed)
+    loaded = load_model(options.model, options.weights, options.seed, options.image_size)
     return _from_module(
         loaded.module,
         adjusted_input(loaded.input_info, options),

@@ -61,10 +61,12 @@ def _exported(
     module: torch.nn.Module, height: int, width: int, keep_batch_norm: bool, *, free: bool
 ) -> onnx.ModelProto:
     import torch
+    from torch.nn.attention import SDPBackend, sdpa_kernel
 
     example = torch.zeros(2 if free else 1, 3, height, width)
     batch = torch.export.Dim(BATCH, min=1, max=_MOST_IMAGES)
-    with quiet():  # its warnings are about its own future, not about the network
+    # its warnings are about its own future; its fast attention gives strides that the exporter can't follow
+    with quiet(), sdpa_kernel(SDPBackend.MATH):
         program = torch.onnx.export(
             module,
             (example,),
