@@ -7,11 +7,11 @@ import csv
 import io
 import json
 import os
+import resource
 import shutil
 import signal
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,8 +26,8 @@ class ZooCommand(Command):
     """Take one small member of every family through cuts, export, a task on each engine, and a prediction.
 
     The families are those of timm and torchvision, with random weights, and a few odd ONNX files. Each member has a
-    process of its own and a limit of time. What is known is kept in --out after each member: the same command goes on
-    where it stopped. --again repeats those that failed.
+    process of its own and a limit of processor time. What is known is kept in --out after each member: the same
+    command goes on where it stopped. --again repeats those that failed.
     """
 
     name = "zoo"
@@ -39,7 +39,9 @@ class ZooCommand(Command):
             "--only", default="", metavar="TEXTS", help="families whose names have one of these, as vit,swin"
         )
         parser.add_argument("--again", action="store_true", help="repeat the members that failed")
-        parser.add_argument("--limit", type=float, default=300.0, metavar="S", help="of a member (default 300 s)")
+        parser.add_argument(
+            "--limit", type=int, default=180, metavar="S", help="processor time of a member (default 180 s)"
+        )
 
     def run(self, args: argparse.Namespace) -> Document:
         from zoo_member import try_member  # noqa: F401 - imported once, before the processes part
@@ -48,7 +50,8 @@ class ZooCommand(Command):
         args.out.mkdir(parents=True, exist_ok=True)
         kept = args.out / "zoo.jsonl"
         rows = read_rows(kept)
-        for family, pick in families():
+        every = list(families())
+        for family, pick in every:
             known = rows.get(family)
             if not any(text in family for text in args.only.split(",")) or (
                 known and not (args.again and known["stage"] != "done")
@@ -58,7 +61,7 @@ class ZooCommand(Command):
             rows[family] = {"family": family} | _in_a_process(pick, args.limit)
             with kept.open("a") as lines:
                 lines.write(json.dumps(rows[family]) + "\n")
-            write_reports(args.out, list(rows.values()))
+            write_reports(args.out, list(rows.values()), len(every))
         return {"zoo": list(rows.values())}
 
     def render(self, document: Document) -> str:
@@ -72,55 +75,41 @@ def read_rows(path: Path) -> dict[str, Document]:
     return {row["family"]: row for row in map(json.loads, lines)}
 
 
-def _in_a_process(pick: Callable[[Path], str], limit_s: float) -> Document:
+def _in_a_process(pick: Callable[[Path], str], limit_s: int) -> Document:
     """What a child of this process finds, which has all libraries imported already; cut short at the limit."""
     from zoo_member import try_member
 
-    started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="zoo-") as name:
         folder, found = Path(name), Path(name, "row.json")
         child = os.fork()
         if child == 0:
             os.setpgrp()  # so that its own children end with it
+            resource.setrlimit(resource.RLIMIT_CPU, (limit_s, limit_s))
             with (folder / "log").open("w") as log:
                 os.dup2(log.fileno(), 1)
                 os.dup2(log.fileno(), 2)
             try_member(pick, folder, lambda row: _put(found, row))
             os._exit(0)
         try:
-            ended = _wait(child, started + limit_s)
+            _, status, used = os.wait4(child, 0)
         except BaseException:  # interrupted: the child does not stay behind
-            _end(child)
+            os.killpg(child, signal.SIGKILL)
+            os.waitpid(child, 0)
             raise
+        ended = os.waitstatus_to_exitcode(status)
         row: Document = json.loads(found.read_text()) if found.exists() else {"member": None, "stage": "pick"}
         shutil.rmtree(folder / "bundle", ignore_errors=True)
-    if ended is None:
-        row["reason"] = f"not done after {limit_s:.0f} s"
+    if ended == -signal.SIGKILL and used.ru_utime + used.ru_stime > limit_s - 1:
+        row["reason"] = f"not done after {limit_s} s of processor time"
     elif ended != 0 and row["stage"] != "done":
         row["reason"] = f"the process ended with status {ended}"
-    return row | {"seconds": round(time.monotonic() - started, 1)}
+    return row | {"seconds": round(used.ru_utime + used.ru_stime, 1)}
 
 
 def _put(path: Path, row: Document) -> None:
     aside = path.with_suffix(".new")
     aside.write_text(json.dumps(row))
     aside.replace(path)
-
-
-def _wait(child: int, until: float) -> int | None:
-    """The child's status; None where it was ended at the limit."""
-    while time.monotonic() < until:
-        ended, status = os.waitpid(child, os.WNOHANG)
-        if ended:
-            return os.waitstatus_to_exitcode(status)
-        time.sleep(0.1)
-    _end(child)
-    return None
-
-
-def _end(child: int) -> None:
-    os.killpg(child, signal.SIGKILL)
-    os.waitpid(child, 0)
 
 
 def cells(row: Document) -> list[str]:
@@ -144,7 +133,7 @@ def summary(rows: list[Document]) -> str:
     return f"All the way: {', '.join(parts)}."
 
 
-def write_reports(folder: Path, rows: list[Document]) -> None:
+def write_reports(folder: Path, rows: list[Document], families: int) -> None:
     """The table as ``zoo.csv``, and a page that names what fails."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -152,7 +141,15 @@ def write_reports(folder: Path, rows: list[Document]) -> None:
     writer.writerows(cells(row) for row in rows)
     (folder / "zoo.csv").write_text(text.getvalue())
     failed = [cells(row) for row in rows if row["stage"] != "done"]
-    lines = ["# The zoo", "", summary(rows), "", "One small member of each family, random weights; see zoo.csv.", ""]
+    lines = [
+        "# The zoo",
+        "",
+        summary(rows),
+        f"Tried: {len(rows)} of {families} families of networks and odd files.",
+        "",
+    ]
+    lines += ["One small member of each family, with random weights, goes from its cuts through export, a task on each"]
+    lines += ["engine and predictions: `python profiles/tools/zoo.py --out DIR`. [zoo.csv](zoo.csv) has all rows.", ""]
     lines += ["| family | member | where it stops, and why |", "|---|---|---|"]
     lines += [f"| {row[0]} | {row[1]} | {row[-1].replace('|', '/')} |" for row in failed]
     (folder / "README.md").write_text("\n".join(lines) + "\n")

@@ -14,10 +14,10 @@ from zoo_files import ODD_FILES
 #: Parts of names that small members have, from the smallest on.
 _SMALL = (
     "atto", "zepto", "femto", "pico", "nano", "xxs", "xx_small", "micro", "_xs", "tiny", "mini", "_t", "050",
-    "s0", "b0", "small", "_s", "18", "26", "11", "_x0", "0_5", "_0",
+    "s0", "b0", "small", "_s", "18", "26", "11", "_x0", "0_5", "_0", "base",
 )  # fmt: skip
-#: How many members of a family are weighed.
-_WEIGHED = 5
+#: How many members of a family are weighed, among those that promise most.
+_WEIGHED = 3
 
 
 def families() -> Iterator[tuple[str, Callable[[Path], str]]]:
@@ -26,15 +26,15 @@ def families() -> Iterator[tuple[str, Callable[[Path], str]]]:
     import timm
     from torchvision import models
 
+    for name, write in ODD_FILES.items():
+        yield f"file {name}", partial(_write, name, write)
+    for name, names in sorted(_torchvision_families(models).items()):
+        yield f"torchvision {name}", partial(_smallest, "torchvision", names, models.get_model)
     for name in sorted(timm.list_modules()):
         names = timm.list_models(module=name)
         real = [each for each in names if not each.startswith("test_")] or names
         if real:
             yield f"timm {name}", partial(_smallest, "timm", real, timm.create_model)
-    for name, names in sorted(_torchvision_families(models).items()):
-        yield f"torchvision {name}", partial(_smallest, "torchvision", names, models.get_model)
-    for name, write in ODD_FILES.items():
-        yield f"file {name}", partial(_write, name, write)
 
 
 def _torchvision_families(models: Any) -> dict[str, list[str]]:
@@ -53,9 +53,10 @@ def _write(name: str, write: Callable[[Path], None], folder: Path) -> str:
 
 def _smallest(source: str, names: list[str], create: Callable[[str], Any], _: Path) -> str:
     """The member with the fewest weights among those whose names promise few."""
-    promising = sorted(names, key=_promise)[:_WEIGHED]
+    ordered = sorted(names, key=_promise)
+    promising = [name for name in ordered[:_WEIGHED] if _promise(name)[0] == _promise(ordered[0])[0]]
     sizes: dict[str, int] = {}
-    for name in promising:
+    for name in promising if len(promising) > 1 else ():
         with suppress(Exception):  # what a network's own code raises on a device without values
             sizes[name] = _weights(create, name)
     return f"{source}:{min(sizes, key=lambda name: sizes[name]) if sizes else promising[0]}"

@@ -74,12 +74,13 @@ class InputInfo:
 class FeatureInfo:
     """The trunk's output ``features`` and its uint8 form: ``real = (stored - zero_point) * scale``.
 
-    ``scale`` and ``zero_point`` have one number, or one for each channel (axis 0 of ``shape``).
+    ``scale`` and ``zero_point`` have one number, or one for each channel.
     """
 
     shape: Shape  # of one image's feature, without the batch axis
     scale: list[PositiveFloat]
     zero_point: list[Annotated[int, between(0, 255)]]
+    channel_axis: Annotated[int, between(0, 2)] = 0  # of ``shape``; the last one for tokens
 
 
 @dataclass(frozen=True)
@@ -227,6 +228,8 @@ def parse_manifest(data: bytes) -> Manifest:
     if not isinstance(version, list) or len(version) != 2 or version[0] != FORMAT_VERSION[0]:
         older = isinstance(version, list) and version[:1] == [1]
         raise _wrong("format_version", version, f"{FORMAT_VERSION[0]}.x; {_OLDER if older else _NEWER}")
+    if isinstance(value.get("feature"), dict):
+        value["feature"].setdefault("channel_axis", 0)  # older bundles lack it
     whole = "all keys of a bundle; export it again"
     manifest = read_record(Manifest, value, "manifest.json: manifest", BundleError, whole, complete=True)
     _check(manifest)
@@ -235,8 +238,11 @@ def parse_manifest(data: bytes) -> Manifest:
 
 def _check(manifest: Manifest) -> None:
     feature, head = manifest.feature, manifest.head
-    if len(feature.scale) not in (1, feature.shape[0]) or len(feature.scale) != len(feature.zero_point):
-        raise _wrong("feature.scale", len(feature.scale), f"1 or {feature.shape[0]} numbers, as many as zero_point")
+    if feature.channel_axis >= len(feature.shape):
+        raise _wrong("feature.channel_axis", feature.channel_axis, f"an axis of {feature.shape}")
+    channels = feature.shape[feature.channel_axis]
+    if len(feature.scale) not in (1, channels) or len(feature.scale) != len(feature.zero_point):
+        raise _wrong("feature.scale", len(feature.scale), f"1 or {channels} numbers, as many as zero_point")
     if len(manifest.classes) > head.capacity:
         raise _wrong("classes", manifest.classes, f"at most {head.capacity} names")
     shapes = {parameter.name: parameter.shape for parameter in head.parameters}

@@ -15,7 +15,8 @@ class FeatureCodec:
 
     def __init__(self, info: FeatureInfo) -> None:
         self.shape = tuple(info.shape)
-        sides = (-1,) + (1,) * (len(self.shape) - 1)
+        sides = [1] * len(self.shape)
+        sides[info.channel_axis] = -1
         self._scale = np.asarray(info.scale, np.float32).reshape(sides)
         self._zero_point = np.asarray(info.zero_point, np.float32).reshape(sides)
 

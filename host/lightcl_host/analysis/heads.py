@@ -19,9 +19,10 @@ from lightcl_edge.inference.trunk import normalise
 from lightcl_edge.learning.options import TrainOptions
 from lightcl_edge.learning.train import train
 from lightcl_edge.machine.process_memory import PhaseMeter
+from lightcl_host.cutting.channel_axis import channel_axis
 from lightcl_host.cutting.split import split_graph
 from lightcl_host.graphs.counts import count_cost
-from lightcl_host.graphs.graph import MINIMUM_ONNXRUNTIME, OPSET
+from lightcl_host.graphs.graph import MINIMUM_ONNXRUNTIME, OPSET, GraphView
 from lightcl_host.graphs.tensor_bytes import tensors_to_bytes
 from lightcl_host.trunks.dtype_choice import trunk_features
 from lightcl_host.trunks.feature_storage import feature_info
@@ -98,7 +99,7 @@ def _write_bundle(source: Source, cut: Cut, sequence: Sequence, out: Path, seed:
     manifest = Manifest(
         model=ModelInfo(source.name, source.weights, cut.name, "fp32", OPSET, MINIMUM_ONNXRUNTIME),
         input=same_size,  # the images are saved at the network's size
-        feature=feature_info(features),
+        feature=feature_info(features, channel_axis(GraphView(source.graph), cut.tensor)),
         head=split.head_info,
         golden=golden_info(len(golden["images"]), "fp32"),
         cost=count_cost(split.trunk, split.trunk, split.head, split.head_info.patterns),

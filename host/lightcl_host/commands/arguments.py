@@ -6,7 +6,7 @@ import argparse
 import math
 import shlex
 from collections.abc import Iterable
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -16,7 +16,7 @@ from lightcl_host.export.options import DEFAULT_CAPACITY, ExportOptions
 from lightcl_host.pruning.channels import LARGEST_SPARSITY
 from lightcl_host.pruning.pruning import RECOVERY_EPOCHS
 from lightcl_host.sources.options import SourceOptions
-from lightcl_host.trunks.dtype_choice import DTYPES, MINIMUM_AGREEMENT, planned_dtype
+from lightcl_host.trunks.dtype_choice import DTYPES, Tolerance, planned_dtype
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -31,6 +31,7 @@ MODEL_ARGUMENTS = (
 )  # fmt: skip
 _LARGEST_IMAGE = 4096
 _LEAST_CROP = 0.1
+_MOST_POINTS = 100
 _CHOICES = {
     "channel_order": ("RGB", "BGR"),
     "resize": ("crop", "stretch"),
@@ -112,14 +113,20 @@ def add_export_arguments(parser: argparse.ArgumentParser) -> None:
         "--trunk-dtype",
         default="auto",
         metavar="TYPE",
-        help="int8, fp16 (for GPU boards; a CPU computes it in float32), fp32, or auto: int8 where it keeps the "
-        "network's answers (and for random weights), else fp32",
+        help="int8, fp16 (for GPU boards; a CPU computes it in float32), fp32, or auto: int8 where its "
+        "features serve as well (and for random weights), else fp32",
+    )
+    parser.add_argument(
+        "--max-loss",
+        type=float,
+        metavar="POINTS",
+        help="accuracy that an int8 or fp16 trunk may lose on labelled images of --calibration (default 1)",
     )
     parser.add_argument(
         "--min-agreement",
         type=float,
         metavar="SHARE",
-        help="how often an int8 or fp16 trunk must name the original's first class (default 0.95)",
+        help="without labels: on how many images such a trunk must keep the nearest neighbour (default 0.9)",
     )
     parser.add_argument("--max-classes", type=int, metavar="N", help="room in the classifier (default 64)")
     parser.add_argument(
@@ -234,9 +241,15 @@ def export_options(args: argparse.Namespace, **given: Any) -> ExportOptions:
     """
     if args.trunk_dtype not in DTYPES:
         raise UsageError(f"--trunk-dtype {args.trunk_dtype}; expected {', '.join(DTYPES)}")
-    agreement = MINIMUM_AGREEMENT if args.min_agreement is None else args.min_agreement
-    if not 0 <= agreement <= 1:
-        raise UsageError(f"--min-agreement {agreement}; expected a share of 0 to 1")
+    tolerance = Tolerance()
+    if args.min_agreement is not None:
+        tolerance = replace(tolerance, least_neighbours=args.min_agreement)
+    if args.max_loss is not None:
+        tolerance = replace(tolerance, most_lost=args.max_loss)
+    if not 0 <= tolerance.least_neighbours <= 1:
+        raise UsageError(f"--min-agreement {tolerance.least_neighbours:g}; expected a share of 0 to 1")
+    if not 0 <= tolerance.most_lost <= _MOST_POINTS:
+        raise UsageError(f"--max-loss {tolerance.most_lost:g}; expected 0 to {_MOST_POINTS} points")
     if not 0 <= args.sparsity <= LARGEST_SPARSITY:
         raise UsageError(f"--sparsity {args.sparsity:g}; expected a share of 0 to {LARGEST_SPARSITY:g}")
     epochs = RECOVERY_EPOCHS if args.recovery_epochs is None else args.recovery_epochs
@@ -246,7 +259,7 @@ def export_options(args: argparse.Namespace, **given: Any) -> ExportOptions:
         ExportOptions,
         args,
         source=source_options(args),
-        minimum_agreement=agreement,
+        tolerance=tolerance,
         capacity=DEFAULT_CAPACITY if args.max_classes is None else args.max_classes,
         recovery_epochs=epochs,
         **given,

@@ -54,7 +54,6 @@ class ExportCommand(Command):
 def render_export(document: Document) -> str:
     """The text of ``export`` and ``prepare``, from the document of ``export_bundle``."""
     noise = document["feature_signal_to_noise_db"]
-    agreement = document["int8_top1_agreement"]
     shape = "x".join(str(side) for side in document["feature_shape"])
     lines = [
         f"bundle      {document['bundle']} ({format_bytes(document['bytes'])}, {document['seconds']:.0f} s)",
@@ -72,13 +71,8 @@ def render_export(document: Document) -> str:
     resized = f"{pixels['resize']} to {pixels['height']}x{pixels['width']}, {pixels['interpolation']}"
     lines.append(f"input       (pixel of 0..1 - {mean}) / {std}, {pixels['channel_order']}, {resized}{said}")
     if noise["int8_trunk"] is not None:
-        share = "not asked of random weights" if agreement is None else f"{agreement:.1%}"
-        channels = document["trunk_quality"]["lowest_tenth_db"]
         name = "fp16" if document["trunk_dtype"] == "fp16" else "int8"
-        lines.append(
-            f"{name}        first class equal {share}, signal to noise {_decibels(noise['int8_trunk'])}, nine of ten "
-            f"channels above {channels:.1f} dB ({_checked_with(document, name)})"
-        )
+        lines += _fewer_bits(document, name)
     if document["pruning"] is not None:
         lines.append(_pruning(document["pruning"]))
     if document["calibration"]["skipped"]:
@@ -87,6 +81,24 @@ def render_export(document: Document) -> str:
         lines.append(f"note        {document['note']}")
     rows = [[entry["path"], format_bytes(entry["bytes"])] for entry in document["files"]]
     return "\n".join(lines) + "\n\n" + table(rows, ["file", "size"])
+
+
+def _fewer_bits(document: Document, name: str) -> list[str]:
+    """How a trunk of fewer bits compares with the float one: for the task, and on this machine."""
+    quality, memory = document["trunk_quality"], document["trunk_memory"]
+    kept = f"nearest neighbour kept on {quality['neighbours_kept']:.1%} of images"
+    if quality["accuracy"] is not None:
+        lost = 100 * (quality["float32_accuracy"] - quality["accuracy"])
+        kept = f"accuracy {quality['accuracy']:.1%}, {lost:.1f} points less than float32; {kept}"
+    elif document["trunk_judged_by"] is None:
+        kept = f"{kept} (random weights, not judged)"
+    noise = f"signal to noise {_decibels(quality['signal_to_noise_db'])}"
+    slower = quality["float32_milliseconds"]
+    speed = f"{quality['milliseconds']:.1f} ms an image here, float32 {slower:.1f} ms"
+    if document["trunk_dtype"] != "fp32":
+        less, more = (format_bytes(memory[key]) for key in ("trunk_memory_bytes", "trunk_float32_memory_bytes"))
+        speed += f"; weights and activations {less}, float32 {more}"
+    return [f"{name}        {kept}, {noise} ({_checked_with(document, name)})", f"speed       {speed}"]
 
 
 def _taps(choice: Document) -> str:

@@ -40,3 +40,8 @@ def channels_last(view: GraphView, tensor: str) -> bool:
         seen.update(following)
     users = [view.graph.node[index] for index in view.consumers.get(tensor, [])]
     return any(node.op_type in _LAST or attribute(node, "perm") == _LAST_TO_FIRST for node in users)
+
+
+def channel_axis(view: GraphView, tensor: str) -> int:
+    """Which axis of one image's feature holds the channels."""
+    return len(view.shapes[tensor]) - 1 if channels_last(view, tensor) else 0

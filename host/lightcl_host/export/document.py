@@ -7,6 +7,7 @@ from lightcl_edge.bundle.manifest import Manifest
 from lightcl_host.export.cut_choice import CutChoice
 from lightcl_host.export.options import ExportOptions
 from lightcl_host.export.parts import Parts
+from lightcl_host.export.provenance import judged_by, trunk_memory
 from lightcl_host.pruning.pruning import PruningRecord
 from lightcl_host.sources.source import Source
 
@@ -36,11 +37,12 @@ def export_document(
         "taps": parts.taps.document(),
         "trunk_dtype": trunk.dtype,
         "float_max_relative_difference": parts.difference,
-        "int8_top1_agreement": trunk.agreement,
+        "trunk_judged_by": judged_by(trunk),
         "feature_signal_to_noise_db": {
             "int8_trunk": trunk.signal_to_noise_db,
             "uint8_storage": samples.storage_noise_db(parts.feature),
         },
+        "trunk_memory": trunk_memory(parts),
         "trunk_quality": None if trunk.quality is None else vars(trunk.quality),
         "float_convolutions": trunk.float_convolutions,
         "trunk_tries": [{"float_convolutions": kept, **vars(quality)} for kept, quality in trunk.tries],

@@ -1,12 +1,12 @@
 """What an export can be asked for."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from lightcl_host.export.cut_choice import AUTOMATIC
 from lightcl_host.pruning.pruning import RECOVERY_EPOCHS
 from lightcl_host.sources.options import SourceOptions
-from lightcl_host.trunks.dtype_choice import AUTO, MINIMUM_AGREEMENT
+from lightcl_host.trunks.dtype_choice import AUTO, Tolerance
 
 DEFAULT_CAPACITY = 64
 
@@ -19,7 +19,7 @@ class ExportOptions:
     cut: str = AUTOMATIC  # a name, or ``auto``
     trunk_dtype: str = AUTO  # ``auto``, ``int8``, ``fp16`` or ``fp32``
     calibration: str | None = None  # a data specification, or None for scikit-learn's photographs
-    minimum_agreement: float = MINIMUM_AGREEMENT  # share of equal first classes asked of a trunk of fewer bits
+    tolerance: Tolerance = field(default_factory=Tolerance)  # what a trunk of fewer bits may lose
     capacity: int = DEFAULT_CAPACITY  # rows of the classifier
     keep_classes: Path | None = None  # a file that names the network's own classes to keep, or None
     with_baselines: bool = False  # also write the whole network

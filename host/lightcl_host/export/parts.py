@@ -13,11 +13,20 @@ from lightcl_edge.console.progress import Progress
 from lightcl_edge.data.uint8_codec import FeatureCodec
 from lightcl_edge.files.tensors import FloatArray
 from lightcl_host.autodiff.training_step import StepGraphs, step_graphs
+from lightcl_host.cutting.channel_axis import channel_axis
 from lightcl_host.cutting.split import Split
 from lightcl_host.export.class_names import kept_classes
 from lightcl_host.export.seed_buffer import SeedBuffer, seed_buffer
 from lightcl_host.export.tap_choice import TapChoice, cut_network, tapped_split
-from lightcl_host.trunks.calibration import CALIBRATION_IMAGES, Calibration, calibration_images, divide
+from lightcl_host.graphs.graph import GraphView
+from lightcl_host.trunks.calibration import (
+    CALIBRATION_IMAGES,
+    Calibration,
+    LabelledImages,
+    calibration_images,
+    divide,
+    labelled_images,
+)
 from lightcl_host.trunks.dtype_choice import (
     AUTO,
     FP32,
@@ -25,7 +34,6 @@ from lightcl_host.trunks.dtype_choice import (
     Comparison,
     TrunkChoice,
     choose_trunk,
-    first_classes,
     trunk_features,
 )
 from lightcl_host.trunks.feature_storage import feature_info, signal_to_noise_db
@@ -90,14 +98,15 @@ def make_parts(options: ExportOptions, source: Source, cut: Cut, progress: Progr
     loaded = calibration_images(options.calibration, source.input_info, options.seed, 2 * CALIBRATION_IMAGES)
     calibrating, checking = divide(len(loaded.images))
     samples = Samples(loaded, trunk_features(default.trunk, loaded.images), calibrating, checking)
-    split, taps = tapped_split(options, source, cut, default, samples.features, progress)
+    labelled = labelled_images(options.calibration, source.input_info, options.seed)
+    split, taps = tapped_split(options, source, cut, default, labelled, samples.features, progress)
     progress.note(f"checking the cut at {cut.name} in a fresh process")
     few = loaded.images[calibrating][:GOLDEN_IMAGES]
     difference = verify_in_fresh_process(source.graph, split, few, source.reference(few))
-    feature = feature_info(samples.calibration_features)
+    feature = feature_info(samples.calibration_features, channel_axis(GraphView(source.graph), cut.tensor))
     count = len(samples.calibration_images)
     progress.note(f"preparing the trunk with {count} images ({loaded.origin})")
-    trunk = _choose_trunk(options, source, split, samples, cut.tensor)
+    trunk = _choose_trunk(options, source, split, samples, labelled, feature, cut.tensor)
     trunk_bytes = checked_bytes(trunk.model)
     seeded = None
     if options.seed_buffer is not None:
@@ -110,18 +119,26 @@ def make_parts(options: ExportOptions, source: Source, cut: Cut, progress: Progr
     return Parts(split, taps, difference, samples, feature, trunk, trunk_bytes, seeded, golden, steps, known)
 
 
-def _choose_trunk(options: ExportOptions, source: Source, split: Split, samples: Samples, cut: str) -> TrunkChoice:
-    images = samples.all.images[samples.checking]
-    wanted = options.trunk_dtype
-    named = None if source.random_weights or wanted == FP32 else first_classes(source.reference, images)
-    comparison = Comparison(images, samples.features[samples.checking], named)
-    if source.quantisation is not None and wanted in (AUTO, INT8):
+def _choose_trunk(
+    options: ExportOptions,
+    source: Source,
+    split: Split,
+    samples: Samples,
+    labelled: LabelledImages,
+    feature: FeatureInfo,
+    cut: str,
+) -> TrunkChoice:
+    images, features = samples.all.images[samples.checking], samples.features[samples.checking]
+    judged = not source.random_weights
+    info, axis = source.input_info, feature.channel_axis
+    comparison = Comparison(split, images, features, labelled, info, axis, options.tolerance, judged)
+    if source.quantisation is not None and options.trunk_dtype in (AUTO, INT8):
         model, kept, layers = keep_quantisation(split.trunk, source.quantisation, cut)
         if kept:
             note = f"the file's own 8 bits are kept: {kept} of {layers} layers of the trunk"
-            quality = comparison.quality(model, split)
-            return TrunkChoice(model, INT8, quality, named is not None, note=note, tries=((0, quality),))
-    return choose_trunk(split, wanted, options.minimum_agreement, samples.calibration_images, comparison)
+            quality = comparison.quality(model)
+            return TrunkChoice(model, INT8, quality, judged, note=note, tries=((0, quality),))
+    return choose_trunk(options.trunk_dtype, samples.calibration_images, comparison)
 
 
 def _golden(samples: Samples, trunk: TrunkChoice, split: Split) -> dict[str, NDArray[np.generic]]:

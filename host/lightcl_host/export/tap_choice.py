@@ -10,17 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightcl_edge.bundle.graph_names import FEATURES, IMAGE, TAPS
-from lightcl_edge.bundle.manifest import InputInfo
 from lightcl_edge.console.progress import Progress
-from lightcl_edge.data.specification import open_dataset
-from lightcl_edge.data.sums import Pooled
-from lightcl_edge.errors import DataError
-from lightcl_edge.files.tensors import FloatArray, IntArray
+from lightcl_edge.files.tensors import FloatArray
 from lightcl_edge.inference.trunk import normalise
-from lightcl_edge.learning.closed_form.analysis import analysis_rows
 from lightcl_host.cutting.split import Split, split_graph
 from lightcl_host.cutting.taps import MAX_TAP_SIZE, Tap, TapPlace, blocks_of, default_taps, input_taps, size_of
 from lightcl_host.graphs.runner import GraphRunner, in_batches
+from lightcl_host.trunks.calibration import LabelledImages
+from lightcl_host.trunks.feature_quality import held_out_hits
 
 if TYPE_CHECKING:
     import onnx
@@ -29,11 +26,8 @@ if TYPE_CHECKING:
     from lightcl_host.export.options import ExportOptions
     from lightcl_host.sources.source import Source
 
-#: Fewer images of a class say too little; more images in all, or fewer of each of more classes, only take longer.
-FEWEST_OF_A_CLASS, MOST_CLASSES, MOST_IMAGES = 8, 32, 1024
 #: Images that differ less than this do not tell how far images lie apart.
 LEAST_SPREAD = 1e-3
-_FOLDS = 4
 _DEFAULT, _MEASURED = "default", "accuracy"
 
 
@@ -70,29 +64,36 @@ class TapChoice:
 
 
 def tapped_split(
-    options: ExportOptions, source: Source, cut: Cut, default: Split, features: FloatArray, progress: Progress
+    options: ExportOptions,
+    source: Source,
+    cut: Cut,
+    default: Split,
+    labelled: LabelledImages,
+    features: FloatArray,
+    progress: Progress,
 ) -> tuple[Split, TapChoice]:
     """Cut a network and choose its taps.
 
     Linear discriminant analysis on each choice of a short list predicts labelled images that it was not fitted on.
     Another choice than the default must be better by more than one standard error of their difference. Fewer than two
-    classes of at least :data:`FEWEST_OF_A_CLASS` images leave the default. Parts are scaled to equal spread.
+    classes with enough images leave the default. Parts are scaled to equal spread.
 
     Args:
         options: of the export.
         source: the network.
         cut: where it is cut.
         default: the network cut there, with the default taps.
+        labelled: images of some classes, or none.
         features: of its trunk for some images, shape ``(n, *feature_shape)``: without labels they tell the spread.
         progress: tells a person what is done.
     """
     lists = short_list(default.tap_places)
-    images, labels = _labelled(options.calibration, source.input_info, options.seed)
+    labels = labelled.labels
     batches: Iterable[FloatArray]
     if len(labels):
         progress.note(f"choosing what closed-form classifiers see, with {len(labels)} images")
         trunk, info = GraphRunner(default.trunk), source.input_info
-        batches = (trunk({IMAGE: normalise(part, info)}, [FEATURES])[FEATURES] for part in in_batches(images))
+        batches = (trunk({IMAGE: normalise(part, info)}, [FEATURES])[FEATURES] for part in in_batches(labelled.pixels))
     else:
         lists, batches = lists[:1], in_batches(features)
     every = list(dict.fromkeys(replace(tap, scale=1.0) for taps in lists for tap in taps))
@@ -154,51 +155,6 @@ def spread_of(part: FloatArray) -> float:
     """Mean distance of parts ``(n, size)`` of length 1 from their mean; 1 where they do not differ."""
     found = float(np.linalg.norm(part - part.mean(axis=0), axis=1).mean())
     return found if found > LEAST_SPREAD else 1.0
-
-
-def held_out_hits(taps: FloatArray, labels: IntArray) -> NDArray[np.bool_]:
-    """Whether linear discriminant analysis names each sample correctly when it is fitted without it, shape ``(n,)``.
-
-    Samples are divided into folds, each class alike. Every class needs at least two samples.
-    """
-    fold = np.zeros(len(labels), np.int64)
-    for label in np.unique(labels):
-        rows = np.flatnonzero(labels == label)
-        fold[rows] = np.arange(len(rows)) % _FOLDS
-    hits = np.zeros(len(labels), np.bool_)
-    for held in range(_FOLDS):
-        fitted = fold != held
-        hits[~fitted] = _predict(taps[fitted], labels[fitted], taps[~fitted]) == labels[~fitted]
-    return hits
-
-
-def _predict(taps: FloatArray, labels: IntArray, others: FloatArray) -> IntArray:
-    known, row, counts = np.unique(labels, return_inverse=True, return_counts=True)
-    means = np.stack([taps[row == at].mean(axis=0, dtype=np.float64) for at in range(len(known))])
-    apart = taps - means[row]
-    rows = analysis_rows(Pooled(counts, means, apart.T @ apart))
-    return np.asarray(known[(others @ rows.weights.T + rows.biases).argmax(axis=1)], np.int64)
-
-
-def _labelled(spec: str | None, info: InputInfo, seed: int) -> tuple[NDArray[np.uint8], IntArray]:
-    """Pixels ``(n, height, width, 3)`` and classes ``(n,)``, as many of each class; none where there are too few."""
-    if spec is None:
-        return np.zeros((0, info.height, info.width, 3), np.uint8), np.zeros(0, np.int64)
-    dataset = open_dataset(spec)
-    shuffled = np.random.default_rng([seed, 2]).permutation(len(dataset))
-    classes = np.flatnonzero(np.bincount(dataset.labels) >= FEWEST_OF_A_CLASS)[:MOST_CLASSES]
-    pixels, labels = [], []
-    for label in classes if len(classes) > 1 else ():
-        for index in shuffled[dataset.labels[shuffled] == label][: MOST_IMAGES // len(classes)]:
-            try:
-                pixels.append(dataset.load(int(index), info))
-            except DataError:
-                continue  # calibration counts what can't be read
-            labels.append(int(label))
-    enough = {label for label in set(labels) if labels.count(label) >= FEWEST_OF_A_CLASS}
-    kept = [at for at, label in enumerate(labels) if label in enough and len(enough) > 1]
-    shape = (len(kept), info.height, info.width, 3)
-    return np.array([pixels[at] for at in kept], np.uint8).reshape(shape), np.array(labels, np.int64)[kept]
 
 
 def _parts(head: onnx.ModelProto, batches: Iterable[FloatArray], taps: Sequence[Tap]) -> dict[str, FloatArray]:

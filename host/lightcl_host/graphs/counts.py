@@ -52,10 +52,10 @@ def count_cost(
         if name in head_view.dims
     ]
     return CostInfo(
-        trunk_parameter_bytes=_parameter_bytes(exported_trunk),
+        trunk_parameter_bytes=parameter_bytes(exported_trunk),
         trunk_peak_activation_bytes=peak_activation_bytes(exported_trunk),
         trunk_multiply_adds=multiply_adds(trunk),
-        head_parameter_bytes=_parameter_bytes(head),
+        head_parameter_bytes=parameter_bytes(head),
         head_activation_bytes=sum(sizes),
         head_largest_activation_bytes=max(sizes),
         head_multiply_adds=multiply_adds(head),
@@ -63,7 +63,7 @@ def count_cost(
     )
 
 
-def _parameter_bytes(model: onnx.ModelProto) -> int:
+def parameter_bytes(model: onnx.ModelProto) -> int:
     """Bytes of all initialisers."""
     import onnx
 

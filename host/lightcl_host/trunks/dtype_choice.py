@@ -1,18 +1,24 @@
-"""Choose the exported trunk: 8-bit where that keeps the network's answers, else float32; half precision on request."""
+"""Choose the exported trunk: 8-bit where its features serve a task as well, else float32; half precision on request."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
-from lightcl_edge.bundle.graph_names import FEATURES, IMAGE
+from lightcl_edge.bundle.graph_names import FEATURES, IMAGE, TAPS
+from lightcl_edge.bundle.manifest import InputInfo
 from lightcl_edge.errors import BundleError
-from lightcl_edge.files.tensors import FloatArray, IntArray
+from lightcl_edge.files.tensors import FloatArray
+from lightcl_edge.inference.trunk import normalise
 from lightcl_host.graphs.runner import GraphRunner, in_batches, run_in_batches
 from lightcl_host.graphs.shapes import infer_shapes
+from lightcl_host.trunks.calibration import LabelledImages
+from lightcl_host.trunks.feature_quality import held_out_hits
 from lightcl_host.trunks.fp16 import halve_trunk
 from lightcl_host.trunks.int8 import TrunkQuantiser
 from lightcl_host.trunks.verification import Agreement, agreement_in_fresh_process
@@ -25,12 +31,21 @@ if TYPE_CHECKING:
 
 AUTO, INT8, FP32, FP16 = "auto", "int8", "fp32", "fp16"
 DTYPES = (AUTO, INT8, FP32, FP16)
-#: Share of images on which a trunk of fewer bits must name the same first class as the original network.
-MINIMUM_AGREEMENT = 0.95
-#: Signal to noise that nine of ten feature channels must reach: at most a tenth of the power is noise.
-MINIMUM_CHANNEL_DB = 10.0
 #: How many convolutions at the start stay float32 in an 8-bit trunk. The first try that is good enough is taken.
 FLOAT_CONVOLUTIONS = (0, 3, 8)
+_ROUNDING = 1e-6
+#: Accuracy is compared on at most this many labelled images.
+_MOST_JUDGED = 512
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """What a trunk of fewer bits may lose."""
+
+    #: of the float trunk's accuracy on labelled images, in points; one image or one standard error is always allowed
+    most_lost: float = 1.0
+    #: share of images whose nearest neighbour must be among the float trunk's five nearest, where labels are missing
+    least_neighbours: float = 0.9
 
 
 def planned_dtype(wanted: str) -> str:
@@ -45,16 +60,11 @@ class TrunkChoice:
     model: onnx.ModelProto  # shape-inferred
     dtype: str  # ``int8``, ``fp16`` or ``fp32``
     quality: Agreement | None = None  # of the best trunk of fewer bits that was tried; None where none was
-    agreement_known: bool = False  # whether its agreement means anything; it does not for random weights
+    judged: bool = False  # whether its quality decided; it does not for random weights
     float_convolutions: int = 0  # how many convolutions at its start stay float32
     note: str = ""  # why the trunk is not what a person may expect; ``""`` where it is
     # for each try in order, how many convolutions stayed float32 and how good the trunk was
     tries: tuple[tuple[int, Agreement], ...] = ()
-
-    @property
-    def agreement(self) -> float | None:
-        """Share of images with the same first class; None where nothing was tried or the weights are random."""
-        return self.quality.agreement if self.quality is not None and self.agreement_known else None
 
     @property
     def signal_to_noise_db(self) -> float | None:
@@ -67,54 +77,95 @@ def trunk_features(trunk: onnx.ModelProto, images: FloatArray) -> FloatArray:
     return run_in_batches(GraphRunner(trunk), images, IMAGE, FEATURES)
 
 
-def first_classes(network: Callable[[FloatArray], FloatArray], images: FloatArray) -> IntArray:
-    """The class of the largest logit for each image."""
-    return np.concatenate([network(batch).argmax(axis=1) for batch in in_batches(images)]).astype(np.int64)
-
-
 @dataclass(frozen=True)
 class Comparison:
-    """What a trunk of fewer bits is compared with, on images it was not calibrated with."""
+    """What trunks of fewer bits are compared with, and on which images."""
 
-    images: FloatArray  # normalised, shape ``(n, 3, height, width)``
+    split: Split  # the float trunk and the head, whose taps closed-form classifiers see
+    images: FloatArray  # that nothing was calibrated with where there are enough, normalised, ``(n, 3, h, w)``
     features: FloatArray  # of the float trunk for them
-    # that the original network names first; None for random weights, for which they mean nothing
-    classes: IntArray | None
+    labelled: LabelledImages
+    info: InputInfo  # how their pixels become the input
+    channel_axis: int = 0  # of a feature's shape
+    tolerance: Tolerance = field(default_factory=Tolerance)
+    judged: bool = True  # False for random weights, whose features serve no task
 
-    def quality(self, trunk: onnx.ModelProto, split: Split) -> Agreement:
+    def quality(self, trunk: onnx.ModelProto) -> Agreement:
         """How well a trunk stands in for the float one."""
-        classes = np.zeros(len(self.images), np.int64) if self.classes is None else self.classes
-        return agreement_in_fresh_process(trunk, split, self.images, self.features, classes)
+        found = agreement_in_fresh_process(trunk, self.split, self.images, self.features, self.channel_axis)
+        if not (self.judged and len(self.labelled.labels)):
+            return found
+        hits, expected = self._hits(trunk).astype(np.float64), self._float_hits.astype(np.float64)
+        error = float((hits - expected).std() / np.sqrt(len(hits)))
+        accuracy, float32_accuracy = float(hits.mean()), float(expected.mean())
+        return replace(found, accuracy=accuracy, float32_accuracy=float32_accuracy, accuracy_error=error)
+
+    def shortfall(self, quality: Agreement) -> str:
+        """What a trunk lacks, as the end of a sentence; ``""`` for one that is good enough."""
+        least = self.tolerance.least_neighbours
+        if quality.accuracy is None or quality.float32_accuracy is None or quality.accuracy_error is None:
+            if quality.neighbours_kept >= least:
+                return ""
+            return (
+                f"keeps the nearest neighbour of {quality.neighbours_kept:.1%} of the {len(self.images)} images it was "
+                f"checked with, below {least:.1%}"
+            )
+        count = len(self._judged_by.labels)
+        lost, most = quality.float32_accuracy - quality.accuracy, self.tolerance.most_lost
+        if lost <= max(most / 100, 1 / count, quality.accuracy_error) + _ROUNDING:
+            return ""
+        return f"loses {100 * lost:.1f} points of accuracy on {count} labelled images, more than {most:g}"
+
+    def badness(self, quality: Agreement) -> float:
+        """To order trunks: less is better."""
+        return -(quality.neighbours_kept if quality.accuracy is None else quality.accuracy)
+
+    @cached_property
+    def _judged_by(self) -> LabelledImages:
+        step = -(-len(self.labelled.labels) // _MOST_JUDGED)
+        return LabelledImages(self.labelled.pixels[::step], self.labelled.labels[::step])
+
+    @cached_property
+    def _float_hits(self) -> NDArray[np.bool_]:
+        return self._hits(self.split.trunk)
+
+    def _hits(self, trunk: onnx.ModelProto) -> NDArray[np.bool_]:
+        runner, head = GraphRunner(trunk), GraphRunner(self.split.head)
+        batches = (normalise(part, self.info) for part in in_batches(self._judged_by.pixels))
+        features = (runner({IMAGE: images}, [FEATURES]) for images in batches)
+        taps = np.concatenate([head(each, [TAPS])[TAPS] for each in features])
+        return held_out_hits(taps, self._judged_by.labels)
 
 
-def choose_trunk(
-    split: Split, wanted: str, minimum_agreement: float, calibration: FloatArray, comparison: Comparison
-) -> TrunkChoice:
+def choose_trunk(wanted: str, calibration: FloatArray, comparison: Comparison) -> TrunkChoice:
     """Choose the trunk; ``auto`` takes an 8-bit one where it is good enough, and always for random weights.
 
     Raises:
         BundleError: when ``int8`` or ``fp16`` was asked for and is not good enough.
     """
+    split = comparison.split
     if wanted == FP32:
         return TrunkChoice(split.trunk, FP32)
-    known = comparison.classes is not None
     best: TrunkChoice | None = None
+    best_quality: Agreement | None = None
     tries: list[tuple[int, Agreement]] = []
     for choice in _candidates(split, wanted, calibration):
-        quality = comparison.quality(choice.model, split)
+        quality = comparison.quality(choice.model)
         tries.append((choice.float_convolutions, quality))
-        tried = replace(choice, quality=quality, agreement_known=known, tries=tuple(tries))
-        if not known:
-            return replace(tried, note=f"random weights: agreement of the {_kind(choice)} trunk was not asked for")
-        if quality.agreement >= minimum_agreement and quality.lowest_tenth_db >= MINIMUM_CHANNEL_DB:
+        tried = replace(choice, quality=quality, judged=comparison.judged, tries=tuple(tries))
+        if not comparison.judged:
+            return replace(tried, note=f"random weights: the features of the {_kind(choice)} trunk were not judged")
+        if not comparison.shortfall(quality):
             return tried
-        if best is None or best.quality is None or quality.agreement > best.quality.agreement:
-            best = tried
-    if best is None or best.quality is None:  # a trunk without a convolution
+        if best_quality is None or comparison.badness(quality) < comparison.badness(best_quality):
+            best, best_quality = tried, quality
+    if best is None or best_quality is None:  # a trunk without a convolution
         return TrunkChoice(split.trunk, FP32, note="float32 was taken: the trunk has no convolution to quantise")
-    found = _shortfall(best, best.quality, len(comparison.images), minimum_agreement)
+    kept = f" with {best.float_convolutions} convolutions in float32" if best.float_convolutions else ""
+    found = f"the {_kind(best)} trunk{kept} {comparison.shortfall(best_quality)}"
     if wanted != AUTO:
-        raise BundleError(f"{found}; use --trunk-dtype fp32, or lower --min-agreement knowingly")
+        option = "--min-agreement" if best_quality.accuracy is None else "--max-loss"
+        raise BundleError(f"{found}; use --trunk-dtype fp32, or change {option} knowingly")
     note = f"float32 was taken: {found}"
     return replace(best, model=split.trunk, dtype=FP32, float_convolutions=0, note=note, tries=tuple(tries))
 
@@ -135,18 +186,3 @@ def _candidates(split: Split, wanted: str, calibration: FloatArray) -> Iterator[
 
 def _kind(choice: TrunkChoice) -> str:
     return "half-precision" if choice.dtype == FP16 else "8-bit"
-
-
-def _shortfall(choice: TrunkChoice, quality: Agreement, images: int, minimum_agreement: float) -> str:
-    """A message: what a trunk of fewer bits lacks."""
-    name = _kind(choice)
-    kept = f" with {choice.float_convolutions} convolutions in float32" if choice.float_convolutions else ""
-    if quality.agreement < minimum_agreement:
-        return (
-            f"the {name} trunk{kept} agrees on the first class for {quality.agreement:.1%} of the {images} images "
-            f"it was checked with, below {minimum_agreement:.1%}"
-        )
-    return (
-        f"a tenth of the {name} trunk's{kept} feature channels have less than {quality.lowest_tenth_db:.1f} dB of "
-        f"signal to noise, expected {MINIMUM_CHANNEL_DB:g} dB or more"
-    )

@@ -4,6 +4,7 @@ Weights are signed with a scale for each channel, activations unsigned. Weights 
 (``reduce_range``) EfficientNet-Lite0's features lose 6 dB of signal to noise. With 8 bits, x86 processors without VNNI
 would saturate; host and device ask onnxruntime for kernels that do not (``EXACT_INTEGERS``).
 
+In trunks with attention only layers with weights take 8 bits: what stands between them loses more than it gains.
 The first convolutions make most of the noise (docs/builders/quantization.md has the figures) and hold hardly any
 weights. So a few of them stay in float32 at hardly any cost in size.
 """
@@ -22,6 +23,8 @@ from lightcl_host.graphs.quiet import quiet
 
 if TYPE_CHECKING:
     import onnx
+
+_LAYERS = ("Conv", "Gemm", "MatMul")
 
 
 def quantize_trunk(trunk: onnx.ModelProto, images: FloatArray, float_convolutions: int = 0) -> onnx.ModelProto:
@@ -62,7 +65,11 @@ class TrunkQuantiser:
         from onnxruntime.quantization import QuantType
         from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
-        names = [node.name for node in self._prepared.graph.node if node.op_type == "Conv"]
+        nodes = self._prepared.graph.node
+        names = [node.name for node in nodes if node.op_type == "Conv"]
+        weights = {tensor.name for tensor in self._prepared.graph.initializer}
+        products = [node for node in nodes if node.op_type == "MatMul"]
+        of_activations = [node.name for node in products if not weights.intersection(node.input)]
         with quiet():
             quantizer = QDQQuantizer(
                 deepcopy(self._prepared),
@@ -72,8 +79,8 @@ class TrunkQuantiser:
                 activation_qType=QuantType.QUInt8,
                 tensors_range=deepcopy(self._ranges),  # the quantiser narrows ranges in place
                 nodes_to_quantize=[],
-                nodes_to_exclude=names[:float_convolutions],
-                op_types_to_quantize=self._operators,
+                nodes_to_exclude=names[:float_convolutions] + of_activations,
+                op_types_to_quantize=list(_LAYERS) if products else self._operators,
                 extra_options={},
             )
             quantizer.quantize_model()

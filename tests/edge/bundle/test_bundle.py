@@ -79,6 +79,10 @@ def test_manifest_reads_back_equal(bundle):
         (lambda m: m["head"].update(taps=[]), "head.taps is [], expected one or more"),
         (lambda m: m["head"]["taps"][0].update(size=0), "head.taps[0].size is 0, expected a number from 1"),
         (lambda m: m.pop("head"), "lacks 'head'"),
+        (
+            lambda m: m["feature"].update(channel_axis=2, shape=[4]),
+            "feature.channel_axis is 2, expected an axis of [4]",
+        ),
         (lambda m: m["feature"].update(scale=[0.0]), "feature.scale[0] is 0.0, expected a number above 0"),
         (lambda m: m["feature"].update(scale=[1.0, 2.0]), "1 or 16 numbers"),
         (lambda m: m["feature"].update(shape=[16, -4]), "positive sides"),
@@ -100,6 +104,11 @@ def test_manifest_reads_back_equal(bundle):
 def test_wrong_manifests(bundle, change, says):
     edit(bundle, change)
     refused(bundle, says)
+
+
+def test_bundles_without_a_channel_axis_have_channels_first(bundle):
+    edit(bundle, lambda m: m["feature"].pop("channel_axis"))
+    assert Bundle.open(bundle).manifest.feature.channel_axis == 0
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"format": NaN}', '{"a": 1, "a": 2}', "[" * 100_000, "\xff"])

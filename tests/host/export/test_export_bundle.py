@@ -82,7 +82,7 @@ def test_golden_values_come_from_the_exported_files(
 ) -> None:
     out = tmp_path / "bundle.lclb"
     code, document, _ = export(capsys, "--model", model, "--out", out, "--trunk-dtype", "fp32", "--cut", "stage1")
-    assert code == 0 and document["trunk_dtype"] == "fp32" and document["int8_top1_agreement"] is None
+    assert code == 0 and document["trunk_dtype"] == "fp32" and document["trunk_judged_by"] is None
     assert "photographs" in document["calibration"]["origin"]
     bundle = Bundle.open(out)
     golden = load_file(bundle.path("golden.safetensors"))
@@ -102,6 +102,7 @@ def test_one_statement_about_the_images_that_checked(
     assert f"(checked with 128 images of {origin}; 128 others calibrated it)" in text
     if document["note"]:
         assert "of the 128 images it was checked with" in text
+    assert "nearest neighbour kept on" in text and " ms an image here, float32 " in text
     half = document | {"trunk_dtype": "fp16"}
     assert f"(checked with 128 images of {origin})" in render_export(half)
 
@@ -123,6 +124,7 @@ def test_own_classes_are_kept_when_named(capsys: pytest.CaptureFixture[str], mod
         (["--cut", "stage9"], "did you mean"),
         (["--trunk-dtype", "int4"], "--trunk-dtype int4; expected auto, int8, fp32"),
         (["--min-agreement", "2"], "expected a share of 0 to 1"),
+        (["--max-loss", "-1"], "expected 0 to 100 points"),
         (["--max-classes", "0"], "expected 1 to 4096"),
         (["--mean", "0.5"], "--mean 0.5; expected three numbers"),
         (["--std", "1,0,1"], "expected numbers above 0"),

@@ -14,10 +14,11 @@ from lightcl_host.commands.export import render_export
 from lightcl_host.cutting.taps import TapPlace
 from lightcl_host.export.export import export_bundle
 from lightcl_host.export.options import ExportOptions
-from lightcl_host.export.tap_choice import clearly_best, held_out_hits, short_list, spread_of
+from lightcl_host.export.tap_choice import clearly_best, short_list, spread_of
 from lightcl_host.graphs.runner import GraphRunner
 from lightcl_host.sources.options import SourceOptions
 from lightcl_host.trunks.calibration import CALIBRATION_IMAGES
+from lightcl_host.trunks.feature_quality import held_out_hits
 
 
 def test_each_image_is_predicted_without_itself() -> None:

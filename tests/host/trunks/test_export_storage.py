@@ -21,15 +21,15 @@ finite = st.floats(-1e4, 1e4, width=32)
 
 
 @settings(max_examples=60, deadline=None)
-@given(hnp.arrays(np.float32, hnp.array_shapes(min_dims=2, max_dims=4, max_side=4), elements=finite))
-def test_stored_features_are_half_a_step_from_the_real_ones(features: np.ndarray) -> None:
-    info = feature_info(features)
+@given(hnp.arrays(np.float32, hnp.array_shapes(min_dims=2, max_dims=4, max_side=4), elements=finite), st.booleans())
+def test_stored_features_are_half_a_step_from_the_real_ones(features: np.ndarray, tokens: bool) -> None:
+    info = feature_info(features, features.ndim - 2 if tokens else 0)
     codec = FeatureCodec(info)
-    step = np.asarray(info.scale).reshape(-1, *[1] * (features.ndim - 2))
+    step = np.asarray(info.scale) if tokens else np.asarray(info.scale).reshape(-1, *[1] * (features.ndim - 2))
     error = np.abs(codec.decode(codec.encode(features)) - features)
     assert (error <= step * 0.5001 + 1e-6 * np.abs(features)).all()
     assert (codec.decode(codec.encode(np.zeros_like(features))) == 0).all()
-    assert len(info.scale) == features.shape[1] and min(info.scale) > 0
+    assert len(info.scale) == features.shape[-1 if tokens else 1] and min(info.scale) > 0
 
 
 def test_other_images_may_reach_a_little_further() -> None:

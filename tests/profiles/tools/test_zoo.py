@@ -44,6 +44,7 @@ def test_members_that_are_known_are_not_tried_again(tmp_path, monkeypatch, capsy
 
 def test_the_page_names_what_fails(tmp_path):
     row = {"family": "timm x", "member": "x_tiny", "stage": "export", "seconds": 3.0, "reason": "no\ncut | at all"}
-    write_reports(tmp_path, [row])
+    write_reports(tmp_path, [row], 7)
     assert "| timm x | x_tiny | export: no cut / at all |" in (tmp_path / "README.md").read_text()
+    assert "Tried: 1 of 7 families" in (tmp_path / "README.md").read_text()
     assert cells(row)[-1] == "export: no cut | at all"

@@ -72,8 +72,8 @@ def _through_bytes(graph: JoinedGraph, info: FeatureInfo, heads: list[str]) -> N
 
     Not by QuantizeLinear: runtimes join it with its neighbours, and round in other places.
     """
-    scale = graph.constant("feature_scale", _column(info.scale, len(info.shape)))
-    zero = graph.constant("feature_zero_point", _column(info.zero_point, len(info.shape)))
+    scale = graph.constant("feature_scale", _column(info.scale, len(info.shape), info.channel_axis))
+    zero = graph.constant("feature_zero_point", _column(info.zero_point, len(info.shape), info.channel_axis))
     least, most = (graph.constant(f"byte_{value}", np.float32(value)) for value in (0, 255))
     found = graph.operator("Div", [_TRUNK + FEATURES, scale], "feature_steps")
     found = graph.operator("Round", [graph.operator("Add", [found, zero], "feature_from_zero")], "feature_rounded")
@@ -124,6 +124,8 @@ def _apart(values: NDArray[np.float32]) -> NDArray[np.float64]:
     return apart
 
 
-def _column(values: object, sides: int) -> NDArray[np.float32]:
+def _column(values: object, sides: int, axis: int = 0) -> NDArray[np.float32]:
     """A number for each channel, or one, in the form that is added to all of a channel."""
-    return np.asarray(values, np.float64).astype(np.float32).reshape((-1,) + (1,) * (sides - 1))
+    shape = [1] * sides
+    shape[axis] = -1
+    return np.asarray(values, np.float64).astype(np.float32).reshape(shape)
