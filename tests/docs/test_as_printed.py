@@ -88,7 +88,6 @@ def run(block, places):
     environment = {name: value for name, value in os.environ.items() if name.startswith("PIP_")} | {
         "HOME": str(folder),
         "PATH": os.pathsep.join(map(str, programs)),
-        "PIP_CONSTRAINT": str(ROOT / "constraints.txt"),
         "PIP_CACHE_DIR": os.environ.get("PIP_CACHE_DIR", str(Path.home() / ".cache" / "pip")),
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
         "PIP_NO_COMPILE": "1",
