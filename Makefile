@@ -28,7 +28,7 @@ $(VENV)/dev.done: $(VENV)/demo.done
 # Flower needs older packages than the developers' tools: an environment of its own, for tests that start it.
 build/fleet/done: pyproject.toml constraints-fleet.txt
 	$(PYTHON) -m venv build/fleet
-	build/fleet/bin/python -m pip install -qq --no-compile --disable-pip-version-check -c constraints-fleet.txt -e '.[fleet]'
+	build/fleet/bin/python -m pip install -qq --disable-pip-version-check -c constraints-fleet.txt -e '.[fleet]'
 	@touch $@
 
 fleet: build/fleet/done ## Flower in build/fleet, for the tests of many boards

@@ -1,4 +1,4 @@
-"""All rounds of a run, and the record of each as a line of JSON."""
+"""All rounds of a run: the record of each as a line of JSON, and the fleet's page."""
 
 from __future__ import annotations
 
@@ -10,12 +10,16 @@ from pathlib import Path
 
 from lightcl_edge.bundle.bundle import Bundle
 from lightcl_edge.bundle.signature import read_public_key
-from lightcl_edge.console.text import count, format_bytes
+from lightcl_edge.console.text import Document, count, format_bytes
+from lightcl_edge.files.durable import replace_durably
 from lightcl_edge.fleet.knowledge import network_hash
+from lightcl_edge.fleet.member import Member
+from lightcl_edge.machine.child_command import run_command
+from lightcl_host.fleet.page import fleet_page
 from lightcl_host.fleet.rounds import Link, Round, play_round
 from lightcl_host.fleet.store import Network, Store
 
-ROUNDS = "rounds.jsonl"
+ROUNDS, PAGE = "rounds.jsonl", "fleet.html"
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,7 @@ class FleetOptions:
         bundle: what all boards learn with.
         store: folder for what boards shared; made where it is missing.
         key: PEM file of the public key that must have signed.
+        test: labelled pictures on the server to judge all that is known; None to leave it out.
     """
 
     bundle: Path
@@ -33,6 +38,7 @@ class FleetOptions:
     key: Path | None = None
     rounds: int = 1
     pause_s: float = 0.0
+    test: str | None = None
 
 
 def run_fleet(options: FleetOptions, link: Link, say: Callable[[str], None]) -> list[Round]:
@@ -46,16 +52,37 @@ def run_fleet(options: FleetOptions, link: Link, say: Callable[[str], None]) -> 
     key = read_public_key(options.key) if options.key else None
     store = Store(options.store, Network(network_hash(bundle), bundle.manifest.head.tap_size, key))
     rounds = []
+    accuracy = _accuracy(options, store, say)
     for number in range(1, options.rounds + 1):
         if number > 1:
             time.sleep(options.pause_s)
         done = play_round(number, link, store)
+        before, accuracy = accuracy, _accuracy(options, store, say) if done.taken else accuracy
         rounds.append(done)
         for line in lines(done):
             say(line)
-        with (options.store / ROUNDS).open("a") as file:
-            file.write(json.dumps({"ended": time.time(), **asdict(done)}) + "\n")
+        _record(options.store, store, {**asdict(done), "accuracy_before": before, "accuracy_after": accuracy})
     return rounds
+
+
+def _record(folder: Path, store: Store, done: Document) -> None:
+    with (folder / ROUNDS).open("a") as file:
+        file.write(json.dumps({"ended": time.time(), **done}) + "\n")
+    rounds = [json.loads(line) for line in (folder / ROUNDS).read_text().splitlines() if line.endswith("}")]
+    replace_durably(folder / PAGE, fleet_page(store.records, rounds).encode())
+
+
+def _accuracy(options: FleetOptions, store: Store, say: Callable[[str], None]) -> float | None:
+    """Of all that the store knows, on the server's test pictures; None without pictures or knowledge."""
+    if options.test is None or not store.records:
+        return None
+    state = options.store / "state"
+    merged = Member(state, options.bundle, key=options.key, max_forgetting=1.0).merge(store.files(store.records))
+    ended = run_command(["evaluate", "--state", str(state), "--data", options.test])
+    if "error" in merged or ended.code:
+        say(f"  no accuracy: {merged.get('error', {}).get('message') or ended.message}")
+        return None
+    return float(ended.document["accuracy"])
 
 
 def lines(done: Round) -> list[str]:

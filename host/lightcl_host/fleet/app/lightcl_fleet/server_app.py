@@ -59,5 +59,6 @@ def main(grid: Grid, context: Context) -> None:
         Path(str(run["key"])) if run["key"] else None,
         int(run["rounds"]),
         float(run["pause-seconds"]),
+        str(run["test"]) or None,
     )
     run_fleet(options, link, lambda text: log(INFO, text))
