@@ -2,13 +2,14 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from logging import INFO
+from logging import ERROR, INFO
 from pathlib import Path
 
 from flwr.app import Context, Message
 from flwr.common.logger import log
 from flwr.serverapp import Grid, ServerApp
 
+from lightcl_edge.errors import LightclError
 from lightcl_host.fleet.rounds import Packet
 from lightcl_host.fleet.run import FleetOptions, run_fleet
 
@@ -61,4 +62,8 @@ def main(grid: Grid, context: Context) -> None:
         float(run["pause-seconds"]),
         str(run["test"]) or None,
     )
-    run_fleet(options, link, lambda text: log(INFO, text))
+    try:
+        run_fleet(options, link, lambda text: log(INFO, text))
+    except LightclError as error:
+        log(ERROR, "error: %s", error)  # Flower says only that the run failed
+        raise
