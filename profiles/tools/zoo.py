@@ -150,7 +150,8 @@ def write_reports(folder: Path, rows: list[Document], families: int) -> None:
     ]
     lines += ["One small member of each family, with random weights, goes from its cuts through export, a task on each"]
     lines += ["engine and predictions: `python profiles/tools/zoo.py --out DIR`. [zoo.csv](zoo.csv) has all rows.", ""]
-    lines += ["| family | member | where it stops, and why |", "|---|---|---|"]
+    if failed:
+        lines += ["| family | member | where it stops, and why |", "|---|---|---|"]
     lines += [f"| {row[0]} | {row[1]} | {row[-1].replace('|', '/')} |" for row in failed]
     (folder / "README.md").write_text("\n".join(lines) + "\n")
 

@@ -30,8 +30,7 @@ MODEL_ARGUMENTS = (
     "output",
 )  # fmt: skip
 _LARGEST_IMAGE = 4096
-_LEAST_CROP = 0.1
-_MOST_POINTS = 100
+_LEAST_CROP, _MOST_POINTS = 0.1, 100
 _CHOICES = {
     "channel_order": ("RGB", "BGR"),
     "resize": ("crop", "stretch"),
@@ -109,25 +108,7 @@ def add_export_arguments(parser: argparse.ArgumentParser) -> None:
     """What goes into a bundle."""
     parser.add_argument("--out", required=True, type=Path, metavar="BUNDLE", help="a folder, or a path ending in .lclb")
     parser.add_argument("--force", action="store_true", help="replace a bundle that is there already")
-    parser.add_argument(
-        "--trunk-dtype",
-        default="auto",
-        metavar="TYPE",
-        help="int8, fp16 (for GPU boards; a CPU computes it in float32), fp32, or auto: int8 where its "
-        "features serve as well (and for random weights), else fp32",
-    )
-    parser.add_argument(
-        "--max-loss",
-        type=float,
-        metavar="POINTS",
-        help="accuracy that an int8 or fp16 trunk may lose on labelled images of --calibration (default 1)",
-    )
-    parser.add_argument(
-        "--min-agreement",
-        type=float,
-        metavar="SHARE",
-        help="without labels: on how many images such a trunk must keep the nearest neighbour (default 0.9)",
-    )
+    _add_trunk_arguments(parser)
     parser.add_argument("--max-classes", type=int, metavar="N", help="room in the classifier (default 64)")
     parser.add_argument(
         "--keep-classes",
@@ -156,6 +137,28 @@ def add_export_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--release", type=int, metavar="N", help="number of a signed bundle; devices refuse a lower one (default: time)"
+    )
+
+
+def _add_trunk_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--trunk-dtype",
+        default="auto",
+        metavar="TYPE",
+        help="int8, fp16 (for GPU boards; a CPU computes it in float32), fp32, or auto: int8 where its "
+        "features serve as well (and for random weights), else fp32",
+    )
+    parser.add_argument(
+        "--max-loss",
+        type=float,
+        metavar="POINTS",
+        help="accuracy that an int8 or fp16 trunk may lose on labelled images of --calibration (default 1)",
+    )
+    parser.add_argument(
+        "--min-agreement",
+        type=float,
+        metavar="SHARE",
+        help="without labels: on how many images such a trunk must keep the nearest neighbour (default 0.9)",
     )
 
 

@@ -88,14 +88,13 @@ def tapped_split(
         progress: tells a person what is done.
     """
     lists = short_list(default.tap_places)
-    labels = labelled.labels
-    batches: Iterable[FloatArray]
+    labels, batches = labelled.labels, in_batches(features)
     if len(labels):
         progress.note(f"choosing what closed-form classifiers see, with {len(labels)} images")
         trunk, info = GraphRunner(default.trunk), source.input_info
         batches = (trunk({IMAGE: normalise(part, info)}, [FEATURES])[FEATURES] for part in in_batches(labelled.pixels))
     else:
-        lists, batches = lists[:1], in_batches(features)
+        lists = lists[:1]
     every = list(dict.fromkeys(replace(tap, scale=1.0) for taps in lists for tap in taps))
     parts = _parts(cut_network(options, source, cut, every).head, batches, every)
     scaled = [[replace(tap, scale=tap.scale / spread_of(parts[tap.name])) for tap in taps] for taps in lists]
