@@ -154,7 +154,8 @@ def _headlines(document: Document) -> list[str]:
     if accuracy is None:
         lines.append(f"it knows {count(len(names), 'class')}; too few images to keep some apart for testing")
     else:
-        lines.append(f"it knows {count(len(names), 'class')}; held-out accuracy {accuracy:.1%} (mean over classes)")
+        of = f"mean over classes, {count(document['holdout_images'], 'image')}"
+        lines.append(f"it knows {count(len(names), 'class')}; held-out accuracy {accuracy:.1%} ({of})")
     if document["resumed"]:
         lines[-1] += ", going on from a checkpoint"
     return lines

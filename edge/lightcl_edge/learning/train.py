@@ -132,6 +132,7 @@ def _what_was_learned(job: Job, start: StartingPoint, candidate: Candidate) -> D
         "loss": trained.loss,
         "resumed": trained.resumed,
         "holdout_accuracy": candidate.holdout_accuracy,
+        "holdout_images": len(candidate.holdout.labels),
         "images_by_class": {name: trained.sums.counts.get(name, 0) for name in start.classes},
         "per_class": candidate.judgement.document(),
         "buffer": {"samples": len(candidate.buffer), "bytes": candidate.buffer.bytes},

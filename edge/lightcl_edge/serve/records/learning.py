@@ -36,7 +36,8 @@ class Outcome:
     generation: int | None = None
     seconds: float | None = None
     peak_bytes: int | None = None
-    accuracy: Share | None = None
+    accuracy: Share | None = None  # the mean over classes
+    held_out: int = 0  # pictures that it is of
     new_classes: list[str] = field(default_factory=list)
     per_class: list[Before] = field(default_factory=list)
 

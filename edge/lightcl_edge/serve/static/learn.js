@@ -114,7 +114,7 @@ async function newClasses(outcome) {
 function summary(outcome) {
   const parts = [];
   if (outcome.new_classes.length) parts.push(`New: ${outcome.new_classes.join(", ")}.`);
-  if (outcome.accuracy !== null) parts.push(`${percent(outcome.accuracy)} of the pictures kept apart for testing are right.`);
+  if (outcome.accuracy !== null) parts.push(`Of ${count(outcome.held_out, "picture", "pictures")} kept apart for testing, ${percent(outcome.accuracy)} are right, as the mean over classes.`);
   if (outcome.seconds !== null) parts.push(`It took ${outcome.seconds.toFixed(1)} s and ${bytes(outcome.peak_bytes)} of memory, which is free again.`);
   return parts.join(" ") || "It is in use.";
 }

@@ -178,6 +178,7 @@ class Trainer:
             learned.get("seconds"),
             learned.get("peak_rss_bytes"),
             learned.get("holdout_accuracy"),
+            learned.get("holdout_images", 0),
             learned.get("new_classes", []),
             _per_class(learned),
         )
