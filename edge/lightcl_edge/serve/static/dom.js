@@ -64,8 +64,8 @@ export function bytes(size) {
 
 export const when = (seconds) => new Date(seconds * 1000).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
 
-export function share(value) {
+export function share(value, text = percent(value)) {
   if (value === null || value === undefined) return make("span", { className: "soft", textContent: "not tested yet" });
   const meter = make("meter", { min: 0, max: 1, value, "aria-label": percent(value) });
-  return make("span", { className: "share" }, meter, make("span", { textContent: percent(value) }));
+  return make("span", { className: "share" }, meter, make("span", { textContent: text }));
 }

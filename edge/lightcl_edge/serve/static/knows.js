@@ -14,11 +14,17 @@ export async function showKnows() {
   if (!knowledge || !history) return;
   const total = knowledge.classes.length;
   find("knows-lead").textContent = total
-    ? `${count(total, "class", "classes")} of at most ${knowledge.capacity}` + (knowledge.accuracy === null ? "." : `; ${percent(knowledge.accuracy)} right on pictures that it never learned from.`)
+    ? `${count(total, "class", "classes")} of at most ${knowledge.capacity}` + (knowledge.accuracy === null ? "." : `; ${tested(knowledge.confusion)}`)
     : "Nothing yet. Teach it two things, and it can tell them apart.";
   find("classes").replaceChildren(total ? classTable(knowledge.classes) : "");
   find("history").replaceChildren(generations(history));
   find("evaluation").innerHTML = (await attempt(() => text("/evaluation"))) ?? "";
+}
+
+function tested(confusion) {
+  const all = confusion.flat().reduce((sum, each) => sum + each, 0);
+  const right = confusion.reduce((sum, row, at) => sum + row[at], 0);
+  return `of ${count(all, "picture", "pictures")} that it never learned from ${right} ${right === 1 ? "is" : "are"} right.`;
 }
 
 const table = (names, rows) => make("table", { className: "cards" }, make("thead", {}, make("tr", {}, ...names.map((name) => make(name ? "th" : "td", name ? { scope: "col", textContent: name } : {})))), make("tbody", {}, ...rows));
@@ -33,7 +39,7 @@ function classTable(classes) {
   const rows = classes.map((each) => {
     const name = each.class_name;
     const actions = make("td", { className: "actions" }, action("Rename", `Rename ${name}`, () => rename(name)), action("Erase", `Erase ${name}`, () => erase(name), "bad"));
-    return make("tr", {}, make("td", { className: "name", textContent: name }), make("td", { "data-label": "pictures", textContent: each.pictures ?? "came with the bundle" }), make("td", { "data-label": `right (${each.held_out} tested)` }, share(each.accuracy)), actions);
+    return make("tr", {}, make("td", { className: "name", textContent: name }), make("td", { "data-label": "pictures", textContent: each.pictures ?? "came with the bundle" }), make("td", { "data-label": "right" }, share(each.accuracy, `${Math.round(each.accuracy * each.held_out)} of ${each.held_out}`)), actions);
   });
   return table(["class", "pictures", "right, of pictures kept apart", ""], rows);
 }
