@@ -26,7 +26,7 @@ from one_command import run_command
 
 _HEAD = Path(__file__).parent / "fleet" / "head.py"
 #: Strength of the proximal term of FedProx.
-_PROXIMAL_MU = 0.1
+_PROXIMAL_MU = 0.01
 
 
 class FleetSimulationCommand(Command):
@@ -50,6 +50,7 @@ class FleetSimulationCommand(Command):
         parser.add_argument("--pictures", type=int, default=10, help="of a class on a board (default: 10)")
         parser.add_argument("--test-pictures", type=int, default=100, help="of a class (default: 100)")
         parser.add_argument("--flower", type=Path, default=Path("build/fleet/bin"), help="where flwr is, with Ray")
+        parser.add_argument("--note", default="", help="a sentence for the page, such as what else ran")
         parser.add_argument("--no-head", action="store_true", help="leave out FedAvg and FedProx")
 
     def run(self, args: argparse.Namespace) -> Document:
@@ -80,6 +81,7 @@ class FleetSimulationCommand(Command):
             **_compared(states, pooled, test),
             "rounds": [_figures(each) for each in rounds],
             "seconds_with_flower": seconds,
+            "note": args.note,
             "command": shlex.join(["python", "profiles/tools/fleet_simulation.py", *sys.argv[1:]]),
         }
         _write(out, document)

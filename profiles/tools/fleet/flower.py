@@ -117,6 +117,13 @@ class Flower:
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
+    def runs(self, name: str) -> bool:
+        """Whether a program runs. What one that ended has left behind is ended too."""
+        process = self._running.get(name)
+        if process is not None and process.poll() is not None:
+            self.kill(name)
+        return name in self._running
+
     def log(self, name: str) -> str:
         """What a program wrote."""
         return (self._folder / f"{name}.log").read_text()

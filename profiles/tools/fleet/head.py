@@ -17,7 +17,7 @@ from flwr.supercore.task_identity import TaskIdentity
 from numpy.typing import NDArray
 
 #: Gradient steps of a board in a round, over all its samples at once.
-STEPS, LEARNING_RATE = 20, 5.0
+STEPS, LEARNING_RATE = 20, 1.0
 
 
 def probabilities(weights: NDArray[np.float32], taps: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -19,7 +19,7 @@ def simulation_page(document: Document) -> str:
         f"of {document['test_images']:,} test pictures, and one that learned all {document['images']:,} pictures "
         f"itself {document['pooled']:.1%}."
     )
-    sections = [_accuracy(document, first), _equal(document), _rounds(document["rounds"])]
+    sections = [_accuracy(document, first), _equal(document), _rounds(document["rounds"], document["note"])]
     if "head" in document:
         sections.append(_course(document))
     return page(f"{document['boards']} boards on Flower", lead, sections, document["command"])
@@ -60,7 +60,7 @@ def _equal(document: Document) -> Section:
     return Section("Against learning all pictures at one place", Table(columns("measured", "what", "found"), rows))
 
 
-def _rounds(rounds: list[Document]) -> Section:
+def _rounds(rounds: list[Document], note: str) -> Section:
     rows = [
         [
             str(at),
@@ -80,7 +80,7 @@ def _rounds(rounds: list[Document]) -> Section:
         "time",
         "largest peak of a merge",
     )
-    return Section("Rounds", Table(columns("measured", *names), rows), "In the second round nothing is new.")
+    return Section("Rounds", Table(columns("measured", *names), rows), f"In the second round nothing is new. {note}")
 
 
 def _course(document: Document) -> Section:

@@ -7,6 +7,7 @@ import os
 import random
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,9 @@ SUPPORT = Path(__file__).parents[2] / "support"
 BOARDS = {"kitchen": ["red", "green"], "door": ["blue", "grey"], "yard": ["red", "blue"]}
 #: Runs that are disturbed in the test with processes.
 KILLS = int(os.environ.get("LIGHTCL_FLEET_KILLS", "3"))
+
+#: What a SuperNode's log says once the server let it in.
+IN = "SuperNode ID:"
 
 pytestmark = needs_flower
 
@@ -114,6 +118,16 @@ def test_boards_and_the_server_are_killed(fleet, edge):
             key = ("--auth-supernode-private-key", str(fleet / f"{board}.node"))
             flower.start_supernode(board, {"state": str(fleet / board)}, *key)
 
+        def restart(board):
+            """As a supervisor does: until Flower has missed the old process's heartbeats and lets the board in."""
+            before = flower.log(board).count(IN)
+            end = time.monotonic() + 240
+            while flower.log(board).count(IN) == before and time.monotonic() < end:
+                with suppress(TimeoutError):  # it gave up already
+                    if not flower.runs(board):
+                        start(board)
+                time.sleep(1)
+
         for board in (*BOARDS, "stranger"):
             start(board)
         for number in range(KILLS):
@@ -125,10 +139,13 @@ def test_boards_and_the_server_are_killed(fleet, edge):
             if victim == "superlink":
                 flower.start_superlink("--enable-supernode-auth")
             else:
-                start(victim)
-        done = len(rounds_of(fleet))
-        flower.run(app(), config | {"rounds": 2}, 120)
-        assert until_round(fleet, done + 2, 240), flower.log("superlink")[-2000:]
+                restart(victim)
+        for _ in range(4):  # a slow machine may need more than one
+            done = len(rounds_of(fleet))
+            flower.run(app(), config | {"rounds": 2}, 120)
+            assert until_round(fleet, done + 2, 400), flower.log("superlink")[-2000:]
+            if all(len(each["boards"]) == 3 and not each["failures"] for each in rounds_of(fleet)[-2:]):
+                break
     assert not rounds_of(fleet)[-1]["failures"] and not any(each["refused"] for each in rounds_of(fleet))
     assert_all_know_the_same(fleet)
     names = {name for done in rounds_of(fleet) for name in done["boards"].values()}
