@@ -18,14 +18,17 @@ class _BiasedAttention(torch.nn.Module):
         super().__init__()
         self.patches = torch.nn.Conv2d(3, 16, 4, stride=4)
         self.both = torch.nn.Linear(16, 48)
-        self.bias = torch.nn.Parameter(torch.randn(1, 2, 16, 16))
+        self.first = torch.nn.Parameter(torch.randn(1, 1, 16))
+        self.bias = torch.nn.Parameter(torch.randn(17, 17, 2))
         self.classes = torch.nn.Linear(16, 5)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        tokens = self.patches(images).flatten(2).transpose(1, 2)
+        patches = self.patches(images).flatten(2).transpose(1, 2)
+        tokens = torch.cat([self.first.expand(len(images), -1, -1), patches], dim=1)
         count, places, width = tokens.shape
         query, key, value = self.both(tokens).reshape(count, places, 3, 2, 8).permute(2, 0, 3, 1, 4).unbind(0)
-        mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=self.bias)
+        bias = self.bias.permute(2, 0, 1).contiguous().unsqueeze(0)
+        mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=bias)
         mixed = mixed.transpose(1, 2).reshape(count, places, width)
         return self.classes((tokens + mixed).mean(dim=1))
 
