@@ -35,7 +35,10 @@ class GridLink:
         ]
         answers: dict[int, Packet | str] = {}
         for reply in self._grid.send_and_receive(messages, timeout=self._timeout_s) if messages else ():
-            answers[reply.metadata.src_node_id] = self._read(reply)
+            node = reply.metadata.src_node_id
+            if reply.has_error():  # of a board that is away the server itself says so
+                node = next((m.metadata.dst_node_id for m in messages if _is_reply(reply, m)), node)
+            answers[node] = self._read(reply)
         return answers
 
     def _read(self, reply: Message) -> Packet | str:
@@ -45,6 +48,10 @@ class GridLink:
             return Packet(*unpacked(reply.content))
         except ValueError as error:
             return str(error)
+
+
+def _is_reply(reply: Message, message: Message) -> bool:
+    return bool(reply.metadata.reply_to_message_id == message.metadata.message_id)
 
 
 @app.main()
