@@ -3,9 +3,12 @@
 import sys
 from pathlib import Path
 
-from flwr.app import Context, RecordDict
+from flwr.app import Context, Error, Message, RecordDict
 from flwr.serverapp import Grid
 from flwr.supercore.task_identity import TaskIdentity
+
+#: A board that does not answer.
+AWAY = 99
 
 
 class Boards(Grid):
@@ -16,10 +19,19 @@ class Boards(Grid):
         TaskIdentity.task_id, TaskIdentity.run_id, TaskIdentity.node_id = 1, 1, 1  # a message names them
 
     def get_node_ids(self):
-        return range(1, len(self._states) + 1)
+        return [*range(1, len(self._states) + 1), AWAY]
 
     def send_and_receive(self, messages, *, timeout=None):
-        return [self._client(each, self._context(each.metadata.dst_node_id)) for each in messages]
+        for number, each in enumerate(messages):
+            each.metadata.__dict__["_message_id"] = str(number)  # as Flower's grids do
+        return [self._answer(each) for each in messages]
+
+    def _answer(self, message):
+        if message.metadata.dst_node_id != AWAY:
+            return self._client(message, self._context(message.metadata.dst_node_id))
+        reply = Message(Error(0, "it is away"), reply_to=message)
+        reply.metadata.__dict__["_src_node_id"] = 1  # the server's own number
+        return reply
 
     def _context(self, node):
         config = {"state": str(self._states[node - 1])}

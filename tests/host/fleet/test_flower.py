@@ -85,7 +85,7 @@ def test_the_apps_messages(fleet):
     assert done.returncode == 0, done.stderr[-3000:]
     assert_all_know_the_same(fleet)
     first, second = map(json.loads, (fleet / "store" / "rounds.jsonl").read_text().splitlines())
-    assert len(first["taken"]) == 3 and not first["failures"] and not first["refused"]
+    assert len(first["taken"]) == 3 and first["failures"] == {"99": "it is away"} and not first["refused"]
     assert not second["taken"] and not any(second["sent_bytes"].values())
 
 
