@@ -30,6 +30,8 @@ _MOST_IMAGES = 4096
 #: A traced graph is compared with its module on another number of images than it was traced with.
 _TRACED_IMAGES, _COMPARED_IMAGES = 2, 3
 _MOST_DIFFERENCE = 1e-3
+#: Not the names of the normal form, which gives them to other tensors.
+_INPUT, _OUTPUT = "input", "output"
 _COMPUTED_SHAPES = ("Shape", "If", "Loop")
 
 
@@ -75,9 +77,9 @@ def _traced(module: torch.nn.Module, height: int, width: int) -> onnx.ModelProto
                 file,  # type: ignore[arg-type]  # dynamo=False takes files too
                 dynamo=False,
                 opset_version=OPSET,
-                input_names=[IMAGE],
-                output_names=[LOGITS],
-                dynamic_axes={IMAGE: {0: BATCH}, LOGITS: {0: BATCH}},
+                input_names=[_INPUT],
+                output_names=[_OUTPUT],
+                dynamic_axes={_INPUT: {0: BATCH}, _OUTPUT: {0: BATCH}},
             )
     except Exception:  # it raises many classes, and may be gone from a newer PyTorch
         return None
@@ -88,12 +90,12 @@ def _traced(module: torch.nn.Module, height: int, width: int) -> onnx.ModelProto
         with quiet():
             model = rewriter.rewrite(optimizer.optimize(model))
         model = to_normal_form(model)
-    except Exception:  # onnx and onnxscript raise many classes on graphs that they do not understand
+        if any(node.op_type in _COMPUTED_SHAPES for node in model.graph.node):
+            return None
+        images = np.random.default_rng(0).random((_COMPARED_IMAGES, 3, height, width), np.float32)
+        found = GraphRunner(model)({IMAGE: images}, [LOGITS])[LOGITS]
+    except Exception:  # onnx, onnxscript and onnxruntime raise many classes on graphs that they do not understand
         return None
-    if any(node.op_type in _COMPUTED_SHAPES for node in model.graph.node):
-        return None
-    images = np.random.default_rng(0).random((_COMPARED_IMAGES, 3, height, width), np.float32)
-    found = GraphRunner(model)({IMAGE: images}, [LOGITS])[LOGITS]
     return model if relative_difference(found, run_module(module, images)) < _MOST_DIFFERENCE else None
 
 
