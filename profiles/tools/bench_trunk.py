@@ -1,10 +1,12 @@
 """Compares a bundle's trunk with a bare onnxruntime loop: ``python profiles/tools/bench_trunk.py BUNDLE``.
 
-Both run in one process and take turns on the same normalised images, so that a busy machine disturbs them alike.
+Each side has a process of its own, because a bare session's threads wait in a loop and would take the other's time. The
+processes take turns, so that a busy machine disturbs both alike.
 """
 
 import argparse
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -21,48 +23,69 @@ from lightcl_edge.machine.description import usable_cores
 from one_command import run_command
 
 BATCHES = (1, 8)
+SIDES = ("product", "bare")
+_TURNS = 3
 
 
-def compare(bundle: Bundle, batch: int, runs: int) -> dict[str, float]:
-    """Median milliseconds of both, and their ratio; the product's time has the normalisation of pixels in it."""
+def compare(folder: Path, batch: int, runs: int) -> dict[str, float]:
+    """Median milliseconds of both sides' turns, and their ratio; the pixels' normalisation is in both."""
+    found: dict[str, list[float]] = {side: [] for side in SIDES}
+    for _ in range(_TURNS):
+        for side in SIDES:
+            command = [sys.executable, __file__, str(folder), "--side", side, "--batch", str(batch)]
+            ended = subprocess.run([*command, "--runs", str(runs)], check=True, capture_output=True, text=True)
+            found[side].append(float(ended.stdout))
+    medians = {side: statistics.median(values) for side, values in found.items()}
+    return {**medians, "ratio": medians["product"] / medians["bare"]}
+
+
+def measure(bundle: Bundle, side: str, batch: int, runs: int) -> float:
+    """Median milliseconds of one side in this process."""
+    info = bundle.manifest.input
+    pixels = np.random.default_rng(0).integers(0, 256, (batch, info.height, info.width, 3)).astype(np.uint8)
+    loop = _product(bundle, pixels) if side == "product" else _bare(bundle, pixels)
+    seconds = []
+    for _ in range(runs + 3):
+        started = time.perf_counter()
+        loop()
+        seconds.append(time.perf_counter() - started)
+    return 1000 * statistics.median(seconds[3:])  # the first runs reserve memory
+
+
+def _product(bundle: Bundle, pixels: np.ndarray) -> Callable[[], object]:
+    trunk = Trunk(bundle)
+    return lambda: trunk.features_of_pixels(pixels)
+
+
+def _bare(bundle: Bundle, pixels: np.ndarray) -> Callable[[], object]:
     runtime, info = import_onnxruntime(), bundle.manifest.input
     options = runtime.SessionOptions()
     options.intra_op_num_threads = usable_cores()
     options.log_severity_level = 3
-    path = str(bundle.path(TRUNK))
-    bare = runtime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    trunk = Trunk(bundle)
-    pixels = np.random.default_rng(0).integers(0, 256, (batch, info.height, info.width, 3)).astype(np.uint8)
-    loops: dict[str, Callable[[], object]] = {
-        "product": lambda: trunk.features_of_pixels(pixels),
-        "bare": lambda: bare.run(["features"], {"image": normalise(pixels, info)}),
-    }
-    seconds: dict[str, list[float]] = {name: [] for name in loops}
-    for turn in range(runs + 2):
-        for name, loop in loops.items():
-            started = time.perf_counter()
-            loop()
-            if turn >= 2:  # the first runs reserve memory
-                seconds[name].append(time.perf_counter() - started)
-    found = {name: 1000 * statistics.median(values) for name, values in seconds.items()}
-    return {**found, "ratio": found["product"] / found["bare"]}
+    session = runtime.InferenceSession(str(bundle.path(TRUNK)), options, providers=["CPUExecutionProvider"])
+    return lambda: session.run(["features"], {"image": normalise(pixels, info)})
 
 
 class BenchTrunkCommand(Command):
     """Measure the trunk at batch 1 and 8 against onnxruntime's own session: medians in ms, and their ratio."""
 
     name = "bench-trunk"
-    example = "python profiles/tools/bench_trunk.py out/bundle --runs 50"
+    example = "python profiles/tools/bench_trunk.py out/bundle --runs 100"
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("bundle", type=Path, metavar="BUNDLE")
-        parser.add_argument("--runs", type=int, default=50, metavar="N", help="of each (default 50)")
+        parser.add_argument("--runs", type=int, default=100, metavar="N", help="of each in a turn (default 100)")
+        parser.add_argument("--side", choices=SIDES, help="measure this side alone, in this process")
+        parser.add_argument("--batch", type=int, default=1, metavar="N", help="images at once, with --side")
 
     def run(self, args: argparse.Namespace) -> Document:
-        bundle = Bundle.open(args.bundle)
-        return {"batches": {str(batch): compare(bundle, batch, args.runs) for batch in BATCHES}}
+        if args.side:
+            return {"ms": measure(Bundle.open(args.bundle), args.side, args.batch, args.runs)}
+        return {"batches": {str(batch): compare(args.bundle, batch, args.runs) for batch in BATCHES}}
 
     def render(self, document: Document) -> str:
+        if "ms" in document:
+            return str(document["ms"])
         rows = [
             [batch, *(f"{found[name]:.2f}" for name in ("product", "bare", "ratio"))]
             for batch, found in document["batches"].items()
