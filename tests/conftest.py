@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-sys.path[:0] = [str(Path(__file__).parent / "support"), str(Path(__file__).parent / "support" / "serving")]
+sys.path[:0] = [str(Path(__file__).parent / "support" / each) for each in (".", "serving", "fuzzing")]
 # Side by side, each on a processor of its own: threads that wait for work spin, and would take turns with the others'.
 if (worker := os.environ.get("PYTEST_XDIST_WORKER", "")).startswith("gw"):
     usable = sorted(os.sched_getaffinity(0))

@@ -20,6 +20,7 @@ from collections import Counter
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent / "support"))
+sys.path.insert(0, str(Path(__file__).parent / "support" / "fuzzing"))
 
 from fuzzed_files import outside_targets
 from fuzzed_generation import generation_targets
