@@ -14,7 +14,7 @@ import numpy as np
 from lightcl_edge.bundle.graph_names import IMAGE, LOGITS
 from lightcl_edge.errors import UsageError
 from lightcl_edge.files.tensors import FloatArray
-from lightcl_host.graphs.graph import BATCH, OPSET
+from lightcl_host.graphs.graph import BATCH, OPSET, rename_tensors
 from lightcl_host.graphs.quiet import quiet
 from lightcl_host.graphs.runner import GraphRunner, relative_difference
 from lightcl_host.sources.failure_reason import failure_reason
@@ -84,12 +84,12 @@ def _traced(module: torch.nn.Module, height: int, width: int) -> onnx.ModelProto
     except Exception:  # it raises many classes, and may be gone from a newer PyTorch
         return None
     model = onnx.load_from_string(file.getvalue())
-    _shorten_names(model)
     try:
         free_batch(model)
         with quiet():
             model = rewriter.rewrite(optimizer.optimize(model))
         model = to_normal_form(model)
+        _shorten_names(model.graph)
         if any(node.op_type in _COMPUTED_SHAPES for node in model.graph.node):
             return None
         images = np.random.default_rng(0).random((_COMPARED_IMAGES, 3, height, width), np.float32)
@@ -99,14 +99,10 @@ def _traced(module: torch.nn.Module, height: int, width: int) -> onnx.ModelProto
     return model if relative_difference(found, run_module(module, images)) < _MOST_DIFFERENCE else None
 
 
-def _shorten_names(model: onnx.ModelProto) -> None:
+def _shorten_names(graph: onnx.GraphProto) -> None:
     """``/stem/stem.1/Conv_output_0`` becomes ``stem.stem.1.Conv``: a person may have to type a cut's name."""
-    for node in model.graph.node:
-        for names in (node.input, node.output):
-            names[:] = [
-                name.strip("/").removesuffix("_output_0").replace("/", ".") if name.startswith("/") else name
-                for name in names
-            ]
+    long = [name for node in graph.node for name in node.output if name.startswith("/")]
+    rename_tensors(graph, {name: name.strip("/").removesuffix("_output_0").replace("/", ".") for name in long})
 
 
 def _exported_for_one(module: torch.nn.Module, height: int, width: int, keep_batch_norm: bool) -> onnx.ModelProto:

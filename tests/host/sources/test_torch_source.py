@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+
 import numpy as np
 import pytest
 import torch
@@ -87,3 +89,17 @@ def test_a_network_is_traced_and_its_cuts_are_called_after_their_modules() -> No
 
 def test_a_trace_that_holds_for_its_own_images_alone_is_not_taken() -> None:
     assert _traced(_AsManyAsThereAre().eval(), 4, 4) is None
+
+
+class _Padded(torch.nn.Conv2d):
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return super().forward(functional.pad(images, (0, 1, 0, 1)))
+
+
+def test_padding_that_is_joined_with_its_convolution_leaves_the_modules_name() -> None:
+    block = torch.nn.Sequential(_Padded(3, 6, 3, stride=2), torch.nn.BatchNorm2d(6))
+    end = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
+    module = torch.nn.Sequential(OrderedDict(block=block, end=end, classifier=torch.nn.Linear(6, 5))).eval()
+    cuts = find_cuts(export_module(module, 8, 8))
+    assert [cut.name for cut in cuts] == ["block", "end.0", "end"]
+    assert not any("/" in name for cut in cuts for name in (cut.name, *cut.aliases))
