@@ -142,9 +142,7 @@ def test_everything_is_told_again_when_home_assistant_starts_and_after_learning(
     for tell in (lambda: server.send("homeassistant/status", "online"), link.refresh):
         listener.heard.clear()
         tell()
-        assert listener.wait(lambda: listener.of(PICTURE))
-        assert listener.of(INTRODUCTION)
-        assert listener.of(STATE)
+        assert listener.wait(lambda: all(listener.of(topic) for topic in (INTRODUCTION, STATE, PICTURE)))
 
 
 def test_a_broker_that_was_away_is_found_again_and_told_the_newest(server, linked):
