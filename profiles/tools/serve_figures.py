@@ -1,7 +1,6 @@
 """``python profiles/tools/serve_figures.py``: what the page on the device costs, and how fast it answers."""
 
 import argparse
-import os
 import subprocess
 import sys
 import tempfile
@@ -13,6 +12,7 @@ from lightcl_edge.console.program import Command
 from lightcl_edge.console.text import Document, table
 from lightcl_edge.errors import ExitCode
 from one_command import run_command
+from serve_rates import measure_rates
 from served_board import ServedBoard
 
 _MIB = 2**20
@@ -50,9 +50,6 @@ class ServeFiguresCommand(Command):
         parser.add_argument("--train", default="--strategy slda", help="options of train (default: --strategy slda)")
 
     def run(self, args: argparse.Namespace) -> Document:
-        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as the server does, before numpy is imported
-        from serve_rates import measure_rates
-
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             words = ["--bundle", str(args.bundle), "--source", str(_video(folder)), "--train", args.train]

@@ -15,6 +15,7 @@ from lightcl_edge.inference.generation_classifier import classifier_of
 from lightcl_edge.inference.head import HeadSession
 from lightcl_edge.inference.prediction import Limits, Prediction
 from lightcl_edge.inference.trunk import Trunk
+from lightcl_edge.machine.blas import one_blas_thread
 from lightcl_edge.planning.refusal import refuse_prediction
 from lightcl_edge.planning.trunk import extraction_batch
 from lightcl_edge.state.generation import Generation
@@ -107,7 +108,8 @@ class Predictor:
         taps, logits = self._head.run(stored, logits=self.classifier.needs_head)
         if self._taps_head is not None:
             taps, _ = self._taps_head.run(stored, logits=False)
-        return Scores(self.classifier.probabilities(taps, logits), self.classifier.novelty(taps), taps)
+        with one_blas_thread():  # others would wait in a loop, and take the processors from the next image's trunk
+            return Scores(self.classifier.probabilities(taps, logits), self.classifier.novelty(taps), taps)
 
     def scores_of(self, images: Iterable[ByteImage]) -> Iterator[Scores]:
         """Scores of images at input size, a few images at a time."""
