@@ -38,8 +38,8 @@ class AvalancheMethod(Method):
         torch.manual_seed(job.seed)
         with meter.phase("load"):
             tasks, classes, _ = load_tasks(job, "cpu", together=False)
-            network, _ = load_whole_network(Path(job.bundle), classes)
-            strategy = _strategy(job, network)
+            self.network, _ = load_whole_network(Path(job.bundle), classes)
+            strategy = _strategy(job, self.network)
             stream = _stream([_Images(task.labels, task.load) for task in tasks])
         for experience in stream:
             with meter.phase("train"):

@@ -66,13 +66,13 @@ class BaselineMethod(Method):
         kind = load_baseline(job.method)
         with meter.phase("load"):
             images, classes, info = load_tasks(job, device, together=kind.joint)
-            baseline, origin = _build(job, classes, device)
-            calculated = _calculated(job, baseline, images[0])
+            self.baseline, origin = _build(job, classes, device)
+            calculated = _calculated(job, self.baseline, images[0])
         generator = np.random.default_rng(job.seed)
         loss = 0.0
         for number, task in enumerate(images):
             with meter.phase("train"):
-                loss = learn_task(baseline, task, number, job.batch_size, generator)
+                loss = learn_task(self.baseline, task, number, job.batch_size, generator)
         notes = [origin, f"on {device}", f"{info.height} x {info.width} pixels"]
         found = outcome(sum(len(task.labels) for task in images), loss, notes)
         return replace(found, calculated_bytes=calculated)
