@@ -3,7 +3,7 @@
 import json
 import math
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Annotated, Any
 
 from lightcl_edge.bundle.graph_names import BIAS, WEIGHT
@@ -211,6 +211,7 @@ class Manifest:
         return (json.dumps(asdict(self), indent=1, sort_keys=True, allow_nan=False) + "\n").encode()
 
 
+@lru_cache(maxsize=2)  # a running Learner opens its bundle with every picture it learns
 def parse_manifest(data: bytes) -> Manifest:
     """Read the bytes of ``manifest.json``. A BundleError names the value found and what was expected."""
     if len(data) > MAX_MANIFEST_BYTES:

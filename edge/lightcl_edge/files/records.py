@@ -65,11 +65,6 @@ def read_record(
     return record
 
 
-@lru_cache(maxsize=64)
-def _types(kind: Any) -> dict[str, Any]:
-    return get_type_hints(kind, include_extras=True)
-
-
 @dataclass(frozen=True)
 class _Reader:
     error: type[Exception]
@@ -78,62 +73,114 @@ class _Reader:
 
     def record(self, kind: Any, value: Any, where: str) -> Any:
         if not isinstance(value, Mapping):
-            raise self._wrong(where, value, "an object")
-        types_by_name = _types(kind)
+            raise self.wrong(where, value, "an object")
         found = {}
-        for entry in fields(kind):
-            if entry.name in value:
-                place = f"{where}.{entry.name}" if where else entry.name
-                found[entry.name] = self._value(types_by_name[entry.name], value[entry.name], place)
-            elif self.complete or (entry.default is MISSING and entry.default_factory is MISSING):
-                raise self.error(f"{where or 'it'} lacks {entry.name!r}; expected {self.expected}")
+        for name, read, may_lack in _fields(kind):
+            if name in value:
+                found[name] = read(self, value[name], f"{where}.{name}" if where else name)
+            elif self.complete or not may_lack:
+                raise self.error(f"{where or 'it'} lacks {name!r}; expected {self.expected}")
         return kind(**found)
 
-    def _value(self, kind: Any, value: Any, where: str) -> Any:
-        origin, inner = get_origin(kind), get_args(kind)
-        if origin is Annotated:
-            return self._checked(inner, value, where)
-        if origin in (Union, types.UnionType):
-            wanted = next(each for each in inner if each is not type(None))
-            return None if value is None else self._value(wanted, value, where)
-        if origin in (list, tuple):
-            return self._list(origin, inner, value, where)
-        if origin is dict:
-            if not isinstance(value, Mapping):
-                raise self._wrong(where, value, "an object")
-            return {str(key): self._value(inner[1], item, f"{where}.{ascii(key)[1:-1]}") for key, item in value.items()}
-        if hasattr(kind, "__dataclass_fields__"):
-            return self.record(kind, value, where)
-        return value if kind is Any else self._plain(kind, value, where)
+    def wrong(self, where: str, value: object, expected: str) -> Exception:
+        return self.error(f"{where or 'it'} is {ascii(value)[:80]}, expected {expected}")
 
-    def _checked(self, inner: tuple[Any, ...], value: Any, where: str) -> Any:
-        kind, *checks = inner
-        found = self._value(kind, value, where)
+
+#: Reads a value that is called ``where`` in messages.
+_Read = Callable[[_Reader, Any, str], Any]
+
+
+@lru_cache(maxsize=64)
+def _fields(kind: Any) -> list[tuple[str, _Read, bool]]:
+    """Of a dataclass: each field's name, its reader, and whether it has a default."""
+    types_by_name = get_type_hints(kind, include_extras=True)
+    return [
+        (
+            each.name,
+            _reading(types_by_name[each.name]),
+            each.default is not MISSING or each.default_factory is not MISSING,
+        )
+        for each in fields(kind)
+    ]
+
+
+def _reading(kind: Any) -> _Read:
+    """How a value of a type is read; found once for each field, as looking into types is slow."""
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin is Annotated:
+        return _checked(_reading(inner[0]), inner[1:])
+    if origin in (Union, types.UnionType):
+        wanted = _reading(next(each for each in inner if each is not type(None)))
+        return lambda reader, value, where: None if value is None else wanted(reader, value, where)
+    if origin is list:
+        return _list(_reading(inner[0]))
+    if origin is tuple:
+        return _tuple([_reading(each) for each in inner])
+    if origin is dict:
+        return _dict(_reading(inner[1]))
+    return _record(kind) if hasattr(kind, "__dataclass_fields__") else _plain(kind)
+
+
+def _record(kind: Any) -> _Read:
+    return lambda reader, value, where: reader.record(kind, value, where)
+
+
+def _checked(read: _Read, checks: tuple[Check, ...]) -> _Read:
+    def checked(reader: _Reader, value: Any, where: str) -> Any:
+        found = read(reader, value, where)
         for check in checks:
             if not check.holds(found):
-                raise self._wrong(where, value, check.expected)
+                raise reader.wrong(where, value, check.expected)
         return found
 
-    def _list(self, origin: Any, kinds: tuple[Any, ...], value: Any, where: str) -> Any:
-        if not isinstance(value, list | tuple):
-            raise self._wrong(where, value, "a list")
-        if origin is list:
-            return [self._value(kinds[0], item, f"{where}[{i}]") for i, item in enumerate(value)]
-        if len(value) != len(kinds):
-            raise self._wrong(where, value, f"a list of {len(kinds)}")
-        return tuple(self._value(each, item, where) for each, item in zip(kinds, value, strict=True))
+    return checked
 
-    def _plain(self, kind: Any, value: Any, where: str) -> Any:
-        if isinstance(value, bool) != (kind is bool) or not isinstance(value, int | float if kind is float else kind):
-            raise self._wrong(where, value, "true or false" if kind is bool else f"a value of type {kind.__name__}")
+
+def _list(read: _Read) -> _Read:
+    def listed(reader: _Reader, value: Any, where: str) -> Any:
+        if not isinstance(value, list | tuple):
+            raise reader.wrong(where, value, "a list")
+        return [read(reader, item, f"{where}[{i}]") for i, item in enumerate(value)]
+
+    return listed
+
+
+def _tuple(reads: list[_Read]) -> _Read:
+    def tupled(reader: _Reader, value: Any, where: str) -> Any:
+        if not isinstance(value, list | tuple):
+            raise reader.wrong(where, value, "a list")
+        if len(value) != len(reads):
+            raise reader.wrong(where, value, f"a list of {len(reads)}")
+        return tuple(read(reader, item, where) for read, item in zip(reads, value, strict=True))
+
+    return tupled
+
+
+def _dict(read: _Read) -> _Read:
+    def mapped(reader: _Reader, value: Any, where: str) -> Any:
+        if not isinstance(value, Mapping):
+            raise reader.wrong(where, value, "an object")
+        return {str(key): read(reader, item, f"{where}.{ascii(key)[1:-1]}") for key, item in value.items()}
+
+    return mapped
+
+
+def _plain(kind: Any) -> _Read:
+    if kind is Any:
+        return lambda _reader, value, _where: value
+    number = int | float if kind is float else kind
+
+    def plain(reader: _Reader, value: Any, where: str) -> Any:
+        if isinstance(value, bool) != (kind is bool) or not isinstance(value, number):
+            expected = "true or false" if kind is bool else f"a value of type {kind.__name__}"
+            raise reader.wrong(where, value, expected)
         if kind is float and not abs(value) < _TOO_LARGE:  # NaN is not below either
-            raise self._wrong(where, value, "a finite number")
+            raise reader.wrong(where, value, "a finite number")
         if kind is int and not abs(value) < _TOO_LARGE_INTEGER:
-            raise self._wrong(where, f"a number of {value.bit_length()} bits", "a number of at most 63 bits")
+            raise reader.wrong(where, f"a number of {value.bit_length()} bits", "a number of at most 63 bits")
         text = str(value) if kind is str else ""
         if not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text):
-            raise self._wrong(where, value, "text that UTF-8 can carry")
+            raise reader.wrong(where, value, "text that UTF-8 can carry")
         return float(value) if kind is float else value
 
-    def _wrong(self, where: str, value: object, expected: str) -> Exception:
-        return self.error(f"{where or 'it'} is {ascii(value)[:80]}, expected {expected}")
+    return plain
