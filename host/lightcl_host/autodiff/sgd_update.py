@@ -32,40 +32,51 @@ def update_hazards(model: onnx.ModelProto) -> list[str]:
 
     Returns a sentence for each. There are none if the data dependencies alone make every order safe.
     """
-    nodes, hazards = list(model.graph.node), []
+    order, hazards = _Order(), []
+    order.look(model.graph.node)
     inputs = {value.name for value in model.graph.input}
-    before, readers = _nodes_before(nodes), _all_readers(nodes)
-    for output in (name for node in nodes for name in node.output if name.startswith(UPDATE_PREFIX)):
+    for output in (name for name in order.before if name.startswith(UPDATE_PREFIX)):
         parameter = output.removeprefix(UPDATE_PREFIX).partition(".")[2]
         accumulator = ACCUMULATOR_PREFIX + parameter
         target = accumulator if accumulator in inputs else parameter
-        for reader in readers[target]:
-            if not before[output] >> reader & 1:
-                hazards.append(f"{output} may overwrite {target} before {nodes[reader].output[0]} has read it")
+        for reader in order.readers[target]:
+            if not order.before[output] >> reader & 1:
+                hazards.append(f"{output} may overwrite {target} before {order.results[reader]} has read it")
     return hazards
 
 
-def _nodes_before(nodes: Sequence[onnx.NodeProto]) -> dict[str, int]:
-    """For each tensor, the positions of the nodes that have run once it exists, as bits of a number."""
-    before: dict[str, int] = {}
-    for position, node in enumerate(nodes):
-        done = 1 << position
-        for name in node.input:
-            done |= before.get(name, 0)
-        before |= dict.fromkeys(node.output, done)
-    return before
+class _Order:
+    """What must run before what. Each node is looked at once and numbered.
 
+    Attributes:
+        results: the first output of each node, by its number.
+        readers: tensor -> the numbers of the nodes that read its memory, directly or through a view.
+        before: tensor -> the numbers of the nodes that have run once it exists, as bits of an integer.
+    """
 
-def _all_readers(nodes: Sequence[onnx.NodeProto]) -> defaultdict[str, list[int]]:
-    """For each tensor, the positions of the nodes that read its memory, directly or through a view."""
-    readers: defaultdict[str, list[int]] = defaultdict(list)
-    owner: dict[str, str] = {}
-    for position, node in enumerate(nodes):
-        for memory in {owner.get(name, name) for name in node.input}:
-            readers[memory].append(position)
-        if node.op_type in VIEW_OPERATORS:
-            owner |= dict.fromkeys(node.output, owner.get(node.input[0], node.input[0]))
-    return readers
+    def __init__(self) -> None:
+        self.results: list[str] = []
+        self.readers: defaultdict[str, list[int]] = defaultdict(list)
+        self.before: dict[str, int] = {}
+        self._known: dict[int, onnx.NodeProto] = {}
+        self._owner: dict[str, str] = {}
+
+    def look(self, nodes: Iterable[onnx.NodeProto]) -> None:
+        """Take in the nodes that are new, in an order in which they can run; their names must be final."""
+        for node in nodes:
+            if id(node) in self._known:
+                continue
+            self._known[id(node)] = node
+            number, read, made = len(self.results), list(node.input), list(node.output)
+            self.results.append(made[0])
+            done = 1 << number
+            for name in read:
+                done |= self.before.get(name, 0)
+            self.before |= dict.fromkeys(made, done)
+            for memory in {self._owner.get(name, name) for name in read}:
+                self.readers[memory].append(number)
+            if node.op_type in VIEW_OPERATORS:
+                self._owner |= dict.fromkeys(made, self._owner.get(read[0], read[0]))
 
 
 class Updater:
@@ -77,6 +88,7 @@ class Updater:
 
     def __init__(self, graph: GraphBuilder, *, in_place: bool) -> None:
         self._graph, self._in_place = graph, in_place
+        self._order = _Order()
         self.outputs: list[str] = []
         self.updated: set[str] = set()
 
@@ -105,13 +117,13 @@ class Updater:
 
     def _ordered_scale(self, pieces: Sequence[str], after: Sequence[str]) -> str:
         """``neg_lr`` in a form that exists only once every reader of the parameter's pieces has run."""
-        graph = self._graph
-        readers = _all_readers(graph.nodes)
-        waiting = [graph.nodes[position].output[0] for piece in pieces for position in readers[piece]]
+        graph, order = self._graph, self._order
+        order.look(graph.nodes)
+        waiting = [number for piece in pieces for number in order.readers[piece]]
         scale = "neg_lr"
-        for tensor in (*after, *waiting):
-            before = ancestors_of(graph.nodes, [tensor])
-            left = [name for name in waiting if name not in before]
+        for tensor in (*after, *(order.results[number] for number in waiting)):
+            before = order.before.get(tensor, 0)
+            left = [number for number in waiting if not before >> number & 1]
             if len(left) < len(waiting):
                 # as one row: of a vector, shape inference would follow each value, for seconds
                 first = graph.slice(graph.reshape(tensor, [1, -1]), [0], [1], [1])

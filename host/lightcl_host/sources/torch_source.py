@@ -66,7 +66,7 @@ def _traced(module: torch.nn.Module, height: int, width: int) -> onnx.ModelProto
     """In normal form, by the older exporter; None where the newer one is needed."""
     import onnx
     import torch
-    from onnxscript import optimizer, rewriter
+    from onnxscript import optimizer
 
     file = BytesIO()
     try:
@@ -87,7 +87,7 @@ def _traced(module: torch.nn.Module, height: int, width: int) -> onnx.ModelProto
     try:
         free_batch(model)
         with quiet():
-            model = rewriter.rewrite(optimizer.optimize(model))
+            model = optimizer.optimize(model)
         model = to_normal_form(model)
         _shorten_names(model.graph)
         if any(node.op_type in _COMPUTED_SHAPES for node in model.graph.node):
