@@ -18,6 +18,7 @@ _COMMANDS = {
     "export": "lightcl_edge.commands.export:ExportCommand",
     "share": "lightcl_edge.commands.share:ShareCommand",
     "merge": "lightcl_edge.commands.merge:MergeCommand",
+    "update": "lightcl_edge.commands.update:UpdateCommand",
     "watch": "lightcl_edge.commands.watch:WatchCommand",
     "serve": "lightcl_edge.commands.serve:ServeCommand",
     "verify": "lightcl_edge.commands.verify:VerifyCommand",

@@ -17,6 +17,7 @@ def all_commands() -> Iterator[Command]:
     from lightcl_host.commands.export import ExportCommand
     from lightcl_host.commands.fleet import FleetCommand
     from lightcl_host.commands.keygen import KeygenCommand
+    from lightcl_host.commands.offer import OfferCommand
     from lightcl_host.commands.prepare import PrepareCommand
     from lightcl_host.commands.pretrain import PretrainCommand
     from lightcl_host.commands.report import ReportCommand
@@ -30,6 +31,7 @@ def all_commands() -> Iterator[Command]:
     yield PretrainCommand()
     yield ReportCommand()
     yield KeygenCommand()
+    yield OfferCommand()
     yield FleetCommand()
     yield CompletionCommand()
 

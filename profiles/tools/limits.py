@@ -96,9 +96,13 @@ class LimitsCommand(Command):
 
 
 def _compact(document: Document) -> str:
-    """The document as JSON, a line an attempt, whose values are in the order of ``columns``."""
+    """The document as JSON, a line an attempt, whose values are in the order of ``columns``.
+
+    Of a message only the start is kept: other columns have its figures.
+    """
     columns = [each.name for each in fields(Attempt)]
-    lines = ",\n".join(json.dumps([each[name] for name in columns]) for each in document["attempts"])
+    attempts = [each | {"message": (each["message"] or "").partition(" (")[0] or None} for each in document["attempts"]]
+    lines = ",\n".join(json.dumps([each[name] for name in columns], separators=(",", ":")) for each in attempts)
     rest = json.dumps({name: value for name, value in document.items() if name != "attempts"})
     return f'{{"columns": {json.dumps(columns)}, "attempts": [\n{lines}\n],\n{rest[1:]}\n'
 

@@ -27,8 +27,8 @@ class RenameCommand(Command):
         parser.add_argument("--to", required=True, metavar="NAME", help="its new name")
 
     def run(self, args: argparse.Namespace) -> Document:
+        from lightcl_edge.learning.renaming import rename_class
         from lightcl_edge.state.change import changing
-        from lightcl_edge.state.renaming import rename_class
         from lightcl_edge.state.state import State
 
         with changing(State(args.state)) as change:

@@ -24,9 +24,12 @@ from lightcl_edge.data.image_folders import FORMAT_NAMES, FolderContent, describ
 from lightcl_edge.data.left_out import LeftOut
 from lightcl_edge.errors import DataError
 from lightcl_edge.files.plain import content_digest
+from lightcl_edge.files.strict_json import read_json
 
 #: The most images that are looked at to find the range of grey.
 _SURVEYED = 256
+#: In a folder of classes.
+ORDER = ".order"
 
 
 class Dataset(ABC):
@@ -127,6 +130,8 @@ class _Subset(Dataset):
 class FolderDataset(Dataset):
     """A folder with one sub-folder a class. Sub-folders without images, or that can't be read, are passed over.
 
+    The classes are in order of their names, or as the file ``.order`` lists them in JSON.
+
     Raises DataError when it is missing, can't be read, or no sub-folder holds an image.
     """
 
@@ -146,6 +151,8 @@ class FolderDataset(Dataset):
         if not files_of:
             raise DataError(_no_images(folder, self.left_out))
         self.left_out.loose_images, self.left_out.loose_files = len(whole.images), whole.others
+        order = _order(folder)
+        files_of = {name: files_of[name] for name in sorted(files_of, key=lambda name: order.get(name, len(order)))}
         self.classes = list(files_of)
         self.paths = [path for files in files_of.values() for path in files]
         self.labels = np.repeat(np.arange(len(files_of), dtype=np.int64), [len(files) for files in files_of.values()])
@@ -207,6 +214,12 @@ class ArrayDataset(Dataset):
         """The pixels themselves."""
         pixels: bytes = self._images[index].tobytes()
         return pixels
+
+
+def _order(folder: Path) -> dict[str, int]:
+    with suppress(OSError, ValueError, TypeError):
+        return {str(name): row for row, name in enumerate(read_json(folder / ORDER))}
+    return {}
 
 
 def _look(folder: Path) -> FolderContent:

@@ -9,13 +9,16 @@ from numpy.typing import NDArray
 
 from lightcl_edge.data.decoding import ByteImage
 from lightcl_edge.data.uint8_codec import FeatureCodec
-from lightcl_edge.errors import StateError
+from lightcl_edge.errors import BundleError, StateError
 from lightcl_edge.files.tensors import DoubleArray, FloatArray, Parameters
 from lightcl_edge.inference.generation_classifier import classifier_of
+from lightcl_edge.inference.golden import check_golden
 from lightcl_edge.inference.head import HeadSession
 from lightcl_edge.inference.prediction import Limits, Prediction
+from lightcl_edge.inference.trial import begin_start, end_start
 from lightcl_edge.inference.trunk import Trunk
 from lightcl_edge.machine.blas import one_blas_thread
+from lightcl_edge.machine.freeing import give_back
 from lightcl_edge.planning.refusal import refuse_prediction
 from lightcl_edge.planning.trunk import extraction_batch
 from lightcl_edge.state.generation import Generation
@@ -36,12 +39,29 @@ class Predictor:
 
     Raises StateError when there is no state, it is damaged, or it has learned no class yet; BundleError when its bundle
     is damaged; DoesNotFitError when it needs more memory than ``budget_bytes`` or the machine allow.
+
+    The first one with a bundle that came over the air proves it on the golden images. If that fails, the state goes
+    back, and this predicts with the bundle before.
     """
 
     def __init__(
         self, state: Path, threads: int | None = None, provider: str | None = None, budget_bytes: int | None = None
     ) -> None:
         self._state, self._threads = State(state), threads
+        trial = None if budget_bytes is not None else begin_start(self._state)
+        try:
+            self._open(provider, budget_bytes, prove=trial is not None)
+        except Exception as error:
+            if trial is None or not end_start(self._state, trial, f"{type(error).__name__}: {error}"):
+                raise
+            give_back()
+            self._open(provider, budget_bytes)
+        else:
+            if trial is not None:
+                end_start(self._state, trial)
+
+    def _open(self, provider: str | None, budget_bytes: int | None, *, prove: bool = False) -> None:
+        threads = self._threads
         self._bundle = self._state.bundle()
         generation = self._taught()
         self.plan_bytes, self.allowed_bytes = refuse_prediction(self._bundle.manifest, budget_bytes)
@@ -49,10 +69,15 @@ class Predictor:
         self.input = self._bundle.manifest.input
         self.batch = extraction_batch(self._bundle.manifest)
         self.codec = FeatureCodec(self._bundle.manifest.feature)
+        if prove:
+            check_golden(self._bundle, threads, provider)
+            give_back()
         self._trunk = Trunk(self._bundle, threads, provider)
         self.provider = self._trunk.provider
         self._exported: HeadSession | None = None
         self._use(generation)
+        if prove and not np.isfinite(self.scores(self._bundle.golden()["images"].astype(np.uint8)).probabilities).all():
+            raise BundleError("probabilities of the golden images are not finite, expected numbers of 0 to 1")
 
     def follow(self) -> bool:
         """Move to the generation that is in use now, with the same trunk; False when the state has another bundle.

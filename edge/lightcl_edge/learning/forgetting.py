@@ -20,13 +20,14 @@ from lightcl_edge.errors import StateError, UsageError
 from lightcl_edge.files.durable import fsync_folder, rename
 from lightcl_edge.files.tensors import Tensors
 from lightcl_edge.inference.learned_classifier import LearnedClassifier
+from lightcl_edge.inference.trial import on_trial
 from lightcl_edge.learning.closed_form.classifier import fitted, with_scores
 from lightcl_edge.learning.strategies import STRATEGIES
 from lightcl_edge.learning.strategies.strategy_state import forget_row
 from lightcl_edge.machine.blas import one_blas_thread
 from lightcl_edge.state.board import read_board
 from lightcl_edge.state.change import Change
-from lightcl_edge.state.exported_classes import HeadWithout, base_generation
+from lightcl_edge.state.exported_classes import HeadWithout
 from lightcl_edge.state.forgetting import finish_forgetting, note_forgetting
 from lightcl_edge.state.generation import Generation
 from lightcl_edge.state.generation_files import write_generation
@@ -37,24 +38,26 @@ from lightcl_edge.state.work import has_interrupted_task
 
 
 def _concerned(state: State, bundle: Bundle, name: str) -> tuple[list[int], list[int]]:
-    """The generations that are whole, and those of them that know the class; raises as :func:`forget`."""
+    """The whole generations of the bundle in use, and all that know the class; raises as :func:`forget`.
+
+    Those of a bundle that was in use before are not rewritten but dropped.
+    """
     current = state.current_number()
     numbers = [number for number in state.numbers() if state.is_whole(number, bundle)]
     if current:
         state.read(current, bundle)
     known = [number for number in numbers if name in state.meta(number).classes]
-    if not known and name not in base_generation(state.folder, bundle).meta.classes:
+    if not known and name not in state.read(0, bundle).meta.classes:
         classes = state.read(current, bundle).meta.classes
         raise UsageError(f"no class {name!r} in any generation of {state.folder}; the current one knows {classes}")
-    return numbers, known
+    return [number for number in numbers if state.bundle_folder_of(number) == bundle.folder], known
 
 
 def foresee(state: State, name: str) -> Document:
     """What :func:`forget` would erase. Nothing is changed, and no lock is needed. Raises as :func:`forget`."""
     bundle, name = state.bundle(), canonical(name)
     _, known = _concerned(state, bundle, name)
-    base = base_generation(state.folder, bundle)
-    read = [*(state.read(number, bundle) for number in known), *([base] if name in base.meta.classes else [])]
+    read = [(state.read(number, bundle), state.bundle_of(number, bundle)) for number in [*known, 0]]
     current = state.read(bundle=bundle)
     damaged = unusable_sums(current.sums.forget(name)) if name in current.meta.classes else []
     return {
@@ -63,7 +66,7 @@ def foresee(state: State, name: str) -> Document:
         "classes": [other for other in current.meta.classes if other not in (name, *damaged)],
         "damaged_classes": damaged,
         "generations_rewritten": len(known),
-        "samples_erased": max(without_row(generation, name, bundle)[1] for generation in read),
+        "samples_erased": max(without_row(each, name, own)[1] for each, own in read if name in each.meta.classes),
         "interrupted_task": has_interrupted_task(state),
     }
 
@@ -76,9 +79,15 @@ def forget(change: Change, name: str, erasures: int | None = None) -> Document:
 
     Raises:
         UsageError: when no generation knows the class.
-        StateError: when the current generation is damaged. Other damaged ones are dropped: they may hold samples.
+        StateError: when the current generation is damaged, or its bundle is on trial: going back would bring the class
+            back. Other damaged ones are dropped: they may hold samples.
     """
     state, name = change.state, canonical(name)
+    if trial := on_trial(state):
+        raise StateError(
+            f"the bundle of offer {trial.number} has not predicted yet, and going back would bring the class back; run "
+            "lightcl-edge predict once, or lightcl-edge rollback, and forget the class then"
+        )
     bundle, current = state.bundle(), state.current_number()
     numbers, known = _concerned(state, bundle, name)
     before = state.read(current, bundle).meta.classes

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from lightcl_edge.errors import DataError, ExitCode, LightclError, StorageError, UsageError
+from lightcl_edge.errors import ExitCode, LightclError, UsageError
 
 #: The last words of a child that broke, for a message.
 _LAST_WORDS = 300
@@ -37,13 +37,14 @@ class Ended:
         if self.code < 0:
             killed = f"the process was ended by signal {-self.code} ({signal.strsignal(-self.code) or 'unknown'})"
             return f"{killed}; perhaps the board ran out of memory"
-        return str(self._error.get("message") or self.last_words or f"it ended with code {self.code}")
+        problems = "; ".join(self.document.get("problems", []))
+        return str(self._error.get("message") or problems or self.last_words or f"it ended with code {self.code}")
 
     def result(self) -> dict[str, Any]:
         """The document of a command that ended well. Raises the error of one that did not."""
         if self.code == ExitCode.DONE:
             return self.document
-        kinds: dict[int, type[LightclError]] = {ExitCode.BAD_DATA: DataError, ExitCode.IO_ERROR: StorageError}
+        kinds = {int(kind.exit_code): kind for kind in LightclError.__subclasses__()}
         raise kinds.get(self.code, UsageError)(self.message)
 
     @property

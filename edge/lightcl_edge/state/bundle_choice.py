@@ -7,6 +7,7 @@ from lightcl_edge.bundle.bundle import Bundle
 from lightcl_edge.errors import StateError
 from lightcl_edge.state.state import State
 from lightcl_edge.state.trust import Trust, check_trust, read_trust
+from lightcl_edge.state.updates import read_updates
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,8 @@ def bundle_for(state: State, path: Path | None, key: str | None = None) -> Chose
     """Choose the bundle to train with.
 
     It is the state's copy if there is one and ``path`` names no other bundle; else the one at ``path``. Without a
-    ``key`` (hexadecimal) the bundle must be signed as the state asks for.
+    ``key`` (hexadecimal) the bundle must be signed as the state asks for. A bundle that an update has replaced stands
+    for the one in use: a service goes on with the words it was set up with.
 
     Raises:
         BundleError: when the bundle that was named is missing, or not signed as it must be.
@@ -38,6 +40,8 @@ def bundle_for(state: State, path: Path | None, key: str | None = None) -> Chose
         is_known = trusted is not None and key in (None, trusted.key)
         return ChosenBundle(own, trusted if is_known else check_trust(state.folder, own, key))
     named = Bundle.open(path)
+    if state.exists() and named.identity in read_updates(state.folder).replaced:
+        return bundle_for(state, None, key)
     trust = check_trust(state.folder, named, key)
     if not state.exists():
         return ChosenBundle(named, trust, named.signature())

@@ -20,8 +20,9 @@ from lightcl_edge.state.generation import KEPT_GENERATIONS, Generation, Meta
 from lightcl_edge.state.generation_files import drop_generations, write_generation
 from lightcl_edge.state.lock import locked, raise_unwritable
 from lightcl_edge.state.pointer import Pointer, read_pointer, write_pointer
-from lightcl_edge.state.recovery import clear_half_made
-from lightcl_edge.state.state import State
+from lightcl_edge.state.recovery import clear_half_made, drop_bundles
+from lightcl_edge.state.state import State, bundle_name
+from lightcl_edge.state.updates import read_updates
 from lightcl_edge.state.work import clear_work, is_task_over
 from lightcl_edge.state.written_bytes import ByteCounter, Written
 
@@ -103,6 +104,10 @@ class Change:
         """How many bytes this state has cost its disk."""
         return self._counter.written
 
+    def count(self, more_bytes: int) -> None:
+        """Count bytes that were written beside the state, for it."""
+        self._counter.count.add(more_bytes)
+
     def note(self, event: str, **details: Any) -> None:
         """Add a line to the journal."""
         journal.note(self.state.folder, event, **details)
@@ -128,6 +133,15 @@ class Change:
         remove_tree(old)
         drop_forgotten(folder)
         self.note("bundle installed", identity=bundle.identity, model=bundle.manifest.model.name)
+
+    def add_bundle(self, prepared: Path, identity: str) -> None:
+        """Take over a bundle whose files are checked and on the disk, for a generation that follows."""
+        folder = self.state.folder
+        place = folder / bundle_name(identity)
+        remove_tree(place)  # of an update that a crash cut short
+        rename(prepared, place)
+        fsync_folder(prepared.parent)
+        fsync_folder(folder)
 
     def commit(self, generation: Generation) -> Meta:
         """Write a generation and make it the current one: after a crash it is there whole, or not at all.
@@ -165,7 +179,8 @@ class Change:
 
     def _drop_old(self, current: Meta) -> None:
         """Drop what is beyond the generations kept for rollback; those the current was learned from stay first."""
-        kept, parent = [current.generation], current.parent
+        trial = read_updates(self.state.folder).trial
+        kept, parent = [current.generation, *([trial.back] if trial else [])], current.parent
         with suppress(StateError):
             while parent and len(kept) < KEPT_GENERATIONS:
                 kept.append(parent)
@@ -174,6 +189,7 @@ class Change:
         old = others[max(0, KEPT_GENERATIONS - len(kept)) :]
         with suppress(OSError):  # what can't be dropped now is dropped after the next task
             drop_generations([self.state.place(number) for number in old])
+            drop_bundles(self.state)
 
     def make_current(self, number: int) -> Generation:
         """Point ``CURRENT`` at a generation, or raise a StateError when it is not whole; 0 is as exported."""

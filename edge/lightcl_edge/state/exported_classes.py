@@ -132,7 +132,7 @@ def forget_base_class(folder: Path, bundle: Bundle, name: str) -> int:
         gone = Forgotten(bundle.identity, [*gone.classes, name], digest)
         replace_durably(folder / NAME, json.dumps(asdict(gone)).encode())
     if gone.classes:
-        _clear(folder, gone)
+        _clear(folder, gone, bundle.folder)
     return erased
 
 
@@ -142,13 +142,13 @@ def drop_forgotten(folder: Path) -> None:
         remove(path)
 
 
-def _clear(folder: Path, gone: Forgotten) -> None:
+def _clear(folder: Path, gone: Forgotten, bundle: Path) -> None:
     kept = gone.buffer(folder).name if gone.buffer_sha256 is not None else ""
     for path in folder.glob(_SEED.format("*")):
         if path.name != kept:
             remove(path)
-    remove(folder / "bundle" / BUFFER)
-    fsync_folder(folder / "bundle")
+    remove(bundle / BUFFER)
+    fsync_folder(bundle)
     fsync_folder(folder)
 
 

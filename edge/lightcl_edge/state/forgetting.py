@@ -10,6 +10,7 @@ from lightcl_edge.state import journal
 from lightcl_edge.state.board import MAX_ERASURES, read_board, with_erased, write_board
 from lightcl_edge.state.exported_classes import forget_base_class
 from lightcl_edge.state.generation_files import drop_generations
+from lightcl_edge.state.recovery import drop_bundles
 from lightcl_edge.state.state import State
 from lightcl_edge.state.sums_files import class_hash
 
@@ -43,12 +44,13 @@ def finish_forgetting(state: State) -> int:
     except (NotPlainError, ValueError, KeyError, TypeError, AttributeError):
         journal.note(state.folder, "a damaged note of a class to forget was dropped; forget it again")
     if 0 <= below <= state.newest():  # else CURRENT never moved: as if it had not been asked for
+        drop_generations([state.place(number) for number in state.numbers() if number < below])
+        drop_bundles(state)
         try:
-            erased = forget_base_class(state.folder, state.own_bundle(), name)
+            erased = forget_base_class(state.folder, state.bundle_of(0), name)
         except (StateError, BundleError) as error:  # generation 0 can't be read then, and the rest must go on
             journal.note(state.folder, "the bundle's own classes could not be erased", problem=str(error))
         _note_erasure(state, name, erasures)
-        drop_generations([state.place(number) for number in state.numbers() if number < below])
         journal.erase_name(state.folder, name)
         journal.note(state.folder, "forgot a class", generation=state.current_number())
     remove(path)

@@ -13,12 +13,15 @@ from lightcl_edge.errors import BusyStateError, StateError
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold an advisory lock on the directory. The kernel drops it when the process ends, however it ends."""
+def locked(folder: Path, wait_seconds: float = 0.1) -> Iterator[None]:
+    """Hold an advisory lock on the directory. The kernel drops it when the process ends, however it ends.
+
+    Somebody who asks for the status may hold it for a moment, so it is tried for a while.
+    """
     path, handle, owner_pid = folder / "LOCK", -1, os.getpid()
     try:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        _take(handle)
+        _take(handle, wait_seconds)
     except BlockingIOError as error:
         owner = "".join(filter(str.isdigit, path.read_bytes()[:20].decode("ascii", "replace"))) or "unknown"
         os.close(handle)
@@ -44,9 +47,8 @@ def locked(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def _take(handle: int) -> None:
-    """Take the lock. Somebody who asks for the status may hold it for a moment, so try for a tenth of a second."""
-    for attempts_left in (4, 3, 2, 1, 0):
+def _take(handle: int, wait_seconds: float) -> None:
+    for attempts_left in reversed(range(int(wait_seconds / 0.02))):
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return

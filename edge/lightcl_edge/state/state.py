@@ -3,8 +3,9 @@
 ``STATE/CURRENT`` names a generation. ``STATE/generations/NNNNNN/`` holds ``head.safetensors``,
 ``strategy.safetensors``, ``holdout.safetensors``, ``buffer.safetensors``, ``classifier.safetensors``, ``sums/`` with a
 file for each class, and ``meta.json`` with their hashes.
-``STATE/bundle/`` is the device's own copy of the bundle, ``STATE/work/`` belongs to the running task, and
-``STATE/board.json`` says who this board is among others. Layout and guarantees: ``docs/reference/state.md``.
+``STATE/bundle/`` is the device's own copy of the bundle, and ``STATE/bundle-HASH/`` one that came over the air; each
+generation belongs to one. ``STATE/work/`` belongs to the running task, and ``STATE/board.json`` says who this board is
+among others. Layout and guarantees: ``docs/reference/state.md``.
 """
 
 import re
@@ -20,6 +21,7 @@ from lightcl_edge.state.generation import CLASSIFIER, HOLDOUT, KEPT_GENERATIONS,
 from lightcl_edge.state.generation_files import read_generation, read_meta, refuse_other_format
 from lightcl_edge.state.pointer import MAX_NUMBER, Pointer, read_pointer
 from lightcl_edge.state.trust import read_trust
+from lightcl_edge.state.updates import read_updates
 
 #: A process that learns for months must not remember every generation.
 _REMEMBERED_METAS = 2 * KEPT_GENERATIONS
@@ -39,7 +41,39 @@ class State:
         self._metas: dict[int, tuple[FileTime, Meta]] = {}  # as they were when they were read
         self.work = folder / "work"
         self.generations = folder / "generations"
-        self.bundle_folder = folder / "bundle"
+
+    @property
+    def bundle_folder(self) -> Path:
+        """Where the bundle of the generation in use lies."""
+        with suppress(StateError):
+            return self.bundle_folder_of(self.current_number())
+        return next(iter(self.bundle_folders()), self.folder / "bundle")
+
+    def bundle_folders(self) -> list[Path]:
+        """All bundles that are kept, the first one first."""
+        return [
+            path for path in (self.folder / "bundle", *sorted(self.folder.glob("bundle-*[0-9a-f]"))) if path.is_dir()
+        ]
+
+    def bundle_folder_of(self, number: int) -> Path:
+        """Where the bundle of a generation lies; generation 0 is the oldest bundle.
+
+        Raises StateError when the generation's record is damaged.
+        """
+        first = self.folder / "bundle"
+        if not number and not first.is_dir():
+            number = next(iter(self.numbers()), 0)
+        if not number:
+            return first
+        named = self.folder / bundle_name(self.meta(number).bundle_identity)
+        return named if named.is_dir() else first
+
+    def bundle_of(self, number: int, bundle: Bundle | None = None) -> Bundle:
+        """The bundle of a generation: the one that is open already, if it is that."""
+        folder = self.bundle_folder_of(number)
+        if bundle is not None and (bundle.folder == folder or _identity(folder) in (None, bundle.identity)):
+            return bundle
+        return self._open(folder)
 
     def exists(self) -> bool:
         """Whether there is a state with its own copy of a bundle here."""
@@ -57,7 +91,8 @@ class State:
                 f"no state at {self.folder}; check the path, or make one with lightcl-edge train --bundle B --state S"
             )
         bundle, trust = self.own_bundle(), read_trust(self.folder)
-        if trust is not None and trust.identity != bundle.identity:
+        known = () if trust is None else (trust.identity, *read_updates(self.folder).replaced)
+        if trust is not None and bundle.identity not in known:
             raise StateError(
                 f"the state at {self.folder} accepted the signed bundle {trust.identity[:12]}..., found "
                 f"{bundle.identity[:12]}...; train with the signed bundle again (--bundle), or restore a copy"
@@ -66,16 +101,19 @@ class State:
 
     def own_bundle(self) -> Bundle:
         """As :meth:`bundle`, without the check that it was accepted as signed."""
+        return self._open(self.bundle_folder)
+
+    def _open(self, folder: Path) -> Bundle:
         opened = self._opened
-        if opened and opened.folder == self.bundle_folder and opened.identity == self.bundle_identity():
+        if opened and opened.folder == folder and opened.identity == _identity(folder):
             return opened
         try:
-            return Bundle.open(self.bundle_folder, may_lack=(BUFFER,))
+            return Bundle.open(folder, may_lack=(BUFFER,))
         except BundleError as error:
             if numbers := self.numbers_on_disk():  # an older state has an older bundle, which can't be read either
                 refuse_other_format(self.place(numbers[-1]))
             raise type(error)(
-                f"{error}. It is the state's own copy, {self.bundle_folder}: "
+                f"{error}. It is the state's own copy, {folder}: "
                 "copy the file there, in its place, from the bundle that the state was made from"
             ) from error
 
@@ -85,9 +123,7 @@ class State:
 
     def bundle_identity(self) -> str | None:
         """Which bundle the state's copy is, without opening it; None when there is none yet."""
-        with suppress(OSError):
-            return sha256_of(self.bundle_folder / MANIFEST)
-        return None
+        return _identity(self.bundle_folder)
 
     def numbers(self) -> list[int]:
         """Numbers of the committed generations on disk, ascending."""
@@ -120,9 +156,8 @@ class State:
         if pointer is not None and (pointer.current == 0 or pointer.current in numbers):
             return pointer.current
         if numbers:
-            bundle = self.own_bundle()
             for number in reversed(numbers):
-                if self.is_whole(number, bundle):
+                if self.is_whole(number):
                     return number
             raise StateError(
                 f"{self.folder}: CURRENT is damaged and so is each of the generations {numbers}; restore a copy of the "
@@ -141,7 +176,7 @@ class State:
     def is_whole(self, number: int, bundle: Bundle | None = None) -> bool:
         """Whether all files of a generation that predictions need are there and have their hashes."""
         try:
-            read_generation(self.place(number), self.meta(number), bundle or self.own_bundle())
+            read_generation(self.place(number), self.meta(number), self.bundle_of(number, bundle))
         except StateError:
             return False
         return True
@@ -175,8 +210,8 @@ class State:
                 if self.current_number() == chosen:
                     raise
         if number == 0:
-            return base_generation(self.folder, bundle or self.bundle())
-        return read_generation(self.place(number), self.meta(number), bundle or self.own_bundle())
+            return base_generation(self.folder, self.bundle_of(0, bundle or self.bundle()))
+        return read_generation(self.place(number), self.meta(number), self.bundle_of(number, bundle))
 
     def back_from(self, number: int) -> int:
         """Where to go back to from a generation, which may be damaged: the one it was learned from.
@@ -204,3 +239,15 @@ class State:
         if number > MAX_NUMBER:
             raise StateError(f"{self.folder} is at generation {number - 1}, the last there can be; begin a new state")
         return number
+
+
+def bundle_name(identity: str) -> str:
+    """The folder of a bundle that came over the air."""
+    return f"bundle-{identity[:16]}"
+
+
+def _identity(folder: Path) -> str | None:
+    """Which bundle a folder holds, without opening it; None when there is none."""
+    with suppress(OSError):
+        return sha256_of(folder / MANIFEST)
+    return None
