@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
@@ -63,7 +64,8 @@ def _smallest(source: str, names: list[str], create: Callable[[str], Any], _: Pa
 
 
 def _promise(name: str) -> tuple[int, int, str]:
-    place = next((index for index, part in enumerate(_SMALL) if part in name), len(_SMALL))
+    parts = [rf"(?<!\d){part}(?!\d)" if part.isdigit() else part for part in _SMALL]  # no 26 in 264
+    place = next((index for index, part in enumerate(parts) if re.search(part, name)), len(_SMALL))
     return place, len(name), name
 
 

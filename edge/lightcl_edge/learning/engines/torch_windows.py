@@ -14,7 +14,7 @@ from lightcl_edge.learning.engines.torch_node import Node, Rule, Tensor
 def _pair_pads(value: Tensor, pads: Sequence[int], fill: float = 0.0) -> tuple[Tensor, list[int]]:
     """Split ONNX pads (begins, then ends) into what the operator can take and an explicit pad."""
     if not any(pads):
-        return value, [0, 0]
+        return value, [0] * (len(pads) // 2)
     half = len(pads) // 2
     begins, ends = list(pads[:half]), list(pads[half:])
     if begins == ends and fill == 0.0:

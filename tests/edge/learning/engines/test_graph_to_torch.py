@@ -56,6 +56,10 @@ CASES = {
     "silu": ([NODE("Sigmoid", ["x"], ["s"]), NODE("Mul", ["x", "s"], ["y"])], []),
     "global pool": ([NODE("GlobalAveragePool", ["x"], ["p"]), NODE("Flatten", ["p"], ["y"])], []),
     "mean": ([NODE("ReduceMean", ["x", "a"], ["y"], keepdims=0)], [("a", i64(2, 3))]),
+    "convolution over one axis": (
+        [NODE("Reshape", ["x", "s"], ["r"]), NODE("Conv", ["r", "w"], ["y"])],
+        [("s", i64(0, 0, -1)), ("w", f32(4, 4, 3))],
+    ),
     "reshape": ([NODE("Reshape", ["x", "s"], ["y"])], [("s", i64(0, 2, -1))]),
     "shuffle": ([NODE("Transpose", ["x"], ["y"], perm=[0, 2, 1, 3])], []),
     "split": (
