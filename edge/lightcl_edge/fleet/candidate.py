@@ -104,7 +104,7 @@ def _classifier(sums: Sums, names: Sequence[str], fit: Fit, holdout: Holdout) ->
     """In closed form alone: a head that this board trained knows nothing of what others taught."""
     taps = holdout.taps.astype(np.float32)
     form = fitted(sums, names, sums.pooled(names), fit, (taps, holdout.labels))
-    return with_scores(form.classifier(1.0, 0.0), taps, holdout.labels)
+    return with_scores(form.classifier(1.0, 0.0), taps, holdout.labels, form)
 
 
 def _judge(

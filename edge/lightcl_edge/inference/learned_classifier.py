@@ -71,8 +71,8 @@ class LearnedClassifier:
         head_share: of the head's own logits in the logits.
         temperature: that logits are divided by before the softmax, above 0.
         terms: of the novelty score; of no class where there are no weights.
-        held_out_scores: ``(101,)`` float32, the quantiles 0 to 100 % of the novelty scores of held-out samples, or
-            ``(0,)`` where none were held out. Then nothing is called unknown.
+        held_out_scores: ``(101,)`` float32, the quantiles 0 to 100 % of the novelty scores of samples that were not
+            learned, or ``(0,)`` where too few tell. Then nothing is called unknown.
     """
 
     weights: FloatArray

@@ -204,4 +204,4 @@ def _classifier_of(left: Generation, generation: Generation, bundle: Bundle) -> 
         found = replace(form.classifier(share, before.head_share), temperature=before.temperature)
     else:
         found = form.classifier(1.0, 0.0)
-    return with_scores(found, taps, holdout.labels).tensors()
+    return with_scores(found, taps, holdout.labels, form).tensors()

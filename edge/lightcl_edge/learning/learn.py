@@ -215,7 +215,7 @@ def _train(
     engine.rest()  # before samples are read to judge the head by
     after = earlier.logits(classifier, engine), own.logits(classifier, engine)
     held = (after[0][: earlier.held_out], after[1][: own.held_out]) if classifier.needs_head else (after[0][:0],)
-    classifier = judged(classifier, np.concatenate(held), *_held_out(earlier, own))
+    classifier = judged(classifier, np.concatenate(held), *_held_out(earlier, own), form)
     loss = outcome.loss if strategy.trains_head else _mean_loss(after[1], own.labels, classifier.temperature)
     return Trained(
         classifier,

@@ -153,19 +153,22 @@ class Lesson:
         return replace(form.classifier(1.0 / form.temperature, head_share), temperature=1.0)
 
 
-def judged(classifier: LearnedClassifier, logits: FloatArray, taps: FloatArray, labels: IntArray) -> LearnedClassifier:
+def judged(
+    classifier: LearnedClassifier, logits: FloatArray, taps: FloatArray, labels: IntArray, form: ClosedForm | None
+) -> LearnedClassifier:
     """The classifier with what held-out samples say: its temperature and its novelty scores.
 
     Args:
         logits: that it gives them, shape ``(n, classes)``.
         taps: of the samples, shape ``(n, tap_size)``.
         labels: shape ``(n,)``.
+        form: what it was made from; None where nothing was learned in closed form.
     """
     if classifier.needs_head:
         chosen = fitted_on(len(labels), len(classifier.biases))
         temperature = fit_temperature(logits[chosen].astype(np.float64), labels[chosen], classifier.temperature)
         classifier = replace(classifier, temperature=temperature)
-    return with_scores(classifier, taps, labels)
+    return with_scores(classifier, taps, labels, form)
 
 
 def _read_only(parameters: Parameters) -> dict[str, FloatArray]:

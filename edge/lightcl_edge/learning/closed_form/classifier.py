@@ -13,7 +13,7 @@ from lightcl_edge.inference.learned_classifier import QUANTILES, LearnedClassifi
 from lightcl_edge.learning.closed_form.analysis import Rows
 from lightcl_edge.learning.closed_form.left_out import learned_samples, left_out_logits
 from lightcl_edge.learning.closed_form.nearest_mean import nearest_mean_rows
-from lightcl_edge.learning.closed_form.novelty import background, fit_novelty
+from lightcl_edge.learning.closed_form.novelty import background, fit_novelty, left_out_novelty
 from lightcl_edge.learning.closed_form.temperature import fit_temperature, fitted_on, starting_temperature
 from lightcl_edge.learning.closed_form.thresholds import alike_many, score_quantiles
 
@@ -32,6 +32,7 @@ class ClosedForm:
         temperature: of the logits.
         terms: of the novelty score.
         left_out: logits ``(n, k)`` of learned samples by rows that they had no part in.
+        left_out_novelty: their novelty scores, shape ``(n,)``, likewise.
         left_out_labels: of those samples, shape ``(n,)``.
     """
 
@@ -41,6 +42,7 @@ class ClosedForm:
     temperature: float
     terms: NoveltyTerms
     left_out: DoubleArray
+    left_out_novelty: DoubleArray
     left_out_labels: IntArray
 
     @classmethod
@@ -58,13 +60,15 @@ class ClosedForm:
         """
         behind = background(pooled, one_variance=fit is nearest_mean_rows)
         rows = fit(pooled)
+        strange = left_out_novelty(rows, pooled, behind, taps, labels)
         return cls(
             rows.weights.astype(np.float32),
             rows.biases.astype(np.float32),
             rows.noise,
             starting_temperature(pooled.means, rows.weights),
-            fit_novelty(pooled.means, rows.weights, rows.precision, behind),
+            fit_novelty(pooled.means, rows.weights, rows.precision, behind.matrix),
             left_out_logits(rows, pooled, taps, labels),
+            strange,
             labels,
         )
 
@@ -106,15 +110,21 @@ def fitted(
     return ClosedForm.of(pooled, fit, *learned).tempered(*held_out)
 
 
-def with_scores(classifier: LearnedClassifier, taps: FloatArray, labels: IntArray) -> LearnedClassifier:
-    """The classifier with the novelty scores of held-out samples.
+def with_scores(
+    classifier: LearnedClassifier, taps: FloatArray, labels: IntArray, form: ClosedForm | None
+) -> LearnedClassifier:
+    """The classifier with the novelty scores of held-out samples, and of learned ones that are left out.
+
+    A few held-out samples alone would set a threshold by chance.
 
     Args:
         classifier: without such scores.
         taps: shape ``(n, tap_size)``; ``n`` may be 0.
         labels: shape ``(n,)``.
+        form: what the classifier was made from; None where nothing was learned in closed form.
     """
-    chosen = alike_many(labels)
-    scores = classifier.novelty(taps[chosen])
-    found = np.zeros(0, np.float32) if scores is None else score_quantiles(scores, QUANTILES)
-    return replace(classifier, held_out_scores=found)
+    scores = classifier.novelty(taps)
+    if scores is None or form is None:
+        return replace(classifier, held_out_scores=np.zeros(0, np.float32))
+    every, known = np.concatenate([scores, form.left_out_novelty]), np.concatenate([labels, form.left_out_labels])
+    return replace(classifier, held_out_scores=score_quantiles(every[alike_many(known)], QUANTILES))

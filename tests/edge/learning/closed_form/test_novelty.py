@@ -2,14 +2,14 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lightcl_edge.inference.calibration import auroc
 from lightcl_edge.inference.learned_classifier import novelty
 from lightcl_edge.learning.closed_form.analysis import analysis_rows
 from lightcl_edge.learning.closed_form.nearest_mean import nearest_mean_rows
-from lightcl_edge.learning.closed_form.novelty import background, fit_novelty
+from lightcl_edge.learning.closed_form.novelty import background, fit_novelty, left_out_novelty
 from lightcl_edge.learning.closed_form.shrinkage import mean_variance
 from lightcl_edge.learning.strategies.slda import Ncm
 from normal_samples import SIZE, pooled_of, samples
@@ -18,7 +18,7 @@ from normal_samples import SIZE, pooled_of, samples
 def scores_of(pooled, x, fit=analysis_rows):
     behind = background(pooled, one_variance=fit is nearest_mean_rows)
     rows = fit(pooled)
-    terms = fit_novelty(pooled.means, rows.weights, rows.precision, behind)
+    terms = fit_novelty(pooled.means, rows.weights, rows.precision, behind.matrix)
     return novelty(terms, x.astype(np.float32), x @ rows.weights.T)
 
 
@@ -49,6 +49,35 @@ def test_it_is_the_direct_formula(seed, counts):
     assert np.allclose(
         scores_of(pooled_of(values, labels), new), expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max()
     )
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    seed=st.integers(0, 1000),
+    counts=st.lists(st.integers(2, 40), min_size=1, max_size=4).filter(lambda counts: sum(counts) > 2),
+    fit=st.sampled_from([analysis_rows, nearest_mean_rows]),
+)
+def test_left_out_it_is_learning_without_the_sample(seed, counts, fit):
+    """With the shrinkage of all samples, which one sample hardly changes."""
+    values, labels = samples(counts, seed)
+    pooled, whole = pooled_of(values, labels), pooled_of(values, labels)
+    behind = background(whole, one_variance=fit is nearest_mean_rows)
+    rows = fit(whole)
+    found = left_out_novelty(rows, pooled, behind, values.astype(np.float32), labels)
+
+    def matrix(inverse):
+        return np.linalg.inv(inverse * np.eye(SIZE) if isinstance(inverse, float) else inverse)
+
+    for at in range(0, len(labels), 7):
+        others = np.arange(len(labels)) != at
+        left = pooled_of(values[others], labels[others])
+        within = matrix(rows.precision) - rows.sample_weight * (pooled.scatter - left.scatter)
+        gone = len(labels) * (np.cov(values.T, bias=True)) - (len(labels) - 1) * np.cov(values[others].T, bias=True)
+        around = matrix(behind.matrix / behind.share) - behind.sample_weight * gone
+        shift, centred = values[at] - left.means, values[at] - left.means.mean(axis=0)
+        nearest = np.einsum("kd,kd->k", shift @ np.linalg.inv(within), shift).min()
+        expected = nearest - behind.share * centred @ np.linalg.inv(around) @ centred
+        np.testing.assert_allclose(found[at], expected, rtol=1e-3, atol=1e-3 * nearest)
 
 
 @pytest.mark.parametrize("fit", [analysis_rows, nearest_mean_rows])
