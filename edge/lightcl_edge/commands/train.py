@@ -154,8 +154,8 @@ def _headlines(document: Document) -> list[str]:
     if accuracy is None:
         lines.append(f"it knows {count(len(names), 'class')}; too few images to keep some apart for testing")
     else:
-        of = f"mean over classes, {count(document['holdout_images'], 'image')}"
-        lines.append(f"it knows {count(len(names), 'class')}; held-out accuracy {accuracy:.1%} ({of})")
+        right = f"{document['holdout_right']} of {count(document['holdout_images'], 'held-out image')} right"
+        lines.append(f"it knows {count(len(names), 'class')}; {right} (mean over classes {accuracy:.1%})")
     if document["resumed"]:
         lines[-1] += ", going on from a checkpoint"
     return lines
@@ -179,7 +179,11 @@ def _class_lines(per_class: Document, room: int) -> list[str]:
     order = [*fell, *new, *(name for name in known if name not in fell)]
     fitting = len(order) if len(order) < room else room - 2
     rows = [[shortened(name, 40), *(right(per_class[name], when) for when in ("before", "after"))] for name in order]
-    header, _, *lines = table(rows[:fitting], ["images right", "before", "after"]).splitlines()
+    names = ["images right", "before", "after"]
+    if any(entry["learned_images"] for entry in per_class.values()):  # few are held out
+        rows = [[*row, str(per_class[name]["learned_images"])] for row, name in zip(rows, order, strict=True)]
+        names.append("of these learned")
+    header, _, *lines = table(rows[:fitting], names).splitlines()
     hidden = len(order) - fitting
     return [header, *lines, f"and {count(hidden, 'class')} more, in --json"] if hidden else [header, *lines]
 

@@ -21,9 +21,9 @@ from lightcl_edge.learning.engines.select import choose_engine, make_engine
 from lightcl_edge.learning.forgetting import without_row
 from lightcl_edge.learning.gate import refuse_broken, refuse_forgetting
 from lightcl_edge.learning.judging import (
+    HeldOutResult,
     Judgement,
     JudgingSamples,
-    accuracy,
     earlier_samples,
     earlier_samples_with_features,
     judge,
@@ -93,8 +93,15 @@ def candidate(base: Base, sums: Sums, max_forgetting: float) -> Candidate:
     holdout = Holdout.from_tensors(left.holdout, tuple(bundle.manifest.feature.shape), sums.size)
     strategy = old.meta.strategy if old.meta.strategy in _CLOSED_FORM else _CLOSED_FORM[0]
     classifier = _classifier(sums, names, STRATEGIES[strategy].fit, holdout)
-    judgement, held_out_accuracy = _judge(base, left, classifier, names, len(kept), max_forgetting)
-    meta = replace(left.meta, classes=names, strategy=strategy, holdout_accuracy=held_out_accuracy)
+    judgement, tested = _judge(base, left, classifier, names, len(kept), max_forgetting)
+    meta = replace(
+        left.meta,
+        classes=names,
+        strategy=strategy,
+        holdout_accuracy=tested.accuracy,
+        holdout_right=tested.right,
+        holdout_images=tested.images,
+    )
     parameters = base.exported.parameters  # the trained head counts no more
     generation = replace(left, meta=meta, parameters=parameters, sums=sums, classifier=classifier.tensors())
     return Candidate(generation, judgement, names[len(kept) :])
@@ -109,18 +116,19 @@ def _classifier(sums: Sums, names: Sequence[str], fit: Fit, holdout: Holdout) ->
 
 def _judge(
     base: Base, left: Generation, new: LearnedClassifier, names: Sequence[str], known: int, max_forgetting: float
-) -> tuple[Judgement, float | None]:
-    """The gate: earlier classes must not lose too much. Gives the accuracy on held-out samples too."""
+) -> tuple[Judgement, HeldOutResult]:
+    """The gate: earlier classes must not lose too much. Gives how held-out samples fare too."""
     old, engine = classifier_of(base.generation), base.engine
     columns = [base.generation.meta.classes.index(name) for name in names[:known]]
     samples = _samples(base, left, old)
     if old.needs_head:
         engine.load(base.generation.parameters)
     before, after = samples.logits(old, engine)[:, columns], samples.logits(new, engine)
-    judgement = judge(names, known, samples.labels, before, after)
+    judgement = judge(names, known, samples.labels, before, after, samples.held_out)
     refuse_broken([after], judgement)
     refuse_forgetting(judgement, max_forgetting)
-    return judgement, accuracy(after[: samples.held_out], samples.labels[: samples.held_out])
+    labels = samples.labels[: samples.held_out]
+    return judgement, HeldOutResult.of(after[: samples.held_out].argmax(axis=1) == labels, labels)
 
 
 def _samples(base: Base, left: Generation, old: LearnedClassifier) -> JudgingSamples:

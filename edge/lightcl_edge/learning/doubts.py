@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from lightcl_edge.console.text import count
 from lightcl_edge.files.tensors import FloatArray, IntArray, distinct
 from lightcl_edge.learning.judging import Judgement, Reference
+from lightcl_edge.learning.strategies.forward import parts
 
 #: An image surely shows a class when the old classifier is at least this sure of it.
 CERTAINTY = 0.9
@@ -105,3 +106,25 @@ def _fallen(judgement: Judgement, labels: IntArray, on_earlier: FloatArray) -> l
         taken = "".join(f": {times} taken for {judgement.classes[at]}" for at, times in mistaken)
         lines.append(f"{judgement.classes[row]} fell from {before} to {after} of {count(images, 'image')}{taken}")
     return lines
+
+
+def contradictions(logits: FloatArray, labels: IntArray, known: int) -> tuple[int, int]:
+    """Count the samples of which the old classifier surely says something else than their label.
+
+    Args:
+        logits: of the old classifier over its temperature, shape ``(n, known)``.
+        labels: rows of the classifier, shape ``(n,)``; the old one knew the first ``known`` rows.
+
+    Returns:
+        How many samples contradict their label, and how many have a known class at all.
+    """
+    mine = labels < known
+    if known == 0 or not mine.any():
+        return 0, 0
+    wrong = 0
+    for part in parts(np.flatnonzero(mine)):
+        among = logits[part, :known].astype(np.float64)
+        among -= among.max(axis=1, keepdims=True)
+        certainty = 1.0 / np.exp(among).sum(axis=1)
+        wrong += int(((among.argmax(axis=1) != labels[part]) & (certainty >= CERTAINTY)).sum())
+    return wrong, int(mine.sum())

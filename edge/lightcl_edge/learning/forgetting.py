@@ -170,6 +170,8 @@ def without_row(generation: Generation, name: str, bundle: Bundle) -> tuple[Gene
                 meta,
                 classes=classes,
                 holdout_accuracy=None,
+                holdout_right=0,
+                holdout_images=0,
                 sources=[],  # any of them may have taught the class: shown again, it is to be learned again
             ),
             parameters=HeadWithout(generation.parameters, row),

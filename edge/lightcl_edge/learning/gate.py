@@ -3,17 +3,17 @@
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lightcl_edge.errors import RejectedError
 from lightcl_edge.files.tensors import FloatArray
-from lightcl_edge.learning.doubts import Lookalike, lookalikes
+from lightcl_edge.learning.doubts import Lookalike, contradictions, lookalikes
 from lightcl_edge.learning.judging import (
+    HeldOutResult,
     Judgement,
     Reference,
     accuracy,
-    contradictions,
     judge,
-    mean_over_classes,
     with_new_classes,
 )
 
@@ -41,37 +41,38 @@ def judge_candidate(
     references: tuple[Reference, Reference],
     after: tuple[FloatArray, FloatArray],
     untrained: FloatArray | None,
+    fresh: NDArray[np.bool_],
     classes: Sequence[str],
     known_before: int,
     limit: float,
-) -> tuple[Judgement, float | None]:
+) -> tuple[Judgement, HeldOutResult]:
     """Compare the classifier after the task with the one before.
 
     Args:
         references: samples of earlier classes, and samples of this task.
         after: the new classifier's logits of both, shape ``(n, classes)``.
         untrained: logits of the task's samples before the first step; None when there was no step.
+        fresh: which of the task's held-out samples are not among the earlier ones, shape ``(n,)``.
         classes: names in row order; the old classifier knew the first ``known_before`` of them.
         limit: the largest allowed forgetting, 0 to 1; 1 allows anything.
 
     Returns:
-        The comparison, and the new classifier's accuracy on held-out samples, mean over classes; None when there are
-        none.
+        The comparison, and how the new classifier does on held-out samples.
     """
     (earlier, own), (on_earlier, on_own) = references, after
     old, new = earlier.samples, own.samples
-    judgement = judge(classes, known_before, old.labels, earlier.logits, on_earlier)
+    judgement = judge(classes, known_before, old.labels, earlier.logits, on_earlier, old.held_out)
     refuse_broken(after, judgement)
     if untrained is not None:
         refuse_harm(accuracy(untrained, new.labels), accuracy(on_own, new.labels), len(new.labels), limit, judgement)
     refuse_forgetting(judgement, limit)
     refuse_contradiction(contradictions(own.logits, new.labels, known_before), old.held_out, limit, judgement)
     refuse_mixed(lookalikes(own.logits, own.unknown, new.labels), known_before, limit, judgement)
-    labels = np.concatenate([old.labels[: old.held_out], new.labels[: new.held_out]])
-    found = np.concatenate([on_earlier[: old.held_out].argmax(axis=1), on_own[: new.held_out].argmax(axis=1)])
-    accuracy_now = mean_over_classes(found == labels, labels) if len(labels) else None
     held = slice(new.held_out)
-    return with_new_classes(judgement, known_before, new.labels[held], on_own[held]), accuracy_now
+    labels = np.concatenate([old.labels[: old.held_out], new.labels[held][fresh]])
+    found = np.concatenate([on_earlier[: old.held_out].argmax(axis=1), on_own[held][fresh].argmax(axis=1)])
+    judgement = with_new_classes(judgement, known_before, new.labels[held], on_own[held])
+    return judgement, HeldOutResult.of(found == labels, labels)
 
 
 def refuse_broken(logits: Sequence[FloatArray], judgement: Judgement | None = None) -> None:

@@ -23,8 +23,6 @@ from lightcl_edge.learning.strategies.forward import FORWARD_BATCH, parts
 from lightcl_edge.learning.taps import taps_of
 from lightcl_edge.state.sums_files import StoredSums
 
-#: A sample contradicts its label when the old classifier is at least this sure of another class that it knows.
-CONTRADICTION_CERTAINTY = 0.9
 #: Classes with fewer held-out samples than this are filled up with other samples.
 JUDGED_PER_CLASS = 10
 #: Of a task of few classes more are looked at, so that wrong labels show: so many a class, and so many in all.
@@ -44,8 +42,24 @@ def with_new_classes(judgement: Judgement, known: int, labels: IntArray, logits:
     return replace(
         judgement,
         images=np.where(new, own.images, judgement.images),
+        learned=np.where(new, own.learned, judgement.learned),
         after=np.where(new, own.after, judgement.after),
     )
+
+
+@dataclass(frozen=True)
+class HeldOutResult:
+    """How a classifier does on held-out samples."""
+
+    accuracy: float | None = None  # the mean over classes; None without samples
+    right: int = 0
+    images: int = 0
+
+    @classmethod
+    def of(cls, right: NDArray[np.bool_], labels: IntArray) -> HeldOutResult:
+        """From which of the samples are right, and their rows; both of shape ``(n,)``."""
+        share = mean_over_classes(right, labels) if len(labels) else None
+        return cls(share, int(right.sum()), len(labels))
 
 
 def accuracy(logits: FloatArray, labels: IntArray) -> float | None:
@@ -73,6 +87,7 @@ class Judgement:
 
     Attributes:
         images: samples that the class is judged on.
+        learned: so many of them were learned from, since too few are held out.
         before: under the old classifier; NaN when it did not know the class.
         after: under the new classifier, among all classes.
         among_earlier: under the new one, among the classes that the old one knew; NaN for new classes.
@@ -80,6 +95,7 @@ class Judgement:
 
     classes: Sequence[str]
     images: IntArray
+    learned: IntArray
     before: FloatArray
     after: FloatArray
     among_earlier: FloatArray
@@ -89,6 +105,7 @@ class Judgement:
         return {
             self.classes[row]: {
                 "images": int(self.images[row]),
+                "learned_images": int(self.learned[row]),
                 "before": _number(self.before[row]),
                 "after": _number(self.after[row]),
                 "after_among_earlier_classes": _number(self.among_earlier[row]),
@@ -102,15 +119,22 @@ class Judgement:
         for row in np.flatnonzero(self.images).tolist():
             shares = [self.before[row], self.after[row], self.among_earlier[row]]
             texts = ["" if np.isnan(share) else f"{share:.1%}" for share in shares]
-            rows.append([self.classes[row], str(self.images[row]), *texts])
-        return table(rows, ["class", "judged on", "before", "after", "among earlier classes"])
+            rows.append([self.classes[row], str(self.images[row]), str(self.learned[row]), *texts])
+        return table(rows, ["class", "judged on", "of these learned", "before", "after", "among earlier classes"])
 
 
 def _number(value: np.float32) -> float | None:
     return None if np.isnan(value) else float(value)
 
 
-def judge(classes: Sequence[str], earlier: int, labels: IntArray, before: FloatArray, after: FloatArray) -> Judgement:
+def judge(
+    classes: Sequence[str],
+    earlier: int,
+    labels: IntArray,
+    before: FloatArray,
+    after: FloatArray,
+    held_out: int | None = None,
+) -> Judgement:
     """Compare two classifiers class by class.
 
     Args:
@@ -118,9 +142,11 @@ def judge(classes: Sequence[str], earlier: int, labels: IntArray, before: FloatA
         labels: rows of the samples, shape ``(n,)``.
         before: the old classifier's logits, shape ``(n, earlier)``.
         after: the new classifier's logits, shape ``(n, classes)``.
+        held_out: the samples after so many were learned from; None: there are none.
     """
     count = len(classes)
     images = np.bincount(labels, minlength=count)[:count]
+    learned = images - np.bincount(labels[:held_out], minlength=count)[:count]
 
     def by_class(logits: FloatArray, rows: int, among: int) -> FloatArray:
         if not among or not len(labels):
@@ -132,32 +158,11 @@ def judge(classes: Sequence[str], earlier: int, labels: IntArray, before: FloatA
     return Judgement(
         classes,
         images,
+        learned,
         by_class(before, earlier, earlier),
         by_class(after, count, count),
         by_class(after, earlier, earlier),
     )
-
-
-def contradictions(logits: FloatArray, labels: IntArray, known: int) -> tuple[int, int]:
-    """Count the samples of which the old classifier surely says something else than their label.
-
-    Args:
-        logits: of the old classifier over its temperature, shape ``(n, known)``.
-        labels: rows of the classifier, shape ``(n,)``; the old one knew the first ``known`` rows.
-
-    Returns:
-        How many samples contradict their label, and how many have a known class at all.
-    """
-    mine = labels < known
-    if known == 0 or not mine.any():
-        return 0, 0
-    wrong = 0
-    for part in parts(np.flatnonzero(mine)):
-        among = logits[part, :known].astype(np.float64)
-        among -= among.max(axis=1, keepdims=True)
-        certainty = 1.0 / np.exp(among).sum(axis=1)
-        wrong += int(((among.argmax(axis=1) != labels[part]) & (certainty >= CONTRADICTION_CERTAINTY)).sum())
-    return wrong, int(mine.sum())
 
 
 Place = tuple[Callable[[IntArray], FloatArray], IntArray]

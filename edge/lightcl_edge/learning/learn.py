@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lightcl_edge.console.progress import Progress
 from lightcl_edge.console.text import count, first_names
@@ -24,6 +25,7 @@ from lightcl_edge.learning.engines.contract import Engine
 from lightcl_edge.learning.engines.select import make_engine
 from lightcl_edge.learning.gate import judge_candidate
 from lightcl_edge.learning.judging import (
+    HeldOutResult,
     Judgement,
     JudgingSamples,
     Reference,
@@ -84,7 +86,7 @@ class Candidate:
     extracted: Extracted
     trained: Trained
     judgement: Judgement
-    holdout_accuracy: float | None  # on all held-out samples; None while there are none
+    tested: HeldOutResult  # on all held-out samples
     holdout: Holdout
     buffer: FeatureBuffer
     warnings: list[str]  # what a person should look at
@@ -127,7 +129,7 @@ def learn(job: Job, start: StartingPoint, extracted: Extracted, watch: Watch) ->
     options, bundle, meter = job.options, start.bundle, watch.meter
     row_of = {name: row for row, name in enumerate(start.classes)}
     labels = np.array([row_of.get(name, -1) for name in job.dataset.classes])[extracted.store.labels]
-    train_rows, held_rows = split_holdout(labels, extracted.store.marks)
+    train_rows, held_rows = split_holdout(labels, extracted.store.marks, start.holdout)
     samples = Samples(extracted.store, start.codec, labels, train_rows)
     with meter.phase("import"):
         strategy = _strategy(job, start)
@@ -136,14 +138,15 @@ def learn(job: Job, start: StartingPoint, extracted: Extracted, watch: Watch) ->
         make = partial(make_engine, job.engine, bundle, options.threads, spare_bytes, patterns, trains)
         engine = make() if trains else start.kept.open_engine(job.engine.name, make)
     with meter.phase("train"), one_blas_thread():
-        trained = _train(job, start, watch, engine, strategy, samples, held_rows)
+        trained = _train(job, start, watch, engine, strategy, samples, held_rows, extracted.store.marks[held_rows])
     if trains:
         give_back()  # garbage of the steps, and pages of libraries that only they needed
     with meter.phase("gate"):
-        judgement, accuracy = judge_candidate(
+        judgement, tested = judge_candidate(
             trained.references,
             trained.after,
             trained.untrained,
+            start.holdout.lacks(trained.held_out),
             start.classes,
             start.known_classes,
             options.max_forgetting,
@@ -154,7 +157,7 @@ def learn(job: Job, start: StartingPoint, extracted: Extracted, watch: Watch) ->
         buffer = fill(start.buffer, *offered, job.buffer_limit, random, options.buffer_fill)
         doubts = warnings(judgement, trained.references, trained.after[0], start.known_classes)
         doubts += _seen_before(start, trained.held_out)
-    return Candidate(engine, strategy, extracted, trained, judgement, accuracy, holdout, buffer, doubts)
+    return Candidate(engine, strategy, extracted, trained, judgement, tested, holdout, buffer, doubts)
 
 
 def _with_scores(start: StartingPoint) -> LearnedClassifier:
@@ -167,8 +170,7 @@ def _seen_before(start: StartingPoint, held_out: Holdout) -> list[str]:
     """Whether the images were taught before: an image that comes again is held out again."""
     if start.data.fingerprint in start.generation.meta.sources:
         return ["the same images were taught before; now they count twice"]
-    before = {sample.tobytes() for sample in start.holdout.features}
-    again = sum(sample.tobytes() in before for sample in held_out.features)
+    again = int((~start.holdout.lacks(held_out)).sum())
     images = count(len(held_out.labels), "held-out image")
     return [f"some images were taught before and count twice: {again} of {images} came again"] if again else []
 
@@ -190,10 +192,11 @@ def _train(
     strategy: Strategy,
     samples: Samples,
     held_rows: IntArray,
+    held_marks: NDArray[np.uint64],
 ) -> Trained:
     sums, pooled = _taught(start, engine, samples)
     taps = taps_of(engine, samples.read, held_rows, sums.size).astype(np.float16)
-    held_out = Holdout(samples.store.read(held_rows), samples.labels[held_rows], taps)
+    held_out = Holdout(samples.store.read(held_rows), samples.labels[held_rows], taps, held_marks)
     earlier = _earlier_samples(start, strategy, engine)
     own = own_samples(held_out, samples, start.codec, engine)
     loaded = (start.generation if start.classifier.needs_head else start.exported).parameters

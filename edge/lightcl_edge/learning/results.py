@@ -9,16 +9,18 @@ from lightcl_edge.console.text import Document
 
 @dataclass(frozen=True)
 class ClassChange:
-    """How a task changed a class: accuracies 0 to 1 on held-out samples, or None.
+    """How a task changed a class: accuracies 0 to 1, or None.
 
     Attributes:
         images: samples that it was judged on.
+        learned_images: so many of them were learned from, because few are held out.
         before: None for a new class.
         after: among all classes.
         after_among_earlier_classes: among the classes that were known before; None for a new class.
     """
 
     images: int
+    learned_images: int
     before: float | None
     after: float | None
     after_among_earlier_classes: float | None

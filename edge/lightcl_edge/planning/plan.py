@@ -5,6 +5,8 @@ present size. The other figures come from the manifest's counts.
 """
 
 import math
+import os
+import re
 from dataclasses import asdict, dataclass, replace
 from types import ModuleType
 from typing import Any
@@ -19,6 +21,9 @@ from lightcl_edge.planning import trunk as plan_trunk
 # `lightcl-host cost --check` prints predicted against measured for each phase; docs/builders/cost.md: how to fit.
 #: Size of `lightcl-edge train` when it plans (Python, numpy, this package), for predictions made on another machine.
 DEVICE_BASE_BYTES = 42 * plan_trunk.MIB
+#: From this version on Linux maps the whole piece of a file that the page cache holds, where one page was touched. Of
+#: libraries that were read in one go, as after an installation, a training then has up to 12.4 MiB more.
+LARGE_PIECES_SINCE, LARGE_PIECES_BYTES = (6, 18), 13 * plan_trunk.MIB
 #: For each entry of the scatter of taps: the matrix, a class's triangle as it is read and added, a block of products.
 COVARIANCE_ENTRY_BYTES = 22.0
 #: The same once rows are solved: the terms of the novelty score, and a class's triangle.
@@ -38,7 +43,7 @@ PREDICTING_HEAD_COPIES = 2.0
 class Plan:
     """Predicted bytes of a training run; each phase adds its own to the base."""
 
-    base_bytes: int  # this process before it loads anything
+    base_bytes: int  # this process before it loads anything, and what mapping libraries in large pieces may add
     install_bytes: int  # the check of the golden images, the first time
     extract_bytes: int  # the trunk and one batch of images
     import_bytes: int  # the engine before the head's parameters are loaded
@@ -105,7 +110,16 @@ def plan_training(manifest: Manifest, engine: str, images: int, steps: tuple[int
 
 
 def _own_bytes() -> int:
-    return process_memory.sample(with_pss=False).rss_bytes or 0
+    return (process_memory.sample(with_pss=False).rss_bytes or 0) + large_pieces_bytes(
+        os.uname().sysname, os.uname().release
+    )
+
+
+def large_pieces_bytes(system: str, release: str) -> int:
+    """What onnxruntime's libraries may take more under a kernel, where the page cache holds large pieces of them."""
+    version = re.match(r"(\d+)\.(\d+)", release)
+    new = system == "Linux" and version and tuple(map(int, version.groups())) >= LARGE_PIECES_SINCE
+    return LARGE_PIECES_BYTES if new else 0
 
 
 def covariance_bytes(manifest: Manifest) -> int:

@@ -10,27 +10,25 @@ from lightcl_edge.data.spool import LEARNED
 from lightcl_edge.errors import LightclError
 from lightcl_edge.inference.evaluation import Evaluation
 from lightcl_edge.inference.evaluation_page import EvaluationView, Mistake, bins, render_part, shown, thumbnail
-from lightcl_edge.serve.records.knowing import History
 from lightcl_edge.serve.watching.recogniser import Recogniser
 
 #: Of the kept pictures so many are looked at, the newest first.
 _LOOKED_AT = 60
 
 
-def evaluation_part(found: Evaluation, history: History, recogniser: Recogniser, spool: Path) -> str:
-    """Sections for the page, as ``evaluate --html`` has them; pictures in ``spool`` are predicted again."""
+def evaluation_part(found: Evaluation, number: int, recogniser: Recogniser, spool: Path) -> str:
+    """Sections for the page about generation ``number``, as ``evaluate --html`` has them.
+
+    Pictures in ``spool`` are predicted again.
+    """
     looked_at, mistakes = _mistakes(found, recogniser, spool)
-    note = "Learned pictures are not kept (serve --keep-frames keeps them), so none can be shown."
+    note = (
+        "Pictures are not kept once they are learned, so none can be shown. If a class is taken for another, teach it "
+        "again with pictures like those that go wrong."
+    )
     if looked_at:
         note = f"{len(mistakes)} of the newest {count(looked_at, 'picture')} that it was taught."
-    generations = [
-        (each.number, each.accuracy)
-        for each in reversed(history.generations)
-        if each.accuracy is not None and each.number <= history.current
-    ]
-    view = EvaluationView(
-        found, history.current, shown(found), mistakes, len(mistakes), bins(found.answers), generations, note
-    )
+    view = EvaluationView(found, number, shown(found), mistakes, len(mistakes), bins(found.answers), [], note)
     return render_part(view)
 
 

@@ -75,12 +75,11 @@ def history(state: State) -> History:
     found = []
     for number in reversed(state.numbers()):
         in_use = number == current
-        entry = Generation(number, None, [], None, None, 0, in_use, "its record is damaged")
+        entry = Generation(number, None, [], None, 0, 0, None, 0, in_use, "its record is damaged")
         with suppress(StateError):
             meta = state.meta(number)
-            entry = Generation(
-                number, meta.created, meta.classes, meta.holdout_accuracy, meta.strategy, meta.images, in_use
-            )
+            tested = meta.holdout_accuracy, meta.holdout_right, meta.holdout_images
+            entry = Generation(number, meta.created, meta.classes, *tested, meta.strategy, meta.images, in_use)
         found.append(entry)
     classes = list(state.read(0).meta.classes)
-    return History(current, [*found, Generation(0, None, classes, None, None, 0, current == 0)])
+    return History(current, [*found, Generation(0, None, classes, None, 0, 0, None, 0, current == 0)])

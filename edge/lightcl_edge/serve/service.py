@@ -13,7 +13,7 @@ from lightcl_edge.errors import LightclError
 from lightcl_edge.files.durable import make_folders
 from lightcl_edge.inference.evaluation import Evaluation
 from lightcl_edge.serve.hub import Hub
-from lightcl_edge.serve.knowledge import history, judged
+from lightcl_edge.serve.knowledge import judged
 from lightcl_edge.serve.knowledge import knowledge as knowledge_of
 from lightcl_edge.serve.options import ServeOptions
 from lightcl_edge.serve.records.knowing import Knowledge, Moved
@@ -132,7 +132,7 @@ class Service:
             number, found = self._evaluation()
             if self._evaluation_part is None or self._evaluation_part[0] != number:
                 spool = self.taught.spool.folder
-                text = "" if found is None else evaluation_part(found, history(self.state), self.recogniser, spool)
+                text = "" if found is None else evaluation_part(found, number, self.recogniser, spool)
                 self._evaluation_part = (number, text)
             return self._evaluation_part[1]
 

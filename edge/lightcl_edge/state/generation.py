@@ -41,6 +41,8 @@ class Meta:
     #: Images in the sums of each class, in the classes' order; 0 where the bundle brought it and nothing was learned.
     images_by_class: list[Count] = field(default_factory=list)
     holdout_accuracy: Annotated[float, between(0, 1)] | None = None  # of all classes; None without held-out features
+    holdout_right: Count = 0  # of so many held-out images
+    holdout_images: Count = 0
     row_scale: Annotated[float, POSITIVE] | None = None  # that new rows of the classifier start with; None before any
     #: What becomes black and white in images of more than 8 bits; None before any was learned.
     grey_range: tuple[float, float] | None = None
@@ -60,7 +62,7 @@ class Generation:
         meta: its record.
         parameters: of the head; each is read from the file when it is asked for.
         strategy_state: what the strategy remembers.
-        holdout: ``features`` (uint8) and ``labels`` (int64) that were not trained on, or empty.
+        holdout: ``features`` (uint8), ``labels``, ``taps`` and ``marks`` of what was not trained on, or empty.
         sums: what each class has taught; a class's are read from its file when they are asked for.
         buffer: tensors of the feature buffer, or empty.
         classifier: tensors of the classifier that predictions are made with, or empty where the head alone makes them.

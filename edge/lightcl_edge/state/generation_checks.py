@@ -58,10 +58,11 @@ def _check_head(file: TensorFile, head: HeadInfo, classes: int) -> None:
 def _check_holdout(tensors: Tensors, shape: tuple[int, ...], tap_size: int, classes: int) -> None:
     if not tensors:
         return
-    _check_names(tensors, {"features", "labels", "taps"})
+    _check_names(tensors, {"features", "labels", "taps", "marks"})
     labels = _vector(tensors, "labels", np.int64)
     _check(tensors["features"], "features", np.uint8, (len(labels), *shape))
     _check(tensors["taps"], "taps", np.float16, (len(labels), tap_size))
+    _check(tensors["marks"], "marks", np.int64, labels.shape)
     if not np.isfinite(tensors["taps"].astype(np.float16, copy=False)).all():
         raise ValueError("taps holds NaN or infinity, expected finite numbers")
     if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < classes:

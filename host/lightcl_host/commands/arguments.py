@@ -68,7 +68,9 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", metavar="NAME", help="name of the logits in an .onnx file with several outputs")
     parser.add_argument("--seed", type=int, default=0, help="of all random numbers (default 0)")
     parser.add_argument(
-        "--verbose", action="store_true", help="of a model that can't be used, also print what the libraries said"
+        "--verbose",
+        action="store_true",
+        help="also print what was chosen and why, and of a model that can't be used what the libraries said",
     )
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from lightcl_edge.console.program import Command
-from lightcl_edge.console.text import Document
+from lightcl_edge.console.text import Document, count, format_bytes
 from lightcl_host.commands.arguments import (
     add_analysis_arguments,
     add_export_arguments,
@@ -62,8 +62,42 @@ class PrepareCommand(Command):
         return export_bundle(export_options(args, calibration=args.data, analysis=None), args.progress)
 
     def render(self, document: Document) -> str:
-        text = render_export(document)
-        return f"{text}\n\nanalysis: {document['analysis']}" if "analysis" in document else text
+        lines = [
+            f"{document['bundle']} is ready to be copied to the board: {format_bytes(document['bytes'])}, made in "
+            f"{document['seconds']:.0f} s",
+            f"memory      {_memory(document)}",
+            f"how good    {_how_good(document['taps'])}",
+        ]
+        if quality := document["trunk_quality"]:
+            time = quality["float32_milliseconds" if document["trunk_dtype"] == "fp32" else "milliseconds"]
+            lines.append(f"speed       {time:.0f} ms a picture on this computer; boards are slower")
+        if assumed := document["input"]["assumed"]:
+            lines.append(f"assumed     {', '.join(assumed)}: wrong ones cost accuracy; --help names the options")
+        if skipped := document["calibration"]["skipped"]:
+            lines.append(f"skipped     {count(skipped, 'picture')} could not be read")
+        if "analysis" in document:
+            lines.append(f"report      {document['analysis']}")
+        return "\n".join(
+            [*lines, f"next        lightcl-edge train --bundle {document['bundle']} --state state --data DIR"]
+        )
+
+    def render_details(self, document: Document) -> str:
+        return "\n" + render_export(document)
+
+
+def _memory(document: Document) -> str:
+    """What the board needs, and has where a device was named."""
+    needed = f"learning on the board takes about {format_bytes(document['planned_peak_bytes'])}"
+    if not (choice := document["choice"]):
+        return needed
+    return f"{needed}; of {format_bytes(choice['usable_bytes'])} that are free on {choice['device']}"
+
+
+def _how_good(taps: Document) -> str:
+    if taps["accuracy"] is None:
+        return "not measured: that takes two folders of 8 pictures or more"
+    images = count(taps["images"], "picture")
+    return f"right on {taps['accuracy']:.0%} of {images} of yours that it had not seen, among {taps['classes']} classes"
 
 
 def _refuse_unused(args: argparse.Namespace) -> None:

@@ -4,6 +4,7 @@ from dataclasses import asdict
 from typing import Any
 
 from lightcl_edge.bundle.manifest import Manifest
+from lightcl_host.cost.prediction import predict
 from lightcl_host.export.cut_choice import CutChoice
 from lightcl_host.export.options import ExportOptions
 from lightcl_host.export.parts import Parts
@@ -32,6 +33,7 @@ def export_document(
         "cut": choice.cut.name,
         "cut_chosen_by": choice.chosen_by,
         "choice": choice.figures,
+        "planned_peak_bytes": predict(written, "ort", strategy="slda").peak_bytes,
         "feature_shape": list(choice.cut.shape),
         "feature_bytes": choice.cut.feature_bytes,
         "taps": parts.taps.document(),

@@ -145,7 +145,7 @@ def test_the_text_of_train_is_short_and_begins_with_the_result(edge, bundle, tmp
     words = ("train", "--bundle", bundle, "--data", data, *ENGINE, "--epochs", "1")
     lines = edge(*words, "--state", tmp_path / "s")[0].splitlines()
     assert lines[0] == f"generation 1: learned {names[0]} and 4 more from 36 images"
-    assert re.fullmatch(r"it knows 5 classes; held-out accuracy \S+% \(mean over classes, \d+ images\)", lines[1])
+    assert re.fullmatch(r"it knows 5 classes; \d+ of \d+ held-out images right \(mean over classes \S+%\)", lines[1])
     assert any(line.startswith("9 images could not be read: ") for line in lines)
     assert len(lines) <= 12 and max(map(len, lines)) <= 80
     document = json.loads(edge(*words, "--state", tmp_path / "t", "--json")[0])

@@ -8,6 +8,7 @@ import shutil
 import numpy as np
 import pytest
 
+from lightcl_edge.commands.train import _class_lines
 from lightcl_edge.errors import RejectedError
 from lightcl_edge.learning import doubts, gate, judging
 from lightcl_edge.learning.doubts import Lookalike
@@ -56,7 +57,7 @@ def test_many_images_that_look_like_another_class_are_told(label, wrong, told):
 
 
 def test_a_mixed_folder_of_a_known_class_is_refused():
-    judgement = Judgement(["cat", "dog"], *(np.zeros(2) for _ in range(4)))
+    judgement = Judgement(["cat", "dog"], *(np.zeros(2) for _ in range(5)))
     for found, limit in ((Lookalike(1, 0, 4, 10), 0.2), (Lookalike(1, 0, 9, 9), 0.2), (Lookalike(1, 0, 9, 10), 1.0)):
         gate.refuse_mixed([found], 2, limit, judgement)
     gate.refuse_mixed([Lookalike(1, 0, 10, 10)], 1, 0.2, judgement)  # a new class may look like a known one
@@ -68,12 +69,12 @@ def test_one_lost_class_is_not_hidden_by_many_others():
     ones, after = np.ones(10, np.float32), np.ones(10, np.float32)
     names, images = [f"c{row}" for row in range(10)], np.full(10, 10)
     after[3] = 0.5
-    gate.refuse_forgetting(Judgement(names, images, ones, after, after), 0.2)
+    gate.refuse_forgetting(Judgement(names, images, 0 * images, ones, after, after), 0.2)
     after[3] = 0.3
-    gate.refuse_forgetting(Judgement(names, images // 4, ones, after, after), 0.2)  # of two images
-    gate.refuse_forgetting(Judgement(names, images, ones, after, after), 1.0)
+    gate.refuse_forgetting(Judgement(names, images // 4, 0 * images, ones, after, after), 0.2)  # of two images
+    gate.refuse_forgetting(Judgement(names, images, 0 * images, ones, after, after), 1.0)
     with pytest.raises(RejectedError, match=r"c3 fell from 100\.0% to 30\.0%, allowed for one class .* 50\.0%"):
-        gate.refuse_forgetting(Judgement(names, images, ones, after, after), 0.2)
+        gate.refuse_forgetting(Judgement(names, images, 0 * images, ones, after, after), 0.2)
 
 
 @pytest.fixture(scope="module")
@@ -131,3 +132,11 @@ def test_the_table_has_every_class_with_counts_of_images(edge, state, tmp_path):
     rows = {line.split()[0]: line.split()[1:] for line in lines[header + 1 : header + 4]}
     assert rows["blue"][0] == "new" and rows["blue"][1] == rows["blue"][3]
     assert all(len(set(rows[name])) == 2 and len(rows[name]) == 6 for name in ("red", "green"))  # "7 of 7  7 of 7"
+
+
+def test_the_table_says_which_images_were_learned_from():
+    few = {"images": 10, "learned_images": 6, "before": 1.0, "after": 0.9}
+    new = {"images": 4, "learned_images": 0, "before": None, "after": 1.0}
+    head, first, second = _class_lines({"cat": few, "dog": new}, 9)
+    assert head.split("  ")[-1] == "of these learned" and first.split()[-1] == "6" and second.split()[-1] == "0"
+    assert "learned" not in _class_lines({"dog": new}, 9)[0]

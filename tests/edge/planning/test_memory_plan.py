@@ -20,7 +20,14 @@ from lightcl_edge.learning.strategies import STRATEGIES
 from lightcl_edge.learning.strategies.choice import crowd_of, plan_for, planned_patterns
 from lightcl_edge.machine import memory_limits as limits
 from lightcl_edge.machine import process_memory
-from lightcl_edge.planning.plan import GENERATION_COPIES, Carried, Plan, covariance_bytes, sums_bytes
+from lightcl_edge.planning.plan import (
+    GENERATION_COPIES,
+    Carried,
+    Plan,
+    covariance_bytes,
+    large_pieces_bytes,
+    sums_bytes,
+)
 from small_bundle import make_folder, wide_bundle
 
 MIB = 2**20
@@ -86,6 +93,20 @@ def test_a_large_image_keeps_to_the_budget(edge, bundle, tmp_path):
     assert document["skipped_images"] == 1 and "large.png" in document["skipped"][0]
     out, _ = edge(*words, "--state", tmp_path / "wide")
     assert json.loads(out)["skipped_images"] == 0
+
+
+@pytest.mark.parametrize(
+    ("system", "release", "counted"),
+    [
+        ("Linux", "6.18.44-fc", True),
+        ("Linux", "7.0", True),
+        ("Linux", "6.12.47+rpt-rpi-v8", False),
+        ("Linux", "odd", False),
+        ("Darwin", "23.1.0", False),
+    ],
+)
+def test_a_kernel_that_maps_large_pieces_of_libraries_is_planned_for(system, release, counted):
+    assert bool(large_pieces_bytes(system, release)) == counted
 
 
 def test_a_plan_counts_what_the_state_carries():

@@ -51,7 +51,7 @@ def test_what_is_taught_is_learned_and_answers_change_without_a_restart(client):
     assert [each["class_name"] for each in knowledge["classes"]] == ["green", "red"]
     assert sum(map(sum, knowledge["confusion"])) == sum(each["held_out"] for each in knowledge["classes"]) > 0
     part = client.get(f"{BASE}/evaluation").text
-    assert "2 of 2 images are right" in part and "Learned pictures are not kept" in part and "<h3>Mistakes" in part
+    assert "2 of 2 images are right" in part and "Pictures are not kept" in part and "<h3>Mistakes" in part
 
 
 def test_mistakes_are_shown_where_pictures_are_kept(client):

@@ -70,6 +70,12 @@ def test_from_an_empty_state_to_a_new_answer_on_the_live_picture(browser, board)
         page.until("document.querySelectorAll('#classes tbody tr').length === 1")
 
 
+def test_without_a_camera_there_is_a_hint_and_no_stage(browser, bundle, tmp_path):
+    with served_over_http(bundle, tmp_path / "s") as board, Page(browser, board.address, PHONE) as page:
+        page.until("document.querySelector('#stage-note').textContent.startsWith('There is no camera')")
+        page.until("document.querySelector('#stage').offsetHeight < 130")
+
+
 def test_frames_that_wait_are_labelled_many_at_once(browser, board):
     with Page(browser, board.address) as page:
         taught_two(page, board)
@@ -247,6 +253,7 @@ def test_what_is_wrong_is_said_on_the_page(browser, bundle, tmp_path):
 def test_the_documents_show_the_page_as_it_is(browser, bundle, tmp_path):
     camera = Camera("flower", look=photograph)
     with served_over_http(bundle, tmp_path / "s", source=camera) as board, Page(browser, board.address) as page:
+        page.page.wait_for_selector("#picture:not([hidden])")
         for name in ("flower", "temple"):
             camera.show(name)
             page.page.wait_for_timeout(500)
@@ -260,6 +267,9 @@ def test_the_documents_show_the_page_as_it_is(browser, bundle, tmp_path):
         page.says("temple")
         page.page.wait_for_timeout(4000)
         page.shot("live")
+        page.go("knows")
+        page.page.wait_for_selector("#evaluation svg[aria-label^=Confusion]")
+        page.shot("knows")
         with Page(browser, board.address, PHONE, "dark") as phone:
             phone.says("temple")
             phone.shot("phone")

@@ -120,7 +120,7 @@ def filled(number, count=1):
 
 HOLDOUT, STRATEGY, BUFFER, HEAD = (f"{name}.safetensors" for name in ("holdout", "strategy", "buffer", "head"))
 FORGED = [
-    (HOLDOUT, lambda tensors: tensors.pop("features"), "expected ['features', 'labels', 'taps']"),
+    (HOLDOUT, lambda tensors: tensors.pop("features"), "expected ['features', 'labels', 'marks', 'taps']"),
     (HOLDOUT, becomes("labels", lambda labels: labels[:1]), "expected uint8 (1, 16, 4, 4)"),
     (HOLDOUT, becomes("labels", lambda labels: labels - 1), "expected 0 to 1"),
     (HOLDOUT, becomes("labels", lambda labels: labels + 1), "expected 0 to 1"),

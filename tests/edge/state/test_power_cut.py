@@ -28,6 +28,7 @@ def commit(change, number, parent=None):
         "features": np.full((2, 16, 4, 4), number, np.uint8),
         "labels": np.zeros(2, np.int64),
         "taps": np.zeros((2, 48), np.float16),
+        "marks": np.zeros(2, np.int64),
     }
     sums = state.read().sums.forget("a")  # "b" is taught once, so its file is linked from then on
     for name in {"a", "b"} - set(sums.classes):

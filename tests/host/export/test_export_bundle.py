@@ -151,7 +151,19 @@ def test_cuts_and_prepare(capsys: pytest.CaptureFixture[str], model: Path, data:
     assert "(*): the deepest trainable cut" in capsys.readouterr().out
     assert main(["prepare", "--quiet", "--model", str(model), "--data", str(data), "--out", str(tmp_path / "b")]) == 0
     text = capsys.readouterr().out
-    assert f"cut         {document['automatic']}, chosen by the deepest trainable cut" in text and "trunk.onnx" in text
+    assert text.startswith(f"{tmp_path / 'b'} is ready to be copied to the board: ")
+    assert "learning on the board takes about " in text and "\nhow good    " in text
+    assert not any(word in text.replace(str(tmp_path), "") for word in ("cut", "taps", "dB", "trunk"))
+
+
+def test_prepare_in_words_and_with_details(capsys: pytest.CaptureFixture[str], model: Path, tmp_path: Path) -> None:
+    """Of a device, of pictures that say nothing of accuracy; what was chosen stands behind --verbose."""
+    np.savez(tmp_path / "few.npz", x=np.zeros((4, 32, 32, 3), np.uint8), y=np.arange(4) % 2)
+    words = ["prepare", "--quiet", "--model", model, "--data", tmp_path / "few.npz", "--out", tmp_path / "b"]
+    assert main([str(word) for word in [*words, "--device", "rpi-zero-2w", "--verbose"]]) == 0
+    text = capsys.readouterr().out
+    assert "that are free on rpi-zero-2w" in text and "not measured: that takes two folders of 8" in text
+    assert "\ncut         " in text and "trunk.onnx" in text
 
 
 def test_help_needs_no_heavy_imports() -> None:

@@ -42,7 +42,8 @@ def generation_targets(folder: Path, bundle_path: Path) -> dict[str, Target]:
     kept["replay:logits"] = np.arange(head.capacity) < 2
     memory = offered(FeatureBuffer.empty(identity), "reservoir").tensors()
     taps = rng.normal(size=(4, head.tap_size)).astype(np.float16)
-    held = Holdout(features[:4], labels[:4], taps).tensors()
+    held_out = Holdout(features[:4], labels[:4], taps, np.arange(4, dtype=np.uint64))
+    held = held_out.tensors()
     place = folder / "generation"
     sums = Sums(head.tap_size)
     for name, count in (("a", 3), ("b", head.tap_size + 1)):
@@ -66,7 +67,7 @@ def generation_targets(folder: Path, bundle_path: Path) -> dict[str, Target]:
             for row in ("a", "b"):
                 write_generation(folder / "without", without_class(found, row, bundle)[0])
         holdout = Holdout.from_tensors(found.holdout, shape, head.tap_size)
-        holdout.extended(Holdout(features[:4], labels[:4], taps))
+        holdout.extended(held_out)
         for kind in ("reservoir", "herding"):
             offered(FeatureBuffer.from_tensors(found.buffer, identity), kind)
         for name, kind in STRATEGIES.items():

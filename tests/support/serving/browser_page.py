@@ -67,5 +67,5 @@ class Page:
     def shot(self, name):
         if KEPT:
             picture = Image.open(BytesIO(self.page.screenshot())).convert("RGB")
-            picture.thumbnail((1100, 1100))
-            picture.save(Path(KEPT) / f"serve-{name}.webp", quality=60, method=6)
+            picture.thumbnail((680, 680))
+            picture.save(Path(KEPT) / f"serve-{name}.webp", quality=28, method=6)

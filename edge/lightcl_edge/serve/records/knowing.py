@@ -57,7 +57,9 @@ class Generation:
     number: int
     created: float | None
     classes: list[str]
-    accuracy: Share | None
+    accuracy: Share | None  # the mean over classes
+    right: int  # of so many pictures that were kept apart
+    tested: int
     strategy: str | None
     pictures: int
     in_use: bool

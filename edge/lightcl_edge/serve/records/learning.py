@@ -18,10 +18,11 @@ class LearnWish:
 
 @dataclass(frozen=True)
 class Before:
-    """A class before and after, on pictures that were not learned from."""
+    """A class before and after."""
 
     class_name: str
-    pictures: int
+    pictures: int  # that it is tested with
+    learned: int  # so many of them were learned from, because few were kept apart
     before: Share | None
     after: Share | None
 
@@ -37,7 +38,8 @@ class Outcome:
     seconds: float | None = None
     peak_bytes: int | None = None
     accuracy: Share | None = None  # the mean over classes
-    held_out: int = 0  # pictures that it is of
+    right: int = 0  # of so many pictures that were kept apart
+    held_out: int = 0
     new_classes: list[str] = field(default_factory=list)
     per_class: list[Before] = field(default_factory=list)
 

@@ -1,6 +1,6 @@
 // What it knows: classes, what is taken for what, how far to trust it, and the way back.
 import { get, post, text } from "./api.js";
-import { attempt, count, find, make, percent, question, say, share, when as moment } from "./dom.js";
+import { attempt, count, find, make, question, say, share, when as moment } from "./dom.js";
 import { state, when } from "./state.js";
 
 export function startKnows() {
@@ -61,9 +61,9 @@ function generations(history) {
     const name = make("td", { className: "name" }, each.number ? `Generation ${each.number}` : "As exported", each.in_use ? make("span", { className: "now", textContent: "in use" }) : null);
     const go = each.in_use || each.problem ? "" : action("Go back to it", `Go back to generation ${each.number}`, () => goBack(each.number));
     const known = each.problem ?? (each.classes.join(", ") || "nothing");
-    return make("tr", {}, name, make("td", { "data-label": "made", textContent: each.created ? moment(each.created) : "–" }), make("td", { "data-label": "knows", textContent: known }), make("td", { "data-label": "right", textContent: percent(each.accuracy) }), make("td", { className: "actions" }, go));
+    return make("tr", {}, name, make("td", { "data-label": "made", textContent: each.created ? moment(each.created) : "–" }), make("td", { "data-label": "knows", textContent: known }), make("td", { "data-label": "right", textContent: each.tested ? `${each.right} of ${each.tested}` : "–" }), make("td", { className: "actions" }, go));
   });
-  return table(["generation", "made", "knows", "right", ""], rows);
+  return table(["generation", "made", "knows", "right, of pictures kept apart", ""], rows);
 }
 
 async function goBack(to) {

@@ -108,21 +108,23 @@ async function newClasses(outcome) {
   const knowledge = await get("/classes").catch(() => ({ classes: [] }));
   const shown = new Set(outcome.per_class.map((each) => each.class_name));
   const news = knowledge.classes.filter((each) => outcome.new_classes.includes(each.class_name) && !shown.has(each.class_name));
-  return news.map((each) => ({ class_name: each.class_name, pictures: each.held_out, before: null, after: each.accuracy }));
+  return news.map((each) => ({ class_name: each.class_name, pictures: each.held_out, learned: 0, before: null, after: each.accuracy }));
 }
 
 function summary(outcome) {
   const parts = [];
   if (outcome.new_classes.length) parts.push(`New: ${outcome.new_classes.join(", ")}.`);
-  if (outcome.accuracy !== null) parts.push(`Of ${count(outcome.held_out, "picture", "pictures")} kept apart for testing, ${percent(outcome.accuracy)} are right, as the mean over classes.`);
+  if (outcome.held_out) parts.push(`Of ${count(outcome.held_out, "picture", "pictures")} kept apart for testing ${outcome.right} ${outcome.right === 1 ? "is" : "are"} right.`);
   if (outcome.seconds !== null) parts.push(`It took ${outcome.seconds.toFixed(1)} s and ${bytes(outcome.peak_bytes)} of memory, which is free again.`);
   return parts.join(" ") || "It is in use.";
 }
 
+const right = (each, when) => share(each[when], `${Math.round(each[when] * each.pictures)} of ${each.pictures}`);
+
 function beforeAndAfter(classes) {
   const rows = classes.map((each) => {
     const change = each.before === null ? "new" : each.after >= each.before ? (each.after > each.before ? "better" : "as before") : "worse";
-    const cells = [make("td", { className: "name", textContent: each.class_name }), make("td", { "data-label": "before" }, each.before === null ? make("span", { className: "soft", textContent: "new" }) : share(each.before)), make("td", { "data-label": "after" }, share(each.after)), make("td", { "data-label": "", className: "soft", textContent: `${change}, tested with ${count(each.pictures, "picture", "pictures")}` })];
+    const cells = [make("td", { className: "name", textContent: each.class_name }), make("td", { "data-label": "before" }, each.before === null ? make("span", { className: "soft", textContent: "new" }) : right(each, "before")), make("td", { "data-label": "after" }, right(each, "after")), make("td", { "data-label": "", className: "soft", textContent: each.learned ? `${change}; ${each.learned} of these were learned from` : change })];
     return make("tr", {}, ...cells);
   });
   const head = make("tr", {}, ...["class", "right before", "right after"].map((text) => make("th", { scope: "col", textContent: text })), make("td"));

@@ -60,6 +60,7 @@ async function display(blob) {
   await picture.decode().catch(() => null);
   picture.hidden = false;
   find("stage-note").hidden = true;
+  stage.classList.remove("empty");
   if (picture.naturalWidth) stage.style.aspectRatio = `${picture.naturalWidth} / ${picture.naturalHeight}`;
   if (before.startsWith("blob:")) URL.revokeObjectURL(before);
 }
@@ -70,8 +71,9 @@ function showStatus(status) {
   find("hold").hidden = source.kind === "none";
   find("region-row").hidden = source.kind === "none" && !state.settings?.region;
   const note = find("stage-note");
+  stage.classList.toggle("empty", source.kind === "none" && !state.frame);
   if (source.kind === "none" && !state.frame) {
-    note.textContent = "There is no camera. Take a photo with your phone, or choose one.";
+    note.textContent = "There is no camera. Teach with “Add pictures from this device”, then ask “What is on a photo?”";
     note.hidden = false;
   } else if (!source.working) {
     note.textContent = source.message || "The camera gives no pictures.";

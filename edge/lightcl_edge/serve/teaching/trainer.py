@@ -178,6 +178,7 @@ class Trainer:
             learned.get("seconds"),
             learned.get("peak_rss_bytes"),
             learned.get("holdout_accuracy"),
+            learned.get("holdout_right", 0),
             learned.get("holdout_images", 0),
             learned.get("new_classes", []),
             _per_class(learned),
@@ -229,4 +230,7 @@ class Trainer:
 
 def _per_class(document: dict[str, Any]) -> list[Before]:
     table = document.get("per_class") or document.get("error", {}).get("per_class") or {}
-    return [Before(name, int(row["images"]), row["before"], row["after"]) for name, row in table.items()]
+    return [
+        Before(name, int(row["images"]), int(row["learned_images"]), row["before"], row["after"])
+        for name, row in table.items()
+    ]
