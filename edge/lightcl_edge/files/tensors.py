@@ -223,6 +223,9 @@ class TensorFile(Mapping[str, FloatArray]):
             raise self._error_class(message) from error
         return tensor
 
+    def __contains__(self, name: object) -> bool:  # of a Mapping it would read the tensor
+        return name in self._header
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._header)
 

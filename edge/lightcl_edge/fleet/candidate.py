@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -43,23 +44,36 @@ class Base:
 
     Attributes:
         exported: the bundle's own classes and head.
-        engine: runs heads.
+        threads: None for all processors that this process may use.
     """
 
     bundle: Bundle
     generation: Generation
     exported: Generation
-    engine: Engine
+    threads: int | None
+
+    @cached_property
+    def engine(self) -> Engine:
+        """Runs heads, first the one that was exported. Most merges need none, and no time to load it."""
+        engine = make_engine(choose_engine("auto", self.bundle), self.bundle, self.threads, 0, False)
+        engine.load(self.exported.parameters)
+        return engine
+
+    def close(self) -> None:
+        if "engine" in vars(self):
+            self.engine.close()
 
 
 def base_of(bundle: Bundle, generation: Generation, exported: Generation, threads: int | None) -> Base:
     """The generation, with the sums of the samples that the bundle brought."""
-    engine = make_engine(choose_engine("auto", bundle), bundle, threads, 0, False)
-    engine.load(exported.parameters)
+    base = Base(bundle, generation, exported, threads)
+    if all(name in generation.sums.classes for name in exported.meta.classes):
+        return base
     identity = BufferIdentity(bundle.sha256(TRUNK), bundle.manifest.feature)
     buffer = FeatureBuffer.from_tensors(generation.buffer, identity)
-    sums = with_exported_samples(generation.sums, engine, buffer, exported.meta.classes)
-    return Base(bundle, replace(generation, sums=sums), exported, engine)
+    sums = with_exported_samples(generation.sums, base.engine, buffer, exported.meta.classes)
+    base.close()
+    return replace(base, generation=replace(generation, sums=sums))
 
 
 @dataclass(frozen=True)
@@ -118,10 +132,11 @@ def _judge(
     base: Base, left: Generation, new: LearnedClassifier, names: Sequence[str], known: int, max_forgetting: float
 ) -> tuple[Judgement, HeldOutResult]:
     """The gate: earlier classes must not lose too much. Gives how held-out samples fare too."""
-    old, engine = classifier_of(base.generation), base.engine
+    old = classifier_of(base.generation)
     columns = [base.generation.meta.classes.index(name) for name in names[:known]]
     samples = _samples(base, left, old)
-    if old.needs_head:
+    engine = base.engine if old.needs_head else None
+    if engine is not None:
         engine.load(base.generation.parameters)
     before, after = samples.logits(old, engine)[:, columns], samples.logits(new, engine)
     judgement = judge(names, known, samples.labels, before, after, samples.held_out)

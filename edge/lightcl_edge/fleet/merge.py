@@ -59,6 +59,8 @@ def merge(options: MergeOptions, meter: PhaseMeter, progress: Progress) -> Docum
     """
     started = time.perf_counter()
     state = State(options.state)
+    if state.exists():
+        state.keep_open()
     key = read_public_key(options.key) if options.key else None
     chosen = bundle_for(state, options.bundle)
     with changing(state, create=True) as change:
@@ -154,7 +156,7 @@ def _take_in(
     with DeferredInterrupt(), meter.phase("commit"):
         final = change.commit(replace(found.generation, meta=meta))
         change.end_task()  # an interrupted task began from another generation
-    base.engine.close()
+    base.close()
     return replace(found, generation=replace(found.generation, meta=final))
 
 

@@ -185,13 +185,13 @@ class JudgingSamples:
     taps: HalfArray
     places: Sequence[Place] = ()
 
-    def logits(self, classifier: LearnedClassifier, engine: Engine) -> FloatArray:
+    def logits(self, classifier: LearnedClassifier, engine: Engine | None) -> FloatArray:
         """What a classifier says of them, shape ``(n, classes)``: with many classes the largest arrays of a training.
 
-        The engine holds the classifier's head, if it needs one.
+        The engine holds the classifier's head; None where it needs none.
         """
         found = np.empty((len(self.labels), len(classifier.biases)), np.float32)
-        if not classifier.needs_head:
+        if engine is None or not classifier.needs_head:
             for at in range(0, len(found), FORWARD_BATCH):
                 here = slice(at, at + FORWARD_BATCH)
                 found[here] = classifier.logits(self.taps[here].astype(np.float32), None)

@@ -36,8 +36,8 @@ def with_samples(sums: Sums, engine: Engine, samples: Samples, classes: Sequence
 
 def with_exported_samples(sums: Sums, engine: Engine, buffer: FeatureBuffer, classes: Sequence[str]) -> Sums:
     """Sums with samples of classes that the bundle brought in its feature buffer, and that have no sums yet."""
-    missing = [row for row, name in enumerate(classes) if name not in sums.classes]
-    rows = np.flatnonzero(np.isin(buffer.labels, missing))
+    missing = {row for row, name in enumerate(classes) if name not in sums.classes}
+    rows = np.flatnonzero([label in missing for label in buffer.labels.tolist()])  # np.isin imports masked arrays
     return _added(sums, engine, buffer.read, rows, buffer.labels[rows], classes, BUNDLE_BOARD)
 
 

@@ -1,7 +1,6 @@
 """Bytes that the frozen trunk needs: when a bundle is first used, and while images become features."""
 
 from lightcl_edge.bundle.manifest import Manifest
-from lightcl_edge.data.decoding import planned_decoding_bytes
 
 MIB = 2**20
 #: What onnxruntime adds when it turns images into features.
@@ -27,6 +26,8 @@ def install_bytes(manifest: Manifest) -> int:
 
 def extract_bytes(manifest: Manifest) -> int:
     """Added by the trunk when it is opened, or by a batch of images in it; the larger of both."""
+    from lightcl_edge.data.decoding import planned_decoding_bytes  # with Pillow, which not all who plan need
+
     cost, pixels = manifest.cost, 4 * 3 * manifest.input.height * manifest.input.width
     image = WORKSPACE_FACTOR * cost.trunk_peak_activation_bytes + PIXEL_COPIES * pixels
     weights = _weight_bytes(manifest)

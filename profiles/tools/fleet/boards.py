@@ -101,4 +101,4 @@ def _learn(state: State, share: Mapping[str, FloatArray]) -> None:
         images = sum(map(len, share.values()))
         meta = replace(found.meta, generation=1, parent=0, created=time.time(), bundle_identity=bundle.identity)
         change.commit(replace(found, meta=replace(meta, images=images)))
-        base.engine.close()
+        base.close()
