@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from lightcl_host.benchmark.options import BenchmarkOptions
 from lightcl_profiler.measuring.timeline import Timeline
@@ -28,7 +28,14 @@ class RunJob:
     seed: int
 
 
-Launch = Callable[[RunJob, Callable[[str], None]], dict[str, Any]]
+class Launcher(Protocol):
+    """Where runs run: each is called in a thread of its own."""
+
+    def run(self, job: RunJob, note: Callable[[str], None]) -> dict[str, Any]:
+        """Run a method; gives its record."""
+
+    def stop(self) -> None:
+        """End all that still run, and whatever is started from now on."""
 
 
 class Processes:
@@ -73,18 +80,17 @@ class Processes:
 
 
 def run_all(
-    jobs: Sequence[RunJob], at_a_time: int, note: Callable[[str], None], launch: Launch | None = None
+    jobs: Sequence[RunJob], at_a_time: int, note: Callable[[str], None], launcher: Launcher | None = None
 ) -> Iterator[tuple[RunJob, dict[str, Any]]]:
     """Run jobs side by side, and yield each with its record as it is done.
 
-    When one fails or the user interrupts, all others are ended. ``launch`` runs one; None for a fresh process each.
+    When one fails or the user interrupts, all others are ended. ``launcher`` is None for processes here.
     """
-    processes = Processes()
-    start = launch or processes.run
+    launcher = launcher or Processes()
 
     def one(job: RunJob) -> dict[str, Any]:
         note(f"{job.method}, seed {job.seed}")
-        return start(job, note)
+        return launcher.run(job, note)
 
     with ThreadPoolExecutor(max_workers=at_a_time) as pool:
         waiting: dict[Future[dict[str, Any]], RunJob] = {pool.submit(one, job): job for job in jobs}
@@ -94,5 +100,5 @@ def run_all(
         except BaseException:
             for future in waiting:
                 future.cancel()
-            processes.stop()
+            launcher.stop()
             raise

@@ -16,11 +16,11 @@ from lightcl_host.benchmark.data import BenchmarkData
 from lightcl_host.benchmark.feature_cache import FeatureCache
 from lightcl_host.benchmark.methods import METHODS
 from lightcl_host.benchmark.options import BenchmarkOptions
-from lightcl_host.benchmark.processes import Launch, RunJob, run_all
+from lightcl_host.benchmark.processes import Launcher, RunJob, run_all
 
 
 def run_benchmark(
-    options: BenchmarkOptions, bundle: Bundle, progress: Progress, launch: Launch | None = None
+    options: BenchmarkOptions, bundle: Bundle, progress: Progress, launcher: Launcher | None = None
 ) -> list[dict[str, Any]]:
     """Run what is not finished yet.
 
@@ -28,7 +28,7 @@ def run_benchmark(
         options: what to compare.
         bundle: of :func:`benchmark_bundle`.
         progress: tells how far it is.
-        launch: runs a method; None for a fresh process each.
+        launcher: where methods run; None for processes here.
 
     Returns:
         A record for each method and seed, in that order. Finished runs are kept when a later one fails.
@@ -42,7 +42,7 @@ def run_benchmark(
     missing = [run for run in wanted if run not in records]
     _extract(options, bundle, data, missing, progress)
     jobs = [RunJob(_shared(options), options.bundle_path, *run) for run in missing]
-    for job, record in run_all(jobs, options.jobs, progress.note, launch):
+    for job, record in run_all(jobs, options.jobs, progress.note, launcher):
         run = (job.method, job.seed)
         records[run] = {"key": keys[run], **record}
         replace_durably(_path(options, *run), json.dumps(records[run], indent=1).encode())

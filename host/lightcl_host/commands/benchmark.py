@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _DATA = ("data", "test_data", "validation", "tasks", "images_per_class", "test_images_per_class", "buffer")
 _TRAINING = ("epochs", "learning_rate", "batch_size", "seeds", "bundle", "cut", "trunk_dtype", "engine")
-_PROCESSES = ("threads", "torch_device", "jobs", "no_memory", "out")
+_PROCESSES = ("threads", "torch_device", "jobs", "ray", "no_memory", "out")
 #: The options that repeat a benchmark.
 _SPELT_OUT = (*MODEL_ARGUMENTS, "seed", "methods", *_DATA, *_TRAINING, *_PROCESSES)
 
@@ -99,7 +99,8 @@ class BenchmarkCommand(Command):
             default="auto",
             help="of the methods in PyTorch (default auto: CUDA where torch sees it)",
         )
-        parser.add_argument("--jobs", type=int, default=1, metavar="N", help="runs at a time (default 1)")
+        parser.add_argument("--jobs", type=int, metavar="N", help="runs at a time (default 1, or all with --ray)")
+        parser.add_argument("--ray", metavar="ADDRESS", help="run on a cluster of Ray: local, auto or ray://HOST:10001")
         parser.add_argument(
             "--no-memory",
             action="store_true",
@@ -112,12 +113,14 @@ class BenchmarkCommand(Command):
 
         from lightcl_edge.files.durable import replace_durably
         from lightcl_host.benchmark.document import make_document
+        from lightcl_host.benchmark.ray_cluster import RayCluster
         from lightcl_host.benchmark.runner import benchmark_bundle, run_benchmark
         from lightcl_profiler.reports.benchmark import render_benchmark
 
         options = _options(args)
+        cluster = None if args.ray is None else RayCluster(args.ray)
         bundle = benchmark_bundle(options, args.progress)
-        records = run_benchmark(options, bundle, args.progress)
+        records = run_benchmark(options, bundle, args.progress, cluster)
         document = make_document(options, bundle, records, command_line("benchmark", args, _SPELT_OUT), args.progress)
         replace_durably(options.out / "benchmark.json", (json.dumps(document, indent=1) + "\n").encode())
         replace_durably(options.out / "report.html", render_benchmark(document).encode())
@@ -140,13 +143,15 @@ def _options(args: argparse.Namespace) -> BenchmarkOptions:
         args, ("tasks", "images_per_class", "test_images_per_class", "epochs", "batch_size", "threads", "jobs")
     )
     check_learning_rate(args)
+    methods, seeds = parse_methods(args.methods, METHODS), _seeds(args.seeds)
     return options_from(
         BenchmarkOptions,
         args,
         source=source_options(args),
         data=options_from(DataOptions, args, tasks=fitting_tasks(args.data) if args.tasks is None else args.tasks),
-        methods=parse_methods(args.methods, METHODS),
-        seeds=_seeds(args.seeds),
+        methods=methods,
+        seeds=seeds,
+        jobs=args.jobs or (len(methods) * len(seeds) if args.ray else 1),
         buffer_bytes=parse_bytes(args.buffer),
         measure_memory=not args.no_memory,
     )

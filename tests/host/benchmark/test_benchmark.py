@@ -7,6 +7,7 @@ import io
 import json
 import re
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -92,8 +93,13 @@ def here(job, note):
     return run_single(job.options, job.bundle, job.method, job.seed, note)
 
 
-def benchmark(options, launch=here):
-    return run_benchmark(options, Bundle.open(options.bundle), Progress(quiet=True), launch)
+def launcher(run):
+    return SimpleNamespace(run=run, stop=lambda: None)
+
+
+def benchmark(options, run=here):
+    place = None if run is None else launcher(run)
+    return run_benchmark(options, Bundle.open(options.bundle), Progress(quiet=True), place)
 
 
 def test_all_methods_run_and_what_is_done_is_not_done_again(options):
@@ -165,7 +171,7 @@ def test_jobs_run_side_by_side_and_one_failure_cancels_what_waits(options):
 
     jobs = [RunJob(options, options.bundle, "slda", seed) for seed in range(40)]
     with pytest.raises(UsageError):
-        list(run_all(jobs, 2, lambda text: None, launch))
+        list(run_all(jobs, 2, lambda text: None, launcher(launch)))
     assert {0, 1} <= set(started) and len(started) < 40
 
 
