@@ -98,7 +98,10 @@ def _rounds(rounds: Sequence[Document]) -> Section:
     ]
     names = ("ended", "boards there", "something new", "took it in", "refused", "failed", "received", "sent", "time")
     more = [Column("accuracy before"), Column("accuracy after")]
-    note = "Accuracy is on the server's own test pictures (test), with all that it had before and after the round."
+    note = (
+        "Accuracy is on the server's own test pictures (test), with all that it had before and after the round. "
+        "Those of a class that nobody has taught count as wrong."
+    )
     return Section("Rounds", Table([*columns("", *names), *more], rows), note)
 
 

@@ -69,12 +69,14 @@ def play_round(number: int, link: Link, store: Store) -> Round:
     started, done = time.perf_counter(), Round(number)
     answers = _ask(done, link, SHARE, {node: Packet({"known": store.labels()}) for node in link.nodes()})
     _take(done, store, answers)
-    orders: dict[int, Packet] = {}
+    wanted: dict[int, list[str]] = {}
     for node, answer in answers.items():
-        board, versions = _names(answer.document)
-        done.boards[node] = board
-        if wanted := store.missing(board, versions):
-            orders[node] = Packet(files=store.files(wanted))
+        done.boards[node], versions = _names(answer.document)
+        wanted[node] = store.missing(done.boards[node], versions)
+    files = store.files({board for boards in wanted.values() for board in boards})  # each once, whoever gets it
+    orders = {
+        node: Packet(files={board: files[board] for board in boards}) for node, boards in wanted.items() if boards
+    }
     answers = _ask(done, link, MERGE, orders)
     done.merged = {node: answer.document for node, answer in answers.items()}
     _take(done, store, answers)  # of boards that dropped what another has erased

@@ -11,10 +11,11 @@ from pathlib import Path
 from lightcl_edge.bundle.bundle import Bundle
 from lightcl_edge.bundle.signature import read_public_key
 from lightcl_edge.console.text import Document, count, format_bytes
-from lightcl_edge.files.durable import replace_durably
+from lightcl_edge.files.durable import make_folders, replace_durably
 from lightcl_edge.fleet.knowledge import network_hash
 from lightcl_edge.fleet.member import Member
 from lightcl_edge.machine.child_command import run_command
+from lightcl_edge.state.lock import locked
 from lightcl_host.fleet.page import fleet_page
 from lightcl_host.fleet.rounds import Link, Round, play_round
 from lightcl_host.fleet.store import Network, Store
@@ -46,11 +47,17 @@ def run_fleet(options: FleetOptions, link: Link, say: Callable[[str], None]) -> 
 
     Raises:
         BundleError: when the bundle can't be used.
-        LightclError: when what was kept is damaged, or the folder can't be written.
+        LightclError: when another server uses the folder, it can't be written, or what was kept there is damaged.
     """
     bundle = Bundle.open(options.bundle)
     key = read_public_key(options.key) if options.key else None
-    store = Store(options.store, Network(network_hash(bundle), bundle.manifest.head.tap_size, key))
+    make_folders(options.store)
+    with locked(options.store):
+        store = Store(options.store, Network(network_hash(bundle), bundle.manifest.head.tap_size, key))
+        return _play(options, store, link, say)
+
+
+def _play(options: FleetOptions, store: Store, link: Link, say: Callable[[str], None]) -> list[Round]:
     rounds = []
     accuracy = _accuracy(options, store, say)
     for number in range(1, options.rounds + 1):
@@ -73,16 +80,21 @@ def _record(folder: Path, store: Store, done: Document) -> None:
 
 
 def _accuracy(options: FleetOptions, store: Store, say: Callable[[str], None]) -> float | None:
-    """Of all that the store knows, on the server's test pictures; None without pictures or knowledge."""
+    """Of all that the store knows, on the server's test pictures; None without pictures or knowledge.
+
+    Pictures of classes that nobody has taught yet count as wrong.
+    """
     if options.test is None or not store.records:
         return None
+    from lightcl_edge.data.specification import open_dataset  # with Pillow
+
     state = options.store / "state"
     merged = Member(state, options.bundle, key=options.key, max_forgetting=1.0).merge(store.files(store.records))
-    ended = run_command(["evaluate", "--state", str(state), "--data", options.test])
+    ended = run_command(["evaluate", "--state", str(state), "--data", options.test, "--skip-unknown"])
     if "error" in merged or ended.code:
         say(f"  no accuracy: {merged.get('error', {}).get('message') or ended.message}")
         return None
-    return float(ended.document["accuracy"])
+    return float(ended.document["accuracy"] * ended.document["images"] / len(open_dataset(options.test, "evaluate")))
 
 
 def lines(done: Round) -> list[str]:

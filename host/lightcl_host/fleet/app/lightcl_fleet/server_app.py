@@ -17,29 +17,43 @@ from .wire import packed, unpacked
 
 app = ServerApp()
 
+#: Flower's simulation looks for each board at each waiting message, ten times a second: there only so many wait.
+SIMULATED_AT_ONCE = 8
+_PAUSE_S = 0.5
+
 
 class GridLink:
-    """Boards as nodes of Flower's grid."""
+    """Boards as nodes of Flower's grid; so many are asked ``at_once``, None for all."""
 
-    def __init__(self, grid: Grid, timeout_s: float) -> None:
-        self._grid, self._timeout_s, self._sent = grid, timeout_s, 0
+    def __init__(self, grid: Grid, timeout_s: float, at_once: int | None = None) -> None:
+        self._grid, self._timeout_s, self._at_once, self._sent = grid, timeout_s, at_once, 0
 
     def nodes(self) -> Sequence[int]:
         return sorted(self._grid.get_node_ids())
 
     def ask(self, what: str, packets: Mapping[int, Packet]) -> Mapping[int, Packet | str]:
         self._sent += 1
-        messages = [
-            Message(packed(each.document, dict(each.files)), node, what, group_id=str(self._sent), ttl=self._timeout_s)
-            for node, each in packets.items()
-        ]
         answers: dict[int, Packet | str] = {}
-        for reply in self._grid.send_and_receive(messages, timeout=self._timeout_s) if messages else ():
-            node = reply.metadata.src_node_id
-            if reply.has_error():  # of a board that is away the server itself says so
-                node = next((m.metadata.dst_node_id for m in messages if _is_reply(reply, m)), node)
-            answers[node] = self._read(reply)
+        waiting: dict[str, tuple[int, float]] = {}  # by message the node, and until when
+        left = list(packets)
+        while left or waiting:
+            free = len(left) if self._at_once is None else self._at_once - len(waiting)
+            for node in left[:free]:
+                waiting[self._push(what, node, packets[node])] = node, time.monotonic() + self._timeout_s
+            left = left[free:]
+            for reply in self._grid.pull_messages(list(waiting)):
+                asked = waiting.pop(reply.metadata.reply_to_message_id, None)
+                if asked is not None:
+                    answers[asked[0]] = self._read(reply)
+            waiting = {message: each for message, each in waiting.items() if time.monotonic() < each[1]}
+            if waiting:
+                time.sleep(_PAUSE_S)
         return answers
+
+    def _push(self, what: str, node: int, packet: Packet) -> str:
+        content, group = packed(packet.document, dict(packet.files)), str(self._sent)
+        message = Message(content, node, what, group_id=group, ttl=self._timeout_s)
+        return next(iter(self._grid.push_messages([message])), None) or f"not sent to {node}"
 
     def _read(self, reply: Message) -> Packet | str:
         if reply.has_error():
@@ -50,14 +64,10 @@ class GridLink:
             return str(error)
 
 
-def _is_reply(reply: Message, message: Message) -> bool:
-    return bool(reply.metadata.reply_to_message_id == message.metadata.message_id)
-
-
 @app.main()
 def main(grid: Grid, context: Context) -> None:
     run = context.run_config
-    link = GridLink(grid, float(run["timeout-seconds"]))
+    link = GridLink(grid, float(run["timeout-seconds"]), SIMULATED_AT_ONCE if run["states"] else None)
     end = time.monotonic() + float(run["wait-seconds"])
     while len(link.nodes()) < int(run["boards"]) and time.monotonic() < end:
         time.sleep(0.5)
