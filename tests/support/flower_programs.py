@@ -19,21 +19,21 @@ def _pem(key):
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
-def make_certificates(folder):
-    """``ca.crt``, and ``server.crt`` and ``server.key`` for 127.0.0.1."""
+def make_certificates(folder, *addresses):
+    """``ca.crt``, and ``server.crt`` and ``server.key`` for 127.0.0.1 and other addresses."""
     folder.mkdir()
     keys = {name: ec.generate_private_key(ec.SECP384R1()) for name in ("ca", "server")}
     now, issuer = datetime.datetime.now(datetime.timezone.utc), x509.Name([])
     for name, key in keys.items():
         subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
         issuer = subject if name == "ca" else issuer
-        addresses = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
+        named = x509.SubjectAlternativeName([x509.IPAddress(ip_address(each)) for each in ("127.0.0.1", *addresses)])
         made = (
             x509.CertificateBuilder(issuer, subject, key.public_key(), x509.random_serial_number())
             .not_valid_before(now - datetime.timedelta(1))
             .not_valid_after(now + datetime.timedelta(1))
             .add_extension(x509.BasicConstraints(name == "ca", None), critical=True)
-            .add_extension(addresses, critical=False)
+            .add_extension(named, critical=False)
             .sign(keys["ca"], SHA256())
         )
         (folder / f"{name}.crt").write_bytes(made.public_bytes(Encoding.PEM))

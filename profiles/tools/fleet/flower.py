@@ -16,7 +16,7 @@ _START_S = 120.0
 _CONNECTION = """[superlink]
 default = "here"
 [superlink.here]
-address = "127.0.0.1:{port}"
+address = "{address}:{port}"
 {lines}
 """
 
@@ -28,17 +28,28 @@ def free_port() -> int:
 
 
 class Flower:
-    """Processes of one fleet on loopback; all end with the ``with`` block.
+    """Processes of one fleet; all end with the ``with`` block.
 
     Args:
         folder: for logs and Flower's own files.
         programs: where ``flwr`` and ``flower-superlink`` are.
         boards: of a simulation by Flower's own engine; None for SuperNodes as processes.
         tls: folder with ``ca.crt``, ``server.crt`` and ``server.key``; None for no encryption.
+        address: of the SuperLink.
+        inside: by the name of a program the words that start it somewhere else, as in a network namespace.
     """
 
-    def __init__(self, folder: Path, programs: Path, boards: int | None = None, tls: Path | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        programs: Path,
+        boards: int | None = None,
+        tls: Path | None = None,
+        address: str = "127.0.0.1",
+        inside: Mapping[str, Sequence[str]] | None = None,
+    ) -> None:
         self._folder, self._programs, self._boards, self._tls = folder, programs, boards, tls
+        self._address, self._inside = address, inside or {}
         self.port = free_port()
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self._environment = {
@@ -55,7 +66,7 @@ class Flower:
         if boards is not None:
             lines += f"\noptions.num-supernodes = {boards}\noptions.backend.client-resources.num-cpus = 1\n"
             lines += "options.backend.init-args.num-cpus = 2"
-        (folder / "home" / "config.toml").write_text(_CONNECTION.format(port=self.port, lines=lines))
+        (folder / "home" / "config.toml").write_text(_CONNECTION.format(address=address, port=self.port, lines=lines))
 
     def __enter__(self) -> Flower:
         return self
@@ -72,19 +83,24 @@ class Flower:
         if self._tls is not None:
             secret = ["--ssl-ca-certfile", str(self._tls / "ca.crt")]
             secret += ["--ssl-certfile", str(self._tls / "server.crt"), "--ssl-keyfile", str(self._tls / "server.key")]
+        if "superlink" in self._inside:
+            secret += ["--host", "0.0.0.0"]  # noqa: S104 - all of the namespace
         more = ["--simulation"] if self._boards is not None else ["--database", str(self._folder / "link.db")]
         words = ["flower-superlink", *secret, "--port", str(self.port), "--disable-runtime-dependency-installation"]
         self._start("superlink", [*words, *more, *options])
-        self._wait(self.port, "superlink")
+        self._wait(self._address, self.port, "superlink")
 
-    def start_supernode(self, name: str, config: Mapping[str, str], *options: str) -> None:
-        """Start a board's program and wait until it listens."""
+    def start_supernode(
+        self, name: str, config: Mapping[str, str], *options: str, environment: Mapping[str, str] | None = None
+    ) -> None:
+        """Start a board's program and wait until it listens, if that can be seen from here."""
         port = free_port()
         text = " ".join(f'{key}="{value}"' for key, value in config.items())
         secret = ["--insecure"] if self._tls is None else ["--root-certificates", str(self._tls / "ca.crt")]
-        words = ["flower-supernode", *secret, "--superlink", f"127.0.0.1:{self.port}", "--port", str(port)]
-        self._start(name, [*words, "--node-config", text, *options])
-        self._wait(port, name)
+        words = ["flower-supernode", *secret, "--superlink", f"{self._address}:{self.port}", "--port", str(port)]
+        self._start(name, [*words, "--node-config", text, *options], environment)
+        if name not in self._inside:
+            self._wait("127.0.0.1", port, name)
 
     def run(self, app: Path, config: Mapping[str, str | int | float], timeout_s: float, *options: str) -> str:
         """``flwr run``; gives what it prints. With ``--stream`` it goes on to the run's end, else the run has begun.
@@ -128,11 +144,11 @@ class Flower:
         """What a program wrote."""
         return (self._folder / f"{name}.log").read_text()
 
-    def _start(self, name: str, words: Sequence[str]) -> None:
+    def _start(self, name: str, words: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
         with (self._folder / f"{name}.log").open("ab") as log:
             self._running[name] = subprocess.Popen(
-                [str(self._programs / words[0]), *words[1:]],
-                env=self._environment,
+                [*self._inside.get(name, ()), str(self._programs / words[0]), *words[1:]],
+                env={**self._environment, **(environment or {})},
                 cwd=self._folder,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -140,11 +156,11 @@ class Flower:
                 start_new_session=True,
             )
 
-    def _wait(self, port: int, name: str) -> None:
+    def _wait(self, address: str, port: int, name: str) -> None:
         end = time.monotonic() + _START_S
         while time.monotonic() < end and self._running[name].poll() is None:
             try:
-                socket.create_connection(("127.0.0.1", port), 1).close()
+                socket.create_connection((address, port), 1).close()
                 return
             except OSError:
                 time.sleep(0.1)

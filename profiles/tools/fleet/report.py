@@ -6,9 +6,6 @@ from lightcl_edge.console.text import Document, format_bytes
 from lightcl_host.fleet.page import Section, page
 from lightcl_profiler.reports.page import Table, columns
 
-#: Rounds of FedAvg and FedProx that are shown.
-_SHOWN = 8
-
 
 def simulation_page(document: Document) -> str:
     """What ``fleet_simulation.py`` found, as one page."""
@@ -20,8 +17,6 @@ def simulation_page(document: Document) -> str:
         f"itself {document['pooled']:.1%}."
     )
     sections = [_accuracy(document, first), _equal(document), _rounds(document["rounds"], document["note"])]
-    if "head" in document:
-        sections.append(_course(document))
     return page(f"{document['boards']} boards on Flower", lead, sections, document["command"])
 
 
@@ -82,12 +77,3 @@ def _rounds(rounds: list[Document], note: str) -> Section:
         "largest peak of a merge",
     )
     return Section("Rounds", Table(columns("measured", *names), rows), f"In the second round nothing is new. {note}")
-
-
-def _course(document: Document) -> Section:
-    head = document["head"]
-    shown = sorted({round(at * head["rounds"] / _SHOWN) for at in range(_SHOWN + 1)})
-    rows = [[str(at), f"{head['FedAvg'][at]:.1%}", f"{head['FedProx'][at]:.1%}"] for at in shown]
-    return Section(
-        "FedAvg and FedProx over rounds", Table(columns("measured", "after round", "FedAvg", "FedProx"), rows)
-    )

@@ -12,7 +12,6 @@ from lightcl_edge.bundle.signature import make_key_pair, read_private_key, read_
 from lightcl_edge.data.sums import Sums
 from lightcl_edge.errors import DataError, LightclError, MixedBundleError, SignatureError
 from lightcl_edge.files.tensors import read_tensors, write_tensors
-from lightcl_edge.fleet.arrivals import sort_out
 from lightcl_edge.fleet.knowledge import RECORD, SIGNATURE, Knowledge, hash_of, write_knowledge
 from lightcl_edge.fleet.share import shared
 from lightcl_edge.state.board import Board
@@ -22,11 +21,11 @@ SIZE, NETWORK = 6, "a" * 64
 CAT = class_hash("cat")
 
 
-def parts(count=9, board="liar"):
+def parts(count=9):
     random = np.random.default_rng(count)
     rows = random.normal(size=(count, SIZE))
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
-    _, record, tensors = shared(Board(board), Sums(SIZE).add("cat", rows.astype(np.float32)), NETWORK)
+    _, record, tensors = shared(Board("liar"), Sums(SIZE).add("cat", rows.astype(np.float32)), NETWORK)
     return record, tensors
 
 
@@ -110,17 +109,3 @@ def test_signatures(tmp_path):
     text = json.dumps({**json.loads(content[RECORD].tobytes()), "version": 7}).encode()
     write_tensors(tmp_path / "forged", {**content, RECORD: np.frombuffer(text, np.uint8)})
     assert SIGNATURE in content and "does not belong" in str(refusal(tmp_path / "forged", public))
-
-
-def test_the_others_are_taken(tmp_path):
-    record, tensors = parts()
-    bad = write(tmp_path / "bad", record, tensors, **{f"{CAT}.total": np.full(SIZE, np.nan)})
-    good = write(tmp_path / "good", *parts(board="honest"))
-    own = write(tmp_path / "own", *parts(board="me"))
-    arrivals = sort_out([bad, good, own, good], "me", {}, NETWORK, SIZE, None)
-    assert [each.record.board for each in arrivals.taken] == ["honest"]
-    assert [(each.board, each.refused is not None) for each in arrivals.ignored] == [
-        ("liar", True),
-        ("me", False),
-        ("honest", False),
-    ]

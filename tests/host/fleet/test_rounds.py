@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import random
-from dataclasses import replace
 from hashlib import sha256
 
 import numpy as np
 import pytest
 
 from fleet_device import NETWORK, SIZE, Device, assert_same, expected
-from lightcl_edge.bundle.signature import make_key_pair, read_private_key, read_public_key
-from lightcl_edge.errors import DataError
 from lightcl_edge.files.durable import calls_through
-from lightcl_edge.fleet.knowledge import hash_of, write_knowledge
 from lightcl_edge.fleet.member import label
 from lightcl_edge.fleet.share import shared
 from lightcl_host.fleet.rounds import MERGE, SHARE, Packet, play_round
@@ -140,22 +136,6 @@ def test_erasing_reaches_all_in_one_round_and_the_server(tmp_path):
     assert all(set(record.images) == {"dog"} for record in store.records.values())
 
 
-def lying(device, **changed):
-    """The device's file with other tensors and the right hashes of them."""
-    _, record, tensors = shared(device.board, device.sums, NETWORK)
-    prefix = next(iter(tensors)).partition(".")[0]
-    tensors |= {f"{prefix}.{name}": value for name, value in changed.items()}
-    record = replace(record, tensors={name: hash_of(tensor) for name, tensor in tensors.items()})
-    write_knowledge(device.folder / "lie", record, tensors, None)
-    return (device.folder / "lie").read_bytes()
-
-
-def other_network(device):
-    _, record, tensors = shared(device.board, device.sums, "1" * 64)
-    write_knowledge(device.folder / "lie", record, tensors, None)
-    return (device.folder / "lie").read_bytes()
-
-
 def changed_content(device):
     """Another content under the version that the server knows."""
     other = Device(device.board.name, device.folder)
@@ -164,10 +144,6 @@ def changed_content(device):
 
 
 LIES = {
-    "NaN": (lambda device: lying(device, values=np.full((3, SIZE), np.nan, np.float16)), "NaN"),
-    "more images than it has": (lambda device: lying(device, values=np.zeros((2, SIZE), np.float16)), "expected 3"),
-    "huge numbers": (lambda device: lying(device, values=np.full((3, SIZE), 9, np.float16)), "above 1.01"),
-    "another network": (other_network, "another network"),
     "nonsense": (lambda device: b"nonsense", ""),
     "two boards of one name": (changed_content, "two boards have one name"),
 }
@@ -203,24 +179,6 @@ def test_an_old_version_is_named_and_changes_nothing(tmp_path):
     done = play_round(3, link, store)
     assert done.refused[0].kind is None and "version 2 of board board0 is here already" in done.refused[0].reason
     assert store.records["board0"].version == 2
-
-
-def test_only_what_the_key_has_signed(tmp_path):
-    for name in ("fleet", "stranger"):
-        make_key_pair(tmp_path / name)
-    first, second = devices_in(tmp_path, 2)
-    network = Network(NETWORK, SIZE, read_public_key(tmp_path / "fleet.pub"))
-    files = {}
-    for node, (device, key) in enumerate(((first, "fleet"), (second, "stranger"))):
-        device.learn("cat", np.full((2, SIZE), 0.25, np.float32))
-        _, record, tensors = shared(device.board, device.sums, NETWORK)
-        write_knowledge(device.folder / "k", record, tensors, read_private_key(tmp_path / f"{key}.key"))
-        files[node] = (device.folder / "k").read_bytes()
-    taken, refused = Store(tmp_path / "store", network).take(files)
-    assert [each.board for each in taken] == ["board0"]
-    assert [(each.node, each.kind) for each in refused] == [(1, "SignatureError")]
-    with pytest.raises(DataError):
-        Store(tmp_path / "store", Network(NETWORK, SIZE + 1))
 
 
 def test_what_a_board_answers_is_not_believed(tmp_path):
