@@ -46,6 +46,10 @@ class StatusCommand(Command):
             lines.insert(2, _last_task(document))
         if document["boards"]:
             lines.append("  from other boards: " + ", ".join(map(_of_board, document["boards"])))
+        if (trial := document["updates"]["trial"]) and trial["identity"] == bundle["identity"]:
+            lines.append(f"  the bundle of offer {trial['number']} is on trial until it has predicted")
+        if document["updates"]["failed"]:
+            lines.append("  offer {failed} failed: {reason}".format(**document["updates"]))
         if line := health_line(document["health"]):
             lines.append(f"  {line}")
         if document["interrupted_task"]:

@@ -21,9 +21,11 @@ _WAIT_SECONDS = 5.0
 
 
 def on_trial(state: State) -> Trial | None:
-    """The trial of the bundle in use; None when that has predicted, or another bundle is in use by now."""
-    trial = read_updates(state.folder).trial
-    return trial if trial is not None and trial.identity == state.bundle_identity() else None
+    """The trial of the bundle in use; None when that has predicted or knows no class, or another one is in use."""
+    trial, number = read_updates(state.folder).trial, 0
+    if trial is not None and trial.identity == state.bundle_identity():
+        number = state.current_number()
+    return trial if number and state.meta(number).classes else None
 
 
 def begin_start(state: State) -> Trial | None:
@@ -32,7 +34,7 @@ def begin_start(state: State) -> Trial | None:
     Who may not write to the state neither counts nor decides.
     """
     with suppress(StateError):
-        if on_trial(state) is None or not state.meta(state.current_number()).classes:
+        if on_trial(state) is None:
             return None
         with locked(state.folder / FOLDER, _WAIT_SECONDS):
             if (trial := on_trial(state)) is None:

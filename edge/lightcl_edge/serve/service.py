@@ -9,6 +9,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from lightcl_edge import __version__
+from lightcl_edge.bundle.manifest import Manifest
 from lightcl_edge.errors import LightclError
 from lightcl_edge.files.durable import make_folders
 from lightcl_edge.inference.evaluation import Evaluation
@@ -49,7 +50,7 @@ class Service:
         self.options, self.source, self.hub = options, source, Hub()
         self.state = State(options.state)
         make_folders(options.folder)
-        self.manifest = bundle_for(self.state, options.bundle).bundle.manifest
+        self._manifest = bundle_for(self.state, options.bundle).bundle.manifest
         self.settings = read_settings(options.folder)
         self.recogniser = Recogniser(options.state, options.threads)
         self.taught = TaughtPictures(options.folder / "spool")
@@ -87,6 +88,15 @@ class Service:
     def _learn_by_button(self) -> None:
         with suppress(LightclError, OSError):  # nothing to learn, or a task is running: the page says so
             self.trainer.start(LearnWish())
+
+    @property
+    def manifest(self) -> Manifest:
+        """Of the bundle in use, which an update replaces while the server runs."""
+        with suppress(LightclError):
+            if self.state.exists():
+                self.state.keep_open()
+                self._manifest = self.state.own_bundle().manifest
+        return self._manifest
 
     def change_settings(self, settings: Settings) -> None:
         """Keep new settings and use them from the next frame on."""

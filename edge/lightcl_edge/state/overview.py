@@ -15,6 +15,7 @@ from lightcl_edge.state.board import read_board
 from lightcl_edge.state.generation import Meta
 from lightcl_edge.state.state import State
 from lightcl_edge.state.sums_files import check_sums
+from lightcl_edge.state.updates import Updates, read_updates
 from lightcl_edge.state.work import has_interrupted_task
 from lightcl_edge.state.written_bytes import read_written
 
@@ -63,6 +64,7 @@ class Status:
         interrupted_task: whether a task waits to be gone on with.
         board: what other boards call this one; None before it shared or took in anything.
         boards: whose knowledge was taken in.
+        updates: bundles that came over the air.
     """
 
     generation: int
@@ -86,6 +88,7 @@ class Status:
     health: Health
     board: str | None = None
     boards: list[BoardSummary] = field(default_factory=list)
+    updates: Updates = field(default_factory=Updates)
 
 
 def status_of(state: State) -> Status:
@@ -119,6 +122,7 @@ def status_of(state: State) -> Status:
         health=look(),
         board=read_board(state.folder).name,
         boards=_boards(generation.sums),
+        updates=read_updates(state.folder),
     )
 
 

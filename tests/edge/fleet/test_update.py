@@ -117,6 +117,7 @@ def test_another_network_learns_kept_pictures_again(edge, air):
     assert found["kept_classes"] == foreseen["kept_classes"] == ["green", "red", "blue"] and found["frames"] == 36
     assert found["outcome"] == "taken" and not found["lost_classes"] and not found["same_network"]
     assert known(folder)[1:] == (3, ("green", "red", "blue")), "in their order"
+    assert "offer 1 is on trial" in edge("status", "--state", folder)[0]
     assert "not predicted yet" in edge("forget", "--state", folder, "--class", "red", code=6)[1]
     assert scores(folder).shape == (6, 3) and read_updates(folder).trial is None
     assert update(edge, air)["outcome"] == "nothing new"
@@ -137,6 +138,8 @@ def test_what_is_lost_is_named(edge, air):
     shutil.rmtree(air / "s/serve")
     assert update(edge, air)["lost_classes"] == ["green", "red"]
     assert "knows no classes" in edge("predict", "--state", air / "s", air / "s", code=6)[1]
+    offer(air, air / "first")
+    assert update(edge, air)["generation"] == 4, "a board that knows nothing may go on to the next"
     edge("rollback", "--state", air / "s", "--to", 2)
     assert scores(air / "s").shape == (6, 3)
 
@@ -156,6 +159,7 @@ def test_wrong_golden_outputs_are_refused_once_and_for_all(edge, air):
     write_bundle(air / "wrong", bundle.manifest, {**files, "golden.safetensors": (air / "golden").read_bytes()})
     offer(air, air / "wrong", 7)
     assert "offer 7 is not taken" in update(edge, air, code=3)
+    assert "offer 7 failed: " in edge("status", "--state", air / "s")[0]
     assert "failed here before" in update(edge, air, code=7) and known(air / "s") == before
     offer(air, air / "second", 8)
     assert update(edge, air)["generation"] == 3

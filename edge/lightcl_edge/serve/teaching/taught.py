@@ -131,11 +131,15 @@ class TaughtPictures:
             return len(found)
 
     def rename(self, old: str, new: str) -> None:
-        """A class has another name now."""
+        """A class has another name now, and learned pictures that were kept have it too."""
         with self._lock:
             names = [name for name, path in self._places.items() if path.parent.name == old]
             if names:
                 self.relabel(names, new)
+            for folder in (self.spool.folder / LEARNED).glob("*/*"):
+                if folder.name == old and not (target := folder.with_name(new)).exists():
+                    rename(folder, target)
+                    fsync_folder(folder.parent)
 
     def erase(self, class_name: str) -> None:
         """Remove every picture of a class, learned ones that were kept too."""

@@ -89,6 +89,8 @@ def test_erasing_a_class_leaves_none_of_its_pictures(taught):
     taught.erase("cup")
     left = sorted(str(path.relative_to(taught.spool.folder)) for path in taught.spool.folder.rglob("*.jpg"))
     assert len(left) == 2 and not any("cup" in path for path in left)
+    taught.rename("plate", "dish")
+    assert (learned / "dish" / "1.jpg").exists() and list(taught.counts()) == ["dish"]
 
 
 def test_a_disk_that_is_full_keeps_nothing_half(taught, monkeypatch):
