@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +13,15 @@ from lightcl_edge.bundle.listing import unpack
 from lightcl_edge.bundle.signature import read_public_key
 from lightcl_edge.console.progress import Progress
 from lightcl_edge.console.text import Document
-from lightcl_edge.errors import BundleError, DowngradeError, LightclError, RejectedError, StateError, UsageError
+from lightcl_edge.errors import (
+    BundleError,
+    DowngradeError,
+    LightclError,
+    RejectedError,
+    StateError,
+    StorageError,
+    UsageError,
+)
 from lightcl_edge.files.durable import DurableFile, fsync_folder, make_folders, remove, remove_tree
 from lightcl_edge.fleet.download import download, read_from
 from lightcl_edge.fleet.frames import Frames, kept_frames, lay_out
@@ -101,9 +110,16 @@ def update(options: UpdateOptions, progress: Progress) -> Document:
     }
     if options.dry_run:
         return document
-    make_folders(state.folder / FOLDER)
-    with locked(state.folder / FOLDER):
-        made = prepare(state, plan, options, progress)
+    folder = state.folder / FOLDER
+    make_folders(folder)
+    with locked(folder):
+        try:
+            made = prepare(state, plan, options, progress)
+        except (OSError, StorageError):
+            if shutil.disk_usage(folder).free < plan.offer.bytes:  # what learning needs is given back
+                for path in set(folder.iterdir()) - {folder / "LOCK"}:
+                    remove_tree(path)
+            raise
         with changing(state) as change:
             final = switch(change, plan, made)
     return {**document, "outcome": "taken", "generation": final.generation, "holdout_accuracy": final.holdout_accuracy}

@@ -13,6 +13,7 @@ from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -215,6 +216,16 @@ def test_a_download_goes_on_where_it_stopped(edge, air):
     changed = air / "offers" / offer(air, air / "second").file
     changed.write_bytes(changed.read_bytes()[:-1] + b"x")
     assert "has SHA-256" in update(edge, air, code=3)
+
+
+def test_a_full_disk_is_given_back(edge, air, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("lightcl_edge.fleet.update._check", full)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=0))
+    assert "free some space" in update(edge, air, code=9)
+    assert [path.name for path in (air / "s/update").iterdir()] == ["LOCK"]
 
 
 def test_power_may_fail_at_any_call_of_the_switch(air, tmp_path):
