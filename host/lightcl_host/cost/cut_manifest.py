@@ -20,7 +20,7 @@ from lightcl_edge.bundle.manifest import (
 from lightcl_host.autodiff.liveness import peak_bytes
 from lightcl_host.autodiff.training_step import MICRO_BATCHES, build_step
 from lightcl_host.cutting.split import Split, split_graph
-from lightcl_host.graphs.counts import count_cost
+from lightcl_host.graphs.counts import count_cost, has_tokens
 from lightcl_host.graphs.graph import MINIMUM_ONNXRUNTIME, OPSET
 from lightcl_host.trunks.golden import GOLDEN_IMAGES
 
@@ -60,18 +60,19 @@ def cut_manifest(
         feature=FeatureInfo(list(cut.shape), [1.0], [0]),
         head=split.head_info,
         golden=GoldenInfo(GOLDEN_IMAGES, 1.0, 1.0),
-        cost=_with_trunk_type(cost, trunk_dtype),
+        cost=_with_trunk_type(cost, trunk_dtype, has_tokens(split.trunk)),
         defaults=settings,
         training_step=_step_graphs(split, settings) if engine == "ort" else [],
     )
 
 
-def _with_trunk_type(cost: CostInfo, trunk_dtype: str) -> CostInfo:
+def _with_trunk_type(cost: CostInfo, trunk_dtype: str, tokens: bool) -> CostInfo:
     share = BYTES_OF_FLOAT[trunk_dtype]
+    activations = cost.trunk_peak_activation_bytes
     return replace(
         cost,
         trunk_parameter_bytes=int(share * cost.trunk_parameter_bytes),
-        trunk_peak_activation_bytes=int(share * cost.trunk_peak_activation_bytes),
+        trunk_peak_activation_bytes=activations if tokens else int(share * activations),
     )
 
 
