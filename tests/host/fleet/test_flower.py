@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import subprocess
 import time
 from collections import Counter
 from dataclasses import replace
@@ -192,6 +193,18 @@ def make_lies(folder, edge):
         ("5-key", "other", tensors, {}),
     ):
         write_knowledge(lies / name, replace(record, **changed), content, read_private_key(folder / f"{key}.key"))
+
+
+def test_the_apps_messages(fleet):
+    """In one process, where an answer of no board is an error: what a run of Flower takes minutes for."""
+    script = [PROGRAMS / "python", SUPPORT / "flower_in_process.py", app(), fleet / "bundle", fleet / "store"]
+    states = [fleet / board for board in BOARDS]
+    done = subprocess.run([*script, *states], check=False, text=True, capture_output=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert_all_know_the_same(fleet)
+    first, second = rounds_of(fleet)
+    assert len(first["taken"]) == len(BOARDS) and first["failures"] == {"99": "it is away"} and not first["refused"]
+    assert not second["taken"] and not any(second["sent_bytes"].values())
 
 
 REASONS = ("version 2 of board liar is here already", "NaN", "expected 9999999", "another network", "signed by key")

@@ -1,0 +1,60 @@
+"""Plays a fleet in one process of the environment with Flower: ``APP BUNDLE STORE STATE...``. Prints nothing."""
+
+import sys
+from pathlib import Path
+
+from flwr.app import Context, Error, Message, RecordDict
+from flwr.serverapp import Grid
+from flwr.supercore.task_identity import TaskIdentity
+
+#: A board that does not answer.
+AWAY = 99
+
+
+class Boards(Grid):
+    """Each node is the app's ClientApp, called here."""
+
+    def __init__(self, client, states):
+        self._client, self._states = client, states
+        TaskIdentity.task_id, TaskIdentity.run_id, TaskIdentity.node_id = 1, 1, 1  # a message names them
+
+    def get_node_ids(self):
+        return [*range(1, len(self._states) + 1), AWAY]
+
+    def send_and_receive(self, messages, *, timeout=None):
+        for number, each in enumerate(messages):
+            each.metadata.__dict__["_message_id"] = str(number)  # as Flower's grids do
+        return [self._answer(each) for each in messages]
+
+    def _answer(self, message):
+        if message.metadata.dst_node_id != AWAY:
+            return self._client(message, self._context(message.metadata.dst_node_id))
+        reply = Message(Error(0, "it is away"), reply_to=message)
+        reply.metadata.__dict__["_src_node_id"] = 1  # the server's own number
+        return reply
+
+    def _context(self, node):
+        config = {"state": str(self._states[node - 1])}
+        return Context(run_id=1, node_id=node, node_config=config, state=RecordDict(), run_config={})
+
+    def set_run(self, run):
+        raise NotImplementedError
+
+    run = create_message = push_messages = pull_messages = set_run
+
+
+def main(app, bundle, store, *states):
+    sys.path.insert(0, app)
+    from lightcl_fleet.client_app import app as client
+    from lightcl_fleet.server_app import app as server
+
+    config = {"bundle": bundle, "store": store, "key": "", "test": "", "rounds": 2, "boards": len(states)}
+    config |= {"pause-seconds": 0.0, "timeout-seconds": 60.0, "wait-seconds": 1.0, "states": ""}
+    context = Context(run_id=1, node_id=0, node_config={}, state=RecordDict(), run_config=config)
+    server(Boards(client, [Path(each) for each in states]), context)
+    loaded = {"onnxruntime", "torch", "lightcl_edge.learning"} & set(sys.modules)
+    assert not loaded, f"Flower's process has loaded {loaded}"
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
