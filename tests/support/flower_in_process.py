@@ -15,16 +15,21 @@ class Boards(Grid):
     """Each node is the app's ClientApp, called here."""
 
     def __init__(self, client, states):
-        self._client, self._states = client, states
+        self._client, self._states, self._replies, self._sent = client, states, {}, 0
         TaskIdentity.task_id, TaskIdentity.run_id, TaskIdentity.node_id = 1, 1, 1  # a message names them
 
     def get_node_ids(self):
         return [*range(1, len(self._states) + 1), AWAY]
 
-    def send_and_receive(self, messages, *, timeout=None):
-        for number, each in enumerate(messages):
-            each.metadata.__dict__["_message_id"] = str(number)  # as Flower's grids do
-        return [self._answer(each) for each in messages]
+    def push_messages(self, messages):
+        for each in messages:
+            self._sent += 1
+            each.metadata.__dict__["_message_id"] = str(self._sent)  # as Flower's grids do
+            self._replies[str(self._sent)] = self._answer(each)
+        return [each.metadata.message_id for each in messages]
+
+    def pull_messages(self, message_ids):
+        return [self._replies.pop(each) for each in message_ids if each in self._replies]
 
     def _answer(self, message):
         if message.metadata.dst_node_id != AWAY:
@@ -40,7 +45,7 @@ class Boards(Grid):
     def set_run(self, run):
         raise NotImplementedError
 
-    run = create_message = push_messages = pull_messages = set_run
+    run = create_message = send_and_receive = set_run
 
 
 def main(app, bundle, store, *states):
