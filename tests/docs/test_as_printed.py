@@ -76,7 +76,7 @@ def places(tmp_path_factory):
             shutil.copyfile(ROOT / name, folder / "computer" / name)
     (folder / "board").mkdir()
     cats = ["my-cat", "neighbours-cat"]
-    for kind, classes in {"photos": cats, "test": cats, "more": ["fox"]}.items():
+    for kind, classes in {"photos": cats, "test": cats, "more": ["fox"], "new": cats}.items():
         make_photos(folder / "computer" / kind, classes, count=12, size=(320, 240), seed=len(kind))
     return folder
 

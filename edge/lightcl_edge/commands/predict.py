@@ -16,6 +16,9 @@ from lightcl_edge.console.program import Command
 from lightcl_edge.console.text import Document, printable
 from lightcl_edge.errors import ExitCode
 
+#: Less likely classes are in ``--json`` alone.
+_SHOWN = 0.01
+
 
 class PredictCommand(Command):
     """Name the most probable classes of images, or say that an image was never seen.
@@ -87,7 +90,7 @@ class PredictCommand(Command):
 
 def _words(prediction: Document) -> str:
     """``cat 92.0%, dog 5.1%``, or that the image was never seen, or which classes it may be."""
-    top = prediction["top"]
+    top = [each for each in prediction["top"] if each is prediction["top"][0] or each["probability"] >= _SHOWN]
     named = ", ".join(f"{entry['class']} {entry['probability']:.1%}" for entry in top)
     if prediction["unknown"]:
         return f"never seen; most like {named}"

@@ -97,7 +97,8 @@ def _how_good(taps: Document) -> str:
     if taps["accuracy"] is None:
         return "not measured: that takes two folders of 8 pictures or more"
     images = count(taps["images"], "picture")
-    return f"right on {taps['accuracy']:.0%} of {images} of yours that it had not seen, among {taps['classes']} classes"
+    right = f"right on {taps['accuracy']:.0%} of your {images}, among {taps['classes']} classes"
+    return f"{right}; each was judged by what was learned from the others"
 
 
 def _refuse_unused(args: argparse.Namespace) -> None:

@@ -32,11 +32,12 @@ export async function attempt(work) {
 }
 
 // A question before something that can't be undone, or a question for a name; null for no.
-export function question({ title, text, yes, name }) {
+export function question({ title, text, yes, name, bad }) {
   const box = find("ask");
   find("ask-title").textContent = title;
   find("ask-text").textContent = text;
   find("ask-yes").textContent = yes;
+  find("ask-yes").classList.toggle("bad", Boolean(bad));
   find("ask-row").hidden = name === undefined;
   const field = find("ask-name");
   field.required = name !== undefined;

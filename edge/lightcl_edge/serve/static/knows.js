@@ -52,7 +52,7 @@ async function rename(name) {
 
 async function erase(name) {
   const text = `Everything that was learned of ${name} is erased, in every generation, and its pictures that wait. This can't be undone.`;
-  if (!(await question({ title: `Erase ${name}?`, text, yes: "Erase" }))) return;
+  if (!(await question({ title: `Erase ${name}?`, text, yes: "Erase", bad: true }))) return;
   if (await attempt(() => post("/forget", { class_name: name }))) say(`${name} is forgotten.`);
 }
 
