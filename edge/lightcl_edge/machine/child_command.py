@@ -12,8 +12,28 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from lightcl_edge.errors import ExitCode, LightclError, UsageError
+from lightcl_edge.errors import (
+    BundleError,
+    DataError,
+    DoesNotFitError,
+    ExitCode,
+    InterruptedTaskError,
+    LightclError,
+    NoEngineError,
+    RejectedError,
+    StateError,
+    StorageError,
+    UsageError,
+)
 
+#: What an exit code of a command is raised as.
+_KINDS: dict[int, type[LightclError]] = {
+    int(kind.exit_code): kind
+    for kind in (
+        *(UsageError, BundleError, DataError, DoesNotFitError, StateError),
+        *(RejectedError, NoEngineError, StorageError, InterruptedTaskError),
+    )
+}
 #: The last words of a child that broke, for a message.
 _LAST_WORDS = 300
 
@@ -44,8 +64,7 @@ class Ended:
         """The document of a command that ended well. Raises the error of one that did not."""
         if self.code == ExitCode.DONE:
             return self.document
-        kinds = {int(kind.exit_code): kind for kind in LightclError.__subclasses__()}
-        raise kinds.get(self.code, UsageError)(self.message)
+        raise _KINDS.get(self.code, UsageError)(self.message)
 
     @property
     def _error(self) -> dict[str, Any]:
