@@ -54,6 +54,14 @@ def test_what_is_taught_is_learned_and_answers_change_without_a_restart(client):
     assert "2 of 2 images are right" in part and "Pictures are not kept" in part and "<h3>Mistakes" in part
 
 
+def test_pictures_that_were_taught_before_are_told(client):
+    for classes in (["red", "green"], ["red"]):
+        for name in classes:
+            teach(client, name)
+        outcome = learned(client)
+    assert any("taught before and count twice" in each for each in outcome["warnings"])
+
+
 def test_mistakes_are_shown_where_pictures_are_kept(client):
     teach(client, "red")
     teach(client, "green")

@@ -42,6 +42,7 @@ class Outcome:
     held_out: int = 0
     new_classes: list[str] = field(default_factory=list)
     per_class: list[Before] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)  # as of pictures that were taught before
 
 
 @dataclass(frozen=True)

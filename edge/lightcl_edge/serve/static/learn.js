@@ -96,6 +96,7 @@ async function showOutcome(outcome) {
   const good = outcome.kind === "learned";
   const title = { learned: "Learned", refused: "Not learned: something speaks against it", failed: "Not learned" }[outcome.kind];
   const box = make("div", { className: good ? "outcome" : "outcome bad" }, make("h3", { textContent: title }), make("p", { textContent: good ? summary(outcome) : outcome.message }));
+  box.append(...outcome.warnings.map((each) => make("p", { textContent: each })));
   if (rows.length) box.append(beforeAndAfter(rows));
   if (outcome.kind === "refused") box.append(wayOut());
   place.replaceChildren(box);

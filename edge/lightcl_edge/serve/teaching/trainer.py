@@ -182,6 +182,7 @@ class Trainer:
             learned.get("holdout_images", 0),
             learned.get("new_classes", []),
             _per_class(learned),
+            [*learned.get("warnings", []), *learned.get("notes", [])],
         )
 
     def _change(self, learning: Learning) -> None:
