@@ -1,12 +1,13 @@
 """Whether a new head may replace the old one. Every refusal is a RejectedError with the figures in its message."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lightcl_edge.errors import RejectedError
-from lightcl_edge.files.tensors import FloatArray
+from lightcl_edge.files.tensors import FloatArray, IntArray
 from lightcl_edge.learning.doubts import Lookalike, contradictions, lookalikes
 from lightcl_edge.learning.judging import (
     HeldOutResult,
@@ -14,7 +15,6 @@ from lightcl_edge.learning.judging import (
     Reference,
     accuracy,
     judge,
-    with_new_classes,
 )
 
 #: Loss of accuracy on earlier classes, among themselves, that is accepted unless the user says otherwise.
@@ -35,6 +35,24 @@ ENOUGH_HELD_OUT = 10
 MIXED_SAMPLES, MIXED_SHARE = 10, 0.4
 #: A single class may not lose so many samples, and more than may be lost among all classes.
 COLLAPSE_SAMPLES = 4
+
+
+def with_new_classes(judgement: Judgement, known: int, labels: IntArray, logits: FloatArray) -> Judgement:
+    """The judgement with the classes that the old classifier did not know, on the task's held-out samples.
+
+    Args:
+        known: the old classifier knew the first so many classes.
+        labels: rows of the samples, shape ``(n,)``.
+        logits: the new classifier's, shape ``(n, classes)``.
+    """
+    own = judge(judgement.classes, 0, labels, logits[:, :0], logits)
+    new = np.arange(len(judgement.classes)) >= known
+    return replace(
+        judgement,
+        images=np.where(new, own.images, judgement.images),
+        learned=np.where(new, own.learned, judgement.learned),
+        after=np.where(new, own.after, judgement.after),
+    )
 
 
 def judge_candidate(

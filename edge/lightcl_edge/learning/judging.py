@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,24 +27,6 @@ from lightcl_edge.state.sums_files import StoredSums
 JUDGED_PER_CLASS = 10
 #: Of a task of few classes more are looked at, so that wrong labels show: so many a class, and so many in all.
 _OWN_PER_CLASS, _OWN_IN_ALL = 50, 500
-
-
-def with_new_classes(judgement: Judgement, known: int, labels: IntArray, logits: FloatArray) -> Judgement:
-    """The judgement with the classes that the old classifier did not know, on the task's held-out samples.
-
-    Args:
-        known: the old classifier knew the first so many classes.
-        labels: rows of the samples, shape ``(n,)``.
-        logits: the new classifier's, shape ``(n, classes)``.
-    """
-    own = judge(judgement.classes, 0, labels, logits[:, :0], logits)
-    new = np.arange(len(judgement.classes)) >= known
-    return replace(
-        judgement,
-        images=np.where(new, own.images, judgement.images),
-        learned=np.where(new, own.learned, judgement.learned),
-        after=np.where(new, own.after, judgement.after),
-    )
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any
 from lightcl_edge.bundle.bundle import Bundle
 from lightcl_edge.bundle.manifest import Manifest
 from lightcl_edge.console.progress import Progress
-from lightcl_host.benchmark.plan_measurement import Measured, measure, write_tasks
+from lightcl_host.cost.plan_measurement import Measured, measure, write_tasks
 from lightcl_host.export.export import export_bundle
 from lightcl_host.export.options import ExportOptions
 from lightcl_host.sources.options import SourceOptions

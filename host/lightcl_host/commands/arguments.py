@@ -67,11 +67,8 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--interpolation", metavar="HOW", help="bilinear, bicubic or nearest, to resize images")
     parser.add_argument("--output", metavar="NAME", help="name of the logits in an .onnx file with several outputs")
     parser.add_argument("--seed", type=int, default=0, help="of all random numbers (default 0)")
-    parser.add_argument(
-        "--verbose",
-        action="store_true",
-        help="also print what was chosen and why, and of a model that can't be used what the libraries said",
-    )
+    verbose = "also print what was chosen and why, and of a model that can't be used what the libraries said"
+    parser.add_argument("--verbose", action="store_true", help=verbose)
 
 
 def add_analysis_arguments(parser: argparse.ArgumentParser, device: str | None = "this-machine") -> None:
