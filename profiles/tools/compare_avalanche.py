@@ -27,8 +27,8 @@ from lightcl_profiler.records.record import Run
 from one_command import run_command
 
 COMPARED = ("sgd", "er", "derpp", "ewc")
-_THEIRS = "avalanche_methods:AvalancheMethod"
-_OURS_BESIDE = "avalanche_methods:BaselineBesideAvalanche"
+_THEIRS = "peers.avalanche:AvalancheMethod"
+_OURS_BESIDE = "peers.avalanche:BaselineBesideAvalanche"
 
 
 class CompareCommand(Command):
@@ -87,7 +87,7 @@ class CompareCommand(Command):
 
 
 def _let_children_import_this_folder() -> None:
-    """``avalanche_methods`` belongs to no installed package."""
+    """``peers`` belongs to no installed package."""
     known = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), *([known] if known else [])])
 

@@ -24,7 +24,7 @@ from lightcl_profiler.measuring.launcher import run_method
 from lightcl_profiler.measuring.workload import make_workload
 from lightcl_profiler.methods.contract import Job
 from one_command import run_command
-from race_methods import TESTING
+from peers.raced import TESTING
 
 _BUFFER, _BATCH, _RATE = 15, 32, 0.01
 #: Title, method, class.
@@ -157,7 +157,7 @@ def race_theirs(title: str, method: str, kind: str, bundle: Path, course: Course
     """One process for all tasks, which then tests itself."""
     job = Job(
         method=method,
-        implementation=f"race_methods:{kind}",
+        implementation=f"peers.raced:{kind}",
         bundle=str(bundle),
         tasks=[str(task) for task in course.tasks],
         scratch=str(course.here),

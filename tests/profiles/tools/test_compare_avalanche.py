@@ -38,6 +38,6 @@ def test_medians_and_verdict(tmp_path, monkeypatch, capsys):
     ways = [way for method, way, _ in order if method == "sgd"]
     assert ways == ["BaselineMethod", "BaselineBesideAvalanche", "AvalancheMethod"] * 3
     folder, elsewhere = os.environ["PYTHONPATH"].split(os.pathsep)
-    assert (Path(folder) / "avalanche_methods.py").is_file() and elsewhere == "elsewhere"
+    assert (Path(folder) / "peers" / "avalanche.py").is_file() and elsewhere == "elsewhere"
     shown = CompareCommand().render({"methods": list(rows.values())})
     assert "607.0 MiB" in shown and "807.0 MiB" in shown

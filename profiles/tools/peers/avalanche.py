@@ -2,49 +2,40 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from lightcl_edge.errors import NoEngineError
-from lightcl_edge.machine.process_memory import PhaseMeter
-from lightcl_profiler.methods.baseline import BaselineMethod, load_tasks
-from lightcl_profiler.methods.contract import Job, Method, Outcome, outcome
+from lightcl_profiler.methods.baseline import BaselineMethod
+from lightcl_profiler.methods.contract import Job
+from peers.peer import PeerMethod
 
 if TYPE_CHECKING:
     import torch
 
+    from lightcl_profiler.baselines.learning import Images
 
-class AvalancheMethod(Method):
+
+class AvalancheMethod(PeerMethod):
     """``Naive``, replay, online ``EWC``, or ``DER`` with ``batch_size_mem`` set, without which it replays nothing."""
 
     title: ClassVar[str] = "the same method in Avalanche"
 
-    def imports(self, job: Job) -> None:
-        import torch
-
-        from lightcl_profiler.networks.whole_network import import_builder
-
-        torch.set_num_threads(job.threads)
+    def import_library(self, job: Job) -> None:
         _import_avalanche()
-        import_builder(Path(job.bundle))
 
-    def run(self, job: Job, meter: PhaseMeter) -> Outcome:
-        import torch
+    def lessons(self, job: Job, tasks: list[Images], classes: int) -> list[Callable[[], float]]:
+        strategy = _strategy(job, self.network)
+        stream = _stream([_Images(task.labels, task.load) for task in tasks])
+        return [partial(_learn, strategy, experience) for experience in stream]
 
-        from lightcl_profiler.networks.whole_network import load_whole_network
 
-        torch.manual_seed(job.seed)
-        with meter.phase("load"):
-            tasks, classes, _ = load_tasks(job, "cpu", together=False)
-            self.network, _ = load_whole_network(Path(job.bundle), classes)
-            strategy = _strategy(job, self.network)
-            stream = _stream([_Images(task.labels, task.load) for task in tasks])
-        for experience in stream:
-            with meter.phase("train"):
-                strategy.train(experience, num_workers=0)
-        return outcome(sum(len(task.labels) for task in tasks), float(strategy.loss.detach()), ["Avalanche"])
+def _learn(strategy: Any, experience: Any) -> float:
+    strategy.train(experience, num_workers=0)
+    return float(strategy.loss.detach())
 
 
 class BaselineBesideAvalanche(BaselineMethod):

@@ -11,13 +11,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from avalanche_methods import AvalancheMethod
 from lightcl_edge.machine.process_memory import PhaseMeter
 from lightcl_profiler.methods.baseline import BaselineMethod, load_tasks
 from lightcl_profiler.methods.contract import Job, Outcome
-from mammoth_methods import MammothMethod
+from peers.avalanche import AvalancheMethod
+from peers.mammoth import MammothMethod
+from peers.peer import PeerMethod
 
 if TYPE_CHECKING:
     import torch
@@ -34,26 +33,21 @@ class RacedBaseline(BaselineMethod):
             return replace(found, holdout_accuracy=_accuracy(job, self.baseline.logits))
 
 
-class RacedAvalanche(AvalancheMethod):
+class _RacedPeer(PeerMethod):
+    def run(self, job: Job, meter: PhaseMeter) -> Outcome:
+        import torch
+
+        found = super().run(job, meter)
+        with meter.phase(TESTING), torch.no_grad():
+            return replace(found, holdout_accuracy=_accuracy(job, self.network.eval()))
+
+
+class RacedAvalanche(_RacedPeer, AvalancheMethod):
     """A strategy of Avalanche."""
 
-    def run(self, job: Job, meter: PhaseMeter) -> Outcome:
-        import torch
 
-        found = super().run(job, meter)
-        with meter.phase(TESTING), torch.no_grad():
-            return replace(found, holdout_accuracy=_accuracy(job, self.network.eval()))
-
-
-class RacedMammoth(MammothMethod):
+class RacedMammoth(_RacedPeer, MammothMethod):
     """A model of Mammoth."""
-
-    def run(self, job: Job, meter: PhaseMeter) -> Outcome:
-        import torch
-
-        found = super().run(job, meter)
-        with meter.phase(TESTING), torch.no_grad():
-            return replace(found, holdout_accuracy=_accuracy(job, self.network.eval()))
 
 
 def _accuracy(job: Job, logits: Callable[[torch.Tensor], torch.Tensor]) -> float:
@@ -63,4 +57,4 @@ def _accuracy(job: Job, logits: Callable[[torch.Tensor], torch.Tensor]) -> float
     right = 0
     for batch in images.in_order(32):
         right += int((logits(batch.images).argmax(1) == batch.labels).sum())
-    return right / len(np.asarray(images.labels))
+    return right / len(images.labels)
