@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -14,6 +15,8 @@ sys.path[:0] = [str(Path(__file__).parent / "support" / each) for each in (".", 
 if (worker := os.environ.get("PYTEST_XDIST_WORKER", "")).startswith("gw"):
     usable = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {usable[int(worker[2:]) % len(usable)]})
+# A shell starts what it runs in the background without Ctrl-C, and programs that tests start would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 # How fast examples are drawn says more about the machine than about the code.
 settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("tests")
