@@ -118,7 +118,11 @@ def _fleet(out: Path, programs: Path, bundle: Path, states: Sequence[Path]) -> t
     with Flower(out / "flower", programs.absolute(), len(states)) as flower:
         flower.start_superlink()
         (out / "run.log").write_text(flower.run(app, config, 5000, "--stream"))
-    rounds = [json.loads(line) for line in (out / "store" / ROUNDS).read_text().splitlines()]
+    record = out / "store" / ROUNDS
+    if not record.exists():
+        last = (out / "run.log").read_text().rstrip()[-600:]
+        raise UsageError(f"Flower ended before the first round; {out / 'run.log'} ends with:\n{last}")
+    rounds = [json.loads(line) for line in record.read_text().splitlines()]
     return rounds, time.perf_counter() - started
 
 

@@ -54,7 +54,7 @@ class Network:
         # depthwise convolutions train a third faster with the channels last
         self._module = _load(infer_shapes(body), trained)
         self._module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's types
-        self._tensors = {cut.name: PENULTIMATE if cut.tensor == penultimate else cut.tensor for cut in cuts}
+        self._cuts = {PENULTIMATE if cut.tensor == penultimate else cut.tensor: cut.name for cut in cuts}
 
     def _inputs(self, pixels: ByteImages) -> torch.Tensor:
         import torch
@@ -71,9 +71,8 @@ class Network:
         import torch
 
         with torch.no_grad():
-            found = self._module(self._inputs(pixels), list(self._tensors.values()))
-        for name, tensor in self._tensors.items():
-            see(name, found[tensor])
+            for tensor, features in self._module.computed(self._inputs(pixels), self._cuts):
+                see(self._cuts[tensor], features)
 
     def logits(self, pixels: ByteImages) -> FloatArray:
         """Logits of all classes, shape ``(n, classes)``."""

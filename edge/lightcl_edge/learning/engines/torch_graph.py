@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -119,8 +119,15 @@ class GraphModule(torch.nn.Module):
 
     def forward(self, value: Tensor, outputs: Sequence[str] | None = None) -> dict[str, Tensor]:
         """Run the graph on its one input; gives the tensors named in ``outputs``, or the graph's own outputs."""
-        wanted = set(outputs if outputs is not None else self.graph.outputs)
+        return dict(self.computed(value, self.graph.outputs if outputs is None else outputs))
+
+    def computed(self, value: Tensor, names: Collection[str]) -> Iterator[tuple[str, Tensor]]:
+        """Run the graph on its one input, and give each named tensor as soon as there is one, with its name.
+
+        A tensor that neither the caller nor autograd holds is freed after its last use.
+        """
         values: dict[str, Any] = {self.graph.inputs[0]: value}
+        yield from ((name, value) for name in self.graph.inputs[:1] if name in names)
         for at, node in enumerate(self.graph.nodes):
             inputs: list[Any] = [values.get(name, self._tensors.get(name)) if name else None for name in node.inputs]
             if node.operator == _BATCH_NORM:
@@ -129,10 +136,11 @@ class GraphModule(torch.nn.Module):
                 result = RULES[node.operator](node, *inputs)
             results = result if isinstance(result, tuple | list) else (result,)
             values.update(zip(node.outputs, results, strict=False))
-            for name in node.inputs:  # what nobody needs any more is freed, unless autograd holds it
-                if name in values and name not in wanted and self._last_use.get(name) == at:
+            yield from ((name, values[name]) for name in node.outputs if name in names)
+            del inputs, result, results
+            for name in node.inputs:
+                if name in values and self._last_use.get(name) == at:
                     del values[name]
-        return {name: values[name] for name in wanted}
 
 
 def load_module(path: Path, trained: Sequence[str] | None = None) -> GraphModule:
