@@ -30,8 +30,8 @@ _Probes = tuple[dict[str, NDArray[np.bool_]], dict[str, NDArray[np.bool_]]]
 
 #: The most images that stability is measured with. They are of earlier tasks and never trained on.
 _STABILITY_IMAGES = 256
-#: What the features of a batch at all cuts together may take.
-_LOOK_BYTES = 128 * 2**20
+#: What a batch that is looked at may take.
+_LOOK_BYTES = 96 * 2**20
 _LARGEST_LOOK = 64
 #: What autograd may keep of a batch of a step.
 _STEP_BYTES = 192 * 2**20
@@ -54,12 +54,9 @@ class Training:
     learning_rate: float
 
 
-def look_batch(feature_values: int) -> int:
-    """The batch of the minibatch CKA, 8 to 64 images, whose features at all cuts fit the memory for them.
-
-    ``feature_values`` is how many numbers the features of one image at all cuts have.
-    """
-    return max(8, min(_LARGEST_LOOK, _LOOK_BYTES // (4 * max(1, feature_values))))
+def look_batch(peak_bytes: int) -> int:
+    """The batch of the minibatch CKA, 8 to 64 images, of which one takes ``peak_bytes`` on its way through."""
+    return max(8, min(_LARGEST_LOOK, _LOOK_BYTES // max(1, peak_bytes)))
 
 
 def step_batch(graph_values: int) -> int:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from lightcl_edge.bundle.graph_names import IMAGE, LOGITS, PENULTIMATE
 from lightcl_edge.files.tensors import FloatArray, IntArray
 from lightcl_edge.inference.trunk import normalise
+from lightcl_edge.machine.freeing import trim_heap
 from lightcl_host.cutting.classifier import install_classifier
 from lightcl_host.cutting.cuts import Cut
 from lightcl_host.cutting.head_parameters import complete_biases, name_parameters
@@ -73,6 +74,7 @@ class Network:
         with torch.no_grad():
             for tensor, features in self._module.computed(self._inputs(pixels), self._cuts):
                 see(self._cuts[tensor], features)
+        trim_heap()
 
     def logits(self, pixels: ByteImages) -> FloatArray:
         """Logits of all classes, shape ``(n, classes)``."""
@@ -99,6 +101,7 @@ class Network:
         with torch.no_grad():
             for parameter, gradient in zip(parameters, gradients, strict=True):
                 parameter.sub_(gradient, alpha=factor)
+        trim_heap()
         return float(loss.detach())
 
 

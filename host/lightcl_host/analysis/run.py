@@ -15,6 +15,7 @@ from lightcl_edge.console.progress import Progress, ReportedProgress
 from lightcl_edge.console.text import count
 from lightcl_edge.errors import UsageError
 from lightcl_edge.machine.description import usable_cores
+from lightcl_edge.machine.freeing import trim_heap
 from lightcl_host.analysis.assemble import Measured, assemble
 from lightcl_host.analysis.cut_rule import DEFAULT_THRESHOLD, choose, shortlist, worth_measuring
 from lightcl_host.analysis.finished_parts import FinishedParts
@@ -30,7 +31,7 @@ from lightcl_host.cost.cut_manifest import BYTES_OF_FLOAT
 from lightcl_host.cost.plan_cut import CutPlan, plan_cut, plan_revision
 from lightcl_host.cutting.cuts import Cut, find_cuts
 from lightcl_host.cutting.rule_of_thumb import choose_automatically
-from lightcl_host.graphs.counts import multiply_adds
+from lightcl_host.graphs.counts import multiply_adds, peak_activation_bytes
 from lightcl_host.sources.failure_reason import blaming
 from lightcl_host.sources.options import SourceOptions
 from lightcl_host.sources.source import Source, open_source
@@ -126,7 +127,7 @@ class _Run:
         self._engine = "ort" if profile.engines.ort else "torch"
         seed = options.seed
         self._sequence = load_sequence(options.data, source.input_info, options.tasks, options.images, seed, progress)
-        self._batch = look_batch(sum(cut.feature_bytes for cut in cuts) // 4)
+        self._batch = look_batch(peak_activation_bytes(source.graph))
         self._step_batch = step_batch(_values(source))
         self._graph_hash = hashlib.sha256(source.graph.SerializeToString(deterministic=True)).hexdigest()
         about = {
@@ -201,6 +202,7 @@ class _Run:
 
         def make() -> dict[str, Any]:
             plan, cost = plan_cut(self._source, cut, self._engine, images, dtype)
+            trim_heap()  # else pieces of freed graphs stay
             return {"plan": asdict(plan), "cost": asdict(cost)}
 
         part = self._parts.get(f"plan {plan_revision()} {self._engine} {dtype} {cut.name}", make)

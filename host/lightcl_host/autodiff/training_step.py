@@ -142,7 +142,8 @@ def _pieces(graph: GraphBuilder, info: HeadInfo) -> dict[str, Sequence[int]]:
 def _finish(
     graph: GraphBuilder, inputs: list[onnx.ValueInfoProto], outputs: Sequence[str], head: onnx.ModelProto
 ) -> onnx.ModelProto:
-    """The checked model of the nodes that the outputs need."""
+    """The checked model of the nodes that the outputs need. The builder is done with."""
+    graph.convolutions.clear()  # they hold the builder: a ring that keeps every weight until Python looks for rings
     needed = ancestors_of(graph.nodes, outputs)
     graph.nodes = [node for node in graph.nodes if needed.intersection(node.output)]
     used = {name for node in graph.nodes for name in node.input}
