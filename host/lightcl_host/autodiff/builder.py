@@ -119,9 +119,11 @@ class GraphBuilder:
         values: constant initialisers by name.
         gates: result of a gating operator -> the boolean tensor that replaces it on the way back.
         rows: image -> the same image as rows of pixels, where these were made.
+        planes: image -> the same image as planes, where these were made.
         padded: images whose rows need a row of zeros at the end.
         positions: kernel held one position at a time -> its positions that have an effect.
         feature_parts: the graph inputs that together are the head's input.
+        blind: tensors that are made of another for its existence alone, whatever it holds.
         convolutions: result -> what emits it in place of a Conv node.
     """
 
@@ -141,7 +143,9 @@ class GraphBuilder:
         self.nodes: list[onnx.NodeProto] = []
         self.gates: dict[str, str] = {}
         self.rows: dict[str, str] = {}
+        self.planes: dict[str, str] = {}
         self.padded: set[str] = set()
+        self.blind: set[str] = set()
         self.feature_parts = [FEATURES]
         self.positions: dict[str, list[int]] = {}
         self.convolutions: dict[str, Convolution] = {}

@@ -61,10 +61,11 @@ class PatternTerms:
         axes = list(range(len(shape)))
         self.terms.append(graph.sum(graph.op("Mul", weighted, difference), axes))
         seed = graph.op("Mul", weighted, graph.constant(2))
-        if gradient is None:
-            return graph.op("Pad", seed, graph.ints([self._samples, *[0] * (2 * len(shape) - 1)]))
-        rows = np.arange(self._samples, self._samples + self._buffered)[:, None]
+        if gradient is None or graph.planes:  # where images may be channels first, adding rows is not for ScatterND
+            padded = graph.op("Pad", seed, graph.ints([self._samples, *[0] * (2 * len(shape) - 1)]))
+            return graph.op("Add", graph.full(gradient, shape), padded) if gradient else padded
         whole = graph.full(gradient, shape)
+        rows = np.arange(self._samples, self._samples + self._buffered)[:, None]
         return graph.op("ScatterND", whole, graph.constant(rows, np.int64), seed, reduction="add")
 
     def _factor(self, name: str, rank: int, channels: int) -> str:

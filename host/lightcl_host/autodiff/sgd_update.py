@@ -126,7 +126,9 @@ class Updater:
             left = [number for number in waiting if not before >> number & 1]
             if len(left) < len(waiting):
                 # as one row: of a vector, shape inference would follow each value, for seconds
-                first = graph.slice(graph.reshape(tensor, [1, -1]), [0], [1], [1])
+                row = graph.reshape(tensor, [1, -1])
+                graph.blind.add(row)
+                first = graph.slice(row, [0], [1], [1])
                 scale = graph.op("Add", scale, graph.op("Mul", graph.reshape(first, [1]), "zero"))
                 waiting = left
         return scale

@@ -6,8 +6,9 @@ import numpy as np
 
 from lightcl_edge.bundle.graph_names import FEATURES
 from lightcl_edge.errors import BundleError
-from lightcl_host.autodiff.builder import ForwardNode, GraphBuilder
+from lightcl_host.autodiff.builder import Convolution, ForwardNode, GraphBuilder
 from lightcl_host.autodiff.convolution.planes import PlaneConvolution, is_plane_convolution
+from lightcl_host.autodiff.convolution.pointwise import PointwiseConvolution, is_pointwise_convolution
 from lightcl_host.autodiff.convolution.rows import RowConvolution, is_dense_convolution
 from lightcl_host.autodiff.gradients import ParameterGradient, PositionGradients
 from lightcl_host.autodiff.loss import PatternTerms
@@ -45,6 +46,17 @@ def check_trainable(graph: GraphBuilder, parameters: Collection[str]) -> None:
             raise BundleError(f"head.onnx: {count} operators on the way to logits read {name!r}, expected 1")
 
 
+def _convolution(
+    graph: GraphBuilder, node: ForwardNode, parameters: Collection[str], planes: bool
+) -> Convolution | None:
+    """What emits a Conv node faster. It saves rows or planes, not the image."""
+    if is_dense_convolution(graph, node):
+        if planes and is_pointwise_convolution(graph, node, parameters):
+            return PointwiseConvolution(graph, node)
+        return RowConvolution(graph, node, parameters)
+    return PlaneConvolution(graph, node) if is_plane_convolution(graph, node) else None
+
+
 def emit_forward(graph: GraphBuilder, parameters: Collection[str], patterns: PatternTerms) -> None:
     """Emit the forward nodes, and nodes that let activations go before the sweep.
 
@@ -53,12 +65,12 @@ def emit_forward(graph: GraphBuilder, parameters: Collection[str], patterns: Pat
     """
     moved = _depending_on(graph, parameters)
     saved = set[str]()
+    planes = any(is_plane_convolution(graph, node) for node in graph.forward)
     for node in graph.forward:
         wanted = [name in moved for name in node.inputs]
-        if is_dense_convolution(graph, node):
-            graph.convolutions[node.outputs[0]] = RowConvolution(graph, node, parameters)  # saves rows, not the image
-        elif is_plane_convolution(graph, node):
-            graph.convolutions[node.outputs[0]] = PlaneConvolution(graph, node)  # saves planes
+        convolution = _convolution(graph, node, parameters, planes)
+        if convolution is not None:
+            graph.convolutions[node.outputs[0]] = convolution
         elif any(wanted) and node.kind in RULES.keys() - GATING_OPERATORS:  # those without a rule only feed taps
             saved.update(RULES[node.kind].saves(node, wanted))
     for node in graph.forward:
@@ -73,7 +85,8 @@ def emit_forward(graph: GraphBuilder, parameters: Collection[str], patterns: Pat
         for name in node.outputs:
             if patterns.holds(name) and name not in saved:
                 patterns.observe(name)
-    graph.rows.pop(FEATURES, None)  # the features stay in memory: their rows are made again rather than kept too
+    for copies in (graph.rows, graph.planes):
+        copies.pop(FEATURES, None)  # the features stay in memory: copies are made again rather than kept too
 
 
 class Sweep:

@@ -53,6 +53,7 @@ from lightcl_edge.bundle.graph_names import (
 from lightcl_edge.bundle.manifest import HeadInfo, StepGraph
 from lightcl_edge.errors import BundleError
 from lightcl_host.autodiff.builder import GraphBuilder
+from lightcl_host.autodiff.layout import save_transposes
 from lightcl_host.autodiff.liveness import peak_bytes
 from lightcl_host.autodiff.loss import PatternTerms, cross_entropy
 from lightcl_host.autodiff.sgd_update import ACCUMULATOR_PREFIX, Updater, ancestors_of, update_hazards
@@ -159,6 +160,7 @@ def _finish(
     body = helper.make_graph(nodes, "training_step", inputs, results, constants)
     model = helper.make_model(body, opset_imports=head.opset_import, ir_version=head.ir_version)
     model = shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
+    save_transposes(model, graph.blind)
     del model.graph.value_info[:]
     onnx.checker.check_model(model, full_check=True)
     return model

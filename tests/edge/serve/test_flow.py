@@ -45,6 +45,11 @@ def test_what_is_taught_is_learned_and_answers_change_without_a_restart(client):
     while (live := client.get(f"{BASE}/status").json()["live"]) is None:
         assert time.monotonic() < until
     assert live["answer"]["class_name"] == "green" and live["prediction"]["generation"] == 1
+    client.post(f"{BASE}/frames", content=picture("red", 97))
+    while client.get(f"{BASE}/status").json()["live"]["answer"]["class_name"] != "red":
+        assert time.monotonic() < until
+    queue = client.get(f"{BASE}/queue").json()["pictures"]
+    assert "near a change" not in [each["reason"] for each in queue], "a photo after another is no change"
     spool = client.service.taught.spool.folder
     assert not list(spool.rglob("*.jpg"))  # features stay, pictures do not
     knowledge = client.get(f"{BASE}/classes").json()
@@ -81,6 +86,7 @@ def test_classes_are_renamed_taken_back_and_erased(client):
     assert learned(client)["kind"] == "learned"
     renamed = client.post(f"{BASE}/classes/rename", json={"class_name": "red", "to": "our red"}).json()
     assert renamed == {"generation": 2, "classes": ["blue", "green", "our red"]}
+    assert client.get(f"{BASE}/status").json()["learning"]["outcome"] is None, "it spoke of a class red"
     assert (
         client.post(f"{BASE}/predict", content=picture("red", 9)).json()["predictions"][0]["top"][0]["class_name"]
         == "our red"

@@ -97,7 +97,7 @@ function showAnswer(live) {
     sure: answer.class_name,
     unsure: answer.class_name ? `Perhaps ${answer.class_name}` : "Not sure",
     "never seen": "Never seen this",
-    "nothing learned": state.classes.length ? "…" : "I know nothing yet",
+    "nothing learned": state.classes.length ? "No picture yet" : "I know nothing yet",
   };
   find("says").textContent = texts[answer.kind];
   const badge = KINDS[answer.kind];

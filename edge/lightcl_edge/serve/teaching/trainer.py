@@ -197,7 +197,9 @@ class Trainer:
         if not self._lock.acquire(timeout=_PAUSE_SECONDS):
             raise BusyError("a task is being learned; wait until it is done")
         try:
-            return run_command([words[0], "--state", str(self._options.state), *words[1:]]).result()
+            document = run_command([words[0], "--state", str(self._options.state), *words[1:]]).result()
+            self._change(replace(self._learning, outcome=None))  # it speaks of what is no longer so
+            return document
         finally:
             self._lock.release()
 

@@ -163,6 +163,7 @@ class Viewer:
     def _offer(self, frame: Frame, seen: Seen, changed: bool) -> None:
         prediction, best = seen.prediction, seen.prediction.top[0]
         unsure = prediction.unsure or best.probability < self.settings.threshold
+        changed = changed and self._source.kind != "none"  # another picture is no change of what a camera sees
         reason = reason_to_wait(unsure=unsure, never_seen=prediction.unknown, changed=changed)
         if reason is None or not self._waiting.is_due(frame.taken_at):
             return

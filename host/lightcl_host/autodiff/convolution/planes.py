@@ -15,10 +15,12 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import onnx
 
+from lightcl_edge.bundle.graph_names import FEATURES
 from lightcl_host.autodiff.builder import ForwardNode, GraphBuilder
 from lightcl_host.autodiff.convolution.pixel_indices import OUTSIDE, read_by
 from lightcl_host.autodiff.convolution.window import window_of
 from lightcl_host.autodiff.gradients import Gradient
+from lightcl_host.autodiff.layout import CHANNELS_FIRST
 
 #: Above this many pairs of pixels, a matrix for each channel costs more time than it saves.
 LARGEST_MATRIX = 100 * 100
@@ -47,29 +49,28 @@ class PlaneConvolution:
         self._places, self._planes = "", ""
 
     def emit_forward(self) -> None:
-        graph, window = self._graph, self._window
-        self._planes = self._planes_of(self._image, self._before)
+        graph = self._graph
+        self._planes = planes_of(graph, self._image, graph.shape(self._image))
         self._places = graph.op("Cast", graph.constant(self._selection(), np.uint8), to=onnx.TensorProto.FLOAT)
         parts = []
         for first, last in self._chunks():
             matrices = self._matrices(first, last, transposed=False)
             parts.append(graph.op("MatMul", self._channels(self._planes, first, last), matrices))
-        has_bias = len(self._node.inputs) > 2 and self._node.inputs[2]
-        result = self._to_image(parts, window.out, None if has_bias else self._node.outputs[0])
-        if has_bias:
-            bias = graph.reshape(self._node.inputs[2], [1, window.channels, 1, 1])
-            graph.op("Add", result, bias, output=self._node.outputs[0])
+        result = graph.joined(parts, 0)
+        if len(self._node.inputs) > 2 and self._node.inputs[2]:
+            result = graph.op("Add", result, graph.reshape(self._node.inputs[2], [self._window.channels, 1, 1]))
+        image_of(graph, result, graph.shape(self._node.outputs[0]), self._node.outputs[0])
 
     def gradients(self, gradient: str, wanted: Sequence[bool]) -> list[Gradient]:
         """Emit the wanted gradients of image, kernel and bias."""
         graph, found = self._graph, list[Gradient]([None] * len(wanted))
-        planes = self._planes_of(gradient, self._after)
+        planes = planes_of(graph, gradient, graph.shape(self._node.outputs[0]))
         if wanted[0]:
             parts = []
             for first, last in self._chunks():
                 matrices = self._matrices(first, last, transposed=True)
                 parts.append(graph.op("MatMul", self._channels(planes, first, last), matrices))
-            found[0] = self._to_image(parts, self._window.image, None)
+            found[0] = image_of(graph, graph.joined(parts, 0), graph.shape(self._image))
         if wanted[1]:
             found[1] = graph.adder(self._kernel_gradient(planes))
         if any(wanted[2:]):
@@ -119,13 +120,19 @@ class PlaneConvolution:
             return tensor
         return self._graph.slice(tensor, [first], [last], [0])
 
-    def _planes_of(self, image: str, pixels: int) -> str:
-        """An image as ``(channels, samples, pixels)``."""
-        flat = self._graph.reshape(image, [self._window.samples, self._window.channels, pixels])
-        return self._graph.transpose(flat, [1, 0, 2])
 
-    def _to_image(self, parts: Sequence[str], sides: tuple[int, int], output: str | None) -> str:
-        """Planes of all channels as an image, samples first."""
-        graph, window = self._graph, self._window
-        turned = graph.transpose(graph.joined(parts, 0), [1, 0, 2])
-        return graph.op("Reshape", turned, graph.ints([window.samples, window.channels, *sides]), output=output)
+def planes_of(graph: GraphBuilder, image: str, shape: Sequence[int]) -> str:
+    """An image of a shape as planes, shape ``(channels, samples, pixels)``, made once for all that read them."""
+    if image not in graph.planes:
+        samples, channels, height, width = shape
+        parts = graph.feature_parts if image == FEATURES else [image]
+        turned = graph.joined([graph.transpose(part, CHANNELS_FIRST) for part in parts], 1)
+        graph.planes[image] = graph.reshape(turned, [channels, samples, height * width])
+    return graph.planes[image]
+
+
+def image_of(graph: GraphBuilder, planes: str, shape: Sequence[int], output: str | None = None) -> str:
+    """Planes, or any tensor with their values in their order, as an image of this shape."""
+    samples, channels, *sides = shape
+    turned = graph.reshape(planes, [channels, samples, *sides])
+    return graph.op("Transpose", turned, perm=list(CHANNELS_FIRST), output=output)

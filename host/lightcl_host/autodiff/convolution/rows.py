@@ -182,7 +182,10 @@ def rows_of(graph: GraphBuilder, image: str) -> str:
     pixels = height * width
     if image not in graph.rows:
         parts = graph.feature_parts if image == FEATURES else [image]
-        made = [graph.transpose(graph.reshape(part, [-1, channels, pixels]), [0, 2, 1]) for part in parts]
+        if pixels == 1:
+            made = [graph.reshape(part, [-1, pixels, channels]) for part in parts]
+        else:
+            made = [graph.transpose(graph.reshape(part, [-1, channels, pixels]), [0, 2, 1]) for part in parts]
         rows = graph.joined(made, 0)
         graph.shapes[rows] = (samples, pixels, channels)
         graph.rows[image] = rows
