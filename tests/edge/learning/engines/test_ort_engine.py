@@ -222,7 +222,7 @@ NETWORKS = [_resnet18, _mobilenet_v2, _mobilenet_v3, _efficientnet_lite0, _regne
 @pytest.mark.parametrize("update", UPDATES)
 @pytest.mark.parametrize("network", NETWORKS, ids=lambda network: network.__name__.strip("_"))
 def test_twenty_steps_of_real_heads(network: object, update: str, tmp_path: Path) -> None:
-    torch.manual_seed(0)
+    torch.manual_seed(1)  # with 0 an activation of EfficientNet lies so near a bound that rounding decides on its gate
     body, width, shape = network()
     head = Head(Tail(fold_batch_norm(body), width, 12), shape, tmp_path)
     engine, before = head.engine(update), head.parameters()
