@@ -31,7 +31,7 @@ _Probes = tuple[dict[str, NDArray[np.bool_]], dict[str, NDArray[np.bool_]]]
 #: The most images that stability is measured with. They are of earlier tasks and never trained on.
 _STABILITY_IMAGES = 256
 #: What a batch that is looked at may take.
-_LOOK_BYTES = 96 * 2**20
+_LOOK_BYTES = 64 * 2**20
 _LARGEST_LOOK = 64
 #: What autograd may keep of a batch of a step.
 _STEP_BYTES = 192 * 2**20
@@ -127,8 +127,9 @@ def _earlier(tasks: ListOf[TaskData], rng: np.random.Generator) -> ByteImages | 
     """Held-out images of earlier tasks, mixed; None before the second task."""
     if not tasks:
         return None
-    pixels = np.concatenate([task.held for task in tasks])
-    return pixels[rng.permutation(len(pixels))[:_STABILITY_IMAGES]]
+    places = [(number, at) for number, task in enumerate(tasks) for at in range(len(task.held))]
+    chosen = rng.permutation(len(places))[:_STABILITY_IMAGES]
+    return np.stack([tasks[number].held[at] for number, at in (places[place] for place in chosen)])
 
 
 def _learn(
@@ -209,15 +210,20 @@ def _probe_features(
     """Features at every cut, maps averaged to at most ``PROBE_CELLS`` cells a side."""
     import torch.nn.functional as F  # noqa: N812 - torch's own customary name
 
-    parts: dict[str, list[NDArray[np.float32]]] = {}
+    found: dict[str, NDArray[np.float32]] = {}  # filled as they come: parts and the whole would be twice as much
+    done = 0
 
     def see(name: str, features: torch.Tensor) -> None:
         if features.ndim == 4:
             height, width = (min(PROBE_CELLS, side) for side in features.shape[2:])
             features = F.adaptive_avg_pool2d(features, (height, width))
-        parts.setdefault(name, []).append(features.flatten(1).numpy().copy())
+        rows = features.flatten(1).numpy()
+        if name not in found:
+            found[name] = np.empty((len(pixels), rows.shape[1]), np.float32)
+        found[name][done : done + len(rows)] = rows
 
     for part in even_parts(pixels, batch):
         network.look(part, see)
+        done += len(part)
         tell(len(part))
-    return {name: np.concatenate(arrays) for name, arrays in parts.items()}
+    return found

@@ -137,7 +137,7 @@ def test_a_task_ends_when_the_ranking_stays(source: Source, cuts: list[Cut], seq
 
 
 def test_batches() -> None:
-    assert look_batch(10) == 64 and look_batch(2**20) == 64 and look_batch(3 * 2**20) == 32 and look_batch(2**40) == 8
+    assert look_batch(10) == 64 and look_batch(2**20) == 64 and look_batch(2 * 2**20) == 32 and look_batch(2**40) == 8
     assert step_batch(10) == 16 and step_batch(6 * 2**20) == 8 and step_batch(2**40) == 4
     parts = even_parts(np.zeros((33, 1, 1, 3), np.uint8), 16)
     assert [len(part) for part in parts] == [11, 11, 11] and even_parts(np.zeros((0, 1, 1, 3), np.uint8), 4) == []
