@@ -100,6 +100,8 @@ class _Layout:
             values = self._lists.get(node.input[at]) if len(node.input) > at else None
             if values is None or self._rank(node.input[0]) != 4 or (kind == "Pad" and len(node.input) > 3):
                 return False
+            if kind == "Expand" and len(values) != 4:
+                return False
             kept = kind not in _REDUCTIONS or self._rank(result) == 4
             return kept or not {int(value) % 4 for value in values}.isdisjoint((0, 1))
         if self._rank(result) != 4 or len(node.output) > 1:
@@ -168,8 +170,8 @@ class _Layout:
             if node.op_type in ("Pad", "Expand"):
                 values = values.reshape(-1, 4)[:, CHANNELS_FIRST].ravel()
             else:
-                values = np.array([CHANNELS_FIRST[value] for value in values], np.int64)
-            inputs[at] = "channels_first/" + "_".join(map(str, values))
+                values = np.array([CHANNELS_FIRST[value] for value in values], values.dtype)
+            inputs[at] = "_".join(map(str, ["channels_first/axes", values.dtype, *values]))
             self.constants[inputs[at]] = values
         if self._rank(result) != 4:
             orders.nodes.append(_with(node, inputs, [result]))

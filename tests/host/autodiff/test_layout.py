@@ -12,9 +12,9 @@ from onnx import TensorProto, helper, numpy_helper, shape_inference
 from lightcl_host.autodiff.layout import CHANNELS_FIRST, save_transposes
 
 #: Input images by shape: whole ones, and those that spread over them.
-INPUTS = {"a": (3, 4, 2, 5), "b": (3, 4, 2, 5), "bias": (1, 4, 1, 1), "gate": (3, 4, 1, 1), "line": (5,)}
+INPUTS = {"a": (3, 4, 2, 5), "b": (3, 4, 2, 5), "bias": (1, 4, 1, 1), "gate": (3, 4, 1, 1), "row": (5,)}
 LISTS = {"space": [2, 3], "per_filter": [0, 2, 3], "all": [0, 1, 2, 3], "zero": [0], "two": [2], "axis": [0]}
-LISTS |= {"pads": [0, 1, 0, 0, 1, 0, 0, 2], "flat": [1, -1], "apart": [3, 4, 10], "back": [3, 4, 2, 5]}
+LISTS |= {"pads": [0, 1, 0, 0, 1, 0, 0, 2], "line": [2, 5], "apart": [3, 4, 10], "back": [3, 4, 2, 5]}
 WHOLE = (3, 4, 2, 5)
 
 
@@ -38,6 +38,11 @@ def model_of(steps: list[tuple[str, int, int]]) -> onnx.ModelProto:
         elif kind == "sliced":
             nodes.append(helper.make_node("Slice", [one, "zero", "two", "axis"], [made + "s"]))
             nodes.append(helper.make_node("ReduceSum", [made + "s", "all"], [made], keepdims=0))
+        elif kind == "sliced as tf2onnx writes it":  # its four lists are of one type, int32
+            nodes.append(helper.make_node("Slice", [one, "zero32", "two32", "last32"], [made]))
+        elif kind == "spread":
+            nodes.append(helper.make_node("ReduceMean", [one, "space"], [made + "m"], keepdims=1))
+            nodes.append(helper.make_node("Expand", [made + "m", "back" if second % 2 else "line"], [made]))
         elif kind == "padded":
             nodes.append(helper.make_node("Pad", [one, "pads"], [made]))
         elif kind in ("all", "per_filter"):
@@ -46,7 +51,7 @@ def model_of(steps: list[tuple[str, int, int]]) -> onnx.ModelProto:
             nodes.append(helper.make_node("ReduceMean", [one, kind], [made], keepdims=1))
         else:
             nodes.append(helper.make_node(kind, [one], [made]))
-        if kind in ("padded", "all", "per_filter", "space", "sliced"):
+        if kind in ("sliced as tf2onnx writes it", "padded", "all", "per_filter", "space", "sliced"):
             results.append(made)
         else:
             images.append(made)
@@ -54,6 +59,8 @@ def model_of(steps: list[tuple[str, int, int]]) -> onnx.ModelProto:
     outputs = [*results, "last"]
     lists = [numpy_helper.from_array(np.array(values, np.int64), name) for name, values in LISTS.items()]
     lists.append(numpy_helper.from_array(np.array(1, np.int64), "one"))
+    small = {"zero32": [0], "two32": [2], "last32": [-3]}
+    lists.extend(numpy_helper.from_array(np.array(values, np.int32), name) for name, values in small.items())
     inputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in INPUTS.items()]
     values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in outputs]
     graph = helper.make_graph(nodes, "g", inputs, values, lists)
@@ -81,8 +88,8 @@ def moved(model: onnx.ModelProto) -> int:
     return sum(sizes[node.output[0]] >= size for node in model.graph.node if node.op_type == "Transpose")
 
 
-KINDS = ["Add", "Mul", "Sub", "Relu", "bias", "gate", "line", "turned", "rows", "sliced", "padded", "all"]
-KINDS += ["per_filter", "space", "Sigmoid", "HardSwish"]
+KINDS = ["Add", "Mul", "Sub", "Relu", "bias", "gate", "row", "turned", "rows", "sliced", "padded", "all"]
+KINDS += ["sliced as tf2onnx writes it", "spread", "per_filter", "space", "Sigmoid", "HardSwish"]
 STEPS = st.lists(st.tuples(st.sampled_from(KINDS), st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=14)
 
 
