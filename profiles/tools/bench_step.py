@@ -75,12 +75,12 @@ class BenchStepCommand(Command):
         if args.steps < 2 or min(args.batch_size, args.runs, args.threads) < 1 or args.buffer < 0:
             raise UsageError("expected 2 steps or more, and a batch size, runs and threads of 1 or more")
         shapes = pattern_shapes(Bundle.open(args.bundle)) if args.buffer else {}
+        bounds = _bounds(Bundle.open(args.bundle), args.batch_size, args.buffer, args.threads)
         records: dict[str, list[StepRecord]] = {method: [] for method in methods}
         for _ in args.progress.track(range(args.runs), "rounds"):
             for method in methods:
                 sizes = (args.batch_size, args.buffer, args.steps, args.threads)
                 records[method].append(run_in_child(StepJob(str(args.bundle), method, *sizes), shapes))
-        bounds = _bounds(Bundle.open(args.bundle), args.batch_size, args.buffer, args.threads)
         settings = {key: getattr(args, key) for key in ("batch_size", "buffer", "steps", "runs", "threads")}
         return {"bundle": str(args.bundle), **settings, **bounds, "methods": [_summary(m, records) for m in methods]}
 
@@ -120,11 +120,12 @@ def _bounds(bundle: Bundle, samples: int, buffered: int, threads: int) -> Docume
     """
     multiply_adds = _PASSES * bundle.manifest.cost.head_multiply_adds * (samples + buffered)
     graphs = [graph for graph in bundle.manifest.training_step if graph.update == "in_place"]
-    fitting = [graph for graph in graphs if (graph.samples, graph.buffered_samples) == (samples, buffered)]
+    fitting = [graph for graph in graphs if graph.samples >= samples and graph.buffered_samples >= buffered]
     if not fitting:
         sizes = ", ".join(f"{graph.samples} and {graph.buffered_samples}" for graph in graphs)
-        raise UsageError(f"no step for {samples} samples and {buffered} buffered ones; the bundle has {sizes}")
-    model = shape_inference.infer_shapes(onnx.load(str(bundle.path(fitting[0].path))))
+        raise UsageError(f"no step takes {samples} samples and {buffered} buffered ones; the bundle has {sizes}")
+    graph = min(fitting, key=lambda each: (each.samples, each.buffered_samples))
+    model = shape_inference.infer_shapes(onnx.load(str(bundle.path(graph.path))))
     values = (*model.graph.input, *model.graph.value_info, *model.graph.output)
     sizes_of = {each.name: 4 * math.prod(side.dim_value for side in each.type.tensor_type.shape.dim) for each in values}
     nodes = [node for node in model.graph.node if node.op_type not in VIEW_OPERATORS]
