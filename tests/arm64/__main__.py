@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from arm64 import emulator, report
+from arm64 import emulator, instructions, report
 from arm64.exercise import Record, exercise, look
 from arm64.inputs import CLASSES, TRAINING, build_wheel, content_of, make_inputs
 from arm64.judge import judge
@@ -47,9 +47,10 @@ class Run:
         self._layers = Layers(cache, scripts, [CHECKOUT / name for name in names], say)
         steps = [
             Path(__file__).with_name(f"{name}.py")
-            for name in ("exercise", "probe", "often", "inputs", "machines", "processors")
-        ]
+            for name in ("exercise", "probe", "often", "inputs", "machines", "processors", "instructions/__init__")
+        ] + [instructions.SOURCE]
         self._key = digest([self.content, *steps])
+        self._counting = instructions.build(cache / "counting")
         self._reference: dict[str, tuple[Document, Path]] = {}
 
     @property
@@ -69,7 +70,7 @@ class Run:
                 name = f"{processor.name}{'-torch' if torch else ''}"
                 say(f"== {name}")
                 record, work = self._record(name, key)
-                machine = EmulatedMachine(self._inputs, work, image, processor)
+                machine = EmulatedMachine(self._inputs, work, image, processor, self._counting)
                 about = {"processor": processor.name, "boards": processor.boards, "image": f"TORCH={int(torch)}"}
                 if torch and processor.name != _TORCH_ON:
                     yield {**about, "steps": report.public({"doctor": look(machine, record)})}

@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from arm64 import instructions
 from arm64.processors import Processor
 
 BINFMT = Path("/proc/sys/fs/binfmt_misc")
@@ -23,6 +24,7 @@ PROGRAMS = {
     "unshare": "util-linux",
     "mount": "mount",
     "chroot": "coreutils",
+    **instructions.PROGRAMS,
 }
 #: The 20 bytes an aarch64 ELF file begins with, and which of their bits count (binfmt_misc's own notation).
 _MAGIC = r"\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00"

@@ -17,7 +17,10 @@ from arm64.machines import EmulatedMachine, Machine, MachineFailedError
 Document = dict[str, Any]
 #: One thread, so that sums are added in the same order wherever the machine has one core or four.
 THREADS = ("--threads", "1")
-#: Six steps.
+#: Pictures of a second prediction that is counted.
+_MORE = 8
+#: In two epochs.
+_STEPS = 6
 TRAINING = (
     "--strategy",
     "replay",
@@ -98,6 +101,8 @@ def exercise(machine: Machine, record: Record, engine: str) -> Document:
     if isinstance(machine, EmulatedMachine):
         result["kill and resume"] = record.step("kill and resume", lambda: _kill_and_resume(machine, "fp32", engine))
         result["health check"] = record.step("health check", lambda: _health(machine))
+        if engine == "ort":
+            result["instructions"] = record.step("instructions", lambda: _instructions(machine))
     return result
 
 
@@ -163,6 +168,35 @@ def _health(machine: Machine) -> Document:
     machine.run(["/opt/lightcl/healthcheck.sh"], machine.state("healthy", new=True))
     machine.run(["/opt/lightcl/healthcheck.sh"], machine.work / "learned-int8")
     return {"before_learning": 0, "after_learning": 0}
+
+
+def _instructions(machine: EmulatedMachine) -> Document:
+    """What counts: what one more picture, image or step takes is the difference of two commands."""
+
+    def count(*arguments: str, state: Path) -> int:
+        return machine.instructions(*arguments, "--quiet", state=state)
+
+    pictures = [f"/data/{path.relative_to(machine.inputs)}" for path in sorted(machine.inputs.glob("test/*/*.jpg"))]
+    found = {"--help": machine.instructions("--help", state=machine.state("counted", new=True))}
+    for dtype in TRUNKS:
+        learned = machine.work / f"learned-{dtype}"
+        predict = ("predict", "--state", "/state", *THREADS)
+        one, many = (count(*predict, *pictures[:number], state=learned) for number in (1, 1 + _MORE))
+        found |= {f"predict of one picture, {dtype}": one, f"each further picture, {dtype}": (many - one) // _MORE}
+    state = machine.state("counted", new=True)
+    learn = ("train", "--state", "/state", "--seed", "0", *THREADS)
+    found["train of the first task"] = count(
+        *learn, "--bundle", "/data/bundle-fp32", "--data", "/data/train", state=state
+    )
+    found["train of one more image"] = count(*learn, "--data", "/data/one", state=state)
+    options = _options("fp32", "ort")
+    epochs = options.index("--epochs") + 1
+    few, more = (
+        count(*options[:epochs], str(number), *options[epochs + 1 :], state=machine.state("counted", new=True))
+        for number in (2, 4)
+    )
+    found["each step of training"] = (more - few) // _STEPS
+    return found
 
 
 def head_hash(state: Path) -> str:

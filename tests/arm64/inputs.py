@@ -54,7 +54,7 @@ def make_inputs(cache: Path, content: str, say: Callable[[str], None]) -> Path:
         say: tells the person who waits.
 
     Returns:
-        The folder with ``bundle-int8``, ``bundle-fp32``, ``train`` and ``test``.
+        The folder with ``bundle-int8``, ``bundle-fp32``, ``train``, ``test``, and ``one``: one image of a new class.
     """
     folder, stamp = cache / "inputs", cache / "inputs.key"
     key = digest([content, *EXPORT, Path(__file__)])
@@ -81,10 +81,11 @@ def make_pictures(folder: Path) -> None:
     from lightcl_models.datasets import digits
 
     dataset = digits()
-    for row in range(CLASSES):
-        chosen = np.flatnonzero(dataset.labels == row)[: TRAINING + TEST]
+    for row in range(CLASSES + 1):
+        chosen = np.flatnonzero(dataset.labels == row)[: TRAINING + TEST if row < CLASSES else 1]
         for place, index in enumerate(chosen.tolist()):
-            path = folder / ("train" if place < TRAINING else "test") / f"digit{row}" / f"{place}.jpg"
+            part = "one" if row == CLASSES else "train" if place < TRAINING else "test"
+            path = folder / part / f"digit{row}" / f"{place}.jpg"
             path.parent.mkdir(parents=True, exist_ok=True)
             picture = Image.fromarray(dataset.image(index)).resize((_SIDE, _SIDE), Image.Resampling.BICUBIC)
             picture.save(path, quality=90)

@@ -13,9 +13,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from arm64 import instructions
 from arm64.emulator import Bind, Root
 from arm64.layers import ENVIRONMENT, USER
 from arm64.processors import Processor
+
+#: ``lightcl-edge`` for an emulator that takes no script.
+_PROGRAM = ("/opt/lightcl/python/bin/python", "/opt/lightcl/app/bin/lightcl-edge")
 
 
 class MachineFailedError(Exception):
@@ -109,10 +113,12 @@ class EmulatedMachine(Machine):
         work: the machine's own folder.
         image: root file system.
         processor: to emulate.
+        counting: folder of :func:`arm64.instructions.build`.
     """
 
-    def __init__(self, inputs: Path, work: Path, image: Path, processor: Processor) -> None:
+    def __init__(self, inputs: Path, work: Path, image: Path, processor: Processor, counting: Path) -> None:
         super().__init__(inputs, work)
+        self._counting = Bind(counting, instructions.PLACE)
         binds, description = [Bind(inputs, "/data")], processor.describe(work / "processor")
         self._root = Root(image, processor, description, binds, read_only=True, user=USER, environment=ENVIRONMENT)
 
@@ -120,3 +126,13 @@ class EmulatedMachine(Machine):
         """Start it under the emulator."""
         root = replace(self._root, binds=[*self._root.binds, Bind(state, "/state", writable=True)])
         return root.start(argv, state.with_suffix(".out"), state.with_suffix(".err"))
+
+    def instructions(self, *arguments: str, state: Path) -> int:
+        """How many instructions ``lightcl-edge ARGUMENTS`` takes, without those of processes that it starts."""
+        binds = [*self._root.binds, self._counting, Bind(state, "/state", writable=True)]
+        root = replace(self._root, binds=binds, environment={**ENVIRONMENT, "PYTHONHASHSEED": "0"})
+        argv = instructions.command([*_PROGRAM, *arguments], instructions.PLACE, "/state")
+        done = root.run(argv)
+        if done.returncode:
+            raise MachineFailedError(f"{' '.join(argv)} ended with {done.returncode}, expected 0: {done.stderr[-500:]}")
+        return instructions.counted(state)

@@ -52,6 +52,7 @@ def render(document: Mapping[str, Any]) -> str:
         "",
         *_table(_machine_rows(document["machines"]), ["processor", "boards", "image", *_STEPS]),
     ]
+    lines += _instructions(document["machines"])
     compared = [machine for machine in document["machines"] if "drift" in machine]
     for machine in compared:
         lines += [
@@ -64,6 +65,23 @@ def render(document: Mapping[str, Any]) -> str:
             *_table(_drift_rows(machine["drift"]), ["compared", "found", "allowed", "counts", ""]),
         ]
     return "\n".join(lines) + "\n"
+
+
+def _instructions(machines: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The table of counted instructions, a column a processor."""
+    counts = {m["processor"]: m["steps"]["instructions"] for m in machines if "instructions" in m["steps"]}
+    if not counts:
+        return []
+    rows = ([what, *(f"{count[what] / 1e6:,.0f}" for count in counts.values())] for what in next(iter(counts.values())))
+    return [
+        "",
+        "## Millions of instructions",
+        "",
+        "Counted by the emulator, one thread, to compare versions without a board. They are no times: "
+        "a processor does several at once, or waits for memory.",
+        "",
+        *_table(rows, ["command", *counts]),
+    ]
 
 
 def _verdict(document: Mapping[str, Any]) -> str:

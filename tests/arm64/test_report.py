@@ -23,6 +23,7 @@ STEPS = {
     "kill and resume": {"killed_with": 9, "checkpoint": {"epoch": 0, "step": 1}, "resumed": True, "head_sha256": "aa"},
     "predict int8": {"images": 2, "accuracy": 0.5, "predictions": [{"top": []}]},
     "health check": {"before_learning": 0},
+    "instructions": {"--help": 1_234_500_000, "each step of training": 42_000_000},
 }
 ABOUT = dict.fromkeys(("wheel", "debian", "python", "qemu", "network", "task"), "x") | {
     "lightcl-edge": "1",
@@ -52,6 +53,7 @@ def test_a_report_that_passed(tmp_path):
     assert "everything passed" in text and "too far" not in text
     assert "| features | 1e-06 | 1e-05 | relative |  |" in text
     assert "signal 9 in epoch 1, equal weights" in text and "50% right" in text and "not in this image" in text
+    assert "| --help | 1,234 |" in text and "| each step of training | 42 |" in text
     assert json.loads((tmp_path / "report.json").read_text()) == good
 
 

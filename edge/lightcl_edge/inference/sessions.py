@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +18,19 @@ from lightcl_edge.inference.providers import CPU, ProviderChoice, open_with
 from lightcl_edge.machine.description import usable_cores
 from lightcl_edge.machine.forks import never_destroy_in_children
 from lightcl_edge.machine.freeing import give_back
+from lightcl_edge.machine.memory_limits import kernel_text
 
 #: x86 processors without VNNI add products of bytes in 16 bits, which saturate. An 8-bit trunk would give other
-#: features there. With this option onnxruntime takes other kernels; other processors are not affected.
+#: features there. With this option onnxruntime takes other kernels.
 EXACT_INTEGERS = "session.x64quantprecision"
+_VNNI = frozenset({"avx512_vnni", "avx_vnni"})
+
+
+@lru_cache(maxsize=1)
+def integer_options() -> dict[str, str]:
+    """Options of a session for exact sums of bytes here: none where there is VNNI, which they would slow down."""
+    flags = re.search(r"^flags\s*:(.*)$", kernel_text("/proc/cpuinfo"), re.M)
+    return {} if flags and _VNNI.intersection(flags[1].split()) else {EXACT_INTEGERS: "1"}
 
 
 def import_onnxruntime() -> Any:
@@ -66,7 +77,8 @@ def inference_session(
     options.log_severity_level = 3
     # Threads wait for work within a run without giving up their processor, which is faster, and not after it.
     options.add_session_config_entry("session.force_spinning_stop", "1")
-    options.add_session_config_entry(EXACT_INTEGERS, "1")
+    for option, setting in integer_options().items():
+        options.add_session_config_entry(option, setting)
     values = {name: runtime.OrtValue.ortvalue_from_numpy(array) for name, array in (weights or {}).items()}
     if not fast or values:
         # The highest level copies convolution weights into another layout. It takes them from the file, not from what

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightcl_edge.files.tensors import FloatArray
-from lightcl_edge.inference.sessions import EXACT_INTEGERS
+from lightcl_edge.inference.sessions import integer_options
 
 if TYPE_CHECKING:
     import onnx
@@ -38,7 +38,8 @@ class GraphRunner:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4  # what it would print is raised too
         options.intra_op_num_threads = threads
-        options.add_session_config_entry(EXACT_INTEGERS, "1")
+        for name, value in integer_options().items():
+            options.add_session_config_entry(name, value)
         source: Any = str(model) if isinstance(model, Path) else model
         if not isinstance(source, str | bytes):
             source = source.SerializeToString()
