@@ -46,7 +46,7 @@ class ServeFiguresCommand(Command):
         parser.add_argument("--bundle", type=Path, required=True, metavar="B", help="a bundle without classes")
         parser.add_argument("--runs", type=int, default=3, help="how often the third class is learned (default: 3)")
         parser.add_argument("--seconds", type=float, default=10.0, help="of each side of the ratio (default: 10)")
-        parser.add_argument("--threads", type=int, help="processors for predictions (default: all)")
+        parser.add_argument("--threads", type=int, help="processors for predictions (default: all but one)")
         parser.add_argument("--train", default="--strategy slda", help="options of train (default: --strategy slda)")
 
     def run(self, args: argparse.Namespace) -> Document:

@@ -55,13 +55,15 @@ class EndlessSource(Source):
 
 
 def measure_rates(state: Path, pictures: Sequence[Path], seconds: float, threads: int | None) -> Rates:
-    """All rates with this many processors for predictions; ``seconds`` of each."""
+    """All rates with this many processors for predictions, None for the server's choice; ``seconds`` of each."""
+    options = ServeOptions(state=state, threads=threads)
+    threads = options.predicting_threads
     bundle, predictor = State(state).own_bundle(), Predictor(state, threads)
     info = predictor.input
     trunk, head = Trunk(bundle, threads), HeadSession(bundle, None, threads)
     image, files = np.stack([load_image(pictures[0], info)]), itertools.cycle(pictures)
     source = EndlessSource([each.read_bytes() for each in pictures])
-    service = Service(ServeOptions(state=state, threads=threads), source)
+    service = Service(options, source)
     service.hub.attach(asyncio.new_event_loop())
     service.viewer.start()
     counts, turn_seconds = np.zeros(4), seconds / _TURNS

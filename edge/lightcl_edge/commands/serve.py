@@ -55,7 +55,7 @@ class ServeCommand(Command):
             metavar="SIZE",
             help="the most that frames waiting for a label take (default: 16MiB)",
         )
-        parser.add_argument("--threads", type=int, help="processors for predictions (default: all)")
+        parser.add_argument("--threads", type=int, help="processors for predictions (default: all but one)")
         parser.add_argument("--train", default="", metavar="OPTIONS", help="options for lightcl-edge train, in quotes")
         parser.add_argument("--mqtt", metavar="URL", help="a broker for Home Assistant, such as mqtt://USER@HOST")
         parser.add_argument("--mqtt-password-file", type=Path, metavar="FILE", help="its password, in one line")

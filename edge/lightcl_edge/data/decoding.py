@@ -1,6 +1,7 @@
 """From an image file to pixels: opened, judged by its header, decoded, turned upright, RGB, resized."""
 
 import errno
+import math
 import os
 import struct
 import warnings
@@ -199,9 +200,13 @@ def deep_range(image: Image.Image, name: str, limit_bytes: int | None = None) ->
 
 
 def _reduce(image: Image.Image, name: str, info: InputInfo | None) -> None:
-    """Let a JPEG's decoder divide the sides by 2, 4 or 8: a 12-megapixel photo then never exists in full."""
+    """Let a JPEG's decoder divide the sides by 2, 4 or 8: a 12-megapixel photo then never exists in full.
+
+    What is left is resized by 1.5 or more, so that how the decoder averaged does not show.
+    """
     if info is not None:
-        image.draft("RGB", (2 * info.width, 2 * info.height))
+        spare = min(2.0, 1.5 if info.resize == "stretch" else 1.5 / info.crop_ratio)
+        image.draft("RGB", (math.ceil(spare * info.width), math.ceil(spare * info.height)))
     elif image.width * image.height > MAX_PIXELS:
         divisor = next((each for each in (2, 4) if image.width * image.height <= MAX_PIXELS * each**2), 8)
         image.draft("RGB", (image.width // divisor, image.height // divisor))

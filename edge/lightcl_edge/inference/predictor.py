@@ -124,8 +124,12 @@ class Predictor:
 
     def scores(self, images: NDArray[np.uint8]) -> Scores:
         """Scores of RGB images at input size, shape ``(n, height, width, 3)``."""
-        # Through uint8 and back, because the head was trained on such features.
-        return self.scores_of_features(self.codec.encode(self._trunk.features_of_pixels(images)))
+        return self.scores_of_features(self.features(images))
+
+    def features(self, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Features as they are stored, shape ``(n, *feature_shape)``, of RGB images ``(n, height, width, 3)``."""
+        # Stored ones, because the head was trained on such.
+        return self.codec.encode(self._trunk.features_of_pixels(images))
 
     def scores_of_features(self, features: NDArray[np.uint8]) -> Scores:
         """Scores of features as they are stored, shape ``(n, *feature_shape)``."""

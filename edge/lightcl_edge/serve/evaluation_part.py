@@ -40,7 +40,8 @@ def _mistakes(found: Evaluation, recogniser: Recogniser, spool: Path) -> tuple[i
         try:
             picture = path.read_bytes()
             pixels = recogniser.pixels(picture, None, path.name)
-            seen = recogniser.see(picture, None, path.name, pixels)
+            prepared = None if pixels is None else recogniser.prepare(pixels)
+            seen = recogniser.see(picture, None, path.name, prepared)
         except (LightclError, OSError):
             continue
         if seen is None or pixels is None:

@@ -4,6 +4,7 @@ import socket
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lightcl_edge.machine.description import usable_cores
 from lightcl_edge.serve.mqtt.options import MqttOptions
 
 #: Frames that wait for a label take at most this much memory or disk.
@@ -44,6 +45,11 @@ class ServeOptions:
     train_arguments: list[str] = field(default_factory=list)
     mqtt: MqttOptions | None = None
     board_name: str = field(default_factory=socket.gethostname)
+
+    @property
+    def predicting_threads(self) -> int:
+        """Processors for trunk and head; of several, one is left for decoding frames and answering pages."""
+        return self.threads or max(1, usable_cores() - 1)
 
     @property
     def folder(self) -> Path:

@@ -52,7 +52,7 @@ class Service:
         make_folders(options.folder)
         self._manifest = bundle_for(self.state, options.bundle).bundle.manifest
         self.settings = read_settings(options.folder)
-        self.recogniser = Recogniser(options.state, options.threads)
+        self.recogniser = Recogniser(options.state, options.predicting_threads)
         self.taught = TaughtPictures(options.folder / "spool")
         trainer = TrainerOptions(options.state, options.bundle, options.keep_frames, options.train_arguments)
         self.trainer = Trainer(trainer, self.taught, options.folder, self._tell_learning)

@@ -19,6 +19,7 @@ from lightcl_edge.data.specification import open_dataset
 from lightcl_edge.data.uint8_codec import FeatureCodec
 from lightcl_edge.errors import DataError
 from lightcl_edge.inference.trunk import normalise
+from pictures import jpeg
 
 CROP = InputInfo(8, 8, "crop", 0.5, "bilinear", [0.5] * 3, [0.5] * 3, "RGB")
 STRETCH = InputInfo(8, 6, "stretch", 1.0, "nearest", [0.0] * 3, [1.0] * 3, "BGR")
@@ -219,3 +220,16 @@ def test_turned_photos_stand_upright(tmp_path):
     picture.save(tmp_path / "turned.png", exif=exif)
     pixels = load_image(tmp_path / "turned.png", INPUT)
     assert pixels[8, -1].tolist() == [255, 255, 255] and pixels[8, 0].tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize(("fit", "sides"), [("crop", (320, 240)), ("stretch", (320, 240))])
+def test_a_camera_s_frame_is_halved_while_it_is_decoded_and_never_below_what_resizing_needs(fit, sides):
+    info = InputInfo(128, 128, fit, 0.875, "bicubic", [0.0] * 3, [1.0] * 3, "RGB")
+    frame = decoding.open_bytes(jpeg(1, 640, 480), "frame")
+    decoding._reduce(frame, "frame", info)
+    assert frame.size == sides
+    for width in range(130, 1400, 127):
+        image = decoding.open_bytes(jpeg(2, width, 480), "frame")
+        decoding._reduce(image, "frame", info)
+        assert min(image.size) >= min(1.5 * 128, width, 480)
+        assert np.prod(image.size) <= decoding.planned_decoding_bytes(128, 128) / 8 or image.size == (width, 480)

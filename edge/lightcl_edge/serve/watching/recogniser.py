@@ -39,12 +39,20 @@ class Seen:
     features: FloatArray | None
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """What a picture is before the head sees it: stored features ``(1, *feature_shape)``, and whose trunk made them."""
+
+    predictor: Predictor
+    features: ByteArray
+
+
 class Recogniser:
-    """One predictor for all threads of the server."""
+    """One predictor for all threads of the server. Its trunk and its head may work on two pictures at once."""
 
     def __init__(self, state: Path, threads: int | None = None) -> None:
         self._state, self._threads = State(state), threads
-        self._lock = threading.Lock()
+        self._lock, self._trunk_lock = threading.Lock(), threading.Lock()  # where both are held, in this order
         self._predictor: Predictor | None = None
         self._opened_for: Pointer | None = None
         self.problem: str | None = None  # why nothing can be predicted; None while it can, or nothing was learned
@@ -57,15 +65,17 @@ class Recogniser:
         seen = self.see(picture, region, name)
         return None if seen is None else seen.prediction
 
-    def see(self, picture: bytes, region: Region | None, name: str, pixels: ByteImage | None = None) -> Seen | None:
-        """As :meth:`predict`; ``pixels`` are those of :meth:`pixels`, where they are known already."""
+    def see(self, picture: bytes, region: Region | None, name: str, prepared: Prepared | None = None) -> Seen | None:
+        """As :meth:`predict`; ``prepared`` is what :meth:`prepare` made of the picture, where that is known already."""
         with self._lock:
             predictor = self._current()
             if predictor is None:
                 return None
-            if pixels is None:
+            if prepared is None or prepared.predictor is not predictor:  # or the trunk is another one by now
                 pixels = _pixels(picture, region or WHOLE, predictor, name)
-            return _seen(predictor, pixels)
+                with self._trunk_lock:
+                    prepared = Prepared(predictor, predictor.features(pixels[None]))
+            return _seen(prepared)
 
     def pixels(self, picture: bytes, region: Region | None, name: str) -> ByteImage | None:
         """Decode a picture while another one is predicted; None while nothing can be predicted.
@@ -74,6 +84,14 @@ class Recogniser:
         """
         predictor = self._predictor
         return None if predictor is None else _pixels(picture, region or WHOLE, predictor, name)
+
+    def prepare(self, pixels: ByteImage) -> Prepared | None:
+        """Run the trunk on what :meth:`pixels` gave; None when the trunk is another one by now, or none."""
+        with self._trunk_lock:
+            predictor = self._predictor
+            if predictor is None or pixels.shape != (predictor.input.height, predictor.input.width, 3):
+                return None
+            return Prepared(predictor, predictor.features(pixels[None]))
 
     def evaluate(self, features: ByteArray, labels: IntArray, generation: int) -> Evaluation | None:
         """Judge stored features, shape ``(n, ...)``, with labels ``(n,)``; None when a generation is not in use."""
@@ -96,8 +114,9 @@ class Recogniser:
             if pointer is not None and self._state.read(pointer.current).meta.classes:
                 if before is None or not before.follow():
                     del before  # so that two trunks never take memory
-                    give_back()
-                    before = Predictor(self._state.folder, self._threads)
+                    with self._trunk_lock:  # nobody works with the old one any more
+                        give_back()
+                        before = Predictor(self._state.folder, self._threads)
                 self._predictor = before
         except LightclError as error:
             self.problem = str(error)
@@ -111,8 +130,9 @@ def _pixels(picture: bytes, region: Region, predictor: Predictor, name: str) -> 
     return resize(np.ascontiguousarray(crop(picture, region, name)), predictor.input)
 
 
-def _seen(predictor: Predictor, pixels: ByteImage) -> Seen:
-    scores = predictor.scores(pixels[None])
+def _seen(prepared: Prepared) -> Seen:
+    predictor = prepared.predictor
+    scores = predictor.scores_of_features(prepared.features)
     found = next(predictor.predictions(scores, Limits()))
     top = [Top(name, probability) for name, probability in islice(found.probabilities.items(), TOP)]
     classifier = predictor.classifier

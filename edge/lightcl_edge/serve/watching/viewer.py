@@ -6,7 +6,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 
 from lightcl_edge.data.decoding import ByteImage
@@ -15,7 +15,7 @@ from lightcl_edge.serve.hub import Hub
 from lightcl_edge.serve.records.watching import Answer, Live, Prediction, Settings
 from lightcl_edge.serve.sources.contract import Frame, Source
 from lightcl_edge.serve.watching.answer import StableAnswer
-from lightcl_edge.serve.watching.recogniser import Recogniser, Seen
+from lightcl_edge.serve.watching.recogniser import Prepared, Recogniser, Seen
 from lightcl_edge.serve.watching.waiting import WaitingFrames, reason_to_wait
 
 #: Predictions a second are counted over this time.
@@ -28,21 +28,24 @@ _RATE_SECONDS = 2.0
 _TIMED_PREDICTIONS = 15
 #: The pause between predictions while a task is learned: the learner gets the processors.
 _SECONDS_BETWEEN_WHILE_LEARNING = 0.2
+#: One is decoded, one is in the trunk.
+_FRAMES_AHEAD = 2
 
 
 @dataclass(frozen=True)
-class _Decoded:
+class _Coming:
     frame: Frame
-    pixels: ByteImage | None  # at the trunk's input size; None while nothing was learned
-    problem: str | None  # why the frame can't be read
-    seconds: float
+    pixels: ByteImage | None = None  # at the trunk's input size; None while nothing was learned
+    prepared: Prepared | None = None
+    problem: str | None = None  # why the frame can't be read
+    seconds: float = 0.0  # of the longest stage so far
 
 
 class Viewer:
-    """One thread that always takes the newest frame; what it does not manage to see is passed over.
+    """Always takes the newest frame; what it does not manage to see is passed over.
 
-    A second thread decodes the next frame meanwhile: else the trunk would wait for it. While ``learning`` is set, it
-    looks at a few frames a second only.
+    Three threads work on three frames: one decodes, one runs the trunk, one the head and what follows. While
+    ``learning`` is set, one frame after the other is looked at, a few a second only.
     """
 
     def __init__(
@@ -59,6 +62,7 @@ class Viewer:
         self._moments: deque[float] = deque(maxlen=512)
         self._seconds: deque[float] = deque(maxlen=_TIMED_PREDICTIONS)
         self._next_rate, self._next_event = 0.0, 0.0
+        self._number = 0  # of the last frame that was taken
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="viewer", daemon=True)
 
@@ -90,36 +94,49 @@ class Viewer:
         self._hub.publish("queue", {"count": len(self._waiting)})
 
     def _watch(self) -> None:
-        with ThreadPoolExecutor(1, "decoder") as decoder:
-            number, coming = 0, decoder.submit(self._next, 0)
+        with ThreadPoolExecutor(1, "decoder") as decoder, ThreadPoolExecutor(1, "trunk") as trunk:
+            coming: deque[Future[_Coming | None]] = deque()
             while not self._closing.is_set():
-                decoded = coming.result()
-                number = number if decoded is None else decoded.frame.number
-                coming = decoder.submit(self._next, number)
-                if decoded is not None:
-                    self._see(decoded)
+                while len(coming) < (1 if self.learning else _FRAMES_AHEAD):
+                    coming.append(trunk.submit(self._prepare, decoder.submit(self._decode)))
+                found = coming.popleft().result()
+                if found is not None:
+                    self._see(found)
                 if self.learning:
                     self._closing.wait(_SECONDS_BETWEEN_WHILE_LEARNING)
 
-    def _next(self, number: int) -> _Decoded | None:
-        frame = self._source.wait_newer(number, 0.5)
+    def _decode(self) -> _Coming | None:
+        frame = self._source.wait_newer(self._number, 0.5)
         if frame is None:
             return None
+        self._number = frame.number
         self._hub.frame_came()
         started, pixels, problem = time.monotonic(), None, None
         try:
             pixels = self._recogniser.pixels(frame.jpeg, self.settings.region, "the frame")
         except (LightclError, OSError) as error:  # a broken frame, or no memory: the next one may do
             problem = str(error)
-        return _Decoded(frame, pixels, problem, time.monotonic() - started)
+        return _Coming(frame, pixels, None, problem, time.monotonic() - started)
 
-    def _see(self, decoded: _Decoded) -> None:
-        frame, started = decoded.frame, time.monotonic()
-        self._unreadable = decoded.problem
-        if decoded.problem is not None:
+    def _prepare(self, decoded: Future[_Coming | None]) -> _Coming | None:
+        coming = decoded.result()
+        if coming is None or coming.pixels is None:
+            return coming
+        started = time.monotonic()
+        try:
+            prepared, problem = self._recogniser.prepare(coming.pixels), None
+        except (LightclError, OSError) as error:
+            prepared, problem = None, str(error)
+        seconds = max(coming.seconds, time.monotonic() - started)
+        return _Coming(coming.frame, None, prepared, problem, seconds)
+
+    def _see(self, coming: _Coming) -> None:
+        frame, started = coming.frame, time.monotonic()
+        self._unreadable = coming.problem
+        if coming.problem is not None:
             return
         try:
-            seen = self._recogniser.see(frame.jpeg, self.settings.region, "the frame", decoded.pixels)
+            seen = self._recogniser.see(frame.jpeg, self.settings.region, "the frame", coming.prepared)
         except (LightclError, OSError) as error:
             self._unreadable = str(error)
             return
@@ -127,7 +144,7 @@ class Viewer:
         self._moments.append(now)
         prediction = None if seen is None else seen.prediction
         if seen is not None:
-            self._adapt(now, max(now - started, decoded.seconds))
+            self._adapt(now, max(now - started, coming.seconds))
         answer, changed = self._answer(prediction)
         self.live = Live(frame.number, frame.taken_at, answer, prediction, self.predictions_per_second())
         if changed or now >= self._next_event:
