@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lightcl_host.cutting.taps import MAX_TAP_SIZE
 from lightcl_host.export.cut_choice import AUTOMATIC
 from lightcl_host.pruning.pruning import RECOVERY_EPOCHS
 from lightcl_host.sources.options import SourceOptions
@@ -21,6 +22,7 @@ class ExportOptions:
     calibration: str | None = None  # a data specification, or None for scikit-learn's photographs
     tolerance: Tolerance = field(default_factory=Tolerance)  # what a trunk of fewer bits may lose
     capacity: int = DEFAULT_CAPACITY  # rows of the classifier
+    max_taps: int = MAX_TAP_SIZE  # most numbers of an image that closed-form classifiers see
     keep_classes: Path | None = None  # a file that names the network's own classes to keep, or None
     with_baselines: bool = False  # also write the whole network
     sparsity: float = 0.0  # share of the channels to remove from the head and the trunk's tail

@@ -87,7 +87,7 @@ def tapped_split(
         features: of its trunk for some images, shape ``(n, *feature_shape)``: without labels they tell the spread.
         progress: tells a person what is done.
     """
-    lists = short_list(default.tap_places)
+    lists = short_list(default.tap_places, options.max_taps)
     labels, batches = labelled.labels, in_batches(features)
     if len(labels):
         progress.note(f"choosing what closed-form classifiers see, with {len(labels)} images")
@@ -123,10 +123,11 @@ def _tried(taps: Sequence[Tap], accuracy: float | None = None) -> TapTry:
     return TapTry(_names(taps), size_of(taps), accuracy)
 
 
-def short_list(places: Sequence[TapPlace]) -> list[list[Tap]]:
-    """The choices that are compared, the default first.
+def short_list(places: Sequence[TapPlace], most: int = MAX_TAP_SIZE) -> list[list[Tap]]:
+    """The choices that are compared, of at most so many numbers, the default first.
 
-    The last one to three blocks, with and without the penultimate, and one or two with mean and spread of the input.
+    The last one to three blocks, with and without the penultimate, one or two with mean and spread of the input, and
+    the default with the penultimate.
     """
     blocks = [Tap(place) for place in blocks_of(places)]
     given, penultimate = input_taps(places), Tap(places[0])
@@ -134,9 +135,9 @@ def short_list(places: Sequence[TapPlace]) -> list[list[Tap]]:
     depths = [blocks[:count] for count in (1, 2, 3)] + [[penultimate, *blocks[:count]] for count in (0, 1, 2)]
     default = default_taps(places)
     distinct: dict[tuple[str, ...], list[Tap]] = {}
-    for taps in [default, *depths, *shallow]:
+    for taps in [default, *depths, *shallow, [penultimate, *default]]:
         distinct.setdefault(tuple(dict.fromkeys(_names(taps))), list(dict.fromkeys(taps)))
-    return [taps for taps in distinct.values() if taps and (size_of(taps) <= MAX_TAP_SIZE or taps == default)]
+    return [taps for taps in distinct.values() if taps and (size_of(taps) <= most or taps == default)]
 
 
 def clearly_best(right: Sequence[NDArray[np.bool_]]) -> int:

@@ -81,6 +81,13 @@ def test_the_short_list_begins_with_the_default_and_fits() -> None:
     assert listed(512, 512, 256, last=FEATURES) == [[512, 512], [512], [512, 256, 256]]
     assert listed(900, 100, 50, 20) == [[100, 50, 50], [100], [100, 50], [100, 50, 20], [900], [900, 100]]
     assert listed(2048, 2048) == [[2048]]
+    wide = short_list(places(1280, 320, 192, 112), 2048)
+    assert [[tap.size for tap in each] for each in wide if each[0].size == 1280] == [
+        [1280],
+        [1280, 320],
+        [1280, 320, 192],
+        [1280, 320, 192, 192],
+    ]
 
 
 def test_spread_is_the_mean_distance_from_the_mean() -> None:
