@@ -46,7 +46,7 @@ class Run:
         names = ("pyproject.toml", "constraints.txt", "constraints-arm64.txt")
         self._layers = Layers(cache, scripts, [CHECKOUT / name for name in names], say)
         steps = [
-            Path(__file__).with_name(f"{name}.py")
+            Path(__file__).parent / f"{name}.py"
             for name in ("exercise", "probe", "often", "inputs", "machines", "processors", "instructions/__init__")
         ] + [instructions.SOURCE]
         self._key = digest([self.content, *steps])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import http.client
+import ssl
 import urllib.error
 import urllib.request
 from contextlib import closing
@@ -89,4 +90,9 @@ def _unreachable(source: str, name: str, error: Exception) -> StorageError:
     if getattr(error, "errno", None) in _OF_THE_DISK:
         raise error
     why = error.reason if isinstance(error, urllib.error.URLError) else error
+    if isinstance(why, ssl.SSLCertVerificationError):
+        return StorageError(
+            f"{source}: its certificate is not trusted here ({why.verify_message}); set SSL_CERT_FILE to the "
+            "certificate of your own authority, or use the name that this one has"
+        )
     return StorageError(f"{source}: {name} can't be read ({why}); check --from, the network and the server")

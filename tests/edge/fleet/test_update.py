@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import ssl
 import subprocess
 import sys
 import threading
@@ -28,6 +29,7 @@ from lightcl_edge.files.tensors import read_tensors, write_tensors
 from lightcl_edge.fleet.offer import make_offer
 from lightcl_edge.fleet.update import UpdateOptions, make_plan, prepare, switch
 from lightcl_edge.inference.predictor import Predictor
+from lightcl_edge.serve.web.tls import own_certificate
 from lightcl_edge.state.change import changing
 from lightcl_edge.state.state import State
 from lightcl_edge.state.updates import read_updates
@@ -62,11 +64,13 @@ class Handler(SimpleHTTPRequestHandler):
 
 
 @contextmanager
-def serving(folder, **named):
+def serving(folder, tls=None, **named):
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(folder), **named)) as server:
         server.starts = []
+        if tls is not None:
+            server.socket = tls.wrap_socket(server.socket, server_side=True)
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/", server.starts
+        yield f"http{'s' if tls else ''}://127.0.0.1:{server.server_port}/", server.starts
         server.shutdown()
 
 
@@ -216,6 +220,19 @@ def test_a_download_goes_on_where_it_stopped(edge, air):
     changed = air / "offers" / offer(air, air / "second").file
     changed.write_bytes(changed.read_bytes()[:-1] + b"x")
     assert "has SHA-256" in update(edge, air, code=3)
+
+
+def test_https_needs_a_trusted_certificate(edge, air, monkeypatch):
+    certificate, key = own_certificate(air, "127.0.0.1", [])
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificate, key)
+    before = known(air / "s")
+    with serving(air / "offers", tls) as (url, starts):
+        refused = update(edge, air, source=url, code=9)
+        assert "its certificate is not trusted here" in refused and "SSL_CERT_FILE" in refused
+        assert starts == [] and known(air / "s") == before
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        assert update(edge, air, source=url)["outcome"] == "taken"
 
 
 def test_a_full_disk_is_given_back(edge, air, monkeypatch):
