@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from lightcl_edge.bundle.graph_names import FEATURES, IMAGE, TAPS
 from lightcl_edge.bundle.manifest import InputInfo
+from lightcl_edge.console.text import count
 from lightcl_edge.errors import BundleError
 from lightcl_edge.files.tensors import FloatArray
 from lightcl_edge.inference.trunk import normalise
@@ -20,7 +21,7 @@ from lightcl_host.graphs.shapes import infer_shapes
 from lightcl_host.trunks.calibration import LabelledImages
 from lightcl_host.trunks.feature_quality import held_out_hits
 from lightcl_host.trunks.fp16 import halve_trunk
-from lightcl_host.trunks.int8 import TrunkQuantiser
+from lightcl_host.trunks.int8 import QUANTISED_LAYERS, TrunkQuantiser
 from lightcl_host.trunks.verification import Agreement, agreement_in_fresh_process
 
 if TYPE_CHECKING:
@@ -31,8 +32,9 @@ if TYPE_CHECKING:
 
 AUTO, INT8, FP32, FP16 = "auto", "int8", "fp32", "fp16"
 DTYPES = (AUTO, INT8, FP32, FP16)
-#: How many convolutions at the start stay float32 in an 8-bit trunk. The first try that is good enough is taken.
-FLOAT_CONVOLUTIONS = (0, 3, 8)
+#: How many convolutions at the start stay float32 in an 8-bit trunk. The first try that is good enough is taken. The
+#: first one reads three channels: it holds hardly any weights, and 8 bits make it slower.
+FLOAT_CONVOLUTIONS = (1, 3, 8)
 _ROUNDING = 1e-6
 #: Accuracy is compared on at most this many labelled images.
 _MOST_JUDGED = 512
@@ -161,7 +163,7 @@ def choose_trunk(wanted: str, calibration: FloatArray, comparison: Comparison) -
             best, best_quality = tried, quality
     if best is None or best_quality is None:  # a trunk without a convolution
         return TrunkChoice(split.trunk, FP32, note="float32 was taken: the trunk has no convolution to quantise")
-    kept = f" with {best.float_convolutions} convolutions in float32" if best.float_convolutions else ""
+    kept = f" with {count(best.float_convolutions, 'convolution')} in float32" if best.float_convolutions else ""
     found = f"the {_kind(best)} trunk{kept} {comparison.shortfall(best_quality)}"
     if wanted != AUTO:
         option = "--min-agreement" if best_quality.accuracy is None else "--max-loss"
@@ -175,13 +177,14 @@ def _candidates(split: Split, wanted: str, calibration: FloatArray) -> Iterator[
     if wanted == FP16:
         yield TrunkChoice(halve_trunk(split.trunk), FP16)
         return
-    convolutions = sum(node.op_type == "Conv" for node in split.trunk.graph.node)
-    if not convolutions:
+    kinds = [node.op_type for node in split.trunk.graph.node]
+    if "Conv" not in kinds:
         return
+    layers = sum(kind in QUANTISED_LAYERS for kind in kinds)
     quantiser = TrunkQuantiser(split.trunk, calibration)
-    for count in FLOAT_CONVOLUTIONS:
-        if count < convolutions:
-            yield TrunkChoice(infer_shapes(quantiser.quantised(count)), INT8, float_convolutions=count)
+    for kept in FLOAT_CONVOLUTIONS if layers > 1 else (0,):
+        if kept < layers and kept <= kinds.count("Conv"):
+            yield TrunkChoice(infer_shapes(quantiser.quantised(kept)), INT8, float_convolutions=kept)
 
 
 def _kind(choice: TrunkChoice) -> str:

@@ -155,9 +155,9 @@ def test_neighbours_are_kept_among_the_five_nearest():
 
 def test_the_first_good_enough_trunk_is_taken(split):
     easy = choose_trunk("auto", IMAGES[:48], _comparison(split, tolerance=Tolerance(least_neighbours=0.3)))
-    assert (easy.dtype, easy.float_convolutions, easy.note, easy.judged) == ("int8", 0, "", True)
+    assert (easy.dtype, easy.float_convolutions, easy.note, easy.judged) == ("int8", 1, "", True)
     assert easy.quality.accuracy is None and easy.quality.neighbours_kept >= 0.3
-    assert easy.tries == ((0, easy.quality),)
+    assert easy.tries == ((1, easy.quality),)
     assert easy.quality.milliseconds > 0 and easy.quality.float32_milliseconds > 0
 
 
@@ -196,7 +196,7 @@ def test_float32_is_taken_with_a_reason_or_refused(split):
     assert (choice.dtype, choice.float_convolutions, choice.model) == ("fp32", 0, split.trunk)
     assert "float32 was taken: the 8-bit trunk" in choice.note
     assert "of the 48 images it was checked with, below 110.0%" in choice.note
-    assert [kept for kept, _ in choice.tries][:1] == [0] and choice.quality in [quality for _, quality in choice.tries]
+    assert [kept for kept, _ in choice.tries][:1] == [1] and choice.quality in [quality for _, quality in choice.tries]
     for dtype, name in (("int8", "8-bit"), ("fp16", "half-precision")):
         with pytest.raises(BundleError, match=rf"the {name} trunk.*nearest neighbour.*--trunk-dtype fp32"):
             choose_trunk(dtype, IMAGES[:48], comparison)
