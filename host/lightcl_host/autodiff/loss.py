@@ -63,7 +63,7 @@ class PatternTerms:
         seed = graph.op("Mul", weighted, graph.constant(2))
         if gradient is None or graph.planes:  # where images may be channels first, adding rows is not for ScatterND
             padded = graph.op("Pad", seed, graph.ints([self._samples, *[0] * (2 * len(shape) - 1)]))
-            return graph.op("Add", graph.full(gradient, shape), padded) if gradient else padded
+            return graph.op("Add", gradient, padded) if gradient else padded
         whole = graph.full(gradient, shape)
         rows = np.arange(self._samples, self._samples + self._buffered)[:, None]
         return graph.op("ScatterND", whole, graph.constant(rows, np.int64), seed, reduction="add")
