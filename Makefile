@@ -62,7 +62,7 @@ test-limits: $(LIMITED) ## train and predict under memory limits of 416, 256 and
 startup: $(VENV)/demo.done ## how long importing and --help take, beside a bare Python
 	$(BIN)/python profiles/tools/startup.py
 
-test-arm64: $(VENV)/dev.done ## the arm64 image, emulated as each Raspberry Pi (root; an hour at first, resumable)
+test-arm64: $(VENV)/dev.done ## the arm64 image, emulated as each Raspberry Pi (root; hours at first, resumable)
 	PYTHONPATH=tests $(BIN)/python -m arm64 --cache $(ARM64_CACHE) --out profiles/reports/arm64
 
 docs: $(VENV)/dev.done ## the documents as a site in build/docs, with search; needs no network

@@ -171,7 +171,7 @@ def _health(machine: Machine) -> Document:
 
 
 def _instructions(machine: EmulatedMachine) -> Document:
-    """What counts: what one more picture, image or step takes is the difference of two commands."""
+    """What counts: what one more picture or step takes is the difference of two commands."""
 
     def count(*arguments: str, state: Path) -> int:
         return machine.instructions(*arguments, "--quiet", state=state)
@@ -188,7 +188,7 @@ def _instructions(machine: EmulatedMachine) -> Document:
     found["train of the first task"] = count(
         *learn, "--bundle", "/data/bundle-fp32", "--data", "/data/train", state=state
     )
-    found["train of one more image"] = count(*learn, "--data", "/data/one", state=state)
+    found["train of a second task of one image"] = count(*learn, "--data", "/data/one", state=state)
     options = _options("fp32", "ort")
     epochs = options.index("--epochs") + 1
     few, more = (

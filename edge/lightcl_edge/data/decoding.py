@@ -202,7 +202,7 @@ def deep_range(image: Image.Image, name: str, limit_bytes: int | None = None) ->
 def _reduce(image: Image.Image, name: str, info: InputInfo | None) -> None:
     """Let a JPEG's decoder divide the sides by 2, 4 or 8: a 12-megapixel photo then never exists in full.
 
-    What is left is resized by 1.5 or more, so that how the decoder averaged does not show.
+    What is left is resized by 1.5 or more (at crop ratios of 0.75 or more): how the decoder averaged does not show.
     """
     if info is not None:
         spare = min(2.0, 1.5 if info.resize == "stretch" else 1.5 / info.crop_ratio)
@@ -232,7 +232,7 @@ def decoding_bytes(image: Image.Image) -> int:
 def planned_decoding_bytes(width: int, height: int) -> int:
     """Memory that a plan has for decoding one image, at this input size of the trunk.
 
-    An ordinary JPEG needs no more: it is reduced to less than four times the wanted sides.
+    An ordinary JPEG of about 4:3 needs no more: it is reduced to less than four times the wanted sides.
     """
     return 8 * (4 * width) * (4 * height)
 

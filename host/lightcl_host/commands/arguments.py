@@ -109,7 +109,7 @@ def add_export_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--force", action="store_true", help="replace a bundle that is there already")
     _add_trunk_arguments(parser)
     parser.add_argument("--max-classes", type=int, metavar="N", help="room in the classifier (default 64)")
-    parser.add_argument("--max-taps", type=int, default=1024, metavar="N", help="most numbers of a closed form (1024)")
+    parser.add_argument("--max-taps", type=int, default=1024, metavar="N", help="size of taps tried by accuracy (1024)")
     parser.add_argument(
         "--keep-classes",
         type=Path,

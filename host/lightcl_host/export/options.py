@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lightcl_edge.errors import UsageError
 from lightcl_host.cutting.taps import MAX_TAP_SIZE
 from lightcl_host.export.cut_choice import AUTOMATIC
 from lightcl_host.pruning.pruning import RECOVERY_EPOCHS
@@ -22,7 +23,7 @@ class ExportOptions:
     calibration: str | None = None  # a data specification, or None for scikit-learn's photographs
     tolerance: Tolerance = field(default_factory=Tolerance)  # what a trunk of fewer bits may lose
     capacity: int = DEFAULT_CAPACITY  # rows of the classifier
-    max_taps: int = MAX_TAP_SIZE  # most numbers of an image that closed-form classifiers see
+    max_taps: int = MAX_TAP_SIZE  # most numbers of an image in taps that validation chooses; no fewer than the default
     keep_classes: Path | None = None  # a file that names the network's own classes to keep, or None
     with_baselines: bool = False  # also write the whole network
     sparsity: float = 0.0  # share of the channels to remove from the head and the trunk's tail
@@ -34,3 +35,7 @@ class ExportOptions:
     device: str | None = None  # name of the device profile that the cut is to fit, or None
     sign: Path | None = None  # PEM file of the private key to sign the bundle with, or None
     release: int | None = None  # number of a signed bundle, which must grow; None for the seconds since 1970
+
+    def __post_init__(self) -> None:
+        if self.max_taps < MAX_TAP_SIZE:
+            raise UsageError(f"--max-taps {self.max_taps}; expected {MAX_TAP_SIZE} (the default) or more")

@@ -21,7 +21,7 @@ from lightcl_host.graphs.shapes import infer_shapes
 from lightcl_host.trunks.calibration import LabelledImages
 from lightcl_host.trunks.feature_quality import held_out_hits
 from lightcl_host.trunks.fp16 import halve_trunk
-from lightcl_host.trunks.int8 import QUANTISED_LAYERS, TrunkQuantiser
+from lightcl_host.trunks.int8 import TrunkQuantiser, count_layers
 from lightcl_host.trunks.verification import Agreement, agreement_in_fresh_process
 
 if TYPE_CHECKING:
@@ -180,7 +180,7 @@ def _candidates(split: Split, wanted: str, calibration: FloatArray) -> Iterator[
     kinds = [node.op_type for node in split.trunk.graph.node]
     if "Conv" not in kinds:
         return
-    layers = sum(kind in QUANTISED_LAYERS for kind in kinds)
+    layers = count_layers(split.trunk)
     quantiser = TrunkQuantiser(split.trunk, calibration)
     for kept in FLOAT_CONVOLUTIONS if layers > 1 else (0,):
         if kept < layers and kept <= kinds.count("Conv"):

@@ -24,7 +24,13 @@ from lightcl_host.graphs.quiet import quiet
 if TYPE_CHECKING:
     import onnx
 
-QUANTISED_LAYERS = ("Conv", "Gemm", "MatMul")
+_LAYERS = ("Conv", "Gemm", "MatMul")
+
+
+def count_layers(trunk: onnx.ModelProto) -> int:
+    """How many layers of a trunk have weights that can take 8 bits."""
+    weights = {tensor.name for tensor in trunk.graph.initializer}
+    return sum(node.op_type in _LAYERS and bool(weights.intersection(node.input)) for node in trunk.graph.node)
 
 
 def quantize_trunk(trunk: onnx.ModelProto, images: FloatArray, float_convolutions: int = 0) -> onnx.ModelProto:
@@ -80,7 +86,7 @@ class TrunkQuantiser:
                 tensors_range=deepcopy(self._ranges),  # the quantiser narrows ranges in place
                 nodes_to_quantize=[],
                 nodes_to_exclude=names[:float_convolutions] + of_activations,
-                op_types_to_quantize=list(QUANTISED_LAYERS) if products else self._operators,
+                op_types_to_quantize=list(_LAYERS) if products else self._operators,
                 extra_options={},
             )
             quantizer.quantize_model()

@@ -126,6 +126,7 @@ def test_own_classes_are_kept_when_named(capsys: pytest.CaptureFixture[str], mod
         (["--min-agreement", "2"], "expected a share of 0 to 1"),
         (["--max-loss", "-1"], "expected 0 to 100 points"),
         (["--max-classes", "0"], "expected 1 to 4096"),
+        (["--max-taps", "0"], "expected 1024 (the default) or more"),
         (["--mean", "0.5"], "--mean 0.5; expected three numbers"),
         (["--std", "1,0,1"], "expected numbers above 0"),
         (["--image-size", "0"], "expected 1 to 4096 pixels"),

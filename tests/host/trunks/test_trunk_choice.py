@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+from onnx import helper, numpy_helper
 
 from lightcl_edge.bundle.graph_names import FEATURES, IMAGE
 from lightcl_edge.bundle.manifest import InputInfo
@@ -19,7 +20,7 @@ from lightcl_host.trunks.dtype_choice import Comparison, Tolerance, choose_trunk
 from lightcl_host.trunks.feature_quality import neighbours_kept
 from lightcl_host.trunks.feature_storage import NO_NOISE_DB, channel_signal_to_noise_db
 from lightcl_host.trunks.fp16 import halve_trunk
-from lightcl_host.trunks.int8 import TrunkQuantiser, _reader, quantize_trunk
+from lightcl_host.trunks.int8 import TrunkQuantiser, _reader, count_layers, quantize_trunk
 
 IMAGES = np.random.default_rng(0).normal(size=(96, 3, 16, 16)).astype(np.float32)
 
@@ -228,3 +229,10 @@ def test_an_fp16_bundle_trains_on_this_processor(network_file, tmp_path, capsys,
     np.savez(tmp_path / "d.npz", x=rng.integers(0, 256, (24, 16, 16, 3), np.uint8), y=np.arange(24) % 2)
     options = ["--data", tmp_path / "d.npz", "--learning-rate", "1e-7", "--epochs", "1", "--json"]
     edge("train", "--bundle", tmp_path / "b", "--state", tmp_path / "s", *options)
+
+
+def test_only_layers_with_weights_count():
+    """A product of two activations stays float32: a trunk of such alone would be called 8-bit and have none."""
+    weights = [numpy_helper.from_array(np.ones((4, 4), np.float32), "w")]
+    nodes = [helper.make_node("MatMul", ["x", "x"], ["y"]), helper.make_node("MatMul", ["y", "w"], ["z"])]
+    assert count_layers(helper.make_model(helper.make_graph(nodes, "g", [], [], weights))) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -41,9 +42,12 @@ class Seen:
 
 @dataclass(frozen=True)
 class Prepared:
-    """What a picture is before the head sees it: stored features ``(1, *feature_shape)``, and whose trunk made them."""
+    """What a picture is before the head sees it: stored features ``(1, *feature_shape)``, and whose trunk made them.
 
-    predictor: Predictor
+    It does not keep that predictor: where the bundle changes, two trunks would take memory.
+    """
+
+    predictor: weakref.ref[Predictor]
     features: ByteArray
 
 
@@ -71,11 +75,12 @@ class Recogniser:
             predictor = self._current()
             if predictor is None:
                 return None
-            if prepared is None or prepared.predictor is not predictor:  # or the trunk is another one by now
-                pixels = _pixels(picture, region or WHOLE, predictor, name)
-                with self._trunk_lock:
-                    prepared = Prepared(predictor, predictor.features(pixels[None]))
-            return _seen(prepared)
+            if prepared is not None and prepared.predictor() is predictor:
+                return _seen(predictor, prepared.features)
+            pixels = _pixels(picture, region or WHOLE, predictor, name)
+            with self._trunk_lock:
+                features = predictor.features(pixels[None])
+            return _seen(predictor, features)
 
     def pixels(self, picture: bytes, region: Region | None, name: str) -> ByteImage | None:
         """Decode a picture while another one is predicted; None while nothing can be predicted.
@@ -86,12 +91,12 @@ class Recogniser:
         return None if predictor is None else _pixels(picture, region or WHOLE, predictor, name)
 
     def prepare(self, pixels: ByteImage) -> Prepared | None:
-        """Run the trunk on what :meth:`pixels` gave; None when the trunk is another one by now, or none."""
+        """Run the trunk on what :meth:`pixels` gave; None when there is none, or its input has another size by now."""
         with self._trunk_lock:
             predictor = self._predictor
             if predictor is None or pixels.shape != (predictor.input.height, predictor.input.width, 3):
                 return None
-            return Prepared(predictor, predictor.features(pixels[None]))
+            return Prepared(weakref.ref(predictor), predictor.features(pixels[None]))
 
     def evaluate(self, features: ByteArray, labels: IntArray, generation: int) -> Evaluation | None:
         """Judge stored features, shape ``(n, ...)``, with labels ``(n,)``; None when a generation is not in use."""
@@ -130,12 +135,11 @@ def _pixels(picture: bytes, region: Region, predictor: Predictor, name: str) -> 
     return resize(np.ascontiguousarray(crop(picture, region, name)), predictor.input)
 
 
-def _seen(prepared: Prepared) -> Seen:
-    predictor = prepared.predictor
-    scores = predictor.scores_of_features(prepared.features)
+def _seen(predictor: Predictor, features: ByteArray) -> Seen:
+    scores = predictor.scores_of_features(features)
     found = next(predictor.predictions(scores, Limits()))
     top = [Top(name, probability) for name, probability in islice(found.probabilities.items(), TOP)]
     classifier = predictor.classifier
     # From the middle of all classes: what all pictures have in common would make different ones look alike.
-    features = scores.taps[0] - classifier.terms.centre if classifier.tells_unknown else None
-    return Seen(Prediction(predictor.generation, top, found.unknown, found.unknown_score, found.unsure), features)
+    centred = scores.taps[0] - classifier.terms.centre if classifier.tells_unknown else None
+    return Seen(Prediction(predictor.generation, top, found.unknown, found.unknown_score, found.unsure), centred)

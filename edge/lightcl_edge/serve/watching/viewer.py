@@ -7,9 +7,11 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
 
 from lightcl_edge.data.decoding import ByteImage
+from lightcl_edge.data.region import Region
 from lightcl_edge.errors import LightclError
 from lightcl_edge.serve.hub import Hub
 from lightcl_edge.serve.records.watching import Answer, Live, Prediction, Settings
@@ -28,13 +30,14 @@ _RATE_SECONDS = 2.0
 _TIMED_PREDICTIONS = 15
 #: The pause between predictions while a task is learned: the learner gets the processors.
 _SECONDS_BETWEEN_WHILE_LEARNING = 0.2
-#: One is decoded, one is in the trunk.
-_FRAMES_AHEAD = 2
+#: One is decoded, one is in the trunk, one in the head.
+_FRAMES_AT_ONCE = 3
 
 
 @dataclass(frozen=True)
 class _Coming:
     frame: Frame
+    region: Region | None  # that is looked at
     pixels: ByteImage | None = None  # at the trunk's input size; None while nothing was learned
     prepared: Prepared | None = None
     problem: str | None = None  # why the frame can't be read
@@ -97,7 +100,7 @@ class Viewer:
         with ThreadPoolExecutor(1, "decoder") as decoder, ThreadPoolExecutor(1, "trunk") as trunk:
             coming: deque[Future[_Coming | None]] = deque()
             while not self._closing.is_set():
-                while len(coming) < (1 if self.learning else _FRAMES_AHEAD):
+                while len(coming) < (1 if self.learning else _FRAMES_AT_ONCE):
                     coming.append(trunk.submit(self._prepare, decoder.submit(self._decode)))
                 found = coming.popleft().result()
                 if found is not None:
@@ -111,32 +114,31 @@ class Viewer:
             return None
         self._number = frame.number
         self._hub.frame_came()
-        started, pixels, problem = time.monotonic(), None, None
+        started, region, pixels, problem = time.monotonic(), self.settings.region, None, None
         try:
-            pixels = self._recogniser.pixels(frame.jpeg, self.settings.region, "the frame")
+            pixels = self._recogniser.pixels(frame.jpeg, region, "the frame")
         except (LightclError, OSError) as error:  # a broken frame, or no memory: the next one may do
             problem = str(error)
-        return _Coming(frame, pixels, None, problem, time.monotonic() - started)
+        return _Coming(frame, region, pixels, None, problem, time.monotonic() - started)
 
     def _prepare(self, decoded: Future[_Coming | None]) -> _Coming | None:
         coming = decoded.result()
         if coming is None or coming.pixels is None:
             return coming
-        started = time.monotonic()
-        try:
-            prepared, problem = self._recogniser.prepare(coming.pixels), None
-        except (LightclError, OSError) as error:
-            prepared, problem = None, str(error)
-        seconds = max(coming.seconds, time.monotonic() - started)
-        return _Coming(coming.frame, None, prepared, problem, seconds)
+        started, prepared = time.monotonic(), None
+        with suppress(LightclError, OSError):  # then it is tried again when the frame is seen, and told
+            prepared = self._recogniser.prepare(coming.pixels)
+        return replace(coming, pixels=None, prepared=prepared, seconds=max(coming.seconds, time.monotonic() - started))
 
     def _see(self, coming: _Coming) -> None:
         frame, started = coming.frame, time.monotonic()
         self._unreadable = coming.problem
         if coming.problem is not None:
             return
+        region = self.settings.region
+        prepared = coming.prepared if region == coming.region else None
         try:
-            seen = self._recogniser.see(frame.jpeg, self.settings.region, "the frame", coming.prepared)
+            seen = self._recogniser.see(frame.jpeg, region, "the frame", prepared)
         except (LightclError, OSError) as error:
             self._unreadable = str(error)
             return
