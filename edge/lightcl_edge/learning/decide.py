@@ -24,6 +24,7 @@ from lightcl_edge.learning.strategies.choice import (
     planned_patterns,
 )
 from lightcl_edge.learning.strategies.class_rows import assign_rows
+from lightcl_edge.machine import memory_limits
 from lightcl_edge.planning.plan import Carried, Crowd, Plan
 from lightcl_edge.planning.refusal import refuse_what_does_not_fit
 from lightcl_edge.state.generation import Meta
@@ -81,7 +82,10 @@ def decide(options: TrainOptions, state: State, bundle: Bundle, progress: Progre
     if ignored := options.ignored(strategy.name):
         progress.note(f"strategy {strategy.name} does not use {', '.join(ignored)}")
     patterns = planned_patterns(strategy.name, settings)
-    plan = plan_for(strategy.name, manifest, engine.name, settings.batch_size, patterns, images, carried, crowd)
+    needs = strategy.name, manifest, engine.name, settings.batch_size, patterns, images, carried, crowd
+    plan = plan_for(*needs)
+    if plan.peak_bytes > memory_limits.allowed_bytes(budget):
+        plan = plan_for(*needs, quick_steps=False)
     allowed_bytes = refuse_what_does_not_fit(plan, budget, _nearest_folder(options.state))
     dataset.memory_limit_bytes = allowed_bytes
     if is_new:

@@ -133,7 +133,8 @@ def learn(job: Job, start: StartingPoint, extracted: Extracted, watch: Watch) ->
     samples = Samples(extracted.store, start.codec, labels, train_rows)
     with meter.phase("import"):
         strategy = _strategy(job, start)
-        spare_bytes = spare_step_bytes(bundle.manifest, job.settings.batch_size, job.pattern_samples)
+        sizes = job.settings.batch_size, job.pattern_samples
+        spare_bytes = spare_step_bytes(bundle.manifest, *sizes, quick=job.plan.quick_steps)
         patterns, trains = job.pattern_samples > 0, strategy.trains_head
         make = partial(make_engine, job.engine, bundle, options.threads, spare_bytes, patterns, trains)
         engine = make() if trains else start.kept.open_engine(job.engine.name, make)

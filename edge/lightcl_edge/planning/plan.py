@@ -50,6 +50,7 @@ class Plan:
     train_bytes: int  # the engine, the head and one batch of features
     gate_bytes: int  # the engine when the new head is judged and written
     disk_bytes: int  # feature store, checkpoint and one generation
+    quick_steps: bool = True  # whether steps may take what is modest, to be faster
 
     def phases(self) -> dict[str, int]:
         """Peak of the whole process in each phase of ``train --json``."""
@@ -79,20 +80,24 @@ class Plan:
         return {**asdict(self), "peak_bytes": self.peak_bytes}
 
 
-def plan_training(manifest: Manifest, engine: str, images: int, steps: tuple[int, int] | None) -> Plan:
+def plan_training(
+    manifest: Manifest, engine: str, images: int, steps: tuple[int, int] | None, *, quick_steps: bool = True
+) -> Plan:
     """Predict a run over so many images.
 
     The classifier in closed form comes first, then the steps if there are any.
 
     Args:
         steps: samples of a training step, and how many carry patterns; None for a strategy without steps.
+        quick_steps: whether they may take what is modest, to be faster.
     """
     head: ModuleType = plan_torch if engine == "torch" else plan_ort
     taps_bytes, scatter_bytes = head.closed_form_bytes(manifest), covariance_bytes(manifest)
     train_bytes = taps_bytes + scatter_bytes
     gate_bytes = head.gate_bytes(manifest)
     if steps is not None:
-        train_bytes = max(train_bytes, head.step_bytes(manifest, *steps))
+        more = {} if engine == "torch" else {"quick": quick_steps}
+        train_bytes = max(train_bytes, head.step_bytes(manifest, *steps, **more))
     elif engine != "torch":  # the head is given back before the rows are solved
         train_bytes = max(taps_bytes, plan_ort.SOLVING_BYTES + scatter_bytes)
         gate_bytes = plan_ort.SOLVED_BYTES + int(SOLVED_ENTRY_BYTES * manifest.head.tap_size**2)
@@ -106,6 +111,7 @@ def plan_training(manifest: Manifest, engine: str, images: int, steps: tuple[int
         train_bytes=train_bytes,
         gate_bytes=gate_bytes,
         disk_bytes=disk_bytes,
+        quick_steps=quick_steps,
     )
 
 

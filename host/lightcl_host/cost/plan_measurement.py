@@ -10,6 +10,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -61,7 +62,7 @@ def measure(
     options += ["--pattern-samples", str(buffer_size), "--epochs", "1", "--beta", "0"]
     options += ["--learning-rate", str(_LEARNING_RATE), "--max-forgetting", "1", "--json", "--quiet"]
     phases: dict[str, int] = {}
-    planned: dict[str, int] = {}
+    planned: dict[str, Any] = {}
     for task in tasks:
         command = [sys.executable, "-m", "lightcl_edge", "train", "--bundle", str(bundle), "--state", str(state)]
         process = subprocess.run([*command, "--data", str(task), *options], capture_output=True, text=True, check=False)

@@ -218,3 +218,23 @@ def test_too_many_classes_for_a_budget_are_refused_before_anything_is_done(edge,
     own = process_memory.sample(with_pss=False).rss_bytes
     out = edge(*words, "--strategy", "slda", "--memory-budget", str(own + 60 * MIB), "--json", code=5)[0]
     assert json.loads(out)["error"]["plan"]["train_bytes"] > 60 * MIB and not (tmp_path / "s").exists()
+
+
+def test_steps_are_quick_where_that_is_modest_and_allowed(edge, bundle, tmp_path):
+    """In place where the process stays near 100 MB, in micro-batches where the budget allows less."""
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    for graph in manifest["training_step"]:
+        graph["peak_bytes"] = {"in_place": 20 * MIB, "accumulate": 2 * MIB}.get(graph["update"], graph["peak_bytes"])
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
+    data = make_folder(tmp_path / "d", ["red", "green"])
+    words = ("train", "--bundle", bundle, "--state", tmp_path / "s", "--data", data, "--strategy", "replay")
+
+    def plan(*more):
+        return json.loads(edge(*words, "--dry-run", "--json", *more)[0])["plan"]
+
+    quick = plan("--memory-budget", "none")
+    frugal = plan("--memory-budget", f"{quick['peak_bytes'] - MIB}B")
+    assert quick["quick_steps"] and not frugal["quick_steps"]
+    assert quick["train_bytes"] - frugal["train_bytes"] == pytest.approx(1.6 * 18 * MIB, rel=0.05)
+    trained = json.loads(edge(*words, "--json", "--memory-budget", f"{quick['peak_bytes'] - MIB}B")[0])
+    assert trained["generation"] == 1 and not trained["plan"]["quick_steps"]

@@ -41,11 +41,13 @@ def plan_for(
     images: int,
     carried: Carried = _NOTHING,
     crowd: Crowd = _NOBODY,
+    *,
+    quick_steps: bool = True,
 ) -> Plan:
     """What a strategy's run will need."""
     kind = STRATEGIES[strategy]
     steps = (batch_size, patterns) if kind.trains_head else None
-    plan = carried.added_to(plan_training(manifest, engine, images, steps))
+    plan = carried.added_to(plan_training(manifest, engine, images, steps, quick_steps=quick_steps))
     return crowd.added_to(plan, manifest, closed_form=kind.on_closed_form, trains=kind.trains_head)
 
 
