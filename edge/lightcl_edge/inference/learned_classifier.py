@@ -22,6 +22,7 @@ DEFAULT_FALSE_ALARMS = 0.05
 DEFAULT_UNSURE_BELOW = 0.5
 #: Quantiles of held-out novelty scores that are kept: 0, 1, ... 100 per cent.
 QUANTILES = 101
+_SHARES = np.linspace(0.0, 1.0, QUANTILES)
 _LARGEST = 1e30
 #: Samples whose novelty is computed at once: with a thousand classes each takes 16 kB.
 _BLOCK = 256
@@ -132,7 +133,7 @@ class LearnedClassifier:
         """The novelty score that this share (0 to 1) of held-out samples exceeds; None where none were held out."""
         if not self.tells_unknown or not len(self.held_out_scores):
             return None
-        return float(np.interp(1.0 - false_alarms, np.linspace(0.0, 1.0, QUANTILES), self.held_out_scores))
+        return float(np.interp(1.0 - false_alarms, _SHARES, self.held_out_scores))
 
     def is_unknown(self, scores: DoubleArray, false_alarms: float = DEFAULT_FALSE_ALARMS) -> NDArray[np.bool_]:
         """Which novelty scores lie above the threshold of this share of false alarms (0 to 1), shape ``(n,)``."""

@@ -64,7 +64,7 @@ class Viewer:
         self._stable, self._stable_for = StableAnswer(), (settings, -1)
         self._moments: deque[float] = deque(maxlen=512)
         self._seconds: deque[float] = deque(maxlen=_TIMED_PREDICTIONS)
-        self._next_rate, self._next_event = 0.0, 0.0
+        self._next_rate, self._next_event, self._rate = 0.0, 0.0, 0.0
         self._number = 0  # of the last frame that was taken
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="viewer", daemon=True)
@@ -148,8 +148,11 @@ class Viewer:
         if seen is not None:
             self._adapt(now, max(now - started, coming.seconds))
         answer, changed = self._answer(prediction)
-        self.live = Live(frame.number, frame.taken_at, answer, prediction, self.predictions_per_second())
-        if changed or now >= self._next_event:
+        due = changed or now >= self._next_event
+        if due or self.live is None:
+            self._rate = self.predictions_per_second()
+        self.live = Live(frame.number, frame.taken_at, answer, prediction, self._rate)
+        if due:
             self._next_event = now + _SECONDS_BETWEEN_EVENTS
             self._hub.publish("live", asdict(self.live))
         if seen is not None:
