@@ -78,7 +78,7 @@ def _instructions(machines: Iterable[Mapping[str, Any]]) -> list[str]:
         "## Millions of instructions",
         "",
         "Counted by the emulator, one thread, to compare versions without a board. They are no times: "
-        "a processor does several at once, or waits for memory.",
+        "a processor does several at once, or waits for memory. Training counts up to 4 % more on a busy machine.",
         "",
         *_table(rows, ["command", *counts]),
     ]
