@@ -94,6 +94,8 @@ def tapped_split(
         trunk, info = GraphRunner(default.trunk), source.input_info
         batches = (trunk({IMAGE: normalise(part, info)}, [FEATURES])[FEATURES] for part in in_batches(labelled.pixels))
     else:
+        if options.max_taps > MAX_TAP_SIZE:
+            progress.note("--max-taps changes nothing: taps are chosen with labelled images, and there are too few")
         lists = lists[:1]
     every = list(dict.fromkeys(replace(tap, scale=1.0) for taps in lists for tap in taps))
     parts = _parts(cut_network(options, source, cut, every).head, batches, every)
