@@ -6,8 +6,8 @@ import numpy as np
 
 from lightcl_edge.data.class_sums import ClassSums
 from lightcl_edge.data.sums import Sums
-from lightcl_edge.fleet.arrivals import joined, sort_out
-from lightcl_edge.fleet.knowledge import write_knowledge
+from lightcl_edge.fleet.arrivals import joined, sifted, sort_out
+from lightcl_edge.fleet.recorded_file import write_recorded
 from lightcl_edge.fleet.share import shared
 from lightcl_edge.state.board import Board, with_erased
 from lightcl_edge.state.sums_files import class_hash
@@ -32,17 +32,20 @@ class Device:
     def share(self):
         self.board, record, tensors = shared(self.board, self.sums, NETWORK)
         path = self.folder / f"{self.board.name}-{record.version}"
-        write_knowledge(path, record, tensors, None)
+        write_recorded(path, record, tensors, None)
         return path
 
     def merge(self, paths):
         arrivals = sort_out(paths, self.board.name, self.sums.boards, NETWORK, SIZE, None)
         assert not [each for each in arrivals.ignored if each.refused]
+        unchanged = shared(self.board, self.sums, NETWORK)[0].version == self.board.version
+        arrivals = sifted(arrivals, self.sums, self.board.erased, self.board.version if unchanged else 0)
         before, self.board = self.board, with_erased(self.board, arrivals.erased)
         for name in list(self.sums.classes):
             if self.erasures(name) > before.erased.get(class_hash(name), 0):
                 self.sums = self.sums.forget(name)
-        self.sums = joined(self.sums, arrivals.taken, self.board.erased)
+        self.sums = joined(self.sums, arrivals, self.board.erased)
+        return arrivals
 
     def forget(self, name):
         if name in self.sums.classes:
@@ -67,3 +70,16 @@ def assert_same(found, rows_by_class):
         assert sums.count == pooled.count == found.counts[name]
         assert (sums.total == pooled.total).all(), "totals are exact"
         assert np.abs(sums.scatter() - pooled.scatter()).max() <= 1e-5 * max(np.trace(pooled.scatter()), 1e-9)
+
+
+def assert_pooled(sums, rows_by_class):
+    """As :func:`assert_same` where sums are known together only."""
+    rows_by_class = {name: np.concatenate(rows) for name, rows in rows_by_class.items()}
+    assert sums.counts == {name: len(rows) for name, rows in rows_by_class.items()}
+    names = sorted(rows_by_class)
+    expected_sums = Sums(SIZE)
+    for name in names:
+        expected_sums = expected_sums.add(name, rows_by_class[name])
+    found, wanted = sums.pooled(names), expected_sums.pooled(names)
+    assert np.allclose(found.means, wanted.means, rtol=0, atol=1e-9)
+    assert np.abs(found.scatter - wanted.scatter).max(initial=0) <= 1e-5 * max(np.trace(wanted.scatter), 0.1)

@@ -8,7 +8,7 @@ is the scatter around the class's own mean, joined by the pairwise update of Cha
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -34,6 +34,7 @@ class ClassSums:
     total: DoubleArray  # sum of the samples, shape (size,)
     values: HalfArray  # the samples, shape (count, size), while count < size; else (0, size)
     #: Upper triangle, row by row, of the sum of ``(x - mean)(x - mean)^T``, from count = size on; else shape (0,).
+    #: Of a pool (``data/pools.py``) a class has neither samples nor triangle: the scatter is of all its classes.
     triangle: FloatArray
 
     @classmethod
@@ -79,13 +80,13 @@ class ClassSums:
                 f"a sample has {other.size} taps, expected {self.size} as in earlier ones; verify the bundle"
             )
         count, total = self.count + other.count, self.total + other.total
-        if count < self.size:
+        if count == len(self.values) + len(other.values) < self.size:
             return ClassSums(count, total, np.concatenate([self.values, other.values]), self.triangle)
         triangle = np.zeros(triangle_size(self.size))
         for part in (self, other):
-            if not len(part.values):
+            if len(part.triangle):
                 triangle += part.triangle
-            elif part.count > 1:  # a single sample lies at its mean
+            elif len(part.values) > 1:  # a single sample lies at its mean
                 _add_samples(triangle, part.values, part.mean)
         apart = (self.mean - other.mean)[None]
         apart *= np.sqrt(self.count / count * other.count)
@@ -97,20 +98,21 @@ class ClassSums:
         square = np.zeros((self.size, self.size))
         if len(self.values):
             add_products(square, self.values - self.mean)
-            complete(square)
-        else:
-            complete(square, self.triangle)
+        complete(square, self.triangle if len(self.triangle) else None)
         return square
 
     def tensors(self) -> dict[str, NDArray[np.generic]]:
-        """What to keep: only ``values``, or ``count``, ``total`` and ``triangle``."""
+        """What to keep: only ``values``, or ``count``, ``total`` and ``triangle``; of a pool the first two."""
         if len(self.values):
             return {"values": self.values}
-        return {"count": np.array([self.count], np.int64), "total": self.total, "triangle": self.triangle}
+        kept: dict[str, NDArray[np.generic]] = {"count": np.array([self.count], np.int64), "total": self.total}
+        return {**kept, "triangle": self.triangle} if len(self.triangle) else kept
 
     @classmethod
-    def from_tensors(cls, tensors: Tensors, size: int) -> ClassSums:
+    def from_tensors(cls, tensors: Tensors, size: int, of_pool: bool = False) -> ClassSums:
         """The sums of :meth:`tensors`; ValueError when they are no sums of samples of ``size`` numbers."""
+        if of_pool:
+            return _from_totals(tensors, size)
         if set(tensors) == {"values"}:
             values = tensors["values"]
             if values.dtype != np.float16 or values.ndim != 2 or not 0 < len(values) < values.shape[1] == size:
@@ -123,12 +125,15 @@ class ClassSums:
         return _from_scatter(tensors, size)
 
 
-def _from_scatter(tensors: Tensors, size: int) -> ClassSums:
-    kinds = {
-        "count": (np.int64, (1,)),
-        "total": (np.float64, (size,)),
-        "triangle": (np.float32, (triangle_size(size),)),
-    }
+def _from_totals(tensors: Tensors, size: int) -> ClassSums:
+    _check_kinds(tensors, {"count": (np.int64, (1,)), "total": (np.float64, (size,))})
+    count, total = int(tensors["count"][0].item()), tensors["total"].astype(np.float64, copy=False)
+    if not 0 < count < _MOST_SAMPLES or not bool((np.abs(total) < _LARGEST).all()):
+        raise ValueError(f"count is {count}, and total may hold NaN or infinity; expected samples and finite numbers")
+    return ClassSums(count, total, np.empty((0, size), np.float16), np.empty(0, np.float32))
+
+
+def _check_kinds(tensors: Tensors, kinds: Mapping[str, tuple[type[np.generic], tuple[int, ...]]]) -> None:
     if set(tensors) != set(kinds):
         raise ValueError(
             f"it holds {[name[:80] for name in sorted(tensors)][:9]}, expected {sorted(kinds)} or ['values']"
@@ -137,6 +142,17 @@ def _from_scatter(tensors: Tensors, size: int) -> ClassSums:
         found = tensors[name]
         if found.dtype != kind or found.shape != shape:
             raise ValueError(f"{name} is {found.dtype} {found.shape}, expected {np.dtype(kind)} {shape}")
+
+
+def _from_scatter(tensors: Tensors, size: int) -> ClassSums:
+    _check_kinds(
+        tensors,
+        {
+            "count": (np.int64, (1,)),
+            "total": (np.float64, (size,)),
+            "triangle": (np.float32, (triangle_size(size),)),
+        },
+    )
     count = int(tensors["count"][0].item())
     total = tensors["total"].astype(np.float64, copy=False)
     triangle = tensors["triangle"].astype(np.float32, copy=False)

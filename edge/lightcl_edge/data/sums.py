@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from lightcl_edge.data.class_sums import SAMPLE_BLOCK, ClassSums, add_products, complete, triangle_size
-from lightcl_edge.data.shared_sums import KnownSums, SharedSums, by_board
+from lightcl_edge.data.shared_sums import KnownSums, Pool, SharedSums, by_board
 from lightcl_edge.errors import DataError
 from lightcl_edge.files.tensors import DoubleArray, FloatArray, IntArray
 
@@ -63,12 +63,14 @@ class Sums:
     Attributes:
         size: numbers in a sample.
         classes: by name what this board and others taught of it.
-        boards: the newest knowledge of each other board that was taken in.
+        boards: the newest knowledge of each other board that was taken in, pools among them.
+        pools: what only pools have, by their name.
     """
 
     size: int
     classes: Mapping[str, KnownSums] = field(default_factory=dict)
     boards: Mapping[str, BoardVersion] = field(default_factory=dict)
+    pools: Mapping[str, Pool] = field(default_factory=dict)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -103,23 +105,32 @@ class Sums:
             joined = joined._with(name, known.read())
         return joined
 
-    def replace_board(self, board: str, version: BoardVersion, taught: Mapping[str, KnownSums]) -> Sums:
-        """With newer knowledge of another board in place of what came from it before."""
+    def replace_board(
+        self, board: str, version: BoardVersion, taught: Mapping[str, KnownSums], pool: Pool | None = None
+    ) -> Sums:
+        """With newer knowledge of another board, or of a pool, in place of what came from it before.
+
+        A pool also takes the place of the boards that it counts.
+        """
+        gone = {board, *(pool.boards if pool else ())}
         found: dict[str, KnownSums] = {}
         for name in [*self.classes, *(name for name in taught if name not in self.classes)]:
             parts = by_board(self.classes.get(name))
-            others = {each: part for each, part in parts.others.items() if each != board}
+            others = {each: part for each, part in parts.others.items() if each not in gone}
             if name in taught:
                 others[board] = taught[name]
             if others:
                 found[name] = SharedSums(parts.own, others)
             elif parts.own is not None:
                 found[name] = parts.own
-        return replace(self, classes=found, boards={**self.boards, board: version})
+        boards = {each: known for each, known in self.boards.items() if each not in gone} | {board: version}
+        pools = {each: known for each, known in self.pools.items() if each != board}
+        return replace(self, classes=found, boards=boards, pools=pools | ({board: pool} if pool else {}))
 
     def forget(self, name: str) -> Sums:
         """Without a class, whoever taught it."""
-        return replace(self, classes={each: known for each, known in self.classes.items() if each != name})
+        left = replace(self, classes={each: known for each, known in self.classes.items() if each != name})
+        return replace(left, pools={pool: known for pool, known in self.pools.items() if left.of_board(pool)})
 
     def rename(self, name: str, new: str) -> Sums:
         """With another name for a class."""
@@ -138,14 +149,22 @@ class Sums:
         return replace(self, classes={**self.classes, name: parts if parts.others else joined})
 
     def pooled(self, classes: Sequence[str]) -> Pooled:
-        """The sums of these classes together, in this order. One class at a time is in memory."""
+        """The sums of these classes together, in this order. One part of a class at a time is in memory."""
         counts, means = np.zeros(len(classes), np.int64), np.zeros((len(classes), self.size))
         scatter = _Scatter(self.size)
         for row, name in enumerate(classes):
-            if name in self.classes:
-                sums = self.classes[name].read()
-                counts[row], means[row] = sums.count, sums.mean
+            for part in by_board(self.classes.get(name)).parts():
+                sums, before = part.read(), int(counts[row])
+                counts[row] += sums.count
                 scatter.add(sums)
+                apart = sums.mean - means[row]
+                means[row] += apart * (sums.count / counts[row])
+                if before:  # as when classes are joined, see Pooled.joined
+                    scatter.add_row(apart * np.sqrt(before * sums.count / counts[row]))
+        for board, pool in self.pools.items():
+            parts = self.of_board(board)
+            left = sum(parts[name].count for name in classes if name in parts)
+            scatter.add_triangle(pool.scatter.read() * np.float32(left / pool.images))
         return Pooled(counts, means, scatter.matrix())
 
 
@@ -157,9 +176,8 @@ class _Scatter:
         self._rows, self._used = np.empty((SAMPLE_BLOCK, size), np.float32), 0
 
     def add(self, sums: ClassSums) -> None:
-        if not len(sums.values):
-            self._triangle += sums.triangle
-            return
+        if len(sums.triangle):
+            self.add_triangle(sums.triangle)
         mean, done = sums.mean.astype(np.float32), 0
         while done < len(sums.values):
             if self._used == SAMPLE_BLOCK:
@@ -167,6 +185,17 @@ class _Scatter:
             place = self._rows[self._used : self._used + len(sums.values) - done]
             np.subtract(sums.values[done : done + len(place)], mean, out=place)
             self._used, done = self._used + len(place), done + len(place)
+
+    def add_row(self, row: DoubleArray) -> None:
+        """Add the product of a row with itself."""
+        if self._used == SAMPLE_BLOCK:
+            self._multiply()
+        self._rows[self._used] = row
+        self._used += 1
+
+    def add_triangle(self, triangle: FloatArray) -> None:
+        """Add an upper triangle, row by row."""
+        self._triangle += triangle
 
     def _multiply(self) -> None:
         add_products(self._square, self._rows[: self._used])

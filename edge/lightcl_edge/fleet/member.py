@@ -11,7 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lightcl_edge.console.text import Document
+from lightcl_edge.files.durable import replace_durably
+from lightcl_edge.fleet.knowledge import Knowledge
 from lightcl_edge.machine.child_command import Ended, run_command
+from lightcl_edge.state.board import KEPT
 from lightcl_edge.state.state import State
 
 
@@ -53,12 +56,37 @@ class Member:
                 return document, None
             return document, out.read_bytes()
 
+    def keep(self, counted: int) -> Document:
+        """What this board knows, after keeping its knowledge file for :meth:`kept`; ``{"error": ...}`` where it can't.
+
+        Args:
+            counted: version that a pool counts, 0 for none: it and the present one are kept, others are removed.
+        """
+        if not State(self.state).exists():
+            return {}
+        document, content = self.share({})
+        if content is not None:
+            folder = self.state / KEPT
+            folder.mkdir(exist_ok=True)
+            replace_durably(folder / str(document["version"]), content)
+            for path in folder.iterdir():
+                if path.name not in (str(counted), str(document["version"])):
+                    path.unlink()
+        return document
+
+    def kept(self, version: int) -> Knowledge | None:
+        """What this board shared as a version; None where that is not kept."""
+        path = self.state / KEPT / str(version)
+        return Knowledge(path) if path.is_file() else None
+
     def merge(self, files: Mapping[str, bytes]) -> Document:
         """Take in what other boards shared, by their names; gives the document of ``merge``, or ``{"error": ...}``."""
         with tempfile.TemporaryDirectory() as folder:
             paths = [Path(folder) / f"{number}.knowledge" for number in range(len(files))]
             for path, content in zip(paths, files.values(), strict=True):
                 path.write_bytes(content)
+            kept = self.state / KEPT  # says what a pool counts of this board
+            paths += sorted(kept.iterdir()) if kept.is_dir() else []
             words = ["merge", "--state", str(self.state), *_option("--key", self.key)]
             words += _option("--max-forgetting", self.max_forgetting)
             if not State(self.state).exists():

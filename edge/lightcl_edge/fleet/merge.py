@@ -12,10 +12,13 @@ from lightcl_edge.bundle.bundle import Bundle
 from lightcl_edge.bundle.signature import read_public_key
 from lightcl_edge.console.progress import Progress
 from lightcl_edge.console.text import Document
+from lightcl_edge.data.sums import Sums
 from lightcl_edge.errors import LightclError, StateError
-from lightcl_edge.fleet.arrivals import Arrivals, Ignored, joined, sort_out
+from lightcl_edge.fleet.arrivals import Arrivals, Ignored, joined, sifted, sort_out
 from lightcl_edge.fleet.candidate import Candidate, base_of, candidate
 from lightcl_edge.fleet.knowledge import network_hash
+from lightcl_edge.fleet.pool import PoolFile
+from lightcl_edge.fleet.share import shared
 from lightcl_edge.learning.forgetting import forget
 from lightcl_edge.learning.gate import DEFAULT_MAX_FORGETTING
 from lightcl_edge.machine.interrupts import DeferredInterrupt
@@ -67,9 +70,10 @@ def merge(options: MergeOptions, meter: PhaseMeter, progress: Progress) -> Docum
         before_bytes = change.written.total_bytes
         board = named(read_board(state.folder), None)
         with meter.phase("read"):
-            known = state.read().sums.boards if state.exists() else {}
             network, size = network_hash(chosen.bundle), chosen.bundle.manifest.head.tap_size
-            arrivals = sort_out(options.files, str(board.name), known, network, size, key)
+            sums = state.read().sums if state.exists() else Sums(size)
+            arrivals = sort_out(options.files, str(board.name), sums.boards, network, size, key)
+            arrivals = sifted(arrivals, sums, board.erased, _own_version(arrivals, board, sums, network))
             _refuse_if_all_are(arrivals, len(options.files))
         bundle = _own_copy(change, chosen, options.threads)
         for ignored in arrivals.ignored:
@@ -110,6 +114,13 @@ def _own_copy(change: Change, chosen: ChosenBundle, threads: int | None) -> Bund
     return own
 
 
+def _own_version(arrivals: Arrivals, board: Board, sums: Sums, network: str) -> int:
+    """The version that this board shared, if it has taught nothing since; else 0. Only pools need it."""
+    if not any(isinstance(each, PoolFile) for each in arrivals.taken):
+        return 0
+    return board.version if shared(board, sums, network)[0].version == board.version else 0
+
+
 def _refuse_if_all_are(arrivals: Arrivals, files: int) -> None:
     """Raise the first refusal when no file can be used, with all of them in its details."""
     refused = [each.refused for each in arrivals.ignored if each.refused is not None]
@@ -142,7 +153,7 @@ def _take_in(
     with meter.phase("merge"):
         generation, exported = state.read(bundle=bundle), base_generation(state.folder, bundle)
         base = base_of(bundle, generation, exported, options.threads)
-        sums = joined(base.generation.sums, arrivals.taken, board.erased)
+        sums = joined(base.generation.sums, arrivals, board.erased)
         found = candidate(base, sums, options.max_forgetting)
         meta = replace(
             found.generation.meta,

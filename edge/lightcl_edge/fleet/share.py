@@ -10,7 +10,8 @@ from lightcl_edge.console.text import Document
 from lightcl_edge.data.sums import Sums
 from lightcl_edge.errors import UsageError
 from lightcl_edge.files.tensors import Tensors
-from lightcl_edge.fleet.knowledge import FORMAT, Record, hash_of, network_hash, tensors_of, write_knowledge
+from lightcl_edge.fleet.knowledge import network_hash, tensors_of
+from lightcl_edge.fleet.recorded_file import FORMAT, Record, hash_of, write_recorded
 from lightcl_edge.state.board import Board, named, read_board, write_board
 from lightcl_edge.state.change import Change
 
@@ -33,7 +34,7 @@ def share(change: Change, out: Path, board_name: str | None, key: Path | None) -
     board, record, tensors = shared(board, sums, network_hash(bundle))
     # before the file is there, so that no two contents ever have one version
     write_board(state.folder, board)
-    written = write_knowledge(out, record, tensors, private)
+    written = write_recorded(out, record, tensors, private)
     return {
         "board": record.board,
         "version": record.version,

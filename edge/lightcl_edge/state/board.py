@@ -21,6 +21,8 @@ from lightcl_edge.files.records import Check, between, read_record
 from lightcl_edge.files.strict_json import read_json
 
 NAME = "board.json"
+#: Folder of a state with what this board shared, by version, for as long as a pool may count it.
+KEPT = "shared"
 MAX_BOARD_NAME = 64
 #: A board makes a version when it shares something new, so no honest one comes near this.
 MAX_VERSION = 2**53 - 1

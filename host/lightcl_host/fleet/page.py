@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 from typing import NamedTuple
 
 from lightcl_edge.console.text import Document, count, format_bytes
-from lightcl_edge.fleet.knowledge import Record
+from lightcl_edge.fleet.recorded_file import Record
 from lightcl_profiler.reports.page import Column, Table, columns, render
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from lightcl_edge.console.text import Document
+from lightcl_host.fleet.pool_keeper import PoolKeeper
 from lightcl_host.fleet.store import Refusal, Store
 
 #: What a server asks of a board, as Flower's message types.
@@ -25,6 +26,16 @@ class Packet:
     def file_bytes(self) -> int:
         """Size of the files."""
         return sum(map(len, self.files.values()))
+
+
+class Source(Protocol):
+    """What boards get: files of boards, or a pool."""
+
+    def missing(self, board: str | None, versions: Mapping[str, int]) -> list[str]:
+        """What a board lacks that has these versions of others; its name is None where it has no state."""
+
+    def files(self, names: Iterable[str]) -> dict[str, bytes]:
+        """The files of these names."""
 
 
 class Link(Protocol):
@@ -64,27 +75,37 @@ class Round:
     seconds: float = 0.0
 
 
-def play_round(number: int, link: Link, store: Store) -> Round:
-    """One round. A board that fails, lies or goes away is named in the result; the others go on."""
+def play_round(number: int, link: Link, store: Store, keeper: PoolKeeper | None = None) -> Round:
+    """One round. A board that fails, lies or goes away is named in the result; the others go on.
+
+    Args:
+        keeper: of the pool that boards get; None where they get each other's files.
+    """
     started, done = time.perf_counter(), Round(number)
-    answers = _ask(done, link, SHARE, {node: Packet({"known": store.labels()}) for node in link.nodes()})
+    answers = ask(done, link, SHARE, {node: Packet({"known": store.labels()}) for node in link.nodes()})
     _take(done, store, answers)
-    wanted: dict[int, list[str]] = {}
-    for node, answer in answers.items():
-        done.boards[node], versions = _names(answer.document)
-        wanted[node] = store.missing(done.boards[node], versions)
-    files = store.files({board for boards in wanted.values() for board in boards})  # each once, whoever gets it
-    orders = {
-        node: Packet(files={board: files[board] for board in boards}) for node, boards in wanted.items() if boards
-    }
-    answers = _ask(done, link, MERGE, orders)
-    done.merged = {node: answer.document for node, answer in answers.items()}
+    if keeper is not None and store.versions() != keeper.record.counted:
+        keeper.keep_sum_of(store)
+    answers = hand_out(done, link, answers, keeper or store)
     _take(done, store, answers)  # of boards that dropped what another has erased
     done.seconds = time.perf_counter() - started
     return done
 
 
-def _ask(done: Round, link: Link, what: str, packets: Mapping[int, Packet]) -> dict[int, Packet]:
+def hand_out(done: Round, link: Link, answers: Mapping[int, Packet], source: Source) -> dict[int, Packet]:
+    """Send each board that answered what it lacks; gives what they say then."""
+    wanted: dict[int, list[str]] = {}
+    for node, answer in answers.items():
+        done.boards[node], versions = _names(answer.document)
+        wanted[node] = source.missing(done.boards[node], versions)
+    files = source.files({name for names in wanted.values() for name in names})  # each once, whoever gets it
+    orders = {node: Packet(files={name: files[name] for name in names}) for node, names in wanted.items() if names}
+    merged = ask(done, link, MERGE, orders)
+    done.merged = {node: answer.document for node, answer in merged.items()}
+    return merged
+
+
+def ask(done: Round, link: Link, what: str, packets: Mapping[int, Packet]) -> dict[int, Packet]:
     """The answers that can be used."""
     found: dict[int, Packet] = {}
     for node, packet in packets.items():

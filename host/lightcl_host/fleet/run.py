@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from lightcl_edge.bundle.bundle import Bundle
-from lightcl_edge.bundle.signature import read_public_key
+from lightcl_edge.bundle.signature import read_private_key, read_public_key
 from lightcl_edge.console.text import Document, count, format_bytes
 from lightcl_edge.files.durable import make_folders, replace_durably
 from lightcl_edge.fleet.knowledge import network_hash
@@ -17,6 +17,7 @@ from lightcl_edge.fleet.member import Member
 from lightcl_edge.machine.child_command import run_command
 from lightcl_edge.state.lock import locked
 from lightcl_host.fleet.page import fleet_page
+from lightcl_host.fleet.pool_keeper import PoolKeeper
 from lightcl_host.fleet.rounds import Link, Round, play_round
 from lightcl_host.fleet.store import Network, Store
 
@@ -31,6 +32,8 @@ class FleetOptions:
         bundle: what all boards learn with.
         store: folder for what boards shared; made where it is missing.
         key: PEM file of the public key that must have signed.
+        pool: whether boards get one sum of all instead of each other's files.
+        sign: PEM file of the private key that signs the pool.
         test: labelled pictures on the server to judge all that is known; None to leave it out.
     """
 
@@ -40,6 +43,8 @@ class FleetOptions:
     rounds: int = 1
     pause_s: float = 0.0
     test: str | None = None
+    pool: bool = False
+    sign: Path | None = None
 
 
 def run_fleet(options: FleetOptions, link: Link, say: Callable[[str], None]) -> list[Round]:
@@ -53,17 +58,21 @@ def run_fleet(options: FleetOptions, link: Link, say: Callable[[str], None]) -> 
     key = read_public_key(options.key) if options.key else None
     make_folders(options.store)
     with locked(options.store):
-        store = Store(options.store, Network(network_hash(bundle), bundle.manifest.head.tap_size, key))
-        return _play(options, store, link, say)
+        network = Network(network_hash(bundle), bundle.manifest.head.tap_size, key)
+        sign = read_private_key(options.sign) if options.sign else None
+        keeper = PoolKeeper(options.store, network, sign) if options.pool else None
+        return _play(options, Store(options.store, network), keeper, link, say)
 
 
-def _play(options: FleetOptions, store: Store, link: Link, say: Callable[[str], None]) -> list[Round]:
+def _play(
+    options: FleetOptions, store: Store, keeper: PoolKeeper | None, link: Link, say: Callable[[str], None]
+) -> list[Round]:
     rounds = []
     accuracy = _accuracy(options, store, say)
     for number in range(1, options.rounds + 1):
         if number > 1:
             time.sleep(options.pause_s)
-        done = play_round(number, link, store)
+        done = play_round(number, link, store, keeper)
         before, accuracy = accuracy, _accuracy(options, store, say) if done.taken else accuracy
         rounds.append(done)
         for line in lines(done):

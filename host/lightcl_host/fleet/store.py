@@ -10,8 +10,9 @@ from lightcl_edge.data.sums import BoardVersion
 from lightcl_edge.errors import StorageError
 from lightcl_edge.files.durable import fsync_folder, make_folders, remove, rename, write_durably
 from lightcl_edge.fleet.arrivals import sort_out
-from lightcl_edge.fleet.knowledge import Knowledge, Record
+from lightcl_edge.fleet.knowledge import Knowledge
 from lightcl_edge.fleet.member import label
+from lightcl_edge.fleet.recorded_file import Record
 
 #: The board of the server itself: no board has this name, so none is taken for it.
 _NOBODY = ""
@@ -72,6 +73,10 @@ class Store:
     def labels(self) -> dict[str, str]:
         """The label of each board's newest file."""
         return {board: label(record.version, record.digest) for board, record in self._records.items()}
+
+    def versions(self) -> dict[str, int]:
+        """The version of each board's newest file."""
+        return {board: record.version for board, record in self._records.items()}
 
     def path(self, board: str) -> Path:
         """The file of a board."""

@@ -12,7 +12,8 @@ from lightcl_edge.bundle.signature import make_key_pair, read_private_key, read_
 from lightcl_edge.data.sums import Sums
 from lightcl_edge.errors import DataError, LightclError, MixedBundleError, SignatureError
 from lightcl_edge.files.tensors import read_tensors, write_tensors
-from lightcl_edge.fleet.knowledge import RECORD, SIGNATURE, Knowledge, hash_of, write_knowledge
+from lightcl_edge.fleet.knowledge import Knowledge
+from lightcl_edge.fleet.recorded_file import RECORD, SIGNATURE, hash_of, write_recorded
 from lightcl_edge.fleet.share import shared
 from lightcl_edge.state.board import Board
 from lightcl_edge.state.sums_files import class_hash
@@ -33,7 +34,7 @@ def write(path, record, tensors, **changed):
     """A file whose record has the right hashes of whatever its tensors are."""
     tensors = {**tensors, **changed}
     hashes = {name: hash_of(tensor) for name, tensor in tensors.items()}
-    write_knowledge(path, replace(record, tensors=hashes), tensors, None)
+    write_recorded(path, replace(record, tensors=hashes), tensors, None)
     return path
 
 
@@ -86,7 +87,7 @@ def test_records_that_no_board_writes(tmp_path, change, message):
 def test_another_network_and_changed_bytes(tmp_path):
     record, tensors = parts()
     assert isinstance(refusal(write(tmp_path / "other", replace(record, network="b" * 64), tensors)), MixedBundleError)
-    write_knowledge(tmp_path / "k", record, {**tensors, f"{CAT}.total": tensors[f"{CAT}.total"] * 0.5}, None)
+    write_recorded(tmp_path / "k", record, {**tensors, f"{CAT}.total": tensors[f"{CAT}.total"] * 0.5}, None)
     assert "hash" in str(refusal(tmp_path / "k"))
     assert "differ" in str(refusal(write(tmp_path / "more", record, tensors, stranger=np.zeros(1))))
     (tmp_path / "bytes").write_bytes(b"nonsense")
@@ -100,9 +101,9 @@ def test_signatures(tmp_path):
         make_key_pair(tmp_path / name)
     key, public = read_private_key(tmp_path / "fleet.key"), read_public_key(tmp_path / "fleet.pub")
     signed = tmp_path / "signed"
-    write_knowledge(signed, record, tensors, key)
+    write_recorded(signed, record, tensors, key)
     Knowledge(signed).check(NETWORK, SIZE, public)
-    write_knowledge(tmp_path / "plain", record, tensors, None)
+    write_recorded(tmp_path / "plain", record, tensors, None)
     assert "not signed" in str(refusal(tmp_path / "plain", public))
     assert isinstance(refusal(signed, read_public_key(tmp_path / "stranger.pub")), SignatureError)
     content = read_tensors(signed, DataError)

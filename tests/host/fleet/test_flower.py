@@ -21,7 +21,8 @@ from lightcl_edge.data.sums import Sums
 from lightcl_edge.errors import DataError
 from lightcl_edge.files.durable import calls_through
 from lightcl_edge.files.tensors import TensorFile
-from lightcl_edge.fleet.knowledge import Knowledge, hash_of, write_knowledge
+from lightcl_edge.fleet.knowledge import Knowledge
+from lightcl_edge.fleet.recorded_file import hash_of, write_recorded
 from lightcl_edge.inference.generation_classifier import classifier_of
 from lightcl_edge.state.state import State
 from namespaces import Machines, needs_namespaces
@@ -192,7 +193,7 @@ def make_lies(folder, edge):
         ("4-trunk", "fleet", tensors, {"network": "1" * 64}),
         ("5-key", "other", tensors, {}),
     ):
-        write_knowledge(lies / name, replace(record, **changed), content, read_private_key(folder / f"{key}.key"))
+        write_recorded(lies / name, replace(record, **changed), content, read_private_key(folder / f"{key}.key"))
 
 
 def test_the_apps_messages(fleet):

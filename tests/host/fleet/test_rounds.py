@@ -8,10 +8,12 @@ from hashlib import sha256
 import numpy as np
 import pytest
 
-from fleet_device import NETWORK, SIZE, Device, assert_same, expected
+from fleet_device import NETWORK, SIZE, Device, assert_pooled, assert_same, expected
 from lightcl_edge.files.durable import calls_through
 from lightcl_edge.fleet.member import label
+from lightcl_edge.fleet.pool import PoolFile
 from lightcl_edge.fleet.share import shared
+from lightcl_host.fleet.pool_keeper import PoolKeeper
 from lightcl_host.fleet.rounds import MERGE, SHARE, Packet, play_round
 from lightcl_host.fleet.run import lines
 from lightcl_host.fleet.store import Network, Store
@@ -73,11 +75,15 @@ def rows(numbers, count):
     return (numbers.normal(size=(count, SIZE)) / 8).clip(-1, 1).astype(np.float32)
 
 
-def test_nothing_is_lost_or_counted_twice_whoever_is_killed(tmp_path):
+@pytest.mark.parametrize("pooled", [False, True])
+def test_nothing_is_lost_or_counted_twice_whoever_is_killed(tmp_path, pooled):
     """100 rounds: boards are away, die before or after they did what they were asked, and so does the server."""
     chance, numbers = random.Random(4), np.random.default_rng(4)
     (tmp_path / "d").mkdir()
     devices, network, killed = devices_in(tmp_path / "d", 5), Network(NETWORK, SIZE), 0
+
+    def keeper():
+        return PoolKeeper(tmp_path / "store", network, None) if pooled else None
 
     def fate(what, node):
         if chance.random() < 0.03:
@@ -93,17 +99,17 @@ def test_nothing_is_lost_or_counted_twice_whoever_is_killed(tmp_path):
             elif device.sums.classes:
                 device.forget(chance.choice(sorted(device.sums.classes)))
             try:
-                done = play_round(number, link, store)
+                done = play_round(number, link, store, keeper())
                 assert not done.refused
             except Killed:
                 killed, store = killed + 1, Store(tmp_path / "store", network)
         link.fate = lambda what, node: "answered"
-        for number in (100, 101):
-            done = play_round(number, link, store)
-        play_round(102, link, store)
+        for number in range(100, 103):  # in the second a board without the class says that it heard of an erasure
+            done = play_round(number, link, store, keeper())
+        play_round(103, link, store, keeper())
     assert killed > 5 and not done.taken
     for device in devices:
-        assert_same(device.sums, expected(devices))
+        (assert_pooled if pooled else assert_same)(device.sums, expected(devices))
     assert expected(devices)
 
 
@@ -122,17 +128,38 @@ def test_a_round_sends_only_what_is_new_and_who_comes_later_catches_up(tmp_path)
     assert_same(late.sums, expected(devices))  # with the server alone
 
 
-def test_erasing_reaches_all_in_one_round_and_the_server(tmp_path):
-    devices, numbers = devices_in(tmp_path, 3), np.random.default_rng(0)
-    store, link = Store(tmp_path / "store", Network(NETWORK, SIZE)), Boards(devices)
+def test_a_pool_takes_its_size_and_no_more(tmp_path):
+    """Whatever the number of boards: the scatter's triangle, the totals, and a record."""
+    devices, numbers = devices_in(tmp_path, 12), np.random.default_rng(0)
+    network = Network(NETWORK, SIZE)
+    store, link, keeper = Store(tmp_path / "store", network), Boards(devices), PoolKeeper(tmp_path, network, None)
+    for device in devices:
+        device.learn("cat", rows(numbers, 3))
+    first = play_round(1, link, store, keeper)
+    record_bytes = len(PoolFile(tmp_path / "pool.knowledge").text)
+    assert set(first.sent_bytes.values()) == {(tmp_path / "pool.knowledge").stat().st_size}
+    assert first.sent_bytes[0] - record_bytes < 4 * SIZE * (SIZE + 1) / 2 + 8 * SIZE + 400
+    second = play_round(2, link, store, keeper)
+    assert not any(second.sent_bytes.values()) and keeper.record.version == 1
+    devices[0].learn("cat", rows(numbers, 3))
+    play_round(3, link, store, PoolKeeper(tmp_path, network, None))
+    for device in devices:
+        assert_pooled(device.sums, expected(devices))
+
+
+@pytest.mark.parametrize("pooled", [False, True])
+def test_erasing_reaches_all_in_one_round_and_the_server(tmp_path, pooled):
+    devices, numbers, network = devices_in(tmp_path, 3), np.random.default_rng(0), Network(NETWORK, SIZE)
+    store, link = Store(tmp_path / "store", network), Boards(devices)
+    keeper = PoolKeeper(tmp_path / "store", network, None) if pooled else None
     for device in devices:
         device.learn("cat", rows(numbers, 2))
         device.learn("dog", rows(numbers, 2))
-    play_round(1, link, store)
+    play_round(1, link, store, keeper)
     devices[1].forget("cat")
-    play_round(2, link, store)
+    play_round(2, link, store, keeper)
     for device in devices:
-        assert_same(device.sums, expected(devices))
+        (assert_pooled if pooled else assert_same)(device.sums, expected(devices))
     assert all(set(record.images) == {"dog"} for record in store.records.values())
 
 

@@ -1,0 +1,82 @@
+"""The pool that a server keeps for its boards, in one file that is replaced whole."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lightcl_edge.files.durable import fsync_folder, rename
+from lightcl_edge.fleet.arrivals import not_erased
+from lightcl_edge.fleet.knowledge import Knowledge
+from lightcl_edge.fleet.moments import Moments
+from lightcl_edge.fleet.pool import PoolFile, PoolRecord, write_pool
+from lightcl_edge.fleet.recorded_file import FORMAT
+from lightcl_host.fleet.store import Network, Store
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+_FILE = "pool.knowledge"
+
+
+class PoolKeeper:
+    """``STORE/pool.knowledge``.
+
+    Raises:
+        LightclError: when the file that is there is damaged or of another network.
+    """
+
+    def __init__(self, folder: Path, network: Network, key: Ed25519PrivateKey | None) -> None:
+        self._path, self._network, self._key = folder / _FILE, network, key
+        self.record = PoolRecord(FORMAT, f"pool-{secrets.token_hex(4)}", 1, network.hash, network.size, {}, {}, {}, {})
+        self._written = self._path.exists()
+        if self._written:
+            kept = PoolFile(self._path)
+            kept.check(network.hash, network.size, None)
+            self.record = kept.record
+
+    def moments(self) -> Moments:
+        """What all boards in it taught."""
+        return PoolFile(self._path).moments() if self._written else Moments.none(self._network.size)
+
+    def keep(self, moments: Moments, counted: Mapping[str, int], erased: Mapping[str, int]) -> None:
+        """Replace the pool. Its version grows when anything differs.
+
+        Args:
+            counted: the version of each board that is in the sums.
+            erased: how often each class was erased, by the hash of its name.
+
+        Raises:
+            DataError: when these are no sums of samples; what was kept before stays.
+        """
+        record, aside = (
+            replace(self.record, counted=dict(counted), erased=dict(erased)),
+            self._path.with_suffix(".next"),
+        )
+        record = write_pool(aside, record, moments, self.record if self._written else None, self._key)
+        PoolFile(aside).check(self._network.hash, self._network.size, None)
+        rename(aside, self._path)
+        fsync_folder(self._path.parent)
+        self.record, self._written = record, True
+
+    def keep_sum_of(self, store: Store) -> None:
+        """Replace the pool by the sum of all files of a store."""
+        erased: dict[str, int] = {}
+        for record in store.records.values():
+            erased |= {key: max(count, erased.get(key, 0)) for key, count in record.erased.items()}
+        moments, size = Moments.none(self._network.size), self._network.size
+        for board in sorted(store.records):
+            moments = moments.plus(Moments.of(not_erased(Knowledge(store.path(board)), erased), size))
+        self.keep(moments, store.versions(), erased)
+
+    def missing(self, board: str | None, versions: Mapping[str, int]) -> list[str]:
+        """The pool's name, when a board that has these versions of others lacks it."""
+        name = self.record.board
+        return [name] if self._written and versions.get(name, 0) < self.record.version else []
+
+    def files(self, names: Iterable[str]) -> dict[str, bytes]:
+        """The pool's file by its name."""
+        return {name: self._path.read_bytes() for name in names}
