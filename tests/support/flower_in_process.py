@@ -1,5 +1,6 @@
-"""Plays a fleet in one process of the environment with Flower: ``APP BUNDLE STORE STATE...``. Prints nothing."""
+"""Plays a fleet in one process of the environment with Flower: ``APP BUNDLE STORE SEND STATE...``."""
 
+import copy
 import sys
 from pathlib import Path
 
@@ -16,6 +17,7 @@ class Boards(Grid):
 
     def __init__(self, client, states):
         self._client, self._states, self._replies, self._sent = client, states, {}, 0
+        self._kept = {node: RecordDict() for node in range(1, len(states) + 1)}  # what Flower keeps between messages
         TaskIdentity.task_id, TaskIdentity.run_id, TaskIdentity.node_id = 1, 1, 1  # a message names them
 
     def get_node_ids(self):
@@ -25,7 +27,7 @@ class Boards(Grid):
         for each in messages:
             self._sent += 1
             each.metadata.__dict__["_message_id"] = str(self._sent)  # as Flower's grids do
-            self._replies[str(self._sent)] = self._answer(each)
+            self._replies[str(self._sent)] = self._answer(copy.deepcopy(each))  # one content may go to all
         return [each.metadata.message_id for each in messages]
 
     def pull_messages(self, message_ids):
@@ -40,21 +42,25 @@ class Boards(Grid):
 
     def _context(self, node):
         config = {"state": str(self._states[node - 1])}
-        return Context(run_id=1, node_id=node, node_config=config, state=RecordDict(), run_config={})
+        return Context(run_id=1, node_id=node, node_config=config, state=self._kept[node], run_config={})
+
+    def send_and_receive(self, messages, *, timeout=None):
+        return self.pull_messages(self.push_messages(messages))
 
     def set_run(self, run):
         raise NotImplementedError
 
-    run = create_message = send_and_receive = set_run
+    run = create_message = set_run
 
 
-def main(app, bundle, store, *states):
+def main(app, bundle, store, send, *states):
     sys.path.insert(0, app)
     from lightcl_fleet.client_app import app as client
     from lightcl_fleet.server_app import app as server
 
     config = {"bundle": bundle, "store": store, "key": "", "test": "", "rounds": 2, "boards": len(states)}
     config |= {"pause-seconds": 0.0, "timeout-seconds": 60.0, "wait-seconds": 1.0, "states": ""}
+    config |= {"send": send, "sign": "", "least-boards": 3}
     context = Context(run_id=1, node_id=0, node_config={}, state=RecordDict(), run_config=config)
     server(Boards(client, [Path(each) for each in states]), context)
     loaded = {"onnxruntime", "torch", "lightcl_edge.learning"} & set(sys.modules)

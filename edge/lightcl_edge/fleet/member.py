@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lightcl_edge.console.text import Document
-from lightcl_edge.files.durable import replace_durably
-from lightcl_edge.fleet.knowledge import Knowledge
+from lightcl_edge.fleet.kept import Kept
 from lightcl_edge.machine.child_command import Ended, run_command
 from lightcl_edge.state.board import KEPT
 from lightcl_edge.state.state import State
@@ -56,28 +55,15 @@ class Member:
                 return document, None
             return document, out.read_bytes()
 
-    def keep(self, counted: int) -> Document:
-        """What this board knows, after keeping its knowledge file for :meth:`kept`; ``{"error": ...}`` where it can't.
-
-        Args:
-            counted: version that a pool counts, 0 for none: it and the present one are kept, others are removed.
-        """
-        if not State(self.state).exists():
-            return {}
+    def announce(self, counted: Mapping[str, int], erased: Mapping[str, int]) -> Document:
+        """As ``Kept.announce``; empty for a new board, or ``{"error": ...}``."""
         document, content = self.share({})
-        if content is not None:
-            folder = self.state / KEPT
-            folder.mkdir(exist_ok=True)
-            replace_durably(folder / str(document["version"]), content)
-            for path in folder.iterdir():
-                if path.name not in (str(counted), str(document["version"])):
-                    path.unlink()
-        return document
+        return document if content is None else self.kept.announce(document, content, counted, erased)
 
-    def kept(self, version: int) -> Knowledge | None:
-        """What this board shared as a version; None where that is not kept."""
-        path = self.state / KEPT / str(version)
-        return Knowledge(path) if path.is_file() else None
+    @property
+    def kept(self) -> Kept:
+        """What this board shared."""
+        return Kept(self.state / KEPT)
 
     def merge(self, files: Mapping[str, bytes]) -> Document:
         """Take in what other boards shared, by their names; gives the document of ``merge``, or ``{"error": ...}``."""
@@ -85,8 +71,7 @@ class Member:
             paths = [Path(folder) / f"{number}.knowledge" for number in range(len(files))]
             for path, content in zip(paths, files.values(), strict=True):
                 path.write_bytes(content)
-            kept = self.state / KEPT  # says what a pool counts of this board
-            paths += sorted(kept.iterdir()) if kept.is_dir() else []
+            paths += self.kept.paths()  # they say what a pool counts of this board
             words = ["merge", "--state", str(self.state), *_option("--key", self.key)]
             words += _option("--max-forgetting", self.max_forgetting)
             if not State(self.state).exists():

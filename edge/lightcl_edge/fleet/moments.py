@@ -14,11 +14,11 @@ from lightcl_edge.files.tensors import DoubleArray, FloatArray
 
 @dataclass(frozen=True, eq=False)
 class Moments:
-    """Linear in the samples, unlike a scatter around means.
+    """Linear in the samples, unlike a scatter around means. A difference may have counts below zero.
 
     Attributes:
         second: sum of ``x x^T`` over the samples of all classes, shape ``(size, size)``.
-        counts: samples of each class, at least 1.
+        counts: samples of each class.
         totals: sum of each class's samples, shape ``(size,)``.
     """
 
@@ -54,20 +54,28 @@ class Moments:
         """Numbers in a sample."""
         return len(self.second)
 
-    def plus(self, other: Moments, sign: int = 1) -> Moments:
-        """With the samples of others; without them where ``sign`` is -1. Classes of no samples are left out.
+    def minus(self, other: Moments) -> Moments:
+        """The difference, class by class."""
+        counts, totals = dict(self.counts), dict(self.totals)
+        for name, count in other.counts.items():
+            counts[name] = counts.get(name, 0) - count
+            totals[name] = totals.get(name, np.zeros(self.size)) - other.totals[name]
+        return Moments(self.second - other.second, counts, totals)
+
+    def plus(self, other: Moments) -> Moments:
+        """With the samples of others. Classes of no samples are left out.
 
         Raises ValueError when a class would have fewer than no samples.
         """
         counts: dict[str, int] = {}
         totals: dict[str, DoubleArray] = {}
         for name in sorted({*self.counts, *other.counts}):
-            counts[name] = self.counts.get(name, 0) + sign * other.counts.get(name, 0)
-            totals[name] = self.totals.get(name, 0.0) + sign * other.totals.get(name, np.zeros(self.size))
+            counts[name] = self.counts.get(name, 0) + other.counts.get(name, 0)
+            totals[name] = self.totals.get(name, np.zeros(self.size)) + other.totals.get(name, 0.0)
         if negative := [name for name, count in counts.items() if count < 0]:
             raise ValueError(f"class {negative[0]!r} would have {counts[negative[0]]} images")
         left = [name for name, count in counts.items() if count]
-        second = self.second + sign * other.second if left else np.zeros_like(self.second)
+        second = self.second + other.second if left else np.zeros_like(self.second)
         return Moments(second, {name: counts[name] for name in left}, {name: totals[name] for name in left})
 
     def triangle(self) -> FloatArray:

@@ -103,7 +103,7 @@ class PoolFile(RecordedFile):
             DataError: when the pool does not hold that.
         """
         try:
-            others = self.moments().plus(own, -1)
+            others = Moments.none(self.record.size).plus(self.moments().minus(own))
         except ValueError as error:
             raise DataError(f"it does not hold what this board taught: {error}") from error
         nothing = np.empty((0, others.size), np.float16), np.empty(0, np.float32)

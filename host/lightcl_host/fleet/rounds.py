@@ -62,6 +62,7 @@ class Round:
         merged: by board what its ``merge`` said.
         failures: by node what went wrong there.
         received_bytes: of files, by node; ``sent_bytes`` the same the other way.
+        note: what else a person should know.
     """
 
     number: int
@@ -73,6 +74,7 @@ class Round:
     received_bytes: dict[int, int] = field(default_factory=dict)
     sent_bytes: dict[int, int] = field(default_factory=dict)
     seconds: float = 0.0
+    note: str = ""
 
 
 def play_round(number: int, link: Link, store: Store, keeper: PoolKeeper | None = None) -> Round:

@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from lightcl_edge.bundle.bundle import Bundle
 from lightcl_edge.bundle.signature import read_private_key, read_public_key
 from lightcl_edge.console.text import Document, count, format_bytes
+from lightcl_edge.errors import UsageError
 from lightcl_edge.files.durable import make_folders, replace_durably
 from lightcl_edge.fleet.knowledge import network_hash
 from lightcl_edge.fleet.member import Member
+from lightcl_edge.fleet.recorded_file import Record
 from lightcl_edge.machine.child_command import run_command
 from lightcl_edge.state.lock import locked
 from lightcl_host.fleet.page import fleet_page
 from lightcl_host.fleet.pool_keeper import PoolKeeper
-from lightcl_host.fleet.rounds import Link, Round, play_round
+from lightcl_host.fleet.rounds import Round, play_round
+from lightcl_host.fleet.secure_rounds import LEAST_BOARDS, SecureLink, play_secure_round
 from lightcl_host.fleet.store import Network, Store
 
 ROUNDS, PAGE = "rounds.jsonl", "fleet.html"
+SEND = ("files", "pool", "secure")
 
 
 @dataclass(frozen=True)
@@ -32,8 +36,9 @@ class FleetOptions:
         bundle: what all boards learn with.
         store: folder for what boards shared; made where it is missing.
         key: PEM file of the public key that must have signed.
-        pool: whether boards get one sum of all instead of each other's files.
+        send: what boards get: each other's ``files``, a ``pool``, or ``secure``: a pool of sums seen together only.
         sign: PEM file of the private key that signs the pool.
+        least: boards that must have something new before sums are added that only add up.
         test: labelled pictures on the server to judge all that is known; None to leave it out.
     """
 
@@ -43,62 +48,81 @@ class FleetOptions:
     rounds: int = 1
     pause_s: float = 0.0
     test: str | None = None
-    pool: bool = False
+    send: str = SEND[0]
     sign: Path | None = None
+    least: int = LEAST_BOARDS
 
 
-def run_fleet(options: FleetOptions, link: Link, say: Callable[[str], None]) -> list[Round]:
+def run_fleet(options: FleetOptions, link: SecureLink, say: Callable[[str], None]) -> list[Round]:
     """Play all rounds.
 
     Raises:
+        UsageError: when ``send`` is none of the three.
         BundleError: when the bundle can't be used.
         LightclError: when another server uses the folder, it can't be written, or what was kept there is damaged.
     """
+    if options.send not in SEND:
+        raise UsageError(f"send is {options.send!r}, expected one of {', '.join(SEND)}")
     bundle = Bundle.open(options.bundle)
     key = read_public_key(options.key) if options.key else None
     make_folders(options.store)
     with locked(options.store):
         network = Network(network_hash(bundle), bundle.manifest.head.tap_size, key)
         sign = read_private_key(options.sign) if options.sign else None
-        keeper = PoolKeeper(options.store, network, sign) if options.pool else None
+        keeper = PoolKeeper(options.store, network, sign) if options.send != SEND[0] else None
         return _play(options, Store(options.store, network), keeper, link, say)
 
 
 def _play(
-    options: FleetOptions, store: Store, keeper: PoolKeeper | None, link: Link, say: Callable[[str], None]
+    options: FleetOptions, store: Store, keeper: PoolKeeper | None, link: SecureLink, say: Callable[[str], None]
 ) -> list[Round]:
     rounds = []
-    accuracy = _accuracy(options, store, say)
+    accuracy = _accuracy(options, store, keeper, say)
     for number in range(1, options.rounds + 1):
         if number > 1:
             time.sleep(options.pause_s)
-        done = play_round(number, link, store, keeper)
-        before, accuracy = accuracy, _accuracy(options, store, say) if done.taken else accuracy
+        if keeper is not None and options.send == "secure":
+            done = play_secure_round(number, link, keeper, options.least)
+        else:
+            done = play_round(number, link, store, keeper)
+        before, accuracy = accuracy, _accuracy(options, store, keeper, say) if done.taken else accuracy
         rounds.append(done)
         for line in lines(done):
             say(line)
-        _record(options.store, store, {**asdict(done), "accuracy_before": before, "accuracy_after": accuracy})
+        _record(
+            options.store,
+            _records(store, keeper),
+            {**asdict(done), "accuracy_before": before, "accuracy_after": accuracy},
+        )
     return rounds
 
 
-def _record(folder: Path, store: Store, done: Document) -> None:
+def _records(store: Store, keeper: PoolKeeper | None) -> Mapping[str, Record]:
+    """What is known of each board, or of all together where the server has no board's file."""
+    return store.records if keeper is None or store.records else {keeper.record.board: keeper.record}
+
+
+def _record(folder: Path, records: Mapping[str, Record], done: Document) -> None:
     with (folder / ROUNDS).open("a") as file:
         file.write(json.dumps({"ended": time.time(), **done}) + "\n")
     rounds = [json.loads(line) for line in (folder / ROUNDS).read_text().splitlines() if line.endswith("}")]
-    replace_durably(folder / PAGE, fleet_page(store.records, rounds).encode())
+    replace_durably(folder / PAGE, fleet_page(records, rounds).encode())
 
 
-def _accuracy(options: FleetOptions, store: Store, say: Callable[[str], None]) -> float | None:
-    """Of all that the store knows, on the server's test pictures; None without pictures or knowledge.
+def _accuracy(
+    options: FleetOptions, store: Store, keeper: PoolKeeper | None, say: Callable[[str], None]
+) -> float | None:
+    """Of all that the server knows, on the server's test pictures; None without pictures or knowledge.
 
     Pictures of classes that nobody has taught yet count as wrong.
     """
-    if options.test is None or not store.records:
+    files = store.files(store.records) if keeper is None else keeper.files(keeper.missing(None, {}))
+    if options.test is None or not files:
         return None
     from lightcl_edge.data.specification import open_dataset  # with Pillow
 
     state = options.store / "state"
-    merged = Member(state, options.bundle, key=options.key, max_forgetting=1.0).merge(store.files(store.records))
+    merged = Member(state, options.bundle, max_forgetting=1.0).merge(files)  # checked already
     ended = run_command(["evaluate", "--state", str(state), "--data", options.test, "--skip-unknown"])
     if "error" in merged or ended.code:
         say(f"  no accuracy: {merged.get('error', {}).get('message') or ended.message}")
@@ -113,6 +137,7 @@ def lines(done: Round) -> list[str]:
         f"round {done.number}: {count(len(done.boards), 'board')}, {len(done.taken)} with something new, "
         f"{len(took)} took it in, received {format_bytes(sum(done.received_bytes.values()))}, "
         f"sent {format_bytes(sum(done.sent_bytes.values()))}, {done.seconds:.1f} s",
+        *([f"  {done.note}"] if done.note else []),
         *(f"  refused: {each.board or f'node {each.node}'}: {each.reason}" for each in done.refused),
         *(f"  failed: {done.boards.get(node) or f'node {node}'}: {text}" for node, text in done.failures.items()),
     ]

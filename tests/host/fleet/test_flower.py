@@ -196,9 +196,10 @@ def make_lies(folder, edge):
         write_recorded(lies / name, replace(record, **changed), content, read_private_key(folder / f"{key}.key"))
 
 
-def test_the_apps_messages(fleet):
+@pytest.mark.parametrize("send", ["files", "pool", "secure"])
+def test_the_apps_messages(fleet, send):
     """In one process, where an answer of no board is an error: what a run of Flower takes minutes for."""
-    script = [PROGRAMS / "python", SUPPORT / "flower_in_process.py", app(), fleet / "bundle", fleet / "store"]
+    script = [PROGRAMS / "python", SUPPORT / "flower_in_process.py", app(), fleet / "bundle", fleet / "store", send]
     states = [fleet / board for board in BOARDS]
     done = subprocess.run([*script, *states], check=False, text=True, capture_output=True)
     assert done.returncode == 0, done.stderr[-3000:]
@@ -206,6 +207,8 @@ def test_the_apps_messages(fleet):
     first, second = rounds_of(fleet)
     assert len(first["taken"]) == len(BOARDS) and first["failures"] == {"99": "it is away"} and not first["refused"]
     assert not second["taken"] and not any(second["sent_bytes"].values())
+    files = sorted(path.name for path in (fleet / "store" / "boards").iterdir())
+    assert bool(files) == (send != "secure"), "only sums reach the server"
 
 
 REASONS = ("version 2 of board liar is here already", "NaN", "expected 9999999", "another network", "signed by key")

@@ -3,10 +3,12 @@
 from pathlib import Path
 
 from flwr.app import Context, Message
+from flwr.client.mod import secaggplus_mod
 from flwr.clientapp import ClientApp
 
 from lightcl_edge.fleet.member import Member
 
+from .secure import answer_of, order_of
 from .wire import packed, unpacked
 
 app = ClientApp()
@@ -26,6 +28,18 @@ def merge(message: Message, context: Context) -> Message:
     if document.get("erased_classes"):
         return _answer(message, document, member.share({})[1])
     return _answer(message, document, None)
+
+
+@app.query("announce")
+def announce(message: Message, context: Context) -> Message:
+    document, _ = unpacked(message.content)
+    return _answer(message, _member(context).announce(document["counted"], document["erased"]), None)
+
+
+@app.train(mods=[secaggplus_mod])
+def vector(message: Message, context: Context) -> Message:
+    """Flower calls this only when it is time to give the vector, and masks it."""
+    return answer_of(message, _member(context).kept.vector(order_of(message)))
 
 
 def _answer(message: Message, document: dict[str, object], file: bytes | None) -> Message:

@@ -9,10 +9,13 @@ from flwr.app import Context, Message
 from flwr.common.logger import log
 from flwr.serverapp import Grid, ServerApp
 
+from lightcl_edge.console.text import Document
 from lightcl_edge.errors import LightclError
 from lightcl_host.fleet.rounds import Packet
 from lightcl_host.fleet.run import FleetOptions, run_fleet
+from lightcl_host.fleet.secure_rounds import Added
 
+from .secure import add
 from .wire import packed, unpacked
 
 app = ServerApp()
@@ -25,8 +28,9 @@ _PAUSE_S = 0.5
 class GridLink:
     """Boards as nodes of Flower's grid; so many are asked ``at_once``, None for all."""
 
-    def __init__(self, grid: Grid, timeout_s: float, at_once: int | None = None) -> None:
-        self._grid, self._timeout_s, self._at_once, self._sent = grid, timeout_s, at_once, 0
+    def __init__(self, grid: Grid, context: Context, timeout_s: float, at_once: int | None = None) -> None:
+        self._grid, self._context, self._timeout_s, self._at_once = grid, context, timeout_s, at_once
+        self._sent = 0
 
     def nodes(self) -> Sequence[int]:
         return sorted(self._grid.get_node_ids())
@@ -50,6 +54,9 @@ class GridLink:
                 time.sleep(_PAUSE_S)
         return answers
 
+    def add(self, orders: Mapping[int, Document], bits: int) -> Added | str:
+        return add(self._grid, self._context, orders, bits, self._timeout_s)
+
     def _push(self, what: str, node: int, packet: Packet) -> str:
         content, group = packed(packet.document, dict(packet.files)), str(self._sent)
         message = Message(content, node, what, group_id=group, ttl=self._timeout_s)
@@ -67,7 +74,7 @@ class GridLink:
 @app.main()
 def main(grid: Grid, context: Context) -> None:
     run = context.run_config
-    link = GridLink(grid, float(run["timeout-seconds"]), SIMULATED_AT_ONCE if run["states"] else None)
+    link = GridLink(grid, context, float(run["timeout-seconds"]), SIMULATED_AT_ONCE if run["states"] else None)
     end = time.monotonic() + float(run["wait-seconds"])
     while len(link.nodes()) < int(run["boards"]) and time.monotonic() < end:
         time.sleep(0.5)
@@ -78,6 +85,9 @@ def main(grid: Grid, context: Context) -> None:
         int(run["rounds"]),
         float(run["pause-seconds"]),
         str(run["test"]) or None,
+        str(run["send"]),
+        Path(str(run["sign"])) if run["sign"] else None,
+        int(run["least-boards"]),
     )
     try:
         run_fleet(options, link, lambda text: log(INFO, text))

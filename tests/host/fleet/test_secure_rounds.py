@@ -1,0 +1,206 @@
+"""Rounds in which the server sees sums only: boards come, go, are killed, erase, lose their files and lie."""
+
+from __future__ import annotations
+
+import random
+import shutil
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fleet_device import NETWORK, SIZE, Device, assert_pooled, expected
+from lightcl_edge.data.sums import Sums
+from lightcl_edge.files.durable import calls_through
+from lightcl_edge.fleet.fixed_point import Layout, largest
+from lightcl_edge.fleet.kept import Kept
+from lightcl_edge.fleet.moments import Moments
+from lightcl_host.fleet.pool_keeper import PoolKeeper
+from lightcl_host.fleet.rounds import Packet
+from lightcl_host.fleet.run import lines
+from lightcl_host.fleet.secure_rounds import Added, play_secure_round
+from lightcl_host.fleet.store import Network
+from power_cut import Unsynced
+
+NET = Network(NETWORK, SIZE)
+
+
+class Killed(Exception):
+    """The server's process ended."""
+
+
+class Boards:
+    """A way to devices that adds in the open. ``fate`` says of each message what becomes of it."""
+
+    def __init__(self, devices, fate=lambda what, node: "answered"):
+        self.devices, self.fate, self.lies, self.added = devices, fate, {}, []
+
+    def nodes(self):
+        return range(len(self.devices))
+
+    def kept(self, node):
+        return Kept(self.devices[node].folder / "shared")
+
+    def ask(self, what, packets):
+        answers = {}
+        for node, packet in packets.items():
+            fate = self.fate(what, node)
+            if fate != "unheard":
+                answer = getattr(self, what.partition(".")[2])(node, packet)
+                answers |= {node: answer} if fate == "answered" else {}
+        return answers
+
+    def announce(self, node, packet):
+        device = self.devices[node]
+        content = device.share().read_bytes()
+        versions = {name: of.version for name, of in device.sums.boards.items()}
+        document = {"board": device.board.name, "version": device.board.version, "boards": versions}
+        document["classes"] = list(device.sums.own)
+        return Packet(self.kept(node).announce(document, content, **packet.document))
+
+    def add(self, orders, bits):
+        vectors = {n: self.kept(n).vector(order) for n, order in orders.items() if self.fate("add", n) == "answered"}
+        assert all((np.abs(vector) < 2 ** (bits - 1)).all() for vector in vectors.values())
+        self.added.append(len(vectors))
+        vectors |= {node: self.lies[node](vectors[node]) for node in self.lies}
+        return Added(sum(vectors.values()), frozenset(vectors)) if len(vectors) > 1 else "too few answered"
+
+    def merge(self, node, packet):
+        device, before = self.devices[node], set(self.devices[node].sums.classes)
+        (content,) = packet.files.values()
+        path = device.folder / f"pool-{random.random()}"
+        path.write_bytes(content)
+        device.merge([path, *self.kept(node).paths()])
+        if before - set(device.sums.classes):
+            shutil.rmtree(device.folder / "shared")  # as forget does
+        return Packet({"merged": list(packet.files)})
+
+
+def devices_in(folder, count):
+    for number in range(count):
+        (folder / str(number)).mkdir()
+    return [Device(f"board{number}", folder / str(number)) for number in range(count)]
+
+
+def rows(numbers, count):
+    return (numbers.normal(size=(count, SIZE)) / 8).clip(-1, 1).astype(np.float32)
+
+
+def test_nothing_is_lost_or_counted_twice_whoever_is_killed(tmp_path):
+    chance, numbers = random.Random(5), np.random.default_rng(5)
+    (tmp_path / "d").mkdir()
+    devices, killed, notes = devices_in(tmp_path / "d", 5), 0, []
+
+    def fate(what, node):
+        if chance.random() < 0.03:
+            raise Killed
+        return chance.choice(["answered"] * 4 + ["unheard", "unsaid"])
+
+    with calls_through(Unsynced()):
+        link = Boards(devices, fate)
+        for number in range(100):
+            device = chance.choice(devices)
+            if chance.random() < 0.9:
+                device.learn(chance.choice("abcdef"), rows(numbers, chance.randrange(1, 6)))
+            elif device.sums.classes:
+                device.forget(chance.choice(sorted(device.sums.classes)))
+                shutil.rmtree(device.folder / "shared", ignore_errors=True)
+            try:
+                notes.append(play_secure_round(number, link, PoolKeeper(tmp_path, NET, None), 2).note)
+            except Killed:
+                killed += 1
+        link.fate = lambda what, node: "answered"
+        for number in range(100, 104):
+            play_secure_round(number, link, PoolKeeper(tmp_path, NET, None), 1)
+    assert killed > 5 and len(link.added) > 20 and any("begins again" in each for each in notes)
+    for device in devices:
+        assert_pooled(device.sums, expected(devices))
+
+
+@pytest.fixture
+def three(tmp_path):
+    """Boards that taught something each, a way to them, and the server's pool."""
+    numbers = np.random.default_rng(0)
+    devices = devices_in(tmp_path, 3)
+    for device in devices:
+        device.learn("cat", rows(numbers, 2))
+        device.learn("dog", rows(numbers, 2))
+    return devices, Boards(devices), PoolKeeper(tmp_path, NET, None)
+
+
+def test_fewer_boards_with_something_new_are_not_added_up(three):
+    devices, link, keeper = three
+    assert len(play_secure_round(1, link, keeper, 3).taken) == 3 and link.added == [3]
+    devices[0].learn("cat", np.full((1, SIZE), 0.5, np.float32))
+    done = play_secure_round(2, link, keeper, 3)
+    assert link.added == [3] and "1 of the 3 boards" in done.note and done.note in lines(done)[1]
+    assert not any(done.sent_bytes.values()) and devices[1].sums.counts == {"cat": 6, "dog": 6}
+    for device in devices[1:]:
+        device.learn("dog", np.full((1, SIZE), 0.5, np.float32))
+    play_secure_round(3, link, keeper, 3)
+    assert devices[1].sums.counts == {"cat": 7, "dog": 8}
+
+
+def test_erasing_reaches_all_and_the_pool_begins_again(three):
+    devices, link, keeper = three
+    play_secure_round(1, link, keeper, 3)
+    devices[1].forget("cat")
+    done = play_secure_round(2, link, keeper, 3)
+    assert "begins again" in done.note and keeper.record.images == {"dog": 6}
+    play_secure_round(3, link, keeper, 3)
+    for device in devices:
+        assert_pooled(device.sums, expected(devices))
+
+
+def test_a_board_that_lost_its_files_makes_the_pool_begin_again(three):
+    devices, link, keeper = three
+    play_secure_round(1, link, keeper, 3)
+    shutil.rmtree(devices[0].folder / "shared")
+    devices[0].learn("cat", np.full((1, SIZE), 0.5, np.float32))
+    assert "begins again" in play_secure_round(2, link, keeper, 3).note
+    for device in devices:
+        assert_pooled(device.sums, expected(devices))
+
+
+def test_an_impossible_sum_is_not_taken_and_the_boards_are_named(three):
+    devices, link, keeper = three
+    link.lies = {1: lambda vector: -5 * vector}
+    done = play_secure_round(1, link, keeper, 3)
+    assert "board0, board1, board2 is not taken" in done.note and not done.taken and not keeper.record.images
+    link.lies = {}
+    play_secure_round(2, link, keeper, 3)
+    for device in devices:
+        assert_pooled(device.sums, expected(devices))
+
+
+def test_two_boards_of_one_name_are_not_both_added(three):
+    devices, link, keeper = three
+    devices[2].board = devices[1].board
+    done = play_secure_round(1, link, keeper, 2)
+    assert "is called board1 too" in done.failures[2] and keeper.record.counted == {"board0": 1, "board1": 1}
+
+
+@given(st.integers(1, 1000), st.integers(0, 2**16))
+def test_vectors_of_whole_numbers_add_up_to_the_moments(boards, seed):
+    """The units are fine enough for 1e-5 of the largest, however many boards there are."""
+    numbers = np.random.default_rng(seed)
+    parts = [Moments.of(Sums(SIZE).add("cat", rows(numbers, 3)).classes, SIZE) for _ in range(3)]
+    most = [max(largest(part)[place] for part in parts) for place in (0, 1)]
+    layout = Layout.of(["cat", "owl"], SIZE, boards, *most)
+    vectors = [layout.encode(part) for part in parts]
+    limit = 2 ** (layout.bits - 1)
+    assert all((np.abs(vector) < limit).all() and (vector == np.rint(vector)).all() for vector in vectors)
+    assert boards * 2**layout.bits < 2**32
+    found, wanted = layout.decode(sum(vectors)), parts[0].plus(parts[1]).plus(parts[2])
+    assert found.counts == wanted.counts == {"cat": 9}
+    assert np.allclose(found.totals["cat"], wanted.totals["cat"], atol=1e-5 * most[0])
+    assert np.allclose(found.second, wanted.second, atol=1e-5 * most[1])
+
+
+def test_a_number_that_does_not_fit_is_refused():
+    moments = Moments.of(Sums(SIZE).add("cat", np.ones((3, SIZE), np.float32)).classes, SIZE)
+    with pytest.raises(ValueError, match="more than 29 bits"):
+        Layout.of(["cat"], SIZE, 4, 0.5, 0.5).encode(moments)
+    with pytest.raises(ValueError, match="no place for class 'cat'"):
+        Layout.of(["dog"], SIZE, 4, *largest(moments)).encode(moments)
