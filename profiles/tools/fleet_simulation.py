@@ -21,7 +21,7 @@ from lightcl_edge.errors import UsageError
 from lightcl_edge.files.tensors import FloatArray
 from lightcl_edge.inference.generation_classifier import classifier_of
 from lightcl_edge.state.state import State
-from lightcl_host.fleet.run import ROUNDS
+from lightcl_host.fleet.run import ROUNDS, SEND
 from one_command import run_command
 
 _HEAD = Path(__file__).parent / "fleet" / "head.py"
@@ -49,6 +49,7 @@ class FleetSimulationCommand(Command):
         parser.add_argument("--boards", type=int, default=100)
         parser.add_argument("--pictures", type=int, default=10, help="of a class on a board (default: 10)")
         parser.add_argument("--test-pictures", type=int, default=100, help="of a class (default: 100)")
+        parser.add_argument("--send", default="pool", choices=SEND, help="what boards get (default: pool)")
         parser.add_argument("--flower", type=Path, default=Path("build/fleet/bin"), help="where flwr is, with Ray")
         parser.add_argument("--note", default="", help="a sentence for the page, such as what else ran")
         parser.add_argument("--no-head", action="store_true", help="leave out FedAvg and FedProx")
@@ -72,7 +73,7 @@ class FleetSimulationCommand(Command):
         pooled = make_states(out / "pooled", bundle, [everything])[0]
         args.progress.note("states are made")
         before = [_accuracy(state, test) for state in states]
-        rounds, seconds = _fleet(out, args.flower, args.bundle.absolute(), states)
+        rounds, seconds = _fleet(out, args.flower, args.bundle.absolute(), states, args.send)
         document = {
             "boards": args.boards,
             "images": args.boards * args.pictures * 2,
@@ -81,6 +82,8 @@ class FleetSimulationCommand(Command):
             **_compared(states, pooled, test),
             "rounds": [_figures(each) for each in rounds],
             "seconds_with_flower": seconds,
+            "send": args.send,
+            "numbers": bundle.manifest.head.tap_size,
             "note": args.note,
             "command": shlex.join(["python", "profiles/tools/fleet_simulation.py", *sys.argv[1:]]),
         }
@@ -101,7 +104,7 @@ def _write(out: Path, document: Document) -> None:
     (out / "report.html").write_text(simulation_page(document))
 
 
-def _fleet(out: Path, programs: Path, bundle: Path, states: Sequence[Path]) -> tuple[list[Document], float]:
+def _fleet(out: Path, programs: Path, bundle: Path, states: Sequence[Path], send: str) -> tuple[list[Document], float]:
     """Two rounds: the second shows what is sent when nothing changed."""
     import lightcl_host.fleet
 
@@ -110,6 +113,7 @@ def _fleet(out: Path, programs: Path, bundle: Path, states: Sequence[Path]) -> t
         "bundle": str(bundle),
         "store": str(out / "store"),
         "rounds": 2,
+        "send": send,
         "boards": len(states),
         "states": str(states[0].parent / "{}"),
         "timeout-seconds": 3000.0,

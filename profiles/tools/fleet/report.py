@@ -6,6 +6,12 @@ from lightcl_edge.console.text import Document, format_bytes
 from lightcl_host.fleet.page import Section, page
 from lightcl_profiler.reports.page import Table, columns
 
+_WAYS = {
+    "files": "each other's files",
+    "pool": "one sum of all",
+    "secure": "one sum of all, of which the server sees no part (SecAgg+)",
+}
+
 
 def simulation_page(document: Document) -> str:
     """What ``fleet_simulation.py`` found, as one page."""
@@ -14,7 +20,8 @@ def simulation_page(document: Document) -> str:
         f"{document['boards']} boards have {document['images'] // document['boards']} pictures of two classes each. "
         f"After one round each knows {document['least_classes']} classes. It names {document['together']['mean']:.1%} "
         f"of {document['test_images']:,} test pictures, and one that learned all {document['images']:,} pictures "
-        f"itself {document['pooled']:.1%}."
+        f"itself {document['pooled']:.1%}. Boards send and get {_WAYS[document['send']]}; a picture is "
+        f"{document['numbers']} numbers."
     )
     sections = [_accuracy(document, first), _equal(document), _rounds(document["rounds"], document["note"])]
     return page(f"{document['boards']} boards on Flower", lead, sections, document["command"])

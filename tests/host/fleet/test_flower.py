@@ -105,8 +105,8 @@ def rounds_of(folder):
 class Shop:
     """A SuperLink and boards on machines of their own, with TLS and keys that the server knows."""
 
-    def __init__(self, folder, edge, machines, flower):
-        self.folder, self.edge, self.machines, self.flower = folder, edge, machines, flower
+    def __init__(self, folder, edge, machines, flower, **config):
+        self.folder, self.edge, self.machines, self.flower, self.config = folder, edge, machines, flower, config
         self.happened, self.seed = Counter(), 10
         self.started: dict[str, float] = {}
         flower.start_superlink("--enable-supernode-auth")
@@ -118,11 +118,11 @@ class Shop:
     def run(self, rounds):
         paths = {"bundle": self.folder / "bundle", "store": self.folder / "store", "key": self.folder / "fleet.pub"}
         config = {name: str(path) for name, path in paths.items()}
-        self.flower.run(app(), config | {"rounds": rounds, "timeout-seconds": 25.0}, 180)
+        self.flower.run(app(), config | self.config | {"rounds": rounds, "timeout-seconds": 25.0}, 180)
 
     def tend(self):
         """Start what does not run, as a supervisor does; Flower lets a killed board in again after a minute."""
-        for board in (*BOARDS, "liar"):
+        for board in (*BOARDS, *(["liar"] if (self.folder / "lies").exists() else [])):
             if not self.flower.runs(board) and time.monotonic() > self.started.get(board, 0) + 20:
                 self.start(board)
 
@@ -146,7 +146,8 @@ class Shop:
         elif what == "board":
             self.flower.kill(board)
         self.seed += 1
-        teach(self.edge, self.folder, chance.choice(list(BOARDS)), ["green", "grey"], self.seed)
+        for each in chance.sample(list(BOARDS), self.config.get("least-boards", 1)):
+            teach(self.edge, self.folder, each, ["green", "grey"], self.seed)
         if what == "server":
             self.begin_again(ROUNDS)
 
@@ -246,3 +247,34 @@ def test_boards_the_server_and_cables_fail_and_a_board_lies(fleet, edge):
     assert all(any(reason in each["reason"] for each in refused) for reason in REASONS), refused
     names = {name for done in rounds for name in done["boards"].values()}
     assert len(names) == len(BOARDS) + 1 and None not in names  # the stranger has no state, so it would have no name
+
+
+@pytest.mark.slow
+@needs_namespaces
+def test_secure_sums_while_boards_and_the_server_are_killed(fleet, edge):
+    """SecAgg+ over TLS: nothing is lost or counted twice, and the server never has a board's own sums."""
+    make_key_pair(fleet / "fleet")
+    names = ["superlink", *BOARDS]
+    with Machines(names) as machines:
+        place, inside = machines.address("superlink"), {name: machines.inside(name) for name in names}
+        tls = make_certificates(fleet / "tls", place)
+        with Flower(fleet / "flower", PROGRAMS, tls=tls, address=place, inside=inside) as flower:
+            more = {"send": "secure", "sign": str(fleet / "fleet.key"), "least-boards": 2}
+            shop = Shop(fleet, edge, machines, flower, **more)
+            shop.run(ROUNDS)
+            shop.until(ROUNDS, random.Random(8))
+            for _ in range(4):
+                done = len(rounds_of(fleet))
+                for board in BOARDS:  # so that enough have something new
+                    shop.seed += 1
+                    teach(edge, fleet, board, ["green", "grey"], shop.seed)
+                shop.run(2)
+                shop.until(done + 2)
+                calm = rounds_of(fleet)[-2:]
+                if all(len(each["boards"]) == len(BOARDS) and not each["failures"] for each in calm):
+                    break
+    rounds = rounds_of(fleet)
+    print(dict(shop.happened), len(rounds), "rounds", sum(len(each["taken"]) > 1 for each in rounds), "added up")
+    assert not rounds[-1]["failures"] and shop.happened["board"]
+    assert_all_know_the_same(fleet)
+    assert not list((fleet / "store" / "boards").iterdir())
