@@ -68,7 +68,8 @@ class FleetSimulationCommand(Command):
         shares = shares_of(train, args.boards, args.pictures)
         states = make_states(out / "boards", bundle, shares)
         everything = {
-            name: np.concatenate([each[name] for each in shares if name in each]) for name in set(train.names)
+            name: np.concatenate([each[name] for each in shares if name in each])
+            for name in {name for each in shares for name in each}
         }
         pooled = make_states(out / "pooled", bundle, [everything])[0]
         args.progress.note("states are made")
