@@ -36,8 +36,8 @@ class Kept:
             erased: how often each class was erased, by the hash of its name, as the server knows.
 
         Returns:
-            ``shared`` with ``erasures`` by hash and ``largest``, of what is new, or ``lost`` where this board no
-            longer has the version that is counted.
+            ``board``, ``version``, names of ``classes``, ``boards`` as in ``share``, ``erasures`` by hash, and
+            ``largest`` of what is new, or ``lost`` where this board no longer has the version that is counted.
         """
         version, before = int(shared["version"]), counted.get(shared["board"], 0)
         self._folder.mkdir(exist_ok=True)
@@ -48,7 +48,8 @@ class Kept:
         known = Knowledge(self._folder / str(version)).record.erased
         found = self._difference(version, before, {**erased, **known})
         more = {"lost": True} if found is None else {"largest": largest(found)}
-        return {**shared, "erasures": known, **more}
+        said = {key: shared[key] for key in ("board", "version", "classes", "boards")}
+        return {**said, "erasures": known, **more}
 
     def vector(self, order: Document) -> DoubleArray:
         """What an order of the server asks for: what a version taught that the one before had not.
