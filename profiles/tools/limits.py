@@ -10,7 +10,7 @@ import json
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -96,13 +96,10 @@ class LimitsCommand(Command):
 
 
 def _compact(document: Document) -> str:
-    """The document as JSON, a line an attempt, whose values are in the order of ``columns``.
-
-    Of a message only the start is kept: other columns have its figures.
-    """
-    columns = [each.name for each in fields(Attempt)]
-    attempts = [each | {"message": (each["message"] or "").partition(" (")[0] or None} for each in document["attempts"]]
-    lines = ",\n".join(json.dumps([each[name] for name in columns], separators=(",", ":")) for each in attempts)
+    """The document as JSON, a line an attempt, whose values are in the order of ``columns``."""
+    columns = ["bundle", "run", "engine", "limit_bytes", "plan_bytes", "outcome", "group_peak_bytes", "peak_rss_bytes"]
+    rows = ([each[name] for name in columns] for each in document["attempts"])
+    lines = ",\n".join(json.dumps(row, separators=(",", ":")) for row in rows)
     rest = json.dumps({name: value for name, value in document.items() if name != "attempts"})
     return f'{{"columns": {json.dumps(columns)}, "attempts": [\n{lines}\n],\n{rest[1:]}\n'
 
