@@ -1,4 +1,4 @@
-"""Plays a fleet in one process of the environment with Flower: ``APP BUNDLE STORE SEND STATE...``."""
+"""Plays a fleet in one process of the environment with Flower: ``APP BUNDLE STORE SEND HEADS STATE...``."""
 
 import copy
 import sys
@@ -53,14 +53,14 @@ class Boards(Grid):
     run = create_message = set_run
 
 
-def main(app, bundle, store, send, *states):
+def main(app, bundle, store, send, heads, *states):
     sys.path.insert(0, app)
     from lightcl_fleet.client_app import app as client
     from lightcl_fleet.server_app import app as server
 
     config = {"bundle": bundle, "store": store, "key": "", "test": "", "rounds": 2, "boards": len(states)}
     config |= {"pause-seconds": 0.0, "timeout-seconds": 60.0, "wait-seconds": 1.0, "states": ""}
-    config |= {"send": send, "sign": "", "least-boards": 3}
+    config |= {"send": send, "sign": "", "least-boards": 3, "head-rounds": int(heads)}
     context = Context(run_id=1, node_id=0, node_config={}, state=RecordDict(), run_config=config)
     server(Boards(client, [Path(each) for each in states]), context)
     loaded = {"onnxruntime", "torch", "lightcl_edge.learning"} & set(sys.modules)

@@ -9,7 +9,7 @@ from lightcl_edge.console.text import Document, count, first_names
 
 
 class MergeCommand(Command):
-    """Take in what other boards taught, from the files of their lightcl-edge share.
+    """Take in what other boards taught, from the files of their lightcl-edge share or a server's pool.
 
     The result is a new generation through the gate of train, and equals learning all boards' images here. Order and
     repetition do not matter. Files that can't be used are named, and the others are taken. A class that another board
@@ -22,7 +22,13 @@ class MergeCommand(Command):
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         add_bundle(parser)
         add_state(parser)
-        parser.add_argument("files", type=Path, nargs="+", metavar="KNOWLEDGE", help="file of another board's share")
+        parser.add_argument(
+            "files",
+            type=Path,
+            nargs="+",
+            metavar="KNOWLEDGE",
+            help="file of another board's share, or a pool; or one head",
+        )
         parser.add_argument("--key", type=Path, metavar="PUB", help="take only files that are signed by this key")
         parser.add_argument(
             "--max-forgetting",
@@ -40,6 +46,10 @@ class MergeCommand(Command):
 
     def render(self, document: Document) -> str:
         """What was taken in, and what was not."""
+        if "head" in document:
+            if not document["head"]:
+                return f"the head is of no use here; generation {document['generation']} stays"
+            return f"generation {document['generation']}: a head that others trained too counts beside the closed form"
         if not document["merged"]:
             return f"nothing new; generation {document['generation']} stays"
         accuracy = document["holdout_accuracy"]

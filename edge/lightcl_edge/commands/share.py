@@ -24,17 +24,27 @@ class ShareCommand(Command):
         parser.add_argument(
             "--board", metavar="NAME", help="what others call this board; kept from then on (default: a random name)"
         )
+        parser.add_argument(
+            "--train-head",
+            action="store_true",
+            help="write no knowledge but a head that is trained on what this board remembers, for federated averaging",
+        )
+        parser.add_argument("--begin", type=Path, metavar="HEAD", help="with --train-head: the average to begin with")
         parser.add_argument("--sign", type=Path, metavar="KEY", help="private key of lightcl-host keygen to sign with")
 
     def run(self, args: argparse.Namespace) -> Document:
-        from lightcl_edge.fleet.share import share
+        from lightcl_edge.fleet.share import share, share_head
         from lightcl_edge.state.change import changing
         from lightcl_edge.state.state import State
 
         with changing(State(args.state)) as change:
+            if args.train_head:
+                return share_head(change, args.out, args.board, args.sign, args.begin, args.progress)
             return share(change, args.out, args.board, args.sign)
 
     def render(self, document: Document) -> str:
+        if "samples" in document:
+            return f"{document['path']}: a head, trained on {count(document['samples'], 'sample')}"
         return (
             f"{document['path']}: board {document['board']}, version {document['version']}, "
             f"{count(len(document['classes']), 'class')}, {format_bytes(document['bytes'])}"

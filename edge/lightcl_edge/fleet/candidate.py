@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -32,7 +33,8 @@ from lightcl_edge.learning.judging import (
 from lightcl_edge.learning.strategies import STRATEGIES
 from lightcl_edge.learning.strategies.class_rows import assign_rows
 from lightcl_edge.learning.taps import with_exported_samples
-from lightcl_edge.state.generation import Generation
+from lightcl_edge.state.change import Change
+from lightcl_edge.state.generation import Generation, Meta
 
 #: Strategies whose classifier is in closed form alone; after a merge, the others' gives way to the first of these.
 _CLOSED_FORM = ("slda", "ncm")
@@ -83,6 +85,23 @@ class Candidate:
     generation: Generation
     judgement: Judgement
     new_classes: Sequence[str]
+
+
+def commit(change: Change, bundle: Bundle, found: Candidate, images: int) -> Meta:
+    """Make a candidate the state's generation; an interrupted task ends, because it began from another one."""
+    state, before = change.state, change.state.current_number()
+    meta = replace(
+        found.generation.meta,
+        generation=state.next_number(),
+        parent=before,
+        created=time.time(),
+        bundle_identity=bundle.identity,
+        images=images,
+        renumbered_from=None,
+    )
+    final = change.commit(replace(found.generation, meta=meta))
+    change.end_task()
+    return final
 
 
 def candidate(base: Base, sums: Sums, max_forgetting: float) -> Candidate:

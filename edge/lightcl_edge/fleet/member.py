@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lightcl_edge.console.text import Document
+from lightcl_edge.fleet.head_file import is_head
 from lightcl_edge.fleet.kept import Kept
 from lightcl_edge.machine.child_command import Ended, run_command
 from lightcl_edge.state.board import KEPT
@@ -65,13 +66,29 @@ class Member:
         """What this board shared."""
         return Kept(self.state / KEPT)
 
+    def train_head(self, files: Mapping[str, bytes]) -> tuple[Document, bytes | None]:
+        """A head that is trained on what this board remembers, from the one in ``files`` on if there is one.
+
+        Returns:
+            The document of ``share --train-head``, or ``{"error": ...}``; and the file's bytes.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            out, begin = Path(folder) / "head", Path(folder) / "begin"
+            for content in files.values():
+                begin.write_bytes(content)
+            words = ["share", "--train-head", "--state", str(self.state), "--out", str(out)]
+            words += _option("--begin", begin if files else None)
+            document = _document(run_command([*words, *_option("--board", self.name), *_option("--sign", self.sign)]))
+            return document, None if "error" in document else out.read_bytes()
+
     def merge(self, files: Mapping[str, bytes]) -> Document:
         """Take in what other boards shared, by their names; gives the document of ``merge``, or ``{"error": ...}``."""
         with tempfile.TemporaryDirectory() as folder:
             paths = [Path(folder) / f"{number}.knowledge" for number in range(len(files))]
             for path, content in zip(paths, files.values(), strict=True):
                 path.write_bytes(content)
-            paths += self.kept.paths()  # they say what a pool counts of this board
+            if not (len(paths) == 1 and is_head(paths[0])):
+                paths += self.kept.paths()  # they say what a pool counts of this board
             words = ["merge", "--state", str(self.state), *_option("--key", self.key)]
             words += _option("--max-forgetting", self.max_forgetting)
             if not State(self.state).exists():

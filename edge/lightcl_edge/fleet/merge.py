@@ -15,7 +15,8 @@ from lightcl_edge.console.text import Document
 from lightcl_edge.data.sums import Sums
 from lightcl_edge.errors import LightclError, StateError
 from lightcl_edge.fleet.arrivals import Arrivals, Ignored, joined, sifted, sort_out
-from lightcl_edge.fleet.candidate import Candidate, base_of, candidate
+from lightcl_edge.fleet.candidate import Candidate, base_of, candidate, commit
+from lightcl_edge.fleet.head_file import HeadFile, is_head
 from lightcl_edge.fleet.knowledge import network_hash
 from lightcl_edge.fleet.pool import PoolFile
 from lightcl_edge.fleet.share import shared
@@ -61,6 +62,8 @@ def merge(options: MergeOptions, meter: PhaseMeter, progress: Progress) -> Docum
         LightclError: of the kinds that ``docs/reference/exit-codes.md`` lists.
     """
     started = time.perf_counter()
+    if len(options.files) == 1 and is_head(options.files[0]):
+        return _take_head(options, meter, started)
     state = State(options.state)
     if state.exists():
         state.keep_open()
@@ -95,6 +98,36 @@ def merge(options: MergeOptions, meter: PhaseMeter, progress: Progress) -> Docum
         "holdout_accuracy": meta.holdout_accuracy,
         "images_by_class": dict(zip(meta.classes, meta.images_by_class, strict=True)),
         **document,
+        "bytes_written": change.written.total_bytes - before_bytes,
+        "peak_rss_bytes": meter.peak_rss_bytes,
+        "seconds": time.perf_counter() - started,
+    }
+
+
+def _take_head(options: MergeOptions, meter: PhaseMeter, started: float) -> Document:
+    """Take in a head, the average of what boards trained. It counts where it is of use on what this board remembers."""
+    from lightcl_edge.fleet.federated_head import with_head  # with an engine, which other merges need not load
+
+    state, file = State(options.state), HeadFile(options.files[0])
+    with changing(state) as change:
+        bundle, before_bytes = state.bundle(), change.written.total_bytes
+        head = bundle.manifest.head
+        with meter.phase("read"):
+            key = read_public_key(options.key) if options.key else None
+            file.check(network_hash(bundle), head.tap_size, key, head)
+        with meter.phase("merge"):
+            found = with_head(state, file, options.max_forgetting, options.threads)
+        meta = state.read(bundle=bundle).meta
+        if found is not None:
+            with DeferredInterrupt(), meter.phase("commit"):
+                meta = commit(change, bundle, found, 0)
+    return {
+        "generation": meta.generation,
+        "head": found is not None,
+        "strategy": meta.strategy,
+        "classes": meta.classes,
+        "holdout_accuracy": meta.holdout_accuracy,
+        "per_class": found.judgement.document() if found else {},
         "bytes_written": change.written.total_bytes - before_bytes,
         "peak_rss_bytes": meter.peak_rss_bytes,
         "seconds": time.perf_counter() - started,
@@ -155,18 +188,8 @@ def _take_in(
         base = base_of(bundle, generation, exported, options.threads)
         sums = joined(base.generation.sums, arrivals, board.erased)
         found = candidate(base, sums, options.max_forgetting)
-        meta = replace(
-            found.generation.meta,
-            generation=state.next_number(),
-            parent=generation.meta.generation,
-            created=time.time(),
-            bundle_identity=bundle.identity,
-            images=sum(sum(each.record.images.values()) for each in arrivals.taken),
-            renumbered_from=None,
-        )
     with DeferredInterrupt(), meter.phase("commit"):
-        final = change.commit(replace(found.generation, meta=meta))
-        change.end_task()  # an interrupted task began from another generation
+        final = commit(change, bundle, found, sum(sum(each.record.images.values()) for each in arrivals.taken))
     base.close()
     return replace(found, generation=replace(found.generation, meta=final))
 

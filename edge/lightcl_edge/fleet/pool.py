@@ -59,9 +59,9 @@ class PoolFile(RecordedFile):
             DataError: when its sums are no sums of samples.
         """
         self.check_origin(network, size, key)
-        if set(self.names) - {RECORD, SIGNATURE} != {_TOTALS, _TRIANGLE}:
+        if set(self.kinds()) - {RECORD, SIGNATURE} != {_TOTALS, _TRIANGLE}:
             raise DataError(
-                f"its tensors are {sorted(self.names)[:5]}, expected {_TOTALS} and {_TRIANGLE}; copy it again"
+                f"its tensors are {sorted(self.kinds())[:5]}, expected {_TOTALS} and {_TRIANGLE}; copy it again"
             )
         try:
             totals, triangle = self._read()

@@ -19,7 +19,7 @@ from lightcl_edge.errors import DataError, MixedBundleError
 from lightcl_edge.files.durable import fsync_folder, rename
 from lightcl_edge.files.records import Check, between, hexadecimal, read_record
 from lightcl_edge.files.strict_json import parse_json
-from lightcl_edge.files.tensors import TensorFile, Tensors, write_tensors
+from lightcl_edge.files.tensors import FloatArray, TensorFile, Tensors, write_tensors
 from lightcl_edge.state.board import MAX_VERSION, BoardName, Erased
 
 if TYPE_CHECKING:
@@ -97,10 +97,13 @@ class RecordedFile:
         except ValueError as error:
             raise DataError(f"{path} is no knowledge file ({error}); make one with lightcl-edge share") from error
 
-    @property
-    def names(self) -> list[str]:
-        """Of all tensors."""
-        return list(self._file)
+    def kinds(self) -> dict[str, tuple[str, tuple[int, ...]]]:
+        """Type and shape of all tensors, unread."""
+        return self._file.kinds()
+
+    def __getitem__(self, name: str) -> FloatArray:
+        """A tensor, unchecked."""
+        return self._file[name]
 
     def _bytes(self, name: str, limit_bytes: int) -> bytes:
         kind, shape = self._file.kinds().get(name, ("", ()))

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from lightcl_edge.bundle.signature import read_private_key
+from lightcl_edge.console.progress import Progress
 from lightcl_edge.console.text import Document
 from lightcl_edge.data.sums import Sums
 from lightcl_edge.errors import UsageError
@@ -47,6 +48,17 @@ def share(change: Change, out: Path, board_name: str | None, key: Path | None) -
         "boards": {name: of.version for name, of in sums.boards.items()},
         "path": str(out),
     }
+
+
+def share_head(
+    change: Change, out: Path, board_name: str | None, key: Path | None, begin: Path | None, progress: Progress
+) -> Document:
+    """Train a head on what this board remembers and write it. Raises as :func:`train_head`."""
+    from lightcl_edge.fleet.federated_head import train_head  # with an engine
+
+    board = named(read_board(change.state.folder), board_name)
+    write_board(change.state.folder, board)
+    return train_head(change.state, board, begin, out, key, None, progress)
 
 
 def shared(board: Board, sums: Sums, network: str) -> tuple[Board, Record, Tensors]:

@@ -148,9 +148,14 @@ class Lesson:
             return LearnedClassifier.of_head(len(self.classes), self.sums.size)
         if not self.strategy.on_closed_form:
             return form.classifier(0.0, head_share)
-        if not head_share:
-            return form.classifier(1.0, 0.0)
-        return replace(form.classifier(1.0 / form.temperature, head_share), temperature=1.0)
+        return on_top_of(form, head_share)
+
+
+def on_top_of(form: ClosedForm, head_share: float) -> LearnedClassifier:
+    """The closed form with this share of a head that was trained on top of it."""
+    if not head_share:
+        return form.classifier(1.0, 0.0)
+    return replace(form.classifier(1.0 / form.temperature, head_share), temperature=1.0)
 
 
 def judged(

@@ -62,6 +62,7 @@ class Round:
         merged: by board what its ``merge`` said.
         failures: by node what went wrong there.
         received_bytes: of files, by node; ``sent_bytes`` the same the other way.
+        heads: boards that took in an averaged head.
         note: what else a person should know.
     """
 
@@ -74,6 +75,7 @@ class Round:
     received_bytes: dict[int, int] = field(default_factory=dict)
     sent_bytes: dict[int, int] = field(default_factory=dict)
     seconds: float = 0.0
+    heads: int = 0
     note: str = ""
 
 

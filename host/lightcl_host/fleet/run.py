@@ -18,6 +18,7 @@ from lightcl_edge.fleet.member import Member
 from lightcl_edge.fleet.recorded_file import Record
 from lightcl_edge.machine.child_command import run_command
 from lightcl_edge.state.lock import locked
+from lightcl_host.fleet.head_rounds import Average, HeadRounds
 from lightcl_host.fleet.page import fleet_page
 from lightcl_host.fleet.pool_keeper import PoolKeeper
 from lightcl_host.fleet.rounds import Round, play_round
@@ -25,7 +26,8 @@ from lightcl_host.fleet.secure_rounds import LEAST_BOARDS, SecureLink, play_secu
 from lightcl_host.fleet.store import Network, Store
 
 ROUNDS, PAGE = "rounds.jsonl", "fleet.html"
-SEND = ("files", "pool", "secure")
+SECURE = "secure"
+SEND = ("files", "pool", SECURE)
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ class FleetOptions:
         send: what boards get: each other's ``files``, a ``pool``, or ``secure``: a pool of sums seen together only.
         sign: PEM file of the private key that signs the pool.
         least: boards that must have something new before sums are added that only add up.
+        head_rounds: rounds of federated averaging of the head after each round that brought something new.
         test: labelled pictures on the server to judge all that is known; None to leave it out.
     """
 
@@ -51,18 +54,26 @@ class FleetOptions:
     send: str = SEND[0]
     sign: Path | None = None
     least: int = LEAST_BOARDS
+    head_rounds: int = 0
 
 
-def run_fleet(options: FleetOptions, link: SecureLink, say: Callable[[str], None]) -> list[Round]:
+def run_fleet(
+    options: FleetOptions, link: SecureLink, say: Callable[[str], None], average: Average | None = None
+) -> list[Round]:
     """Play all rounds.
 
+    Args:
+        average: for federated averaging of heads.
+
     Raises:
-        UsageError: when ``send`` is none of the three.
+        UsageError: when options do not go together.
         BundleError: when the bundle can't be used.
         LightclError: when another server uses the folder, it can't be written, or what was kept there is damaged.
     """
     if options.send not in SEND:
         raise UsageError(f"send is {options.send!r}, expected one of {', '.join(SEND)}")
+    if options.head_rounds and options.send == SECURE:
+        raise UsageError("heads would reach the server one by one; take head-rounds=0 with send=secure")
     bundle = Bundle.open(options.bundle)
     key = read_public_key(options.key) if options.key else None
     make_folders(options.store)
@@ -70,30 +81,35 @@ def run_fleet(options: FleetOptions, link: SecureLink, say: Callable[[str], None
         network = Network(network_hash(bundle), bundle.manifest.head.tap_size, key)
         sign = read_private_key(options.sign) if options.sign else None
         keeper = PoolKeeper(options.store, network, sign) if options.send != SEND[0] else None
-        return _play(options, Store(options.store, network), keeper, link, say)
+        heads = HeadRounds(options.head_rounds, network, bundle.manifest.head, average, sign) if average else None
+        return _play(options, Store(options.store, network), keeper, heads, link, say)
 
 
 def _play(
-    options: FleetOptions, store: Store, keeper: PoolKeeper | None, link: SecureLink, say: Callable[[str], None]
+    options: FleetOptions,
+    store: Store,
+    keeper: PoolKeeper | None,
+    heads: HeadRounds | None,
+    link: SecureLink,
+    say: Callable[[str], None],
 ) -> list[Round]:
     rounds = []
     accuracy = _accuracy(options, store, keeper, say)
     for number in range(1, options.rounds + 1):
         if number > 1:
             time.sleep(options.pause_s)
-        if keeper is not None and options.send == "secure":
+        if keeper is not None and options.send == SECURE:
             done = play_secure_round(number, link, keeper, options.least)
         else:
             done = play_round(number, link, store, keeper)
+        if heads is not None:
+            heads.play(done, link)
         before, accuracy = accuracy, _accuracy(options, store, keeper, say) if done.taken else accuracy
         rounds.append(done)
         for line in lines(done):
             say(line)
-        _record(
-            options.store,
-            _records(store, keeper),
-            {**asdict(done), "accuracy_before": before, "accuracy_after": accuracy},
-        )
+        accuracies = {"accuracy_before": before, "accuracy_after": accuracy}
+        _record(options.store, _records(store, keeper), {**asdict(done), **accuracies})
     return rounds
 
 
@@ -137,6 +153,7 @@ def lines(done: Round) -> list[str]:
         f"round {done.number}: {count(len(done.boards), 'board')}, {len(done.taken)} with something new, "
         f"{len(took)} took it in, received {format_bytes(sum(done.received_bytes.values()))}, "
         f"sent {format_bytes(sum(done.sent_bytes.values()))}, {done.seconds:.1f} s",
+        *([f"  {count(done.heads, 'board')} took in the averaged head"] if done.heads else []),
         *([f"  {done.note}"] if done.note else []),
         *(f"  refused: {each.board or f'node {each.node}'}: {each.reason}" for each in done.refused),
         *(f"  failed: {done.boards.get(node) or f'node {node}'}: {text}" for node, text in done.failures.items()),

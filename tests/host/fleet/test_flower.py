@@ -16,6 +16,7 @@ import pytest
 
 from fleet.flower import Flower
 from flower_programs import PROGRAMS, make_certificates, make_node_key, needs_flower
+from lightcl_edge.bundle.graph_names import BIAS, WEIGHT
 from lightcl_edge.bundle.signature import make_key_pair, read_private_key
 from lightcl_edge.data.sums import Sums
 from lightcl_edge.errors import DataError
@@ -197,10 +198,11 @@ def make_lies(folder, edge):
         write_recorded(lies / name, replace(record, **changed), content, read_private_key(folder / f"{key}.key"))
 
 
-@pytest.mark.parametrize("send", ["files", "pool", "secure"])
-def test_the_apps_messages(fleet, send):
+@pytest.mark.parametrize(("send", "heads"), [("files", 2), ("pool", 0), ("secure", 0)])
+def test_the_apps_messages(fleet, send, heads):
     """In one process, where an answer of no board is an error: what a run of Flower takes minutes for."""
-    script = [PROGRAMS / "python", SUPPORT / "flower_in_process.py", app(), fleet / "bundle", fleet / "store", send]
+    where = fleet / "bundle", fleet / "store", send, str(heads)
+    script = [PROGRAMS / "python", SUPPORT / "flower_in_process.py", app(), *where]
     states = [fleet / board for board in BOARDS]
     done = subprocess.run([*script, *states], check=False, text=True, capture_output=True)
     assert done.returncode == 0, done.stderr[-3000:]
@@ -209,6 +211,12 @@ def test_the_apps_messages(fleet, send):
     assert len(first["taken"]) == len(BOARDS) and first["failures"] == {"99": "it is away"} and not first["refused"]
     assert not second["taken"] and not any(second["sent_bytes"].values())
     files = sorted(path.name for path in (fleet / "store" / "boards").iterdir())
+    assert (first["heads"] > 1) == bool(heads) and not second["heads"]
+    learned = [State(fleet / board).read() for board in BOARDS]
+    took = [each.parameters for each in learned if each.meta.strategy == "replay"]  # where it is of use
+    assert len(took) == first["heads"]
+    for name in set(took[0]) - {WEIGHT, BIAS} if took else ():  # whose rows have an order of their own on each board
+        assert all((each[name] == took[0][name]).all() for each in took)
     assert bool(files) == (send != "secure"), "only sums reach the server"
 
 

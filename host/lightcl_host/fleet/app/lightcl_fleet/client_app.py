@@ -30,6 +30,12 @@ def merge(message: Message, context: Context) -> Message:
     return _answer(message, document, None)
 
 
+@app.query("head")
+def head(message: Message, context: Context) -> Message:
+    _, files = unpacked(message.content)
+    return _answer(message, *_member(context).train_head(files))
+
+
 @app.query("announce")
 def announce(message: Message, context: Context) -> Message:
     document, _ = unpacked(message.content)

@@ -15,6 +15,7 @@ from lightcl_host.fleet.rounds import Packet
 from lightcl_host.fleet.run import FleetOptions, run_fleet
 from lightcl_host.fleet.secure_rounds import Added
 
+from .averaging import average
 from .secure import add
 from .wire import packed, unpacked
 
@@ -88,9 +89,10 @@ def main(grid: Grid, context: Context) -> None:
         str(run["send"]),
         Path(str(run["sign"])) if run["sign"] else None,
         int(run["least-boards"]),
+        int(run["head-rounds"]),
     )
     try:
-        run_fleet(options, link, lambda text: log(INFO, text))
+        run_fleet(options, link, lambda text: log(INFO, text), average)
     except LightclError as error:
         log(ERROR, "error: %s", error)  # Flower says only that the run failed
         raise

@@ -1,0 +1,183 @@
+"""Federated averaging of the head: real states, a server without Flower's network."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from lightcl_edge.bundle.bundle import Bundle
+from lightcl_edge.bundle.graph_names import BIAS, WEIGHT
+from lightcl_edge.bundle.signature import make_key_pair, read_private_key
+from lightcl_edge.errors import DataError, UsageError
+from lightcl_edge.files.durable import calls_through
+from lightcl_edge.fleet.head_file import HeadFile, head_record, write_head
+from lightcl_edge.fleet.knowledge import network_hash
+from lightcl_edge.fleet.member import Member
+from lightcl_edge.state.state import State
+from lightcl_host.fleet.head_rounds import HeadRounds
+from lightcl_host.fleet.rounds import MERGE, Packet, Round
+from lightcl_host.fleet.run import FleetOptions, run_fleet
+from lightcl_host.fleet.store import Network
+from power_cut import Unsynced
+from small_bundle import make_bundle, make_folder
+
+BOARDS = {"one": ["red", "green"], "two": ["blue", "grey"], "three": ["grey", "red"]}
+
+
+def mean(weighted):
+    """Federated averaging by its formula."""
+    total = sum(samples for _, samples in weighted)
+    lists = zip(*(arrays for arrays, _ in weighted), strict=True)
+    return [
+        sum(np.float64(samples / total) * each for each, (_, samples) in zip(arrays, weighted, strict=True)).astype(
+            "f4"
+        )
+        for arrays in lists
+    ]
+
+
+class Boards:
+    """A way to real states, and what they sent."""
+
+    def __init__(self, folder, **options):
+        self.members = [Member(folder / board, name=board, **options) for board in BOARDS]
+        self.heads = []
+
+    def ask(self, what, packets):
+        if what == MERGE:
+            return {node: Packet(self.members[node].merge(packet.files)) for node, packet in packets.items()}
+        answers = {}
+        for node, packet in packets.items():
+            document, head = self.members[node].train_head(packet.files)
+            answers[node] = Packet(document, {"head": head} if head else {})
+        self.heads.append([packet.files.get("head") for packet in answers.values()])
+        return answers
+
+
+@pytest.fixture(scope="module")
+def made(edge, tmp_path_factory):
+    """Boards that know each other's classes, in orders of their own."""
+    folder = tmp_path_factory.mktemp("boards")
+    bundle = make_bundle(folder / "bundle")
+    make_key_pair(folder / "fleet")
+    with calls_through(Unsynced()):
+        for seed, (board, classes) in enumerate(BOARDS.items()):
+            data = make_folder(folder / f"d-{board}", classes, seed=seed)
+            edge("train", "--bundle", bundle, "--state", folder / board, "--data", data, "--engine", "ort")
+            edge("share", "--state", folder / board, "--out", folder / f"{board}.knowledge", "--board", board)
+        for board in BOARDS:
+            edge("merge", "--state", folder / board, *sorted(folder.glob("*.knowledge")))
+    return folder
+
+
+@pytest.fixture
+def boards(made, tmp_path):
+    """Copies that a test may change."""
+    return shutil.copytree(made, tmp_path / "boards")
+
+
+def server(folder, rounds, key=None, sign=None):
+    bundle = Bundle.open(folder / "bundle")
+    network = Network(network_hash(bundle), bundle.manifest.head.tap_size, key)
+    return HeadRounds(rounds, network, bundle.manifest.head, mean, sign)
+
+
+def after(folder, link, rounds, **options):
+    done = Round(1, boards=dict(enumerate(BOARDS)), merged=dict.fromkeys(range(len(BOARDS)), {}))
+    server(folder, rounds, **options).play(done, link)
+    return done
+
+
+def test_all_boards_get_the_mean_of_their_heads(boards, tmp_path):
+    link = Boards(boards)
+    done = after(boards, link, 2)
+    assert done.heads >= 2 and not done.refused and not done.failures
+    files = []
+    for number, content in enumerate(link.heads[-1]):
+        (tmp_path / str(number)).write_bytes(content)
+        files.append(HeadFile(tmp_path / str(number)))
+    rows = files[0].record.rows
+    assert rows == sorted({name for names in BOARDS.values() for name in names})
+    counts = np.array([file.record.samples for file in files], np.float64)
+    for board in BOARDS:
+        generation = State(boards / board).read()
+        if generation.meta.strategy != "replay":
+            continue
+        assert generation.meta.classes != rows, "an order of its own"
+        order = [rows.index(name) for name in generation.meta.classes]
+        for name, found in generation.parameters.items():
+            wanted = np.average([file[name] for file in files], axis=0, weights=counts)
+            if name in (WEIGHT, BIAS):
+                wanted, found = wanted[order], found[: len(order)]
+            assert np.allclose(found, wanted, atol=1e-6), name
+
+
+def test_the_second_round_begins_with_the_mean(boards):
+    """A board's head after two rounds is not that of one round: its steps began elsewhere."""
+    link = Boards(boards)
+    after(boards, link, 2)
+    assert len(link.heads) == 2 and link.heads[0] != link.heads[1]
+
+
+def test_a_signed_average(boards):
+    options = {"key": boards / "fleet.pub", "sign": boards / "fleet.key"}
+    from lightcl_edge.bundle.signature import read_public_key
+
+    key, sign = read_public_key(boards / "fleet.pub"), read_private_key(boards / "fleet.key")
+    assert after(boards, Boards(boards, **options), 1, key=key, sign=sign).heads >= 2
+    unsigned = after(boards, Boards(boards), 1, key=key, sign=sign)
+    assert {each.kind for each in unsigned.refused} == {"SignatureError"} and "not averaged" in unsigned.note
+
+
+def lie(folder, path, **changed):
+    bundle = Bundle.open(folder / "bundle")
+    info, state = bundle.manifest.head, State(folder / "one").read()
+    parameters = {name: np.array(each) for name, each in state.parameters.items()}
+    about = head_record("one", 1, changed.get("network", network_hash(bundle)), info.tap_size, 5)
+    if changed.get("nan"):
+        parameters[WEIGHT][0, 0] = np.nan
+    write_head(path, about, parameters, changed.get("rows", state.meta.classes), None)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"nan": True}, "NaN"),
+        ({"network": "1" * 64}, "another network"),
+        ({"rows": ["red", "green"]}, "merge first"),
+    ],
+)
+def test_heads_that_do_not_fit_are_refused(edge, boards, tmp_path, changed, reason):
+    path = lie(boards, tmp_path / "lie", **changed)
+    code = 3 if "network" in changed else 4
+    assert reason in edge("merge", "--state", boards / "two", path, code=code)[1]
+    assert State(boards / "two").current_number() == 2
+    if "rows" not in changed:
+        with pytest.raises(Exception, match=reason):
+            bundle = Bundle.open(boards / "bundle")
+            HeadFile(path).check(network_hash(bundle), bundle.manifest.head.tap_size, None, bundle.manifest.head)
+
+
+def test_a_head_beside_knowledge_is_named(edge, boards, tmp_path):
+    path = lie(boards, tmp_path / "head")
+    said = json.loads(edge("merge", "--state", boards / "two", path, boards / "one.knowledge", "--json")[0])
+    assert any(each["file"] == str(path) and each["kind"] == "DataError" for each in said["ignored"])
+
+
+def test_a_state_without_samples_can_not_train(edge, boards, tmp_path):
+    new = tmp_path / "new"
+    edge("merge", "--bundle", boards / "bundle", "--state", new, boards / "one.knowledge")
+    assert "remembers no samples" in edge("share", "--state", new, "--train-head", "--out", tmp_path / "h", code=6)[1]
+
+
+def test_heads_and_secure_sums_do_not_go_together(boards):
+    options = FleetOptions(boards / "bundle", boards / "store", send="secure", head_rounds=1)
+    with pytest.raises(UsageError, match="one by one"):
+        run_fleet(options, None, print)
+    with pytest.raises(DataError, match="no knowledge file"):
+        (boards / "x").write_bytes((boards / "one" / "bundle" / "head.safetensors").read_bytes())
+        HeadFile(boards / "x")
