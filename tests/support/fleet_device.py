@@ -6,9 +6,11 @@ import numpy as np
 
 from lightcl_edge.data.class_sums import ClassSums
 from lightcl_edge.data.sums import Sums
-from lightcl_edge.fleet.arrivals import joined, sifted, sort_out
+from lightcl_edge.fleet.arrivals import sort_out
+from lightcl_edge.fleet.kept import Kept
 from lightcl_edge.fleet.recorded_file import write_recorded
 from lightcl_edge.fleet.share import shared
+from lightcl_edge.fleet.sifting import Me, joined, sift
 from lightcl_edge.state.board import Board, with_erased
 from lightcl_edge.state.sums_files import class_hash
 
@@ -35,17 +37,22 @@ class Device:
         write_recorded(path, record, tensors, None)
         return path
 
+    @property
+    def kept(self):
+        return Kept(self.folder / f"shared-{self.board.name}")
+
     def merge(self, paths):
         arrivals = sort_out(paths, self.board.name, self.sums.boards, NETWORK, SIZE, None)
-        assert not [each for each in arrivals.ignored if each.refused]
         unchanged = shared(self.board, self.sums, NETWORK)[0].version == self.board.version
-        arrivals = sifted(arrivals, self.sums, self.board.erased, self.board.version if unchanged else 0)
-        before, self.board = self.board, with_erased(self.board, arrivals.erased)
+        version = self.board.version if unchanged else 0
+        sifted = sift(arrivals, Me(self.board.name, self.sums, self.board.erased, version, self.kept))
+        assert not [each for each in sifted.ignored if each.refused]
+        before, self.board = self.board, with_erased(self.board, sifted.erased)
         for name in list(self.sums.classes):
             if self.erasures(name) > before.erased.get(class_hash(name), 0):
                 self.sums = self.sums.forget(name)
-        self.sums = joined(self.sums, arrivals, self.board.erased)
-        return arrivals
+        self.sums = joined(self.sums, sifted, self.board.erased)
+        return sifted
 
     def forget(self, name):
         if name in self.sums.classes:

@@ -1,4 +1,4 @@
-"""Plays a fleet in one process of the environment with Flower: ``APP BUNDLE STORE SEND HEADS STATE...``."""
+"""Plays a fleet in one process of the environment with Flower: ``APP BUNDLE STORE SEND HEADS GONE STATE...``."""
 
 import copy
 import sys
@@ -15,7 +15,8 @@ AWAY = 99
 class Boards(Grid):
     """Each node is the app's ClientApp, called here."""
 
-    def __init__(self, client, states):
+    def __init__(self, client, states, gone):
+        self._gone = gone  # a board that goes away when sums are to be added
         self._client, self._states, self._replies, self._sent = client, states, {}, 0
         self._kept = {node: RecordDict() for node in range(1, len(states) + 1)}  # what Flower keeps between messages
         TaskIdentity.task_id, TaskIdentity.run_id, TaskIdentity.node_id = 1, 1, 1  # a message names them
@@ -34,7 +35,8 @@ class Boards(Grid):
         return [self._replies.pop(each) for each in message_ids if each in self._replies]
 
     def _answer(self, message):
-        if message.metadata.dst_node_id != AWAY:
+        gone = message.metadata.dst_node_id == self._gone and message.metadata.message_type == "train"
+        if message.metadata.dst_node_id != AWAY and not gone:
             return self._client(message, self._context(message.metadata.dst_node_id))
         reply = Message(Error(0, "it is away"), reply_to=message)
         reply.metadata.__dict__["_src_node_id"] = 1  # the server's own number
@@ -53,7 +55,7 @@ class Boards(Grid):
     run = create_message = set_run
 
 
-def main(app, bundle, store, send, heads, *states):
+def main(app, bundle, store, send, heads, gone, *states):
     sys.path.insert(0, app)
     from lightcl_fleet.client_app import app as client
     from lightcl_fleet.server_app import app as server
@@ -62,7 +64,7 @@ def main(app, bundle, store, send, heads, *states):
     config |= {"pause-seconds": 0.0, "timeout-seconds": 60.0, "wait-seconds": 1.0, "states": ""}
     config |= {"send": send, "sign": "", "least-boards": 3, "head-rounds": int(heads)}
     context = Context(run_id=1, node_id=0, node_config={}, state=RecordDict(), run_config=config)
-    server(Boards(client, [Path(each) for each in states]), context)
+    server(Boards(client, [Path(each) for each in states], int(gone)), context)
     loaded = {"onnxruntime", "torch", "lightcl_edge.learning"} & set(sys.modules)
     assert not loaded, f"Flower's process has loaded {loaded}"
 

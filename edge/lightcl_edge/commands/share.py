@@ -30,6 +30,9 @@ class ShareCommand(Command):
             help="write no knowledge but a head that is trained on what this board remembers, for federated averaging",
         )
         parser.add_argument("--begin", type=Path, metavar="HEAD", help="with --train-head: the average to begin with")
+        parser.add_argument(
+            "--keep", type=int, metavar="VERSION", help="keep the file in the state too, beside this version (0: none)"
+        )
         parser.add_argument("--sign", type=Path, metavar="KEY", help="private key of lightcl-host keygen to sign with")
 
     def run(self, args: argparse.Namespace) -> Document:
@@ -40,7 +43,7 @@ class ShareCommand(Command):
         with changing(State(args.state)) as change:
             if args.train_head:
                 return share_head(change, args.out, args.board, args.sign, args.begin, args.progress)
-            return share(change, args.out, args.board, args.sign)
+            return share(change, args.out, args.board, args.sign, args.keep)
 
     def render(self, document: Document) -> str:
         if "samples" in document:

@@ -34,7 +34,7 @@ class ClassSums:
     total: DoubleArray  # sum of the samples, shape (size,)
     values: HalfArray  # the samples, shape (count, size), while count < size; else (0, size)
     #: Upper triangle, row by row, of the sum of ``(x - mean)(x - mean)^T``, from count = size on; else shape (0,).
-    #: Of a pool (``data/pools.py``) a class has neither samples nor triangle: the scatter is of all its classes.
+    #: Of a pool (``shared_sums.py``) a class has neither samples nor triangle: the scatter is of all its classes.
     triangle: FloatArray
 
     @classmethod

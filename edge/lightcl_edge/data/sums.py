@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -106,13 +106,18 @@ class Sums:
         return joined
 
     def replace_board(
-        self, board: str, version: BoardVersion, taught: Mapping[str, KnownSums], pool: Pool | None = None
+        self,
+        board: str,
+        version: BoardVersion,
+        taught: Mapping[str, KnownSums],
+        pool: Pool | None = None,
+        instead_of: Iterable[str] = (),
     ) -> Sums:
         """With newer knowledge of another board, or of a pool, in place of what came from it before.
 
-        A pool also takes the place of the boards that it counts.
+        A pool also takes the place of the boards that it counts, and of older pools.
         """
-        gone = {board, *(pool.boards if pool else ())}
+        gone = {board, *(pool.boards if pool else ()), *instead_of}
         found: dict[str, KnownSums] = {}
         for name in [*self.classes, *(name for name in taught if name not in self.classes)]:
             parts = by_board(self.classes.get(name))
@@ -124,8 +129,13 @@ class Sums:
             elif parts.own is not None:
                 found[name] = parts.own
         boards = {each: known for each, known in self.boards.items() if each not in gone} | {board: version}
-        pools = {each: known for each, known in self.pools.items() if each != board}
+        pools = {each: known for each, known in self.pools.items() if each not in gone}
         return replace(self, classes=found, boards=boards, pools=pools | ({board: pool} if pool else {}))
+
+    def without_pool(self, pool: str) -> Sums:
+        """Without a pool, as before it was taken in; what else is known of its classes stays."""
+        left = self.replace_board(pool, BoardVersion(0, ""), {})
+        return replace(left, boards={each: known for each, known in left.boards.items() if each != pool})
 
     def forget(self, name: str) -> Sums:
         """Without a class, whoever taught it."""

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 
+from lightcl_edge.files.records import between
 from lightcl_edge.files.tensors import DoubleArray
 from lightcl_edge.fleet.moments import Moments
 
 #: Masks are numbers of 32 bits, and so must the sum be.
 _SUM_BITS = 32
+_UNIT = between(2.0**-100, 2.0**100)
 
 
 @dataclass(frozen=True)
@@ -23,16 +26,16 @@ class Layout:
         total_unit: what one stands for in totals, ``second_unit`` in second moments. Both are powers of two.
     """
 
-    classes: Sequence[str]
+    classes: list[str]
     size: int
-    bits: int
-    total_unit: float
-    second_unit: float
+    bits: Annotated[int, between(2, _SUM_BITS - 1)]
+    total_unit: Annotated[float, _UNIT]
+    second_unit: Annotated[float, _UNIT]
 
     @classmethod
     def of(cls, classes: Sequence[str], size: int, boards: int, largest_total: float, largest_second: float) -> Layout:
         """The finest units in which the sum of so many boards' vectors stays below 32 bits."""
-        bits = _SUM_BITS - boards.bit_length()
+        bits = sum_bits(boards)
         return cls(list(classes), size, bits, _unit(largest_total, bits), _unit(largest_second, bits))
 
     def encode(self, moments: Moments) -> DoubleArray:
@@ -67,6 +70,11 @@ def largest(moments: Moments) -> tuple[float, float]:
     """The largest total and the largest second moment, as :meth:`Layout.of` needs them."""
     totals = [float(np.abs(each).max()) for each in moments.totals.values()]
     return max(totals, default=0.0), float(np.abs(moments.second).max())
+
+
+def sum_bits(boards: int) -> int:
+    """Of each number, when the sum of so many boards' stays below 32 bits."""
+    return _SUM_BITS - boards.bit_length()
 
 
 def _unit(most: float, bits: int) -> float:

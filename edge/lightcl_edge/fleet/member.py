@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lightcl_edge.console.text import Document
-from lightcl_edge.fleet.head_file import is_head
 from lightcl_edge.fleet.kept import Kept
 from lightcl_edge.machine.child_command import Ended, run_command
-from lightcl_edge.state.board import KEPT
+from lightcl_edge.state.board import KEPT, read_board
 from lightcl_edge.state.state import State
 
 
@@ -46,20 +45,32 @@ class Member:
         Returns:
             The document of ``share``, empty for a new board, or ``{"error": ...}``; and the file's bytes.
         """
+        document, content = self._share([])
+        if content is None or known.get(document["board"]) == label(document["version"], document["digest"]):
+            return document, None
+        return document, content
+
+    def _share(self, options: list[str]) -> tuple[Document, bytes | None]:
+        """The document of ``share``, empty for a new board, or ``{"error": ...}``; and its file."""
         if not State(self.state).exists():
             return {}, None
         with tempfile.TemporaryDirectory() as folder:
             out = Path(folder) / "knowledge"
-            words = ["share", "--state", str(self.state), "--out", str(out)]
+            words = ["share", "--state", str(self.state), "--out", str(out), *options]
             document = _document(run_command([*words, *_option("--board", self.name), *_option("--sign", self.sign)]))
-            if "error" in document or known.get(document["board"]) == label(document["version"], document["digest"]):
-                return document, None
-            return document, out.read_bytes()
+            return document, None if "error" in document else out.read_bytes()
 
     def announce(self, counted: Mapping[str, int], erased: Mapping[str, int]) -> Document:
-        """As ``Kept.announce``; empty for a new board, or ``{"error": ...}``."""
-        document, content = self.share({})
-        return document if content is None else self.kept.announce(document, content, counted, erased)
+        """As ``Kept.announcement``; empty for a new board, or ``{"error": ...}``.
+
+        Args:
+            counted: by board the version that the pool counts.
+            erased: as for ``Kept.announcement``.
+        """
+        board = read_board(self.state).name or self.name
+        before = int(counted.get(str(board), 0))
+        document, _ = self._share(["--keep", str(before)])
+        return document if "version" not in document else self.kept.announcement(document, before, erased)
 
     @property
     def kept(self) -> Kept:
@@ -87,8 +98,6 @@ class Member:
             paths = [Path(folder) / f"{number}.knowledge" for number in range(len(files))]
             for path, content in zip(paths, files.values(), strict=True):
                 path.write_bytes(content)
-            if not (len(paths) == 1 and is_head(paths[0])):
-                paths += self.kept.paths()  # they say what a pool counts of this board
             words = ["merge", "--state", str(self.state), *_option("--key", self.key)]
             words += _option("--max-forgetting", self.max_forgetting)
             if not State(self.state).exists():

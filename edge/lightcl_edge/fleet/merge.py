@@ -14,17 +14,18 @@ from lightcl_edge.console.progress import Progress
 from lightcl_edge.console.text import Document
 from lightcl_edge.data.sums import Sums
 from lightcl_edge.errors import LightclError, StateError
-from lightcl_edge.fleet.arrivals import Arrivals, Ignored, joined, sifted, sort_out
+from lightcl_edge.fleet.arrivals import Ignored, sort_out
 from lightcl_edge.fleet.candidate import Candidate, base_of, candidate, commit
 from lightcl_edge.fleet.head_file import HeadFile, is_head
+from lightcl_edge.fleet.kept import Kept
 from lightcl_edge.fleet.knowledge import network_hash
-from lightcl_edge.fleet.pool import PoolFile
 from lightcl_edge.fleet.share import shared
+from lightcl_edge.fleet.sifting import Me, Sifted, joined, sift
 from lightcl_edge.learning.forgetting import forget
 from lightcl_edge.learning.gate import DEFAULT_MAX_FORGETTING
 from lightcl_edge.machine.interrupts import DeferredInterrupt
 from lightcl_edge.machine.process_memory import PhaseMeter
-from lightcl_edge.state.board import Board, named, read_board, with_erased, write_board
+from lightcl_edge.state.board import KEPT, Board, named, read_board, with_erased, write_board
 from lightcl_edge.state.bundle_choice import ChosenBundle, bundle_for
 from lightcl_edge.state.change import Change, changing
 from lightcl_edge.state.exported_classes import base_generation
@@ -76,20 +77,23 @@ def merge(options: MergeOptions, meter: PhaseMeter, progress: Progress) -> Docum
             network, size = network_hash(chosen.bundle), chosen.bundle.manifest.head.tap_size
             sums = state.read().sums if state.exists() else Sums(size)
             arrivals = sort_out(options.files, str(board.name), sums.boards, network, size, key)
-            arrivals = sifted(arrivals, sums, board.erased, _own_version(arrivals, board, sums, network))
-            _refuse_if_all_are(arrivals, len(options.files))
+            version = _own_version(board, sums, network) if arrivals.pools else 0
+            sifted = sift(arrivals, Me(str(board.name), sums, board.erased, version, Kept(state.folder / KEPT)))
+            _refuse_if_all_are(sifted, len(options.files))
         bundle = _own_copy(change, chosen, options.threads)
-        for ignored in arrivals.ignored:
+        for ignored in sifted.ignored:
             progress.note(f"{ignored.file} is not taken in: {ignored.reason}")
-        board = with_erased(board, arrivals.erased)
+        more_erased = with_erased(board, sifted.erased)
         found: Candidate | None = None
         erased: list[str] = []
-        if arrivals.taken:
+        if more_erased != board or sifted.taken:
+            board = more_erased
             with meter.phase("erase"):
                 erased = _erase(change, bundle, board)
-            found = _take_in(change, bundle, board, arrivals, options, meter)
+        if sifted.taken:
+            found = _take_in(change, bundle, board, sifted, options, meter)
         meta = found.generation.meta if found else state.read(bundle=bundle).meta
-        document = _document(arrivals, found, erased)
+        document = _document(sifted, found, erased)
     return {
         "generation": meta.generation,
         "board": board.name,
@@ -147,20 +151,18 @@ def _own_copy(change: Change, chosen: ChosenBundle, threads: int | None) -> Bund
     return own
 
 
-def _own_version(arrivals: Arrivals, board: Board, sums: Sums, network: str) -> int:
-    """The version that this board shared, if it has taught nothing since; else 0. Only pools need it."""
-    if not any(isinstance(each, PoolFile) for each in arrivals.taken):
-        return 0
+def _own_version(board: Board, sums: Sums, network: str) -> int:
+    """The version that this board shared, if it has taught nothing since; else 0."""
     return board.version if shared(board, sums, network)[0].version == board.version else 0
 
 
-def _refuse_if_all_are(arrivals: Arrivals, files: int) -> None:
+def _refuse_if_all_are(sifted: Sifted, files: int) -> None:
     """Raise the first refusal when no file can be used, with all of them in its details."""
-    refused = [each.refused for each in arrivals.ignored if each.refused is not None]
+    refused = [each.refused for each in sifted.ignored if each.refused is not None]
     if files and len(refused) == files:
         first: LightclError = refused[0]
-        lines = "\n".join(f"  {each.file}: {each.reason}" for each in arrivals.ignored)
-        details = {"ignored": _ignored(arrivals.ignored)}
+        lines = "\n".join(f"  {each.file}: {each.reason}" for each in sifted.ignored)
+        details = {"ignored": _ignored(sifted.ignored)}
         raise type(first)(f"nothing was merged, every file is refused:\n{lines}", details)
 
 
@@ -180,21 +182,26 @@ def _erase(change: Change, bundle: Bundle, board: Board) -> list[str]:
 
 
 def _take_in(
-    change: Change, bundle: Bundle, board: Board, arrivals: Arrivals, options: MergeOptions, meter: PhaseMeter
+    change: Change, bundle: Bundle, board: Board, sifted: Sifted, options: MergeOptions, meter: PhaseMeter
 ) -> Candidate:
     state = change.state
     with meter.phase("merge"):
         generation, exported = state.read(bundle=bundle), base_generation(state.folder, bundle)
         base = base_of(bundle, generation, exported, options.threads)
-        sums = joined(base.generation.sums, arrivals, board.erased)
+        sums = joined(base.generation.sums, sifted, board.erased)
         found = candidate(base, sums, options.max_forgetting)
     with DeferredInterrupt(), meter.phase("commit"):
-        final = commit(change, bundle, found, sum(sum(each.record.images.values()) for each in arrivals.taken))
+        final = commit(change, bundle, found, _images(sums, base.generation.sums))
     base.close()
     return replace(found, generation=replace(found.generation, meta=final))
 
 
-def _document(arrivals: Arrivals, found: Candidate | None, erased: Sequence[str]) -> Document:
+def _images(sums: Sums, before: Sums) -> int:
+    """How many images are new."""
+    return max(0, sum(sums.counts.values()) - sum(before.counts.values()))
+
+
+def _document(sifted: Sifted, found: Candidate | None, erased: Sequence[str]) -> Document:
     return {
         "new_classes": list(found.new_classes) if found else [],
         "erased_classes": list(erased),
@@ -202,9 +209,9 @@ def _document(arrivals: Arrivals, found: Candidate | None, erased: Sequence[str]
         "per_class": found.judgement.document() if found else {},
         "merged": [
             {"board": each.record.board, "version": each.record.version, "classes": sorted(each.record.images)}
-            for each in arrivals.taken
+            for each in sifted.taken
         ],
-        "ignored": _ignored(arrivals.ignored),
+        "ignored": _ignored(sifted.ignored),
     }
 
 

@@ -16,16 +16,29 @@ import numpy as np
 from lightcl_edge.data.class_sums import ClassSums, triangle_size
 from lightcl_edge.data.shared_sums import Pool
 from lightcl_edge.errors import DataError, LightclError
-from lightcl_edge.files.records import between
+from lightcl_edge.files.records import Check, between
 from lightcl_edge.files.tensors import DoubleArray, FloatArray, TensorFile
 from lightcl_edge.fleet.knowledge import LARGEST_TAP, Knowledge
 from lightcl_edge.fleet.moments import Moments
-from lightcl_edge.fleet.recorded_file import RECORD, SIGNATURE, Record, RecordedFile, hash_of, write_recorded
-from lightcl_edge.state.board import MAX_VERSION, BoardName
+from lightcl_edge.fleet.recorded_file import (
+    MAX_IMAGES,
+    RECORD,
+    SIGNATURE,
+    Record,
+    RecordedFile,
+    hash_of,
+    write_recorded,
+)
+from lightcl_edge.state.board import MAX_VERSION, is_board_name
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+#: Boards in a pool.
+MAX_BOARDS = 10_000
+_ARE_BOARDS = Check(
+    lambda counted: len(counted) <= MAX_BOARDS and all(map(is_board_name, counted)), f"at most {MAX_BOARDS:,} boards"
+)
 _TOTALS, _TRIANGLE = "totals", "triangle"
 
 
@@ -33,7 +46,10 @@ _TOTALS, _TRIANGLE = "totals", "triangle"
 class PoolRecord(Record):
     """What a pool says of itself; ``board`` is its own name."""
 
-    counted: dict[BoardName, Annotated[int, between(1, MAX_VERSION)]]  # the version of each board that is in the sum
+    images: dict[str, Annotated[int, between(1, MAX_IMAGES * MAX_BOARDS)]]
+    counted: Annotated[  # the version of each board that is in the sum
+        dict[str, Annotated[int, between(1, MAX_VERSION)]], _ARE_BOARDS
+    ]
 
 
 @dataclass(frozen=True)

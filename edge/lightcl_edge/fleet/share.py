@@ -11,14 +11,18 @@ from lightcl_edge.console.text import Document
 from lightcl_edge.data.sums import Sums
 from lightcl_edge.errors import UsageError
 from lightcl_edge.files.tensors import Tensors
+from lightcl_edge.fleet.kept import Kept
 from lightcl_edge.fleet.knowledge import network_hash, tensors_of
 from lightcl_edge.fleet.recorded_file import FORMAT, Record, hash_of, write_recorded
-from lightcl_edge.state.board import Board, named, read_board, write_board
+from lightcl_edge.state.board import KEPT, Board, named, read_board, write_board
 from lightcl_edge.state.change import Change
 
 
-def share(change: Change, out: Path, board_name: str | None, key: Path | None) -> Document:
+def share(change: Change, out: Path, board_name: str | None, key: Path | None, keep: int | None = None) -> Document:
     """Write a knowledge file. Its version grows when there is something new to share since the last one.
+
+    Args:
+        keep: the version that a secure pool counts, 0 for none: the file is then kept in the state beside that one.
 
     Raises:
         UsageError: when the name can't be this board's, or the key can't be used.
@@ -36,6 +40,8 @@ def share(change: Change, out: Path, board_name: str | None, key: Path | None) -
     # before the file is there, so that no two contents ever have one version
     write_board(state.folder, board)
     written = write_recorded(out, record, tensors, private)
+    if keep is not None:
+        Kept(state.folder / KEPT).keep(record.version, out, keep)
     return {
         "board": record.board,
         "version": record.version,

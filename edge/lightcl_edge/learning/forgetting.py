@@ -33,7 +33,7 @@ from lightcl_edge.state.generation import Generation
 from lightcl_edge.state.generation_files import write_generation
 from lightcl_edge.state.pointer import Pointer, write_pointer
 from lightcl_edge.state.state import State
-from lightcl_edge.state.sums_files import class_hash, unusable_sums
+from lightcl_edge.state.sums_files import class_hash, mended
 from lightcl_edge.state.work import has_interrupted_task
 
 
@@ -59,7 +59,7 @@ def foresee(state: State, name: str) -> Document:
     _, known = _concerned(state, bundle, name)
     read = [(state.read(number, bundle), state.bundle_of(number, bundle)) for number in [*known, 0]]
     current = state.read(bundle=bundle)
-    damaged = unusable_sums(current.sums.forget(name)) if name in current.meta.classes else []
+    damaged = mended(current.sums.forget(name))[1] if name in current.meta.classes else []
     return {
         "class": name,
         "generation": current.meta.generation,
@@ -149,8 +149,9 @@ def without_class(generation: Generation, name: str, bundle: Bundle) -> tuple[Ge
     Rows in closed form are computed anew from what is left. A class whose sums are damaged would be in the way, and has
     to be taught again in any case. So it is erased as well. The second result is how many samples were erased.
     """
-    left, erased = generation, 0
-    for each in [name, *unusable_sums(generation.sums.forget(name))]:
+    sums, damaged = mended(generation.sums.forget(name))
+    left, erased = replace(generation, sums=sums), 0
+    for each in [name, *damaged]:
         left, samples = without_row(left, each, bundle)
         erased += samples
     return replace(left, classifier=_classifier_of(left, generation, bundle)), erased

@@ -1,10 +1,9 @@
 """``STATE/FORGET``: the note of a class to forget. A forgetting that a crash cut short is finished by this note."""
 
 import json
-import shutil
 
 from lightcl_edge.errors import BundleError, StateError
-from lightcl_edge.files.durable import fsync_folder, remove, replace_durably
+from lightcl_edge.files.durable import fsync_folder, remove, remove_tree, replace_durably
 from lightcl_edge.files.plain import NotPlainError
 from lightcl_edge.files.strict_json import read_json
 from lightcl_edge.state import journal
@@ -52,7 +51,7 @@ def finish_forgetting(state: State) -> int:
         except (StateError, BundleError) as error:  # generation 0 can't be read then, and the rest must go on
             journal.note(state.folder, "the bundle's own classes could not be erased", problem=str(error))
         _note_erasure(state, name, erasures)
-        shutil.rmtree(state.folder / KEPT, ignore_errors=True)
+        remove_tree(state.folder / KEPT)
         journal.erase_name(state.folder, name)
         journal.note(state.folder, "forgot a class", generation=state.current_number())
     remove(path)

@@ -148,7 +148,10 @@ def _write(path: Path, known: KnownSums) -> str:
 
 def _write_scatter(path: Path, pool: Pool) -> str:
     if isinstance(pool.scatter, StoredScatter):
-        link_or_copy(pool.scatter.path, path)
+        try:
+            link_or_copy(pool.scatter.path, path)
+        except FileNotFoundError as error:
+            raise StateError(f"{pool.scatter.path} is missing; {way_back(path.parents[1])}") from error
         return pool.scatter.sha256
     return write_tensors(path, {"triangle": pool.scatter.read()})
 
@@ -250,13 +253,16 @@ def _stored(
     return SharedSums(mine, others) if others or mine is None else mine
 
 
-def unusable_sums(sums: Sums) -> list[str]:
-    """Names of the classes whose sums are damaged, or those of a pool that they belong to. Each is read in turn."""
-    found = [name for name, known in sums.classes.items() if not _can_be_read(known)]
+def mended(sums: Sums) -> tuple[Sums, list[str]]:
+    """The sums without damaged pools, and names of classes whose sums are damaged or gone with a pool.
+
+    Each is read in turn.
+    """
+    left = sums
     for name, pool in sums.pools.items():
         if not _can_be_read(pool.scatter):
-            found += [each for each in sums.of_board(name) if each not in found]
-    return found
+            left = left.without_pool(name)
+    return left, [name for name in sums.classes if name not in left.classes or not _can_be_read(left.classes[name])]
 
 
 def _can_be_read(known: KnownSums | KnownScatter) -> bool:

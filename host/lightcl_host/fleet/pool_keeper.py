@@ -8,18 +8,23 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lightcl_edge.files.durable import fsync_folder, rename
+import numpy as np
+
+from lightcl_edge.bundle.manifest import MAX_CLASSES
+from lightcl_edge.files.durable import fsync_folder, remove, rename, replace_durably
 from lightcl_edge.fleet.arrivals import not_erased
 from lightcl_edge.fleet.knowledge import Knowledge
 from lightcl_edge.fleet.moments import Moments
 from lightcl_edge.fleet.pool import PoolFile, PoolRecord, write_pool
 from lightcl_edge.fleet.recorded_file import FORMAT
+from lightcl_edge.state.board import MAX_ERASED_CLASSES
+from lightcl_edge.state.sums_files import class_hash
 from lightcl_host.fleet.store import Network, Store
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-_FILE = "pool.knowledge"
+_FILE, _MARK = "pool.knowledge", "pool-begins-again"
 
 
 class PoolKeeper:
@@ -30,13 +35,35 @@ class PoolKeeper:
     """
 
     def __init__(self, folder: Path, network: Network, key: Ed25519PrivateKey | None) -> None:
-        self._path, self._network, self._key = folder / _FILE, network, key
+        self._path, self._mark, self._network, self._key = folder / _FILE, folder / _MARK, network, key
         self.record = PoolRecord(FORMAT, f"pool-{secrets.token_hex(4)}", 1, network.hash, network.size, {}, {}, {}, {})
         self._written = self._path.exists()
         if self._written:
             kept = PoolFile(self._path)
             kept.check(network.hash, network.size, None)
             self.record = kept.record
+
+    @property
+    def begins_again(self) -> bool:
+        """Whether the pool is to begin again once enough boards are there; see :meth:`begin_again`."""
+        return self._mark.exists()
+
+    def begin_again(self, erased: Mapping[str, int], now: bool) -> None:
+        """Empty the pool ``now``, or note that it is to be emptied.
+
+        Until then it goes without the classes that were erased, whose samples lie in the scatter still.
+        """
+        if now:
+            self.keep(Moments.none(self._network.size), {}, erased)
+            remove(self._mark)
+            return
+        replace_durably(self._mark, b"")
+        before, known = self.moments(), self.record.erased
+        left = [name for name in before.counts if erased.get(class_hash(name), 0) <= known.get(class_hash(name), 0)]
+        counts = {name: before.counts[name] for name in left}
+        share = np.float32(sum(counts.values()) / max(1, sum(before.counts.values())))
+        totals = {name: before.totals[name] for name in left}
+        self.keep(Moments.of_scatter(counts, totals, before.triangle() * share), self.record.counted, erased)
 
     def moments(self) -> Moments:
         """What all boards in it taught."""
@@ -62,15 +89,27 @@ class PoolKeeper:
         fsync_folder(self._path.parent)
         self.record, self._written = record, True
 
-    def keep_sum_of(self, store: Store) -> None:
-        """Replace the pool by the sum of all files of a store."""
+    def keep_sum_of(self, store: Store) -> dict[str, str]:
+        """Replace the pool by the sum of all files of a store.
+
+        Returns:
+            The boards that are left out, with the reason: what they say can't be in one pool with the others.
+        """
+        left_out: dict[str, str] = {}
+        taken: dict[str, int] = {}
         erased: dict[str, int] = {}
-        for record in store.records.values():
-            erased |= {key: max(count, erased.get(key, 0)) for key, count in record.erased.items()}
+        classes: set[str] = set()
+        for board, record in sorted(store.records.items()):
+            more = erased | {key: max(count, erased.get(key, 0)) for key, count in record.erased.items()}
+            if len(more) > MAX_ERASED_CLASSES or len({*classes, *record.images}) > MAX_CLASSES:
+                left_out[board] = "with it there are more classes, or erased ones, than a pool holds"
+                continue
+            erased, taken[board], classes = more, record.version, classes | set(record.images)
         moments, size = Moments.none(self._network.size), self._network.size
-        for board in sorted(store.records):
+        for board in taken:
             moments = moments.plus(Moments.of(not_erased(Knowledge(store.path(board)), erased), size))
-        self.keep(moments, store.versions(), erased)
+        self.keep(moments, taken, erased)
+        return left_out
 
     def missing(self, board: str | None, versions: Mapping[str, int]) -> list[str]:
         """The pool's name, when a board that has these versions of others lacks it."""

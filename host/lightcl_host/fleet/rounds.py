@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from lightcl_edge.console.text import Document
+from lightcl_edge.errors import DataError
 from lightcl_host.fleet.pool_keeper import PoolKeeper
 from lightcl_host.fleet.store import Refusal, Store
 
@@ -89,11 +90,21 @@ def play_round(number: int, link: Link, store: Store, keeper: PoolKeeper | None 
     answers = ask(done, link, SHARE, {node: Packet({"known": store.labels()}) for node in link.nodes()})
     _take(done, store, answers)
     if keeper is not None and store.versions() != keeper.record.counted:
-        keeper.keep_sum_of(store)
+        _pool(done, store, keeper)
     answers = hand_out(done, link, answers, keeper or store)
     _take(done, store, answers)  # of boards that dropped what another has erased
     done.seconds = time.perf_counter() - started
     return done
+
+
+def _pool(done: Round, store: Store, keeper: PoolKeeper) -> None:
+    """Replace the pool by the sum of the store. What can't be summed is named, and the pool before stays."""
+    try:
+        left_out = keeper.keep_sum_of(store)
+    except (DataError, ValueError) as error:
+        done.note = f"the pool stays as it was: {error}"
+        return
+    done.note = "; ".join(f"{board} is not in the pool: {reason}" for board, reason in left_out.items())
 
 
 def hand_out(done: Round, link: Link, answers: Mapping[int, Packet], source: Source) -> dict[int, Packet]:
@@ -121,7 +132,7 @@ def ask(done: Round, link: Link, what: str, packets: Mapping[int, Packet]) -> di
         done.received_bytes[node] = done.received_bytes.get(node, 0) + answer.file_bytes
         if isinstance(error := answer.document.get("error"), dict):
             done.failures[node] = f"{error.get('kind')}: {error.get('message')}"[:2000]
-            if what == SHARE:
+            if what != MERGE:
                 continue
         found[node] = answer
     for node in packets:

@@ -72,6 +72,8 @@ def run_fleet(
     """
     if options.send not in SEND:
         raise UsageError(f"send is {options.send!r}, expected one of {', '.join(SEND)}")
+    if options.least < 2:
+        raise UsageError(f"least-boards is {options.least}, expected 2 or more: the sum of one board is its own")
     if options.head_rounds and options.send == SECURE:
         raise UsageError("heads would reach the server one by one; take head-rounds=0 with send=secure")
     bundle = Bundle.open(options.bundle)
@@ -155,6 +157,11 @@ def lines(done: Round) -> list[str]:
         f"sent {format_bytes(sum(done.sent_bytes.values()))}, {done.seconds:.1f} s",
         *([f"  {count(done.heads, 'board')} took in the averaged head"] if done.heads else []),
         *([f"  {done.note}"] if done.note else []),
+        *(
+            f"  {done.boards.get(node) or f'node {node}'} passed over {each.get('board')}: {each.get('reason')}"
+            for node, document in done.merged.items()
+            for each in document.get("ignored", [])
+        ),
         *(f"  refused: {each.board or f'node {each.node}'}: {each.reason}" for each in done.refused),
         *(f"  failed: {done.boards.get(node) or f'node {node}'}: {text}" for node, text in done.failures.items()),
     ]

@@ -95,8 +95,8 @@ class Store:
             paths = {self._write(node, content): node for node, content in files.items()}
             known = {board: BoardVersion(each.version, each.digest) for board, each in self._records.items()}
             network = self._network
-            arrivals = sort_out(paths, _NOBODY, known, network.hash, network.size, network.key)
-            for knowledge in arrivals.taken:
+            arrivals = sort_out(paths, _NOBODY, known, network.hash, network.size, network.key, Knowledge)
+            for knowledge in arrivals.boards:
                 rename(knowledge.path, self.path(knowledge.record.board))
                 self._records[knowledge.record.board] = knowledge.record
             fsync_folder(self._boards)
@@ -109,7 +109,7 @@ class Store:
             Refusal(paths[each.file], each.board, each.refused.kind if each.refused else None, each.reason)
             for each in arrivals.ignored
         ]
-        return [each.record for each in arrivals.taken], refusals
+        return [each.record for each in arrivals.boards], refusals
 
     def _write(self, node: int, content: bytes) -> Path:
         path = self._incoming / f"{node}{_ENDING}"

@@ -198,14 +198,25 @@ def make_lies(folder, edge):
         write_recorded(lies / name, replace(record, **changed), content, read_private_key(folder / f"{key}.key"))
 
 
-@pytest.mark.parametrize(("send", "heads"), [("files", 2), ("pool", 0), ("secure", 0)])
-def test_the_apps_messages(fleet, send, heads):
-    """In one process, where an answer of no board is an error: what a run of Flower takes minutes for."""
-    where = fleet / "bundle", fleet / "store", send, str(heads)
+def play(fleet, send, heads=0, gone=0):
+    """Two rounds in one process, where an answer of no board is an error: what a run of Flower takes minutes for."""
+    where = fleet / "bundle", fleet / "store", send, str(heads), str(gone)
     script = [PROGRAMS / "python", SUPPORT / "flower_in_process.py", app(), *where]
     states = [fleet / board for board in BOARDS]
     done = subprocess.run([*script, *states], check=False, text=True, capture_output=True)
     assert done.returncode == 0, done.stderr[-3000:]
+
+
+def test_a_board_that_goes_away_while_keys_are_exchanged_is_left_out_and_named(fleet):
+    play(fleet, "secure", gone=1)
+    first, second = rounds_of(fleet)
+    assert len(first["taken"]) == len(BOARDS) - 1 and "while keys" in first["failures"]["1"]
+    assert not second["taken"] and "1 of the 3 boards" in second["note"]
+
+
+@pytest.mark.parametrize(("send", "heads"), [("files", 2), ("pool", 0), ("secure", 0)])
+def test_the_apps_messages(fleet, send, heads):
+    play(fleet, send, heads)
     assert_all_know_the_same(fleet)
     first, second = rounds_of(fleet)
     assert len(first["taken"]) == len(BOARDS) and first["failures"] == {"99": "it is away"} and not first["refused"]

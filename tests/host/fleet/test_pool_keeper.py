@@ -84,11 +84,12 @@ def test_a_pool_that_counts_an_older_version_needs_that(tmp_path):
     for device in (first, second):
         device.learn("cat", rows)
         shop.share(device)
-    pool, old = shop.pool(), shop.files[0]
+    pool = shop.pool()
     first.learn("cat", rows)
     assert "counts version 1 of this board, which is not at hand" in first.merge([pool]).ignored[0].reason
     assert first.sums.counts == {"cat": 4}
-    first.merge([pool, old])
+    first.kept.keep(1, shop.files[0], 0)
+    first.merge([pool, shop.files[0]])
     assert first.sums.counts == {"cat": 6}
     again = first.merge([shop.files[1]])
     assert "counts this board already" in again.ignored[0].reason and first.sums.counts == {"cat": 6}
@@ -97,12 +98,75 @@ def test_a_pool_that_counts_an_older_version_needs_that(tmp_path):
 def test_two_pools_that_count_one_board_are_not_both_taken(tmp_path):
     (tmp_path / "x").mkdir()
     one, two, third = Shop(tmp_path), Shop(tmp_path / "x"), Device("c", tmp_path)
-    for shop in (one, two):
-        shop.devices[0].learn("cat", np.full((2, SIZE), 0.5, np.float32))
-        shop.share(shop.devices[0])
+    for shop, more in ((one, 1), (two, 2)):
+        for device in (shop.devices[0], shop.devices[more]):
+            device.learn("cat", np.full((2, SIZE), 0.5, np.float32))
+            shop.share(device)
     arrivals = third.merge([one.pool(), two.pool()])
-    assert third.sums.counts == {"cat": 2} and len(arrivals.taken) == 1
+    assert third.sums.counts == {"cat": 4} and len(arrivals.taken) == 1
     assert "which is here already" in arrivals.ignored[0].reason
+
+
+def test_a_pool_that_is_passed_over_opens_no_way_for_the_boards_that_are_counted(tmp_path):
+    shop, rows = Shop(tmp_path), np.full((2, SIZE), 0.5, np.float32)
+    _, second, third = shop.devices
+    for device in shop.devices:
+        device.learn("cat", rows)
+        shop.share(device)
+    third.merge([shop.pool()])
+    for device in (second, third):
+        device.learn("cat", rows)
+        shop.share(device)
+    third.learn("cat", rows)
+    sifted = third.merge([shop.pool(), *shop.files])
+    assert "not at hand" in str([each.reason for each in sifted.ignored])
+    assert third.sums.counts == {"cat": 10}, "two of the first, two of the second as before, six of its own"
+
+
+def test_a_server_that_lost_its_pool_gets_it_back(tmp_path):
+    shop, rows = Shop(tmp_path), np.full((2, SIZE), 0.5, np.float32)
+    for device in shop.devices:
+        device.learn("cat", rows)
+        shop.share(device)
+    shop.devices[0].merge([shop.pool()])
+    (tmp_path / "store" / "pool.knowledge").unlink()
+    shop.keeper = PoolKeeper(tmp_path / "store", Network(NETWORK, SIZE), None)
+    shop.devices[0].merge([shop.pool()])
+    assert set(shop.devices[0].sums.pools) == {shop.keeper.record.board} and shop.devices[0].sums.counts == {"cat": 6}
+
+
+def test_an_erasure_is_heard_from_a_file_of_a_board_that_a_pool_counts(tmp_path):
+    shop, rows = Shop(tmp_path), np.full((2, SIZE), 0.5, np.float32)
+    first, second = shop.devices[:2]
+    for device in (first, second):
+        device.learn("cat", rows)
+        device.learn("dog", rows)
+        shop.share(device)
+    second.merge([shop.pool()])
+    first.forget("cat")
+    second.merge([first.share()])
+    assert second.sums.counts == {"dog": 4} and second.erasures("cat") == 1
+
+
+def test_no_board_may_send_a_pool(tmp_path):
+    shop = Shop(tmp_path)
+    shop.devices[0].learn("cat", np.full((2, SIZE), 0.5, np.float32))
+    shop.share(shop.devices[0])
+    pool = shop.pool()
+    taken, refused = shop.store.take({7: pool.read_bytes()})
+    assert not taken and refused[0].kind == "DataError" and refused[0].node == 7
+    assert list(Store(tmp_path / "store", Network(NETWORK, SIZE)).records) == ["board0"]
+
+
+def test_a_board_that_fits_in_no_pool_is_left_out_and_named(tmp_path, monkeypatch):
+    monkeypatch.setattr("lightcl_host.fleet.pool_keeper.MAX_CLASSES", 2)
+    shop, rows = Shop(tmp_path), np.full((2, SIZE), 0.5, np.float32)
+    for device, classes in zip(shop.devices, ("ab", "cde", "a"), strict=True):
+        for name in classes:
+            device.learn(name, rows)
+        shop.share(device)
+    assert list(shop.keeper.keep_sum_of(shop.store)) == ["board1"]
+    assert shop.keeper.record.images == {"a": 4, "b": 2}
 
 
 def test_a_forgotten_class_takes_its_share_of_the_scatter_along(tmp_path):
@@ -142,5 +206,3 @@ def test_impossible_pools_are_refused(tmp_path, change, reason):
     write_recorded(lie, type(record)(**{**vars(record), "tensors": hashes}), tensors, None)
     with pytest.raises(DataError, match=reason):
         PoolFile(lie).check(NETWORK, SIZE, None)
-    refused = shop.store.take({7: lie.read_bytes()})[1]
-    assert refused[0].kind == "DataError", "no board may send a pool"

@@ -114,5 +114,6 @@ def test_a_damaged_scatter_is_named_and_can_be_left(edge, boards):
     assert str(path.name) in edge("train", "--state", state.folder, "--data", data, *MORE, code=6)[1]
     assert "pool-" in str(said(edge, "history", "--state", state.folder)["generations"])
     gone = said(edge, "forget", "--state", state.folder, "--class", "grey")
-    assert set(gone["damaged_classes"]) == {"blue", "green", "red"}, "all that the pool had taught"
+    assert set(gone["damaged_classes"]) == {"green", "red"}, "what only the pool had taught"
+    assert not State(boards / "two").read().sums.pools
     edge("train", "--state", state.folder, "--data", data, *MORE)

@@ -14,7 +14,6 @@ from fleet_device import NETWORK, SIZE, Device, assert_pooled, expected
 from lightcl_edge.data.sums import Sums
 from lightcl_edge.files.durable import calls_through
 from lightcl_edge.fleet.fixed_point import Layout, largest
-from lightcl_edge.fleet.kept import Kept
 from lightcl_edge.fleet.moments import Moments
 from lightcl_host.fleet.pool_keeper import PoolKeeper
 from lightcl_host.fleet.rounds import Packet
@@ -34,13 +33,13 @@ class Boards:
     """A way to devices that adds in the open. ``fate`` says of each message what becomes of it."""
 
     def __init__(self, devices, fate=lambda what, node: "answered"):
-        self.devices, self.fate, self.lies, self.added = devices, fate, {}, []
+        self.devices, self.fate, self.lies, self.says, self.added = devices, fate, {}, {}, []
 
     def nodes(self):
         return range(len(self.devices))
 
     def kept(self, node):
-        return Kept(self.devices[node].folder / "shared")
+        return self.devices[node].kept
 
     def ask(self, what, packets):
         answers = {}
@@ -53,13 +52,17 @@ class Boards:
 
     def announce(self, node, packet):
         device = self.devices[node]
-        content = device.share().read_bytes()
+        path = device.share()
+        if node in self.says:
+            return Packet(self.says[node])
+        before = packet.document["counted"].get(device.board.name, 0)
+        device.kept.keep(device.board.version, path, before)
         versions = {name: of.version for name, of in device.sums.boards.items()}
         document = {"board": device.board.name, "version": device.board.version, "boards": versions}
         document["classes"] = list(device.sums.own)
-        return Packet(self.kept(node).announce(document, content, **packet.document))
+        return Packet(self.kept(node).announcement(document, before, packet.document["erased"]))
 
-    def add(self, orders, bits):
+    def add(self, orders, bits, least):
         vectors = {n: self.kept(n).vector(order) for n, order in orders.items() if self.fate("add", n) == "answered"}
         assert all((np.abs(vector) < 2 ** (bits - 1)).all() for vector in vectors.values())
         self.added.append(len(vectors))
@@ -71,10 +74,14 @@ class Boards:
         (content,) = packet.files.values()
         path = device.folder / f"pool-{random.random()}"
         path.write_bytes(content)
-        device.merge([path, *self.kept(node).paths()])
+        device.merge([path])
         if before - set(device.sums.classes):
-            shutil.rmtree(device.folder / "shared")  # as forget does
+            lose(device)  # as forget does
         return Packet({"merged": list(packet.files)})
+
+
+def lose(device):
+    shutil.rmtree(device.folder / f"shared-{device.board.name}", ignore_errors=True)
 
 
 def devices_in(folder, count):
@@ -105,14 +112,16 @@ def test_nothing_is_lost_or_counted_twice_whoever_is_killed(tmp_path):
                 device.learn(chance.choice("abcdef"), rows(numbers, chance.randrange(1, 6)))
             elif device.sums.classes:
                 device.forget(chance.choice(sorted(device.sums.classes)))
-                shutil.rmtree(device.folder / "shared", ignore_errors=True)
+                lose(device)
             try:
                 notes.append(play_secure_round(number, link, PoolKeeper(tmp_path, NET, None), 2).note)
             except Killed:
                 killed += 1
         link.fate = lambda what, node: "answered"
         for number in range(100, 104):
-            play_secure_round(number, link, PoolKeeper(tmp_path, NET, None), 1)
+            for device in devices:  # so that enough have something new
+                device.learn("a", rows(numbers, 1))
+            play_secure_round(number, link, PoolKeeper(tmp_path, NET, None), 2)
     assert killed > 5 and len(link.added) > 20 and any("begins again" in each for each in notes)
     for device in devices:
         assert_pooled(device.sums, expected(devices))
@@ -148,6 +157,7 @@ def test_erasing_reaches_all_and_the_pool_begins_again(three):
     devices[1].forget("cat")
     done = play_secure_round(2, link, keeper, 3)
     assert "begins again" in done.note and keeper.record.images == {"dog": 6}
+    assert keeper.record.erased and not keeper.begins_again
     play_secure_round(3, link, keeper, 3)
     for device in devices:
         assert_pooled(device.sums, expected(devices))
@@ -156,7 +166,7 @@ def test_erasing_reaches_all_and_the_pool_begins_again(three):
 def test_a_board_that_lost_its_files_makes_the_pool_begin_again(three):
     devices, link, keeper = three
     play_secure_round(1, link, keeper, 3)
-    shutil.rmtree(devices[0].folder / "shared")
+    lose(devices[0])
     devices[0].learn("cat", np.full((1, SIZE), 0.5, np.float32))
     assert "begins again" in play_secure_round(2, link, keeper, 3).note
     for device in devices:
@@ -204,3 +214,70 @@ def test_a_number_that_does_not_fit_is_refused():
         Layout.of(["cat"], SIZE, 4, 0.5, 0.5).encode(moments)
     with pytest.raises(ValueError, match="no place for class 'cat'"):
         Layout.of(["dog"], SIZE, 4, *largest(moments)).encode(moments)
+
+
+def test_the_pool_waits_for_enough_boards_before_it_begins_again(three):
+    """Until then nothing that others know is thrown away, but the erased class is."""
+    devices, link, keeper = three
+    play_secure_round(1, link, keeper, 3)
+    devices[1].forget("cat")
+    lose(devices[1])
+    link.fate = lambda what, node: "unheard" if node == 2 else "answered"
+    done = play_secure_round(2, link, keeper, 3)
+    assert "once 3 boards are there" in done.note and keeper.begins_again
+    for device in devices[:2]:
+        assert device.sums.counts == {"dog": 6}
+    link.fate = lambda what, node: "answered"
+    for number in (3, 4):
+        play_secure_round(number, link, keeper, 3)
+    assert not keeper.begins_again
+    for device in devices:
+        assert_pooled(device.sums, expected(devices))
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"erasures": []}, "erasures"),
+        ({"erasures": {"x": 1}}, "hashes of class names"),
+        ({"erasures": {"0" * 32: 2**40}}, "erasures"),
+        ({"classes": 5}, "classes"),
+        ({"classes": ["a", 1]}, "classes"),
+        ({"classes": [f"c{number}" for number in range(5000)]}, "at most 4096"),
+        ({"largest": [1]}, "two numbers"),
+        ({"largest": [1e30, 1e30]}, "largest"),
+        ({"largest": [float("inf"), 1]}, "largest"),
+        ({"largest": [9e6, 9e6]}, "times the others"),
+        ({"board": "a/../b"}, "board"),
+        ({"board": ["a"]}, "board"),
+        ({"version": None}, "version"),
+    ],
+)
+def test_a_board_that_says_what_can_not_be_is_named_and_the_others_go_on(three, changed, reason):
+    devices, link, keeper = three
+    true = link.announce(2, Packet({"counted": {}, "erased": {}})).document
+    link.says[2] = true | changed
+    done = play_secure_round(1, link, keeper, 2)
+    assert reason in done.failures[2] and keeper.record.counted == {"board0": 1, "board1": 1}
+    assert devices[0].sums.counts == {"cat": 4, "dog": 4}
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        {"layout": {"size": 10**11}},
+        {"layout": {"bits": 64}},
+        {"layout": {"total_unit": 0.0}},
+        {"before": "/etc/passwd"},
+        {"version": "../../x"},
+        {"erased": 5},
+    ],
+)
+def test_an_order_that_makes_no_sense_is_refused(three, order):
+    devices, link, _ = three
+    link.announce(0, Packet({"counted": {}, "erased": {}}))
+    layout = {"classes": ["cat", "dog"], "size": SIZE, "bits": 29, "total_unit": 1e-3, "second_unit": 1e-3}
+    good = {"layout": layout, "version": 1, "before": 0, "erased": {}}
+    assert len(devices[0].kept.vector(good)) == 2 + 2 * SIZE + SIZE * (SIZE + 1) / 2
+    with pytest.raises(ValueError, match=r"expected|lacks"):
+        devices[0].kept.vector({**good, **order, "layout": layout | order.get("layout", {})})

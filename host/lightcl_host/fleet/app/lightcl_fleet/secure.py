@@ -19,7 +19,7 @@ from lightcl_edge.files.tensors import DoubleArray
 from lightcl_host.fleet.secure_rounds import Added
 
 _ORDER = "order"
-#: Each board's secrets are shared among all; so many of them can undo the masks of one that went away.
+#: Each board's secrets are shared among all; so many of them can undo the masks of one that went away afterwards.
 _SHARES, _THRESHOLD = 1.0, 0.6
 
 
@@ -45,24 +45,75 @@ class _Sum(FedAvg):  # type: ignore[misc]
         return None, {}
 
 
-def add(grid: Grid, context: Context, orders: Mapping[int, Document], bits: int, timeout_s: float) -> Added | str:
+class _GoneError(Exception):
+    """Boards went away while keys were exchanged: Flower can't undo their masks."""
+
+    def __init__(self, nodes: set[int]) -> None:
+        super().__init__()
+        self.nodes = nodes
+
+
+class _Workflow(SecAggPlusWorkflow):  # type: ignore[misc]
+    """Flower's, which ends early where a board went away too soon."""
+
+    def setup_stage(self, grid: Grid, context: LegacyContext, state: Any) -> bool:
+        """All boards must have a key."""
+        return bool(super().setup_stage(grid, context, state)) and _all_there(state)
+
+    def share_keys_stage(self, grid: Grid, context: LegacyContext, state: Any) -> bool:
+        """All boards must have given shares of it."""
+        return bool(super().share_keys_stage(grid, context, state)) and _all_there(state)
+
+
+def _all_there(state: Any) -> bool:
+    if gone := set(state.sampled_node_ids) - set(state.active_node_ids):
+        raise _GoneError(gone)
+    return True
+
+
+def add(
+    grid: Grid, context: Context, orders: Mapping[int, Document], bits: int, least: int, timeout_s: float
+) -> Added | str:
     """The sum of whole numbers of so many bits, or why there is none.
 
-    Flower scales numbers to a range; this range is that of the numbers, so they stay what they are.
+    Flower scales numbers to a range; this range is that of the numbers, so they stay what they are. Boards that go away
+    while keys are exchanged are left out, and the others begin again. Later ones need no new beginning, as long as
+    ``least`` are left.
     """
+    left = dict(orders)
+    failures: dict[int, str] = {}
+    while len(left) >= max(2, least):
+        try:
+            added = _add(grid, context, left, bits, max(least, round(_THRESHOLD * len(left))), timeout_s)
+        except _GoneError as gone:
+            failures |= dict.fromkeys(gone.nodes, "it went away while keys were exchanged")
+            left = {node: order for node, order in left.items() if node not in gone.nodes}
+            continue
+        except (KeyError, ValueError, TypeError, AttributeError, IndexError) as error:  # of what a board answered
+            return f"a board's answer can't be used ({type(error).__name__}: {error})"
+        if added is None:
+            break
+        failures |= dict.fromkeys(set(left) - added.nodes, "it did not give its numbers")
+        return Added(added.vector, added.nodes, failures)
+    return "too few boards answered"
+
+
+def _add(
+    grid: Grid, context: Context, orders: Mapping[int, Document], bits: int, threshold: int, timeout_s: float
+) -> Added | None:
     strategy, state = _Sum(orders), RecordDict()
     state.config_records[MAIN_CONFIGS_RECORD] = ConfigRecord({Key.CURRENT_ROUND: 1})
     state.array_records[MAIN_PARAMS_RECORD] = ArrayRecord()
     own = Context(context.run_id, context.node_id, context.node_config, state, context.run_config)
-    SecAggPlusWorkflow(
+    _Workflow(
         _SHARES,
-        _THRESHOLD,
+        threshold,
         max_weight=1.0,
         clipping_range=2.0 ** (bits - 1),
         quantization_range=2**bits,
         timeout=timeout_s,
     )(grid, LegacyContext(own, strategy=strategy))
-    return strategy.added or "too few boards answered"
+    return strategy.added
 
 
 def order_of(message: Message) -> Document:

@@ -55,8 +55,8 @@ class GridLink:
                 time.sleep(_PAUSE_S)
         return answers
 
-    def add(self, orders: Mapping[int, Document], bits: int) -> Added | str:
-        return add(self._grid, self._context, orders, bits, self._timeout_s)
+    def add(self, orders: Mapping[int, Document], bits: int, least: int) -> Added | str:
+        return add(self._grid, self._context, orders, bits, least, self._timeout_s)
 
     def _push(self, what: str, node: int, packet: Packet) -> str:
         content, group = packed(packet.document, dict(packet.files)), str(self._sent)
