@@ -33,8 +33,9 @@ from lightcl_host.cutting.cuts import Cut, find_cuts
 from lightcl_host.cutting.rule_of_thumb import choose_automatically
 from lightcl_host.graphs.counts import multiply_adds, peak_activation_bytes
 from lightcl_host.sources.failure_reason import blaming
+from lightcl_host.sources.fresh_process import open_in_fresh_process
 from lightcl_host.sources.options import SourceOptions
-from lightcl_host.sources.source import Source, open_source
+from lightcl_host.sources.source import Source
 from lightcl_profiler.devices.profile import DeviceProfile, load_profile
 
 _PACKAGES = ("lightcl-edge", "torch", "onnx", "onnxruntime", "numpy")
@@ -77,7 +78,7 @@ def analyze(options: AnalyzeOptions, progress: Progress, source: Source | None =
     if source is None:
         check_analysis(options)
         progress.note(f"exporting {options.source.model} to ONNX")
-        source = open_source(options.source)
+        source = open_in_fresh_process(options.source)
         for remark in source.notes:
             progress.note(remark)
     profile = load_profile(options.device)
