@@ -117,7 +117,7 @@ class _Run:
         import torch
 
         torch.set_num_threads(usable_cores())
-        torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.set_deterministic_debug_mode("warn")  # use_deterministic_algorithms imports 70 MB of a compiler
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # costs time alone
         thumb = choose_automatically(cuts)  # refuses a network without a trainable cut, and says why
         cuts = worth_measuring([cut for cut in cuts if cut.trainable])
