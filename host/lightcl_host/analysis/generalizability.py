@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightcl_edge.files.tensors import IntArray
+from lightcl_edge.machine.freeing import trim_heap
 from lightcl_host.analysis.network import Network
 from lightcl_host.analysis.ridge_probe import PROBE_CELLS, ridge_right
 from lightcl_host.analysis.similarity import SMALLEST_BATCH, Gram, gram, linear_cka
@@ -168,6 +169,7 @@ def _accuracy(network: Network, task: TaskData, batch: int) -> float:
     """Among the task's own classes, on held-out images."""
     classes = np.unique(task.train_labels)
     logits = np.concatenate([network.logits(part) for part in even_parts(task.held, batch)])
+    trim_heap()
     return float((classes[logits[:, classes].argmax(axis=1)] == task.held_labels).mean())
 
 
@@ -193,6 +195,7 @@ def look_grams(
         if len(part) >= SMALLEST_BATCH:
             network.look(part, see)
             tell(len(part))
+    trim_heap()
     return found
 
 
@@ -226,4 +229,5 @@ def _probe_features(
         network.look(part, see)
         done += len(part)
         tell(len(part))
+    trim_heap()
     return found

@@ -18,6 +18,7 @@ from lightcl_edge.inference.predictor import Predictor
 from lightcl_edge.inference.trunk import normalise
 from lightcl_edge.learning.options import TrainOptions
 from lightcl_edge.learning.train import train
+from lightcl_edge.machine.freeing import trim_heap
 from lightcl_edge.machine.process_memory import PhaseMeter
 from lightcl_host.cutting.channel_axis import channel_axis
 from lightcl_host.cutting.split import split_graph
@@ -73,6 +74,7 @@ def train_head(
         return {"accuracy": after[-1], "after_tasks": after, "note": ""}
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        trim_heap()
 
 
 def _save(sequence: Sequence, numbers: range | list[int], folder: Path, *, held: bool) -> Path:

@@ -74,7 +74,6 @@ class Network:
         with torch.no_grad():
             for tensor, features in self._module.computed(self._inputs(pixels), self._cuts):
                 see(self._cuts[tensor], features)
-        trim_heap()
 
     def logits(self, pixels: ByteImages) -> FloatArray:
         """Logits of all classes, shape ``(n, classes)``."""
