@@ -25,8 +25,8 @@ def never_opened(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise AssertionError("the network was opened")
 
-    for module in ("export.export", "analysis.run", "sources.source"):
-        monkeypatch.setattr(f"lightcl_host.{module}.open_source", refuse)
+    for name in ("export.export.open_source", "analysis.run.open_in_fresh_process", "sources.source.open_source"):
+        monkeypatch.setattr(f"lightcl_host.{name}", refuse)
 
 
 @pytest.mark.parametrize(
