@@ -60,6 +60,18 @@ class Device:
             self.board = with_erased(self.board, {class_hash(name): self.erasures(name) + 1})
 
 
+def devices_in(folder, count):
+    """Devices with a folder each."""
+    for number in range(count):
+        (folder / str(number)).mkdir()
+    return [Device(f"board{number}", folder / str(number)) for number in range(count)]
+
+
+def rows(numbers, count):
+    """Random samples."""
+    return (numbers.normal(size=(count, SIZE)) / 8).clip(-1, 1).astype(np.float32)
+
+
 def expected(devices):
     """All samples by class that were taught since the last erasure of it."""
     found: dict[str, list] = {}

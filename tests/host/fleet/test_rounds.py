@@ -8,7 +8,7 @@ from hashlib import sha256
 import numpy as np
 import pytest
 
-from fleet_device import NETWORK, SIZE, Device, assert_pooled, assert_same, expected
+from fleet_device import NETWORK, SIZE, Device, assert_pooled, assert_same, devices_in, expected, rows
 from lightcl_edge.files.durable import calls_through
 from lightcl_edge.fleet.member import label
 from lightcl_edge.fleet.pool import PoolFile
@@ -63,16 +63,6 @@ class Boards:
         device.merge(paths)
         erased = before - set(device.sums.classes)
         return Packet({"merged": list(packet.files)}, {"k": device.share().read_bytes()} if erased else {})
-
-
-def devices_in(folder, count):
-    for number in range(count):
-        (folder / str(number)).mkdir()
-    return [Device(f"board{number}", folder / str(number)) for number in range(count)]
-
-
-def rows(numbers, count):
-    return (numbers.normal(size=(count, SIZE)) / 8).clip(-1, 1).astype(np.float32)
 
 
 @pytest.mark.parametrize("pooled", [False, True])

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleet_device import NETWORK, SIZE, Device, assert_pooled, expected
+from fleet_device import NETWORK, SIZE, assert_pooled, devices_in, expected, rows
 from lightcl_edge.data.sums import Sums
 from lightcl_edge.files.durable import calls_through
 from lightcl_edge.fleet.fixed_point import Layout, largest
@@ -82,16 +82,6 @@ class Boards:
 
 def lose(device):
     shutil.rmtree(device.folder / f"shared-{device.board.name}", ignore_errors=True)
-
-
-def devices_in(folder, count):
-    for number in range(count):
-        (folder / str(number)).mkdir()
-    return [Device(f"board{number}", folder / str(number)) for number in range(count)]
-
-
-def rows(numbers, count):
-    return (numbers.normal(size=(count, SIZE)) / 8).clip(-1, 1).astype(np.float32)
 
 
 def test_nothing_is_lost_or_counted_twice_whoever_is_killed(tmp_path):
