@@ -7,6 +7,7 @@ from datetime import datetime, timezone
 from typing import NamedTuple
 
 from lightcl_edge.console.text import Document, count, format_bytes
+from lightcl_edge.fleet.pool import PoolRecord
 from lightcl_edge.fleet.recorded_file import Record
 from lightcl_profiler.reports.page import Column, Table, columns, render
 
@@ -28,12 +29,13 @@ def fleet_page(records: Mapping[str, Record], rounds: Sequence[Document]) -> str
     """The page of a fleet.
 
     Args:
-        records: what the server has of each board.
+        records: what the server has of each board, or of a pool where it has no more.
         rounds: the lines of ``rounds.jsonl``, oldest first; at least one.
     """
     classes = {name for record in records.values() for name in record.images}
+    boards = sum(len(record.counted) if isinstance(record, PoolRecord) else 1 for record in records.values())
     lead = (
-        f"{count(len(records), 'board')} know {count(len(classes), 'class')} together. "
+        f"{count(boards, 'board')} know {count(len(classes), 'class')} together. "
         f"Last round: {_when(rounds[-1])}, {count(len(rounds[-1]['boards']), 'board')} there."
     )
     return page("Boards that learn together", lead, [_boards(records, rounds), _classes(records), _rounds(rounds)])

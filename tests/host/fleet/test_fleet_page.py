@@ -7,9 +7,10 @@ import re
 from dataclasses import asdict, replace
 
 import numpy as np
-from test_rounds import Boards, devices_in
+import pytest
+from test_rounds import Boards
 
-from fleet_device import NETWORK, SIZE, Device
+from fleet_device import NETWORK, SIZE, Device, devices_in
 from lightcl_edge.files.durable import calls_through
 from lightcl_host.fleet.page import fleet_page
 from lightcl_host.fleet.rounds import SHARE, Packet, play_round
@@ -46,7 +47,8 @@ class Shared:
         return {node: answers[node] if what == SHARE else Packet() for node in packets}
 
 
-def test_accuracy_on_the_servers_pictures_before_and_after_a_round(edge, tmp_path):
+@pytest.mark.parametrize("send", ["files", "pool"])
+def test_accuracy_on_the_servers_pictures_before_and_after_a_round(edge, tmp_path, send):
     bundle, files = make_bundle(tmp_path / "bundle"), [tmp_path / "one", tmp_path / "two"]
     with calls_through(Unsynced()):
         for file, classes in zip(files, (["red", "green"], ["blue", "grey"]), strict=True):
@@ -57,7 +59,7 @@ def test_accuracy_on_the_servers_pictures_before_and_after_a_round(edge, tmp_pat
             edge("share", "--state", state, "--out", file, "--board", file.name)
     test = make_folder(tmp_path / "test", COLOURS, seed=1)
     wanted = json.loads(edge("evaluate", "--state", tmp_path / "all", "--data", test, "--json")[0])["accuracy"]
-    said, options = [], FleetOptions(bundle, tmp_path / "store", test=str(test))
+    said, options = [], FleetOptions(bundle, tmp_path / "store", test=str(test), send=send)
     for known in (1, 2):  # two runs: what the first one knew is the second's accuracy before
         run_fleet(options, Shared(files[:known]), said.append)
     run_fleet(replace(options, test=str(tmp_path / "nothing")), Shared(files), said.append)

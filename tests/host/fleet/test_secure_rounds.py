@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import random
 import shutil
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from lightcl_edge.data.sums import Sums
 from lightcl_edge.files.durable import calls_through
 from lightcl_edge.fleet.fixed_point import Layout, largest
 from lightcl_edge.fleet.moments import Moments
+from lightcl_host.fleet.page import fleet_page
 from lightcl_host.fleet.pool_keeper import PoolKeeper
 from lightcl_host.fleet.rounds import Packet
 from lightcl_host.fleet.run import lines
@@ -139,6 +142,13 @@ def test_fewer_boards_with_something_new_are_not_added_up(three):
         device.learn("dog", np.full((1, SIZE), 0.5, np.float32))
     play_secure_round(3, link, keeper, 3)
     assert devices[1].sums.counts == {"cat": 7, "dog": 8}
+
+
+def test_the_page_tells_what_is_known_together(three):
+    _, link, keeper = three
+    done = {"ended": 1.8e9, **asdict(play_secure_round(1, link, keeper, 3))}
+    page = fleet_page({keeper.record.board: keeper.record}, [json.loads(json.dumps(done))])
+    assert "3 boards know 2 classes together" in page and "board1" in page and "cat (6), dog (6)" in page
 
 
 def test_erasing_reaches_all_and_the_pool_begins_again(three):
