@@ -120,6 +120,7 @@ class GraphBuilder:
         gates: result of a gating operator -> the boolean tensor that replaces it on the way back.
         rows: image -> the same image as rows of pixels, where these were made.
         planes: image -> the same image as planes, where these were made.
+        pixels: image -> the same image as pixels, where these were made.
         padded: images whose rows need a row of zeros at the end.
         positions: kernel held one position at a time -> its positions that have an effect.
         feature_parts: the graph inputs that together are the head's input.
@@ -144,6 +145,7 @@ class GraphBuilder:
         self.gates: dict[str, str] = {}
         self.rows: dict[str, str] = {}
         self.planes: dict[str, str] = {}
+        self.pixels: dict[str, str] = {}
         self.padded: set[str] = set()
         self.blind: set[str] = set()
         self.feature_parts = [FEATURES]

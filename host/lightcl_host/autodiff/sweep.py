@@ -10,6 +10,7 @@ from lightcl_host.autodiff.builder import Convolution, ForwardNode, GraphBuilder
 from lightcl_host.autodiff.convolution.planes import PlaneConvolution, is_plane_convolution
 from lightcl_host.autodiff.convolution.pointwise import PointwiseConvolution, is_pointwise_convolution
 from lightcl_host.autodiff.convolution.rows import RowConvolution, is_dense_convolution
+from lightcl_host.autodiff.convolution.winograd import WinogradConvolution, is_winograd_convolution
 from lightcl_host.autodiff.gradients import ParameterGradient, PositionGradients
 from lightcl_host.autodiff.loss import PatternTerms
 from lightcl_host.autodiff.rules import RULES
@@ -53,6 +54,8 @@ def _convolution(
     if is_dense_convolution(graph, node):
         if planes and is_pointwise_convolution(graph, node, parameters):
             return PointwiseConvolution(graph, node)
+        if is_winograd_convolution(graph, node, parameters):
+            return WinogradConvolution(graph, node)
         return RowConvolution(graph, node, parameters)
     return PlaneConvolution(graph, node) if is_plane_convolution(graph, node) else None
 
@@ -85,7 +88,7 @@ def emit_forward(graph: GraphBuilder, parameters: Collection[str], patterns: Pat
         for name in node.outputs:
             if patterns.holds(name) and name not in saved:
                 patterns.observe(name)
-    for copies in (graph.rows, graph.planes):
+    for copies in (graph.rows, graph.planes, graph.pixels):
         copies.pop(FEATURES, None)  # the features stay in memory: copies are made again rather than kept too
 
 
