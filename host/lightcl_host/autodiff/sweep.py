@@ -7,6 +7,7 @@ import numpy as np
 from lightcl_edge.bundle.graph_names import FEATURES
 from lightcl_edge.errors import BundleError
 from lightcl_host.autodiff.builder import Convolution, ForwardNode, GraphBuilder
+from lightcl_host.autodiff.convolution.blocks import BlockConvolution, is_block_convolution
 from lightcl_host.autodiff.convolution.planes import PlaneConvolution, is_plane_convolution
 from lightcl_host.autodiff.convolution.pointwise import PointwiseConvolution, is_pointwise_convolution
 from lightcl_host.autodiff.convolution.rows import RowConvolution, is_dense_convolution
@@ -57,7 +58,9 @@ def _convolution(
         if is_winograd_convolution(graph, node, parameters):
             return WinogradConvolution(graph, node)
         return RowConvolution(graph, node, parameters)
-    return PlaneConvolution(graph, node) if is_plane_convolution(graph, node) else None
+    if is_plane_convolution(graph, node):
+        return PlaneConvolution(graph, node)
+    return BlockConvolution(graph, node) if is_block_convolution(graph, node) else None
 
 
 def emit_forward(graph: GraphBuilder, parameters: Collection[str], patterns: PatternTerms) -> None:
@@ -68,7 +71,7 @@ def emit_forward(graph: GraphBuilder, parameters: Collection[str], patterns: Pat
     """
     moved = _depending_on(graph, parameters)
     saved = set[str]()
-    planes = any(is_plane_convolution(graph, node) for node in graph.forward)
+    planes = any(is_plane_convolution(graph, node) or is_block_convolution(graph, node) for node in graph.forward)
     for node in graph.forward:
         wanted = [name in moved for name in node.inputs]
         convolution = _convolution(graph, node, parameters, planes)

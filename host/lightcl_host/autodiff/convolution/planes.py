@@ -14,11 +14,12 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 
 from lightcl_edge.bundle.graph_names import FEATURES
 from lightcl_host.autodiff.builder import ForwardNode, GraphBuilder
 from lightcl_host.autodiff.convolution.pixel_indices import OUTSIDE, read_by
-from lightcl_host.autodiff.convolution.window import window_of
+from lightcl_host.autodiff.convolution.window import Window, window_of
 from lightcl_host.autodiff.gradients import Gradient
 from lightcl_host.autodiff.layout import CHANNELS_FIRST
 
@@ -51,7 +52,7 @@ class PlaneConvolution:
     def emit_forward(self) -> None:
         graph = self._graph
         self._planes = planes_of(graph, self._image, graph.shape(self._image))
-        self._places = graph.op("Cast", graph.constant(self._selection(), np.uint8), to=onnx.TensorProto.FLOAT)
+        self._places = graph.op("Cast", graph.constant(selection(self._window), np.uint8), to=onnx.TensorProto.FLOAT)
         parts = []
         for first, last in self._chunks():
             matrices = self._matrices(first, last, transposed=False)
@@ -87,14 +88,6 @@ class PlaneConvolution:
             parts.append(graph.op("Gemm", flat, places, transB=1))
         return graph.reshape(graph.joined(parts, 0), graph.shape(self._kernel))
 
-    def _selection(self) -> np.ndarray[tuple[int, int, int], np.dtype[np.uint8]]:
-        """1 where a position leads from an input pixel to an output pixel, shape ``(positions, before, after)``."""
-        selection = np.zeros((self._window.positions, self._before, self._after), np.uint8)
-        for position, pixels in enumerate(read_by(self._window)):
-            after = np.flatnonzero(pixels != OUTSIDE)
-            selection[position, pixels[after], after] = 1
-        return selection
-
     def _matrices(self, first: int, last: int, *, transposed: bool) -> str:
         """``T_c`` of some channels, shape ``(channels, before, after)``, or with the last two exchanged."""
         graph, positions = self._graph, self._window.positions
@@ -119,6 +112,15 @@ class PlaneConvolution:
         if last - first == self._window.channels:
             return tensor
         return self._graph.slice(tensor, [first], [last], [0])
+
+
+def selection(window: Window) -> NDArray[np.uint8]:
+    """1 where a position leads from an input pixel to an output pixel, shape ``(positions, before, after)``."""
+    matrix = np.zeros((window.positions, math.prod(window.image), math.prod(window.out)), np.uint8)
+    for position, pixels in enumerate(read_by(window)):
+        after = np.flatnonzero(pixels != OUTSIDE)
+        matrix[position, pixels[after], after] = 1
+    return matrix
 
 
 def planes_of(graph: GraphBuilder, image: str, shape: Sequence[int]) -> str:
