@@ -56,6 +56,7 @@ from lightcl_host.autodiff.builder import GraphBuilder
 from lightcl_host.autodiff.layout import save_transposes
 from lightcl_host.autodiff.liveness import peak_bytes
 from lightcl_host.autodiff.loss import PatternTerms, cross_entropy
+from lightcl_host.autodiff.scalars import flatten_scalar_operations
 from lightcl_host.autodiff.sgd_update import ACCUMULATOR_PREFIX, Updater, ancestors_of, update_hazards
 from lightcl_host.autodiff.sweep import Sweep, check_trainable, emit_forward
 
@@ -162,6 +163,7 @@ def _finish(
     model = shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
     save_transposes(model, graph.blind)
     del model.graph.value_info[:]
+    flatten_scalar_operations(model)
     onnx.checker.check_model(model, full_check=True)
     return model
 
