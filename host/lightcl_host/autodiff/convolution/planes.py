@@ -79,13 +79,18 @@ class PlaneConvolution:
         return found
 
     def _kernel_gradient(self, planes: str) -> str:
-        graph, parts = self._graph, []
-        places = graph.reshape(self._places, [self._window.positions, self._before * self._after])
+        """``dW``, from pairs of pixels. Those with fewer pixels are turned."""
+        graph, parts, pair = self._graph, [], [self._planes, planes]
+        places, swapped = self._places, self._after < self._before
+        if swapped:
+            places, pair = graph.transpose(places, [0, 2, 1]), pair[::-1]
+        places = graph.reshape(places, [self._window.positions, self._before * self._after])
         for first, last in self._chunks():
-            image = graph.transpose(self._channels(self._planes, first, last), [0, 2, 1])
-            pairs = graph.op("MatMul", image, self._channels(planes, first, last))
-            flat = graph.reshape(pairs, [last - first, self._before * self._after])
-            parts.append(graph.op("Gemm", flat, places, transB=1))
+            turned, other = (self._channels(each, first, last) for each in pair)
+            # at once, onnxruntime would turn plane after plane, which takes several times longer
+            turned = graph.transpose(graph.transpose(turned, [2, 0, 1]), [1, 0, 2])
+            pairs = graph.reshape(graph.op("MatMul", turned, other), [last - first, self._before * self._after])
+            parts.append(graph.op("Gemm", pairs, places, transB=1))
         return graph.reshape(graph.joined(parts, 0), graph.shape(self._kernel))
 
     def _matrices(self, first: int, last: int, *, transposed: bool) -> str:
