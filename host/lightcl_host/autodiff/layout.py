@@ -28,6 +28,8 @@ _ELEMENTWISE = frozenset(
 )
 #: Operators that a constant input tells what to do with each axis, and which input that is.
 _BY_AXIS = {"ReduceMean": 1, "ReduceSum": 1, "Slice": 3, "Pad": 1, "Expand": 1}
+#: Operators whose axis is an attribute; those along the channels are taken over.
+_ALONG_AXIS = frozenset({"Concat", "Gather"})
 _REDUCTIONS = frozenset({"ReduceMean", "ReduceSum"})
 
 
@@ -100,12 +102,12 @@ class _Layout:
             values = self._lists.get(node.input[at]) if len(node.input) > at else None
             if values is None or self._rank(node.input[0]) != 4 or (kind == "Pad" and len(node.input) > 3):
                 return False
-            if kind == "Expand" and len(values) != 4:
-                return False
-            kept = kind not in _REDUCTIONS or self._rank(result) == 4
-            return kept or not {int(value) % 4 for value in values}.isdisjoint((0, 1))
+            return kind != "Expand" or len(values) == 4
         if self._rank(result) != 4 or len(node.output) > 1:
             return False
+        if kind in _ALONG_AXIS:
+            fitting = [self._rank(name) for name in node.input] in ([4] * len(node.input), [4, 1])
+            return fitting and [item.i for item in node.attribute] == [1]
         fitting = all(self._rank(name) in (0, 1, 2, 4) for name in node.input)
         return kind == "GlobalAveragePool" or (kind in _ELEMENTWISE and fitting)
 
@@ -174,13 +176,26 @@ class _Layout:
             inputs[at] = "_".join(map(str, ["channels_first/axes", values.dtype, *values]))
             self.constants[inputs[at]] = values
         if self._rank(result) != 4:
-            orders.nodes.append(_with(node, inputs, [result]))
-            orders.plain.add(result)
+            self._reduce(node, inputs, orders)
             return
         orders.turned[result] = _other(result)
-        orders.nodes.append(_with(node, inputs, [_other(result)]))
+        turned = _with(node, inputs, [_other(result)])
+        if node.op_type in _ALONG_AXIS:
+            turned.attribute[0].i = CHANNELS_FIRST[1]
+        orders.nodes.append(turned)
         if not self._is_image(result):
             orders.own(result)
+
+    def _reduce(self, node: onnx.NodeProto, inputs: Sequence[str], orders: _Orders) -> None:
+        """Emit a reduction of an image of the other order to a tensor of fewer axes, which keeps its order."""
+        result, axes = node.output[0], self._lists[node.input[_BY_AXIS[node.op_type]]]
+        orders.plain.add(result)
+        if not {int(axis) % 4 for axis in axes}.isdisjoint((0, 1)):
+            orders.nodes.append(_with(node, inputs, [result]))
+            return
+        order = [1, 0, *range(2, self._rank(result))]
+        orders.nodes.append(_with(node, inputs, [_other(result)]))
+        orders.nodes.append(helper.make_node("Transpose", [_other(result)], [result], perm=order))
 
 
 class _Orders:

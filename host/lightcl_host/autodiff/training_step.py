@@ -58,6 +58,7 @@ from lightcl_host.autodiff.liveness import peak_bytes
 from lightcl_host.autodiff.loss import PatternTerms, cross_entropy
 from lightcl_host.autodiff.scalars import flatten_scalar_operations
 from lightcl_host.autodiff.sgd_update import ACCUMULATOR_PREFIX, Updater, ancestors_of, update_hazards
+from lightcl_host.autodiff.shuffles import name_shuffled_channels
 from lightcl_host.autodiff.sweep import Sweep, check_trainable, emit_forward
 
 #: Where gradients are accumulated, a batch is divided into this many micro-batches. Few parts take less time, many take
@@ -161,6 +162,7 @@ def _finish(
     body = helper.make_graph(nodes, "training_step", inputs, results, constants)
     model = helper.make_model(body, opset_imports=head.opset_import, ir_version=head.ir_version)
     model = shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
+    name_shuffled_channels(model)
     save_transposes(model, graph.blind)
     del model.graph.value_info[:]
     flatten_scalar_operations(model)

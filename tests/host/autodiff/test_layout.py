@@ -10,11 +10,19 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper, shape_inference
 
 from lightcl_host.autodiff.layout import CHANNELS_FIRST, save_transposes
+from lightcl_host.autodiff.shuffles import name_shuffled_channels
 
 #: Input images by shape: whole ones, and those that spread over them.
 INPUTS = {"a": (3, 4, 2, 5), "b": (3, 4, 2, 5), "bias": (1, 4, 1, 1), "gate": (3, 4, 1, 1), "row": (5,)}
 LISTS = {"space": [2, 3], "per_filter": [0, 2, 3], "all": [0, 1, 2, 3], "zero": [0], "two": [2], "axis": [0]}
-LISTS |= {"pads": [0, 1, 0, 0, 1, 0, 0, 2], "line": [2, 5], "apart": [3, 4, 10], "back": [3, 4, 2, 5]}
+LISTS |= {
+    "pads": [0, 1, 0, 0, 1, 0, 0, 2],
+    "line": [2, 5],
+    "apart": [3, 4, 10],
+    "back": [3, 4, 2, 5],
+    "some": [5, 0, 7, 2],
+}
+LISTS |= {"groups": [3, 2, 2, 2, 5]}
 WHOLE = (3, 4, 2, 5)
 
 
@@ -45,13 +53,22 @@ def model_of(steps: list[tuple[str, int, int]]) -> onnx.ModelProto:
             nodes.append(helper.make_node("Expand", [made + "m", "back" if second % 2 else "line"], [made]))
         elif kind == "padded":
             nodes.append(helper.make_node("Pad", [one, "pads"], [made]))
+        elif kind == "joined":
+            nodes.append(helper.make_node("Concat", [one, two], [made + "c"], axis=1))
+            nodes.append(helper.make_node("Gather", [made + "c", "some"], [made], axis=1))
+        elif kind == "shuffled":
+            nodes.append(helper.make_node("Reshape", [one, "groups"], [made + "g"]))
+            nodes.append(helper.make_node("Transpose", [made + "g"], [made + "t"], perm=[0, 2, 1, 3, 4]))
+            nodes.append(helper.make_node("Reshape", [made + "t", "back"], [made]))
+        elif kind == "flat":
+            nodes.append(helper.make_node("ReduceMean", [one, "space"], [made], keepdims=0))
         elif kind in ("all", "per_filter"):
             nodes.append(helper.make_node("ReduceSum", [one, kind], [made], keepdims=0))
         elif kind == "space":
             nodes.append(helper.make_node("ReduceMean", [one, kind], [made], keepdims=1))
         else:
             nodes.append(helper.make_node(kind, [one], [made]))
-        if kind in ("sliced as tf2onnx writes it", "padded", "all", "per_filter", "space", "sliced"):
+        if kind in ("sliced as tf2onnx writes it", "padded", "all", "per_filter", "space", "flat", "sliced"):
             results.append(made)
         else:
             images.append(made)
@@ -89,7 +106,17 @@ def moved(model: onnx.ModelProto) -> int:
 
 
 KINDS = ["Add", "Mul", "Sub", "Relu", "bias", "gate", "row", "turned", "rows", "sliced", "padded", "all"]
-KINDS += ["sliced as tf2onnx writes it", "spread", "per_filter", "space", "Sigmoid", "HardSwish"]
+KINDS += [
+    "sliced as tf2onnx writes it",
+    "spread",
+    "per_filter",
+    "space",
+    "Sigmoid",
+    "HardSwish",
+    "joined",
+    "shuffled",
+    "flat",
+]
 STEPS = st.lists(st.tuples(st.sampled_from(KINDS), st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=14)
 
 
@@ -98,6 +125,7 @@ STEPS = st.lists(st.tuples(st.sampled_from(KINDS), st.integers(0, 9), st.integer
 def test_results_stay_and_no_more_is_moved(steps: list[tuple[str, int, int]]) -> None:
     model = model_of(steps)
     expected, before = results(model), moved(model)
+    name_shuffled_channels(model)
     save_transposes(model, [])
     onnx.checker.check_model(model, full_check=True)
     for found, wanted in zip(results(model), expected, strict=True):
@@ -112,3 +140,28 @@ def test_between_products_of_planes_nothing_is_moved() -> None:
     assert moved(model) == 6
     save_transposes(model, [])
     assert moved(model) == 2, "one where the image enters, one where it leaves"
+
+
+def test_shuffles_and_branches_stay_channels_first() -> None:
+    """As in ShuffleNet: a shuffle, branches that are joined, and a mean over the pixels at the end."""
+    model = model_of([("turned", 0, 0), ("shuffled", 2, 0), ("joined", 3, 2), ("turned", 4, 0), ("flat", 5, 0)])
+    expected = results(model)
+    assert moved(model) == 5
+    name_shuffled_channels(model)
+    save_transposes(model, [])
+    assert moved(model) == 2, "one where the image enters, one where the last result leaves"
+    assert sum(node.op_type == "Gather" for node in model.graph.node) == 2
+    for found, wanted in zip(results(model), expected, strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-5)
+
+
+def test_other_transposes_of_five_axes_are_no_shuffles() -> None:
+    """As when windows are taken apart: the sides of the result are others."""
+    model = model_of([("shuffled", 0, 0)])
+    model.graph.node[2].input[1] = "other"
+    model.graph.initializer.append(numpy_helper.from_array(np.array([3, 2, 4, 5], np.int64), "other"))
+    del model.graph.value_info[:]
+    model.graph.output[0].type.tensor_type.ClearField("shape")
+    model = shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
+    name_shuffled_channels(model)
+    assert [node.op_type for node in model.graph.node] == ["Reshape", "Transpose", "Reshape", "Identity"]
