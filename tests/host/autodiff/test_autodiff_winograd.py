@@ -22,6 +22,7 @@ from step_reference import Head, largest_relative_difference, random_batch, torc
 def _for_few_channels(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(winograd, "FEWEST_CHANNELS", 2)
     monkeypatch.setattr(winograd, "FEWEST_ROWS", 1)
+    monkeypatch.setattr(winograd, "FEWEST_SAMPLES", 1)
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -8,6 +8,10 @@ An image lies pixels first, ``(pixels, samples, channels)``, so that ``A`` and `
 matrices. The transformed kernels ``U`` are sums and differences of the kernel's positions; the halves that belong to
 them are in ``B``. They are made again on the way back. Terms are made four at a time: nothing is ever sixteen times as
 large as a position of the kernel.
+
+For 512 channels of 4 x 4 pixels, 47 samples and 2 threads (x86-64, AVX-512), a convolution with its gradients takes 34
+ms instead of 50; for 24 samples 27 instead of 35, for 12 samples 18 instead of 19. For 128 channels of 8 x 8 pixels it
+takes 17 ms instead of 19.
 """
 
 import math
@@ -25,6 +29,8 @@ from lightcl_host.autodiff.gradients import Gradient, PositionGradients
 LARGEST_IMAGE = 64
 #: With fewer rows of the result, sums of the kernel's positions take as long as the products that they save.
 FEWEST_ROWS = 380
+#: Micro-batches of fewer samples are there to save memory, and the sums take that of several positions.
+FEWEST_SAMPLES = 24
 #: With fewer channels or filters, all that lies between the products takes longer than what they save.
 FEWEST_CHANNELS = 256
 
@@ -42,7 +48,8 @@ def is_winograd_convolution(graph: GraphBuilder, node: ForwardNode, parameters: 
     image, out = (graph.shape(name) for name in (node.inputs[0], node.outputs[0]))
     single = node.ints("strides", [1, 1]) == node.ints("dilations", [1, 1]) == [1, 1]
     small = math.prod(image[2:]) <= LARGEST_IMAGE and not any(side % 2 for side in out[2:])
-    many = min(filters, channels) >= FEWEST_CHANNELS and image[0] * math.prod(out[2:]) >= FEWEST_ROWS
+    many = image[0] >= FEWEST_SAMPLES and image[0] * math.prod(out[2:]) >= FEWEST_ROWS
+    many = many and min(filters, channels) >= FEWEST_CHANNELS
     return kernel == [_SIDE, _SIDE] and single and small and many and node.inputs[1] in parameters
 
 
