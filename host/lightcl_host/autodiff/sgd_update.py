@@ -89,6 +89,7 @@ class Updater:
     def __init__(self, graph: GraphBuilder, *, in_place: bool) -> None:
         self._graph, self._in_place = graph, in_place
         self._order = _Order()
+        self._scales: dict[tuple[str, str], str] = {}  # a scale, and what it was made to wait for -> the new scale
         self.outputs: list[str] = []
         self.updated: set[str] = set()
 
@@ -125,10 +126,17 @@ class Updater:
             before = order.before.get(tensor, 0)
             left = [number for number in waiting if not before >> number & 1]
             if len(left) < len(waiting):
-                # as one row: of a vector, shape inference would follow each value, for seconds
-                row = graph.reshape(tensor, [1, -1])
-                graph.blind.add(row)
-                first = graph.slice(row, [0], [1], [1])
-                scale = graph.op("Add", scale, graph.op("Mul", graph.reshape(first, [1]), "zero"))
+                scale = self._waiting_for(tensor, scale)
                 waiting = left
         return scale
+
+    def _waiting_for(self, tensor: str, scale: str) -> str:
+        """The scale in a form that exists only once the tensor does; parameters of one operator share it."""
+        graph, key = self._graph, (scale, tensor)
+        if key not in self._scales:
+            # as one row: of a vector, shape inference would follow each value, for seconds
+            row = graph.reshape(tensor, [1, -1])
+            graph.blind.add(row)
+            first = graph.slice(row, [0], [1], [1])
+            self._scales[key] = graph.op("Add", scale, graph.op("Mul", graph.reshape(first, [1]), "zero"))
+        return self._scales[key]

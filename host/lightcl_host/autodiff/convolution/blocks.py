@@ -23,8 +23,10 @@ from lightcl_host.autodiff.gradients import Gradient
 
 #: With fewer samples, making the matrices takes as long as their products.
 FEWEST_SAMPLES = 24
+#: With larger matrices, of more than 32 channels of 4 x 4 pixels, products of zeros cost more than is saved.
+LARGEST_MATRIX_BYTES = 2**20
 #: The matrices made at one time take at most this.
-CHUNK_BYTES = 2 * 2**20
+CHUNK_BYTES = 4 * 2**20
 _FLOAT_BYTES = 4
 
 
@@ -39,7 +41,7 @@ def is_block_convolution(graph: GraphBuilder, node: ForwardNode) -> bool:
     image, kernel, out = (graph.shape(name) for name in (*node.inputs[:2], node.outputs[0]))
     groups, before = int(node.attributes.get("group", 1)), math.prod(image[2:])
     numbers = kernel[1] * before * kernel[0] // groups * math.prod(out[2:])
-    small = before <= 2 * math.prod(kernel[2:]) and _FLOAT_BYTES * numbers <= CHUNK_BYTES
+    small = before <= 2 * math.prod(kernel[2:]) and _FLOAT_BYTES * numbers <= LARGEST_MATRIX_BYTES
     return groups > 1 and image[0] >= FEWEST_SAMPLES and small
 
 
