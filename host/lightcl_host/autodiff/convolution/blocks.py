@@ -17,7 +17,7 @@ import numpy as np
 import onnx
 
 from lightcl_host.autodiff.builder import ForwardNode, GraphBuilder
-from lightcl_host.autodiff.convolution.planes import image_of, planes_of, selection
+from lightcl_host.autodiff.convolution.planes import image_of, planes_of, selection, turned_matrices
 from lightcl_host.autodiff.convolution.window import window_of
 from lightcl_host.autodiff.gradients import Gradient
 
@@ -63,7 +63,7 @@ class BlockConvolution:
         self._blocks = self._blocks_of(self._image, graph.shape(self._image))
         self._places = graph.op("Cast", graph.constant(selection(self._window), np.uint8), to=onnx.TensorProto.FLOAT)
         for first, last in self._chunks():
-            matrices = graph.transpose(self._places_of_weights(first, last), [0, 2, 3, 1, 4])
+            matrices = graph.transpose(self._weights_at(self._places, first, last), [0, 2, 3, 1, 4])
             matrices = graph.reshape(matrices, [last - first, self._channels * self._before, -1])
             made.append(graph.op("MatMul", self._some(self._blocks, first, last), matrices))
         shape = graph.shape(self._node.outputs[0])
@@ -78,9 +78,9 @@ class BlockConvolution:
         shape, before = graph.shape(self._node.outputs[0]), graph.shape(self._image)
         blocks = self._blocks_of(gradient, shape)
         if wanted[0]:
-            made = []
+            made, places = [], graph.transpose(self._places, [0, 2, 1])
             for first, last in self._chunks():
-                matrices = graph.transpose(self._places_of_weights(first, last), [0, 1, 4, 2, 3])
+                matrices = graph.transpose(self._weights_at(places, first, last), [0, 1, 3, 2, 4])
                 matrices = graph.reshape(matrices, [last - first, self._filters * self._after, -1])
                 made.append(graph.op("MatMul", self._some(blocks, first, last), matrices))
             found[0] = image_of(graph, self._planes_of(graph.joined(made, 0), before), before)
@@ -94,20 +94,21 @@ class BlockConvolution:
         graph, parts = self._graph, []
         places = graph.reshape(self._places, [self._window.positions, self._before * self._after])
         for first, last in self._chunks():
-            image = graph.transpose(self._some(self._blocks, first, last), [0, 2, 1])
+            image = turned_matrices(graph, self._some(self._blocks, first, last))
             pairs = graph.op("MatMul", image, self._some(blocks, first, last))
             sides = [last - first, self._channels, self._before, self._filters, self._after]
             ordered = graph.transpose(graph.reshape(pairs, sides), [0, 3, 1, 2, 4])
             parts.append(graph.op("Gemm", graph.reshape(ordered, [-1, self._before * self._after]), places, transB=1))
         return graph.reshape(graph.joined(parts, 0), graph.shape(self._kernel))
 
-    def _places_of_weights(self, first: int, last: int) -> str:
-        """``W S`` of some groups, shape ``(groups, filters, channels, before, after)``."""
+    def _weights_at(self, places: str, first: int, last: int) -> str:
+        """``W S`` of some groups, shape ``(groups, filters, channels, *pairs)``; ``S`` has two axes of pixels."""
         graph, positions = self._graph, self._window.positions
         weights = self._some(graph.reshape(self._kernel, [self._groups, -1, positions]), first, last)
-        places = graph.reshape(self._places, [positions, self._before * self._after])
-        made = graph.op("Gemm", graph.reshape(weights, [-1, positions]), places)
-        return graph.reshape(made, [last - first, self._filters, self._channels, self._before, self._after])
+        flat = graph.reshape(places, [positions, self._before * self._after])
+        made = graph.op("Gemm", graph.reshape(weights, [-1, positions]), flat)
+        sides = [self._before, self._after] if places == self._places else [self._after, self._before]
+        return graph.reshape(made, [last - first, self._filters, self._channels, *sides])
 
     def _blocks_of(self, image: str, shape: Sequence[int]) -> str:
         """An image as blocks, shape ``(groups, samples, channels of a group * pixels)``."""
