@@ -1,7 +1,6 @@
-"""Keeps onnxruntime from taking an operation with one number an element at a time.
+"""Tensors ``(..., 1)`` as one row where they meet one number.
 
-It does so where the other tensor's last side is 1, as that of ``(samples, channels, 1, 1)``: 60,160 elements then take
-1.1 ms instead of 0.02. As one row of numbers they do not.
+Else onnxruntime takes them an element at a time: 1.1 ms instead of 0.02 for 60,160.
 """
 
 import math
@@ -16,7 +15,7 @@ _FEWEST = 2048
 
 
 def flatten_scalar_operations(model: onnx.ModelProto) -> None:
-    """Take such tensors as one row, in place, in a graph with static shapes. Every result keeps its name and shape."""
+    """Change a graph with static shapes, in place. Every result keeps its name and shape."""
     graph = model.graph
     inferred = shape_inference.infer_shapes(model).graph
     shapes = {
@@ -24,23 +23,23 @@ def flatten_scalar_operations(model: onnx.ModelProto) -> None:
         for value in (*inferred.input, *inferred.value_info)
     }
     shapes |= {tensor.name: list(tensor.dims) for tensor in graph.initializer}
-    constants: dict[str, list[int]] = {}
-    nodes = []
+    constants, nodes = {"flat/row": [-1]}, list[onnx.NodeProto]()
     for node in graph.node:
-        sizes = [math.prod(shapes.get(name, [0])) for name in node.input]
-        large = [name for name, size in zip(node.input, sizes, strict=True) if size >= _FEWEST]
-        result = node.output[0]
-        if node.op_type in _OPERATORS and 1 in sizes and len(large) == 1 and shapes.get(result) == shapes[large[0]]:
-            shape = shapes[result]
-            if shape[-1] == 1:
-                row, back = "flat/row", "_".join(map(str, ["flat", *shape]))
-                constants |= {row: [-1], back: shape}
-                inputs = [f"{name}/flat/{result}" if name in large else name for name in node.input]
-                nodes.append(helper.make_node("Reshape", [large[0], row], [f"{large[0]}/flat/{result}"]))
+        result, sizes = node.output[0], [math.prod(shapes.get(name, [0])) for name in node.input]
+        shape = shapes.get(result, [])
+        if node.op_type in _OPERATORS and sorted(sizes) == [1, math.prod(shape)] and sizes != [1, 1] and shape[-1] == 1:
+            at = sizes.index(math.prod(shape))
+            if sizes[at] >= _FEWEST and shapes[node.input[at]] == shape:
+                row, back = f"{result}/row", "_".join(map(str, ["flat", *shape]))
+                constants[back] = shape
+                nodes.append(helper.make_node("Reshape", [node.input[at], "flat/row"], [row]))
+                inputs = [row if index == at else name for index, name in enumerate(node.input)]
                 nodes.append(helper.make_node(node.op_type, inputs, [f"{result}/flat"]))
                 nodes.append(helper.make_node("Reshape", [f"{result}/flat", back], [result]))
                 continue
         nodes.append(node)
+    if len(constants) == 1:
+        return
     copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
     del graph.node[:]
     graph.node.extend(copies)

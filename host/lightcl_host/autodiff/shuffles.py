@@ -1,8 +1,4 @@
-"""Channel shuffles as one operator that names channels, which works in either order of an image's axes.
-
-ShuffleNet writes them as a Reshape to ``(samples, groups, channels, height, width)``, a Transpose and a Reshape. So do
-their gradients.
-"""
+"""ShuffleNet's channel shuffles (Reshape, Transpose, Reshape) as Gathers, which work in either order of the axes."""
 
 import numpy as np
 import onnx

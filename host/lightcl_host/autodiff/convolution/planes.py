@@ -10,7 +10,7 @@ gradient 3 ms instead of 12.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import onnx
@@ -103,19 +103,22 @@ class PlaneConvolution:
         product = graph.op("Gemm", weights, graph.reshape(places, [positions, math.prod(sides)]))
         return graph.reshape(product, [last - first, *sides])
 
-    def _chunks(self) -> Iterator[tuple[int, int]]:
-        """Channels in runs of nearly equal size."""
-        channels = self._window.channels
-        fitting = max(1, CHUNK_BYTES // (_FLOAT_BYTES * self._before * self._after))
-        size = -(-channels // -(-channels // fitting))
-        for first in range(0, channels, size):
-            yield first, min(first + size, channels)
+    def _chunks(self) -> list[tuple[int, int]]:
+        return runs(self._window.channels, max(1, CHUNK_BYTES // (_FLOAT_BYTES * self._before * self._after)))
 
     def _channels(self, tensor: str, first: int, last: int) -> str:
-        """Some channels of a tensor; its first axis are the channels."""
-        if last - first == self._window.channels:
-            return tensor
-        return self._graph.slice(tensor, [first], [last], [0])
+        return some_of(self._graph, tensor, first, last, self._window.channels)
+
+
+def runs(count: int, fitting: int) -> list[tuple[int, int]]:
+    """The first and the end of runs of nearly equal size, each of at most so many as are fitting."""
+    size = -(-count // -(-count // fitting))
+    return [(first, min(first + size, count)) for first in range(0, count, size)]
+
+
+def some_of(graph: GraphBuilder, tensor: str, first: int, last: int, count: int) -> str:
+    """Some of the ``count`` parts of a tensor along its first axis."""
+    return tensor if last - first == count else graph.slice(tensor, [first], [last], [0])
 
 
 def turned_matrices(graph: GraphBuilder, matrices: str) -> str:
