@@ -39,10 +39,7 @@ def save_transposes(model: onnx.ModelProto, blind: Collection[str]) -> None:
     ``blind`` are tensors that are made of an image for its existence alone, whatever its order.
     """
     graph = model.graph
-    shapes = {
-        value.name: [side.dim_value for side in value.type.tensor_type.shape.dim]
-        for value in (*graph.input, *graph.value_info, *graph.output)
-    }
+    shapes = sides_of(graph)
     shapes |= {tensor.name: list(tensor.dims) for tensor in graph.initializer}
     lists = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer if len(tensor.dims) == 1}
     outputs = [value.name for value in graph.output]
@@ -55,6 +52,12 @@ def save_transposes(model: onnx.ModelProto, blind: Collection[str]) -> None:
     kept = [tensor for tensor in graph.initializer if tensor.name in needed]
     del graph.initializer[:]
     graph.initializer.extend(kept)
+
+
+def sides_of(graph: onnx.GraphProto) -> dict[str, list[int]]:
+    """Shapes of the inferred tensors."""
+    values = (*graph.input, *graph.value_info, *graph.output)
+    return {value.name: [side.dim_value for side in value.type.tensor_type.shape.dim] for value in values}
 
 
 class _Layout:
@@ -187,7 +190,7 @@ class _Layout:
             orders.own(result)
 
     def _reduce(self, node: onnx.NodeProto, inputs: Sequence[str], orders: _Orders) -> None:
-        """Emit a reduction of an image of the other order to a tensor of fewer axes, which keeps its order."""
+        """Emit a reduction to fewer axes, whose result keeps its order."""
         result, axes = node.output[0], self._lists[node.input[_BY_AXIS[node.op_type]]]
         orders.plain.add(result)
         if not {int(axis) % 4 for axis in axes}.isdisjoint((0, 1)):

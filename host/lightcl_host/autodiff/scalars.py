@@ -9,6 +9,8 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper, shape_inference
 
+from lightcl_host.autodiff.layout import sides_of
+
 _OPERATORS = frozenset({"Add", "Div", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Mul", "Pow", "Sub"})
 #: Fewer elements than this take less time than two more operators.
 _FEWEST = 2048
@@ -17,11 +19,7 @@ _FEWEST = 2048
 def flatten_scalar_operations(model: onnx.ModelProto) -> None:
     """Change a graph with static shapes, in place. Every result keeps its name and shape."""
     graph = model.graph
-    inferred = shape_inference.infer_shapes(model).graph
-    shapes = {
-        value.name: [side.dim_value for side in value.type.tensor_type.shape.dim]
-        for value in (*inferred.input, *inferred.value_info)
-    }
+    shapes = sides_of(shape_inference.infer_shapes(model).graph)
     shapes |= {tensor.name: list(tensor.dims) for tensor in graph.initializer}
     constants, nodes = {"flat/row": [-1]}, list[onnx.NodeProto]()
     for node in graph.node:
@@ -30,12 +28,11 @@ def flatten_scalar_operations(model: onnx.ModelProto) -> None:
         if node.op_type in _OPERATORS and sorted(sizes) == [1, math.prod(shape)] and sizes != [1, 1] and shape[-1] == 1:
             at = sizes.index(math.prod(shape))
             if sizes[at] >= _FEWEST and shapes[node.input[at]] == shape:
-                row, back = f"{result}/row", "_".join(map(str, ["flat", *shape]))
-                constants[back] = shape
+                row, flat, back, inputs = f"{result}/row", f"{result}/flat", f"flat_{shape}", list(node.input)
+                constants[back], inputs[at] = shape, row
                 nodes.append(helper.make_node("Reshape", [node.input[at], "flat/row"], [row]))
-                inputs = [row if index == at else name for index, name in enumerate(node.input)]
-                nodes.append(helper.make_node(node.op_type, inputs, [f"{result}/flat"]))
-                nodes.append(helper.make_node("Reshape", [f"{result}/flat", back], [result]))
+                nodes.append(helper.make_node(node.op_type, inputs, [flat]))
+                nodes.append(helper.make_node("Reshape", [flat, back], [result]))
                 continue
         nodes.append(node)
     if len(constants) == 1:

@@ -89,7 +89,7 @@ class Updater:
     def __init__(self, graph: GraphBuilder, *, in_place: bool) -> None:
         self._graph, self._in_place = graph, in_place
         self._order = _Order()
-        self._scales: dict[tuple[str, str], str] = {}  # a scale, and what it was made to wait for -> the new scale
+        self._scales: dict[tuple[str, str], str] = {}
         self.outputs: list[str] = []
         self.updated: set[str] = set()
 
@@ -131,7 +131,7 @@ class Updater:
         return scale
 
     def _waiting_for(self, tensor: str, scale: str) -> str:
-        """The scale in a form that exists only once the tensor does; parameters of one operator share it."""
+        """A scale that exists only once the tensor does; parameters of one operator share it."""
         graph, key = self._graph, (scale, tensor)
         if key not in self._scales:
             # as one row: of a vector, shape inference would follow each value, for seconds

@@ -25,8 +25,8 @@ def _for_small_convolutions(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    st.tuples(st.integers(1, 3), st.integers(1, 3), st.integers(1, 3), st.integers(1, 3)),
-    st.tuples(st.integers(1, 8), st.integers(1, 8)),
+    st.tuples(*[st.integers(1, 3)] * 4),
+    st.tuples(*[st.integers(1, 8)] * 2),
     st.tuples(*[st.integers(0, 2)] * 4),
     st.integers(1, 2),
     st.sampled_from([1, 4000, 2**22]),
@@ -58,7 +58,6 @@ def test_any_geometry(
 
 
 def tail(groups: int) -> Tail:
-    """Its first convolution reads the features; one of 1 x 1 lies between two others."""
     torch.manual_seed(0)
     between = [nn.ReLU(), nn.Conv2d(12, 8, 1, bias=False), nn.ReLU()]
     ends = [nn.Conv2d(*sides, 3, padding=1, groups=groups) for sides in ((6, 12), (8, 4))]

@@ -140,11 +140,3 @@ def test_between_products_of_planes_nothing_is_moved() -> None:
     assert moved(model) == 6
     save_transposes(model, [])
     assert moved(model) == 2, "one where the image enters, one where it leaves"
-
-
-def test_shuffles_and_branches_stay_channels_first() -> None:
-    model = model_of([("turned", 0, 0), ("shuffled", 2, 0), ("joined", 3, 2), ("turned", 4, 0), ("flat", 5, 0)])
-    assert moved(model) == 5
-    name_shuffled_channels(model)
-    save_transposes(model, [])
-    assert moved(model) == 2, "one where the image enters, one where the last result leaves"

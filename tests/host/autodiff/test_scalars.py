@@ -12,7 +12,7 @@ from lightcl_host.autodiff.scalars import flatten_scalar_operations
 
 @pytest.mark.parametrize("shape", [[47, 64, 1, 1], [47, 64, 1, 2], [2, 64, 1, 1]])
 @pytest.mark.parametrize("number", [[], [1], [1, 1, 1, 1]])
-@pytest.mark.parametrize(("kind", "inputs"), [("Mul", "an"), ("Sub", "na"), ("Div", "na"), ("Greater", "an")])
+@pytest.mark.parametrize(("kind", "inputs"), [("Mul", "an"), ("Sub", "na"), ("Greater", "an")])
 def test_same_results(kind: str, inputs: str, number: list[int], shape: list[int]) -> None:
     result = helper.make_tensor_value_info("y", TensorProto.BOOL if kind == "Greater" else TensorProto.FLOAT, None)
     nodes = [helper.make_node(*each) for each in (("Abs", ["x"], ["a"]), (kind, list(inputs), ["b"]))]

@@ -1,7 +1,7 @@
 """Grouped convolutions of small images as products of blocks: a block is all pixels of a group's channels.
 
 ``y_g = x_g T_g``, where ``T_g`` holds the group's weights at many places: but for the order of its axes, ``T = W S``
-with ``S`` as for planes (:mod:`lightcl_host.autodiff.convolution.planes`). Likewise ``dx_g = dy_g T_g'``, and
+with ``S`` as for planes (``planes.py``). Likewise ``dx_g = dy_g T_g'``, and
 ``dW = G S'`` from ``G_g = x_g' dy_g``.
 
 onnxruntime goes group by group. For 55 groups of 8 channels of 4 x 4 pixels, 47 samples and 2 threads (x86-64,
@@ -21,17 +21,14 @@ from lightcl_host.autodiff.gradients import Gradient
 
 #: With fewer samples, making the matrices takes as long as their products.
 FEWEST_SAMPLES = 24
-#: With larger matrices, of more than 32 channels of 4 x 4 pixels, products of zeros cost more than is saved.
+#: With more than 32 channels of 4 x 4 pixels, products of zeros cost more than is saved.
 LARGEST_MATRIX_BYTES = 2**20
 #: The matrices made at one time take at most this.
 CHUNK_BYTES = 4 * 2**20
 
 
 def is_block_convolution(graph: GraphBuilder, node: ForwardNode) -> bool:
-    """True for several small groups, many samples, and at most twice as many pixels as the kernel has.
-
-    With more pixels, most of each matrix is zeros.
-    """
+    """True for several small groups and many samples. With more than twice the kernel's pixels, zeros prevail."""
     if node.kind != "Conv" or len(graph.shape(node.inputs[1])) != 4:
         return False
     image, kernel, out = (graph.shape(name) for name in (*node.inputs[:2], node.outputs[0]))

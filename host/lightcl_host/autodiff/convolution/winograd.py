@@ -1,9 +1,9 @@
 """Dense 3 x 3 convolutions of small images with 16 products for each 4 pixels of the result instead of 36.
 
-This is F(2 x 2, 3 x 3) of Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016: ``V = B X``,
-for each of 16 terms ``M_t = V_t U_t'``, and ``Y = A M``. Backward, ``dM = A' dY``, ``dV_t = dM_t U_t``, ``dX = B' dV``
-and ``dU_t = dM_t' V_t``. Images lie pixels first, so that ``A`` and ``B`` are small constant matrices. The kernels
-``U`` are sums of positions, made again on the way back; their halves are in ``B``.
+This is F(2 x 2, 3 x 3) of Lavin and Gray (CVPR 2016): ``V = B X``, for each of 16 terms ``M_t = V_t U_t'``, and
+``Y = A M``. Backward, ``dM = A' dY``, ``dV_t = dM_t U_t``, ``dX = B' dV`` and ``dU_t = dM_t' V_t``. Images lie pixels
+first, so that ``A`` and ``B`` are small constant matrices. The kernels ``U`` are sums of positions, made again on the
+way back; their halves are in ``B``.
 
 For 512 channels of 4 x 4 pixels, 47 samples and 2 threads (x86-64, AVX-512), a convolution with its gradients takes 34
 ms instead of 50; 18 instead of 19 for 12 samples; 17 instead of 19 for 128 channels of 8 x 8.
@@ -24,7 +24,7 @@ from lightcl_host.autodiff.gradients import Gradient, PositionGradients
 LARGEST_IMAGE = 64
 #: With fewer rows of the result or channels, all else takes as long as what is saved.
 FEWEST_ROWS, FEWEST_CHANNELS = 380, 256
-#: Micro-batches of fewer samples are there to save memory, and the sums take that of several positions.
+#: Micro-batches of fewer samples are there to save memory, of which the sums take some.
 FEWEST_SAMPLES = 24
 
 _TERMS = range(4)
@@ -33,10 +33,7 @@ _WRITTEN = np.array([[1, 1, 1, 0], [0, 1, -1, -1]])
 
 
 def is_winograd_convolution(graph: GraphBuilder, node: ForwardNode, parameters: Collection[str]) -> bool:
-    """True for many channels of small images with even sides, and a trained dense kernel of 3 x 3 without a stride.
-
-    With odd sides, less than half of the products would be saved.
-    """
+    """True for a trained dense 3 x 3 kernel, many channels, and small images. Odd sides would save less than half."""
     filters, channels, *kernel = graph.shape(node.inputs[1])
     image, out = (graph.shape(name) for name in (node.inputs[0], node.outputs[0]))
     single = node.ints("strides", [1, 1]) == node.ints("dilations", [1, 1]) == [1, 1]
@@ -131,7 +128,7 @@ class WinogradConvolution:
         return graph.op("Gemm", matrix, rows, *filter(None, [total]), transA=transA)
 
     def _kernels(self, row: int) -> Iterator[str]:
-        """The kernels of four terms, ``(filters, channels)`` each, without their halves."""
+        """Four of ``U``, without their halves."""
         graph = self._graph
         first, second, third = (self._in_row(self._names[column::3], row) for column in range(3))
         yield first
@@ -165,7 +162,7 @@ class WinogradConvolution:
 
 
 def _pixels_of(graph: GraphBuilder, image: str) -> str:
-    """An image as ``(pixels, samples * channels)``, made once for all that read it."""
+    """``(pixels, samples * channels)``, made once for all that read it."""
     if image not in graph.pixels:
         _, channels, *sides = graph.shape(image)
         pixels = math.prod(sides)
