@@ -40,7 +40,7 @@ class PatternTerms:
         self._pending = set(names) if buffered else set()
         self._samples, self._buffered = samples, buffered
         self._differences: dict[str, str] = {}
-        self.terms: list[str] = []
+        self.doubled_terms: list[str] = []  # twice the terms of the loss
 
     def holds(self, name: str) -> bool:
         """True if the tensor has a pattern."""
@@ -57,10 +57,9 @@ class PatternTerms:
         if name not in self._differences:
             self.observe(name)
         difference = self._differences.pop(name)
-        weighted = graph.op("Mul", difference, self._factor(name, len(shape), shape[1]))
+        seed = graph.op("Mul", difference, self._factor(name, len(shape), shape[1]))
         axes = list(range(len(shape)))
-        self.terms.append(graph.sum(graph.op("Mul", weighted, difference), axes))
-        seed = graph.op("Mul", weighted, graph.constant(2))
+        self.doubled_terms.append(graph.sum(graph.op("Mul", seed, difference), axes))
         if gradient is None or graph.planes:  # where images may be channels first, adding rows is not for ScatterND
             padded = graph.op("Pad", seed, graph.ints([self._samples, *[0] * (2 * len(shape) - 1)]))
             return graph.op("Add", gradient, padded) if gradient else padded
@@ -69,7 +68,7 @@ class PatternTerms:
         return graph.op("ScatterND", whole, graph.constant(rows, np.int64), seed, reduction="add")
 
     def _factor(self, name: str, rank: int, channels: int) -> str:
-        """``beta * pattern_weight * mask``, shape ``(buffered, channels, 1, ...)``."""
+        """``2 beta * pattern_weight * mask``, shape ``(buffered, channels, 1, ...)``."""
         graph, ones = self._graph, [1] * (rank - 2)
-        mask = graph.op("Mul", graph.reshape(f"mask.{name}", [1, channels, *ones]), "beta")
+        mask = graph.op("Mul", graph.reshape(f"mask.{name}", [1, channels, *ones]), graph.op("Add", "beta", "beta"))
         return graph.op("Mul", graph.reshape("pattern_weight", [self._buffered, 1, *ones]), mask)

@@ -92,8 +92,8 @@ def build_step(
     emit_forward(graph, names, terms)
     loss, gradient = cross_entropy(graph, samples, buffered_samples, info.capacity)
     Sweep(graph, names, terms, updater).run(LOGITS, gradient)
-    for term in terms.terms:
-        loss = graph.op("Add", loss, term)
+    for term in terms.doubled_terms:
+        loss = graph.op("Add", loss, graph.op("Mul", term, graph.constant(0.5)))
     graph.op("Identity", loss, output="loss")
     inputs = _inputs(graph, info, samples, buffered_samples, in_place=in_place)
     model = _finish(graph, inputs, ["loss", *updater.outputs], head)
