@@ -6,6 +6,7 @@ from pathlib import Path
 from lightcl_edge.commands.arguments import add_state
 from lightcl_edge.console.program import Command
 from lightcl_edge.console.text import Document, count, format_bytes
+from lightcl_edge.errors import UsageError
 
 
 class ShareCommand(Command):
@@ -40,6 +41,8 @@ class ShareCommand(Command):
         from lightcl_edge.state.change import changing
         from lightcl_edge.state.state import State
 
+        if (args.begin is not None and not args.train_head) or (args.keep is not None and args.train_head):
+            raise UsageError("--begin goes with --train-head, and --keep does not: expected one of both")
         with changing(State(args.state)) as change:
             if args.train_head:
                 return share_head(change, args.out, args.board, args.sign, args.begin, args.progress)

@@ -163,6 +163,11 @@ def test_a_head_beside_knowledge_is_named(edge, boards, tmp_path):
     assert any(each["file"] == str(path) and each["kind"] == "DataError" for each in said["ignored"])
 
 
+@pytest.mark.parametrize("words", [("--begin", "x"), ("--train-head", "--keep", "0")])
+def test_options_that_do_not_go_together(edge, boards, tmp_path, words):
+    assert "--train-head" in edge("share", "--state", boards / "one", "--out", tmp_path / "o", *words, code=2)[1]
+
+
 def test_a_state_without_samples_can_not_train(edge, boards, tmp_path):
     new = tmp_path / "new"
     edge("merge", "--bundle", boards / "bundle", "--state", new, boards / "one.knowledge")
