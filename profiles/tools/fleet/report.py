@@ -7,7 +7,7 @@ from lightcl_host.fleet.page import Section, page
 from lightcl_profiler.reports.page import Table, columns
 
 _WAYS = {
-    "files": "each other's files",
+    "files": "the others' files",
     "pool": "one sum of all",
     "secure": "one sum of all, of which the server sees no part (SecAgg+)",
 }
@@ -20,7 +20,7 @@ def simulation_page(document: Document) -> str:
         f"{document['boards']} boards have {document['images'] // document['boards']} pictures of two classes each. "
         f"After one round each knows {document['least_classes']} classes. It names {document['together']['mean']:.1%} "
         f"of {document['test_images']:,} test pictures, and one that learned all {document['images']:,} pictures "
-        f"itself {document['pooled']:.1%}. Boards send and get {_WAYS[document['send']]}; a picture is "
+        f"itself {document['pooled']:.1%}. Each board gets {_WAYS[document['send']]}; a picture is "
         f"{document['numbers']} numbers."
     )
     sections = [_accuracy(document, first), _equal(document), _rounds(document["rounds"], document["note"])]
