@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from lightcl_edge.bundle.manifest import HeadInfo
-from lightcl_edge.errors import DataError, LightclError
+from lightcl_edge.errors import LightclError
 from lightcl_edge.files.tensors import FloatArray
 from lightcl_edge.fleet.head_file import HeadFile, head_record, write_head
 from lightcl_host.fleet.rounds import MERGE, Link, Packet, Round, ask
@@ -26,7 +27,7 @@ _NAME = "average"
 
 
 class _Head(NamedTuple):
-    rows: Sequence[str]
+    rows: tuple[str, ...]
     parameters: Mapping[str, FloatArray]
     samples: int
 
@@ -63,23 +64,25 @@ class HeadRounds:
         done.seconds += time.perf_counter() - started
 
     def _read(self, done: Round, answers: Mapping[int, Packet]) -> list[_Head]:
-        """The heads that can be averaged; all have the rows of the first."""
-        found: list[_Head] = []
+        """The heads that can be averaged: those with the rows that most have."""
+        found: dict[int, _Head] = {}
         with tempfile.TemporaryDirectory() as folder:
             for node, answer in sorted(answers.items()):
                 path = Path(folder) / str(node)
                 path.write_bytes(next(iter(answer.files.values()), b""))
                 try:
                     file = HeadFile(path)
-                    network = self._network
-                    file.check(network.hash, network.size, network.key, self._head)
-                    if found and file.record.rows != found[0].rows:
-                        raise DataError(f"its head has rows of {file.record.rows[:4]}, expected {found[0].rows[:4]}")
+                    file.check(self._network.hash, self._network.size, self._network.key, self._head)
                 except LightclError as error:
                     done.refused.append(Refusal(node, done.boards.get(node), error.kind, str(error)))
                     continue
-                found.append(_Head(file.record.rows, file.parameters(), file.record.samples))
-        return found
+                found[node] = _Head(tuple(file.record.rows), file.parameters(), file.record.samples)
+        usual = Counter(head.rows for head in found.values()).most_common(1)
+        for node, head in found.items():
+            if head.rows != usual[0][0]:
+                reason = f"its head has rows of {head.rows[:4]}, most have {usual[0][0][:4]}"
+                done.refused.append(Refusal(node, done.boards.get(node), None, reason))
+        return [head for head in found.values() if head.rows == usual[0][0]]
 
     def _averaged(self, heads: Sequence[_Head]) -> bytes:
         names = sorted(heads[0].parameters)

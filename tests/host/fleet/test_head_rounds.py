@@ -117,6 +117,15 @@ def test_the_second_round_begins_with_the_mean(boards):
     assert len(link.heads) == 2 and link.heads[0] != link.heads[1]
 
 
+def test_a_board_with_other_classes_is_left_out(edge, boards):
+    """Whoever comes first."""
+    data = make_folder(boards / "more", ["green", "red"], seed=9)
+    shutil.rmtree(boards / "one")
+    edge("train", "--bundle", boards / "bundle", "--state", boards / "one", "--data", data, "--engine", "ort")
+    done = after(boards, Boards(boards), 1)
+    assert [each.node for each in done.refused] == [0] and "most have" in done.refused[0].reason and done.heads
+
+
 def test_a_signed_average(boards):
     options = {"key": boards / "fleet.pub", "sign": boards / "fleet.key"}
     from lightcl_edge.bundle.signature import read_public_key
