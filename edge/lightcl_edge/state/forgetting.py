@@ -2,10 +2,13 @@
 
 import json
 
+import numpy as np
+
 from lightcl_edge.errors import BundleError, StateError
-from lightcl_edge.files.durable import fsync_folder, remove, remove_tree, replace_durably
+from lightcl_edge.files.durable import fsync_folder, remove, rename, replace_durably
 from lightcl_edge.files.plain import NotPlainError
-from lightcl_edge.files.strict_json import read_json
+from lightcl_edge.files.strict_json import parse_json, read_json
+from lightcl_edge.files.tensors import TensorFile, write_tensors
 from lightcl_edge.state import journal
 from lightcl_edge.state.board import KEPT, MAX_ERASURES, read_board, with_erased, write_board
 from lightcl_edge.state.exported_classes import forget_base_class
@@ -51,7 +54,7 @@ def finish_forgetting(state: State) -> int:
         except (StateError, BundleError) as error:  # generation 0 can't be read then, and the rest must go on
             journal.note(state.folder, "the bundle's own classes could not be erased", problem=str(error))
         _note_erasure(state, name, erasures)
-        remove_tree(state.folder / KEPT)
+        _forget_in_kept(state, name)
         journal.erase_name(state.folder, name)
         journal.note(state.folder, "forgot a class", generation=state.current_number())
     remove(path)
@@ -67,3 +70,25 @@ def _note_erasure(state: State, name: str, erasures: int) -> None:
         journal.note(state.folder, "other boards will not hear of an erased class", problem=str(error))
         return
     write_board(state.folder, with_erased(board, {class_hash(name): min(max(1, erasures), MAX_ERASURES)}))
+
+
+def _forget_in_kept(state: State, name: str) -> None:
+    """Take a class out of what this board shared, as if it had not been in it; a damaged file is removed."""
+    folder, prefix = state.folder / KEPT, f"{class_hash(name)}."
+    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
+        try:
+            file = TensorFile(path, StateError)
+            tensors = {each: np.asarray(file[each]) for each in file if not each.startswith(prefix)}
+            record = parse_json(tensors["record"].tobytes())
+            record["images"].pop(name, None)
+            record["tensors"] = {each: found for each, found in record["tensors"].items() if each in tensors}
+        except (StateError, ValueError, KeyError, TypeError, AttributeError):
+            remove(path)
+            continue
+        tensors["record"] = np.frombuffer(json.dumps(record, sort_keys=True).encode(), np.uint8)
+        tensors.pop("signature", None)
+        aside = state.folder / f"{KEPT}.new"
+        write_tensors(aside, tensors)
+        rename(aside, path)
+    if folder.is_dir():
+        fsync_folder(folder)

@@ -95,7 +95,8 @@ def play_secure_round(number: int, link: SecureLink, keeper: PoolKeeper, least: 
         enough = len(answers.boards) >= least
         keeper.begin_again(erased, now=enough)
         done.note = "the pool begins again" + ("" if enough else f" once {least} boards are there")
-        done.note += f"; {', '.join(lost)} lost what was shared" if lost else "; a class was erased" if outdated else ""
+        reasons = ["a class was erased"] * outdated + [f"{board} lost what it had shared" for board in lost]
+        done.note += "".join(f"; {reason}" for reason in reasons)
         if enough:
             answers = _announcements(done, link, keeper)
     _add(done, link, keeper, answers, least)

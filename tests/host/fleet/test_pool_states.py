@@ -11,9 +11,10 @@ import pytest
 from lightcl_edge.bundle.bundle import Bundle
 from lightcl_edge.bundle.signature import make_key_pair, read_private_key
 from lightcl_edge.files.durable import calls_through
-from lightcl_edge.fleet.knowledge import network_hash
+from lightcl_edge.fleet.knowledge import Knowledge, network_hash
 from lightcl_edge.fleet.member import Member
 from lightcl_edge.state.state import State
+from lightcl_edge.state.sums_files import class_hash
 from lightcl_host.fleet.pool_keeper import PoolKeeper
 from lightcl_host.fleet.store import Network, Store
 from power_cut import Unsynced
@@ -98,9 +99,14 @@ def test_a_forgotten_class_is_gone_from_pools_and_from_what_was_kept(edge, board
     announced = Member(boards / "one").announce({}, {})
     assert set(announced) == {"board", "version", "classes", "boards", "erasures", "largest"}, "no counts of images"
     assert (boards / "one" / "shared" / "1").is_file()
-    edge("forget", "--state", boards / "one", "--class", "blue")
-    assert not (boards / "one" / "shared").exists()
-    assert State(boards / "one").read().sums.counts == {"green": 11, "red": 22, "grey": 11}
+    edge("forget", "--state", boards / "one", "--class", "red")
+    kept, bundle = Knowledge(boards / "one" / "shared" / "1"), Bundle.open(boards / "bundle")
+    kept.check(network_hash(bundle), bundle.manifest.head.tap_size, None)
+    assert kept.record.images == {"green": 11}, "what else was shared can still be taken out of a pool"
+    assert class_hash("red") not in str(kept.kinds()) and b"red" not in kept.path.read_bytes()
+    assert State(boards / "one").read().sums.counts == {"green": 11, "blue": 22, "grey": 11}
+    again = Member(boards / "one").announce({"one": 1}, {})
+    assert again["version"] == 2 and again["largest"] == (0.0, 0.0), "nothing new but the erasure"
     stale = said(edge, "merge", "--state", boards / "one", boards / "pool")
     assert "is here already" in stale["ignored"][0]["reason"]
 
