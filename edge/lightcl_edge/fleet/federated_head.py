@@ -43,7 +43,7 @@ from lightcl_edge.state.exported_classes import base_generation
 from lightcl_edge.state.generation import Generation
 from lightcl_edge.state.state import State
 
-_STRATEGY = "replay"
+_STRATEGY, _ON_TOP_OF = "replay", ("slda", "replay")
 #: Passes over what a board remembers in one round.
 EPOCHS = 1
 
@@ -125,7 +125,7 @@ def train_head(
     order = _orders(trainer.generation.meta.generation)
     loop = TrainingLoop(trainer.engine, trainer.strategy, settings, order, None, progress)
     outcome = loop.run(trainer.task(start))
-    about = head_record(str(board.name), max(1, board.version), network, head.tap_size, len(trainer.buffer))
+    about = head_record(str(board.name), network, head.tap_size, len(trainer.buffer), board.erased)
     written = write_head(out, about, trainer.engine.views(), classes, private)
     trainer.engine.close()
     return {
@@ -147,6 +147,8 @@ def _orders(generation: int) -> Callable[[int], np.random.Generator]:
 def with_head(state: State, file: HeadFile, max_forgetting: float, threads: int | None) -> Candidate | None:
     """The generation with a head that others trained too; None where it is of no use on what this board remembers.
 
+    It is of use on top of ``slda``, where it makes that better, and no worse than the head that there is.
+
     Args:
         file: whose ``check`` was called.
 
@@ -154,6 +156,8 @@ def with_head(state: State, file: HeadFile, max_forgetting: float, threads: int 
         DataError: when it has rows of other classes.
         RejectedError: when the gate keeps the old classifier.
     """
+    if state.read().meta.strategy not in _ON_TOP_OF:
+        return None
     trainer = _Trainer.of(state, threads)
     engine, strategy, generation = trainer.engine, trainer.strategy, trainer.generation
     classes, head = generation.meta.classes, trainer.bundle.manifest.head
@@ -166,11 +170,13 @@ def with_head(state: State, file: HeadFile, max_forgetting: float, threads: int 
     if old.needs_head:
         engine.load(generation.parameters)
     before = samples.logits(old, engine)
+    share = strategy.head_share
+    least = min(strategy.loss(task, engine, 0.0), strategy.loss(task, engine, share if old.needs_head else 0.0))
     engine.load(parameters)
-    if strategy.loss(task, engine, strategy.head_share) > strategy.loss(task, engine, 0.0):
+    if strategy.loss(task, engine, share) > least:
         engine.close()
         return None
-    new = on_top_of(trainer.form, strategy.head_share)
+    new = on_top_of(trainer.form, share)
     after = samples.logits(new, engine)
     engine.close()
     labels = samples.labels[: samples.held_out]

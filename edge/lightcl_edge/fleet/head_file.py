@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,9 +12,20 @@ import numpy as np
 from lightcl_edge.bundle.graph_names import BIAS, WEIGHT
 from lightcl_edge.bundle.manifest import HeadInfo
 from lightcl_edge.errors import BundleError, DataError, LightclError
-from lightcl_edge.files.records import DIFFERENT, POSITIVE
+from lightcl_edge.files.records import DIFFERENT, between
 from lightcl_edge.files.tensors import FloatArray, Parameters, TensorFile, check_parameters
-from lightcl_edge.fleet.recorded_file import FORMAT, RECORD, SIGNATURE, Record, RecordedFile, hash_of, write_recorded
+from lightcl_edge.fleet.recorded_file import (
+    FORMAT,
+    MAX_BOARDS,
+    MAX_IMAGES,
+    RECORD,
+    SIGNATURE,
+    Record,
+    RecordedFile,
+    hash_of,
+    write_recorded,
+)
+from lightcl_edge.state.sums_files import class_hash
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -22,10 +33,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class HeadRecord(Record):
-    """What a head says of itself; ``images`` and ``erased`` are empty."""
+    """What a head says of itself; ``images`` is empty, and ``version`` 1."""
 
     rows: Annotated[list[str], DIFFERENT]  # classes of the classifier's rows, in order of their names
-    samples: Annotated[int, POSITIVE]  # that it was trained on, by all boards together
+    samples: Annotated[int, between(1, MAX_IMAGES * MAX_BOARDS)]  # that it was trained on, by all boards together
 
 
 def is_head(path: Path) -> bool:
@@ -62,6 +73,12 @@ class HeadFile(RecordedFile):
             raise DataError(f"its parameters can't be used: {error}") from error
         if any(hash_of(tensor) != self.record.tensors.get(name) for name, tensor in tensors.items()):
             raise DataError("the hash of a tensor differs; copy the file again")
+
+    def refuse_erased(self, erased: Mapping[str, int]) -> None:
+        """DataError when it was trained on a class before an erasure that it did not know of."""
+        for name in self.record.rows:
+            if self.record.erased.get(class_hash(name), 0) < erased.get(class_hash(name), 0):
+                raise DataError(f"it was trained before {name!r} was erased; the next one comes without it")
 
     def parameters(self) -> dict[str, FloatArray]:
         """All tensors, those of the classifier with a row for each of ``rows``."""
@@ -104,9 +121,9 @@ def with_tensors(about: HeadRecord, tensors: Parameters, rows: Sequence[str]) ->
     return HeadRecord(**{**vars(about), "rows": list(rows), "tensors": hashes})
 
 
-def head_record(board: str, version: int, network: str, size: int, samples: int) -> HeadRecord:
+def head_record(board: str, network: str, size: int, samples: int, erased: Mapping[str, int]) -> HeadRecord:
     """A record without what the tensors tell."""
-    return HeadRecord(FORMAT, board, version, network, size, {}, {}, {}, [], samples)
+    return HeadRecord(FORMAT, board, 1, network, size, {}, dict(erased), {}, [], samples)
 
 
 def _shapes(head: HeadInfo, rows: int) -> dict[str, tuple[int, ...]]:

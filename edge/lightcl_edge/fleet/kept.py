@@ -9,7 +9,7 @@ from typing import Annotated
 
 from lightcl_edge.bundle.manifest import MAX_CLASSES
 from lightcl_edge.console.text import Document
-from lightcl_edge.errors import DataError, StateError
+from lightcl_edge.errors import LightclError, StateError
 from lightcl_edge.files.durable import make_folders, remove, replace_durably
 from lightcl_edge.files.records import between, read_record
 from lightcl_edge.files.tensors import DoubleArray
@@ -48,9 +48,12 @@ class Kept:
         """What was shared as a version; None where it is not kept or damaged."""
         path = self._folder / str(int(version))
         try:
-            return Knowledge(path) if path.is_file() else None
-        except DataError:
+            file = Knowledge(path)
+            for sums in file.classes.values():
+                sums.read()
+        except LightclError:
             return None
+        return file
 
     def announcement(self, shared: Document, counted: int, erased: Mapping[str, int]) -> Document:
         """What a server must know before it adds up sums that it does not see.

@@ -119,6 +119,7 @@ def _take_head(options: MergeOptions, meter: PhaseMeter, started: float) -> Docu
         with meter.phase("read"):
             key = read_public_key(options.key) if options.key else None
             file.check(network_hash(bundle), head.tap_size, key, head)
+            file.refuse_erased(read_board(state.folder).erased)
         with meter.phase("merge"):
             found = with_head(state, file, options.max_forgetting, options.threads)
         meta = state.read(bundle=bundle).meta

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 
+from lightcl_edge.bundle.graph_names import WEIGHT
 from lightcl_edge.data.class_sums import ClassSums, triangle_size
 from lightcl_edge.data.shared_sums import Pool
 from lightcl_edge.errors import DataError, LightclError
@@ -21,6 +22,7 @@ from lightcl_edge.files.tensors import DoubleArray, FloatArray, TensorFile
 from lightcl_edge.fleet.knowledge import LARGEST_TAP, Knowledge
 from lightcl_edge.fleet.moments import Moments
 from lightcl_edge.fleet.recorded_file import (
+    MAX_BOARDS,
     MAX_IMAGES,
     RECORD,
     SIGNATURE,
@@ -34,8 +36,6 @@ from lightcl_edge.state.board import MAX_VERSION, is_board_name
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-#: Boards in a pool.
-MAX_BOARDS = 10_000
 _ARE_BOARDS = Check(
     lambda counted: len(counted) <= MAX_BOARDS and all(map(is_board_name, counted)), f"at most {MAX_BOARDS:,} boards"
 )
@@ -130,7 +130,10 @@ class PoolFile(RecordedFile):
 
 def open_shared(path: Path) -> Knowledge | PoolFile:
     """A file that ``merge`` reads; DataError when it is none."""
-    return PoolFile(path) if _TRIANGLE in TensorFile(path, DataError) else Knowledge(path)
+    names = TensorFile(path, DataError)
+    if WEIGHT in names:
+        raise DataError(f"{path} is a head; merge it alone")
+    return PoolFile(path) if _TRIANGLE in names else Knowledge(path)
 
 
 def write_pool(

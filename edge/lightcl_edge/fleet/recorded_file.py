@@ -30,6 +30,8 @@ RECORD, SIGNATURE = "record", "signature"
 MAX_RECORD_BYTES = 8 * 2**20
 #: Images of one class; more are a lie.
 MAX_IMAGES = 10_000_000
+#: Boards in a pool.
+MAX_BOARDS = 10_000
 SEAL = Seal(b"lightcl knowledge signature, version 1\n", "knowledge file")
 _IS_KNOWN = Check(lambda number: number == FORMAT, f"{FORMAT}; other formats need another lightcl-edge")
 _SHA256 = hexadecimal(64)

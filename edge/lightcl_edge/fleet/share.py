@@ -28,8 +28,7 @@ def share(change: Change, out: Path, board_name: str | None, key: Path | None, k
         UsageError: when the name can't be this board's, or the key can't be used.
         StateError: when the state or the sums of a class are damaged.
     """
-    if out.is_dir():
-        raise UsageError(f"{out} is a folder; expected the file to write (--out)")
+    _refuse_folder(out)
     state = change.state
     private = read_private_key(key) if key else None
     bundle, board = state.bundle(), named(read_board(state.folder), board_name)
@@ -56,12 +55,18 @@ def share(change: Change, out: Path, board_name: str | None, key: Path | None, k
     }
 
 
+def _refuse_folder(out: Path) -> None:
+    if out.is_dir():
+        raise UsageError(f"{out} is a folder; expected the file to write (--out)")
+
+
 def share_head(
     change: Change, out: Path, board_name: str | None, key: Path | None, begin: Path | None, progress: Progress
 ) -> Document:
     """Train a head on what this board remembers and write it. Raises as :func:`train_head`."""
     from lightcl_edge.fleet.federated_head import train_head  # with an engine
 
+    _refuse_folder(out)
     board = named(read_board(change.state.folder), board_name)
     write_board(change.state.folder, board)
     return train_head(change.state, board, begin, out, key, None, progress)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from lightcl_edge.data.class_sums import ClassSums
 from lightcl_edge.data.shared_sums import KnownSums, Pool
 from lightcl_edge.data.sums import BoardVersion, Sums
-from lightcl_edge.errors import LightclError
+from lightcl_edge.errors import DataError, LightclError
 from lightcl_edge.fleet.arrivals import Arrivals, Ignored, is_older, not_erased
 from lightcl_edge.fleet.kept import Kept
 from lightcl_edge.fleet.knowledge import Knowledge
 from lightcl_edge.fleet.moments import Moments
 from lightcl_edge.fleet.pool import PoolFile
+from lightcl_edge.state.board import MOST_ERASED_BY_OTHERS
 from lightcl_edge.state.sums_files import class_hash
 
 
@@ -69,7 +70,8 @@ class Sifted:
 
 def sift(arrivals: Arrivals, me: Me) -> Sifted:
     """Without the pools that can't be taken in, and without boards that a pool counts already."""
-    ignored, told = list(arrivals.ignored), {}
+    ignored = list(arrivals.ignored)
+    told: dict[str, tuple[PoolFile, Others | None]] = {}
     for pool in arrivals.pools:
         try:
             others = _others(pool, me)
@@ -77,7 +79,16 @@ def sift(arrivals: Arrivals, me: Me) -> Sifted:
             ignored.append(Ignored(pool.path, pool.record.board, str(error), error))
             continue
         told[pool.record.board] = pool, others
-    erased = _largest([me.erased, *(each.record.erased for each in _files(arrivals, told))])
+    boards, erased = [], dict(me.erased)
+    for file in [*arrivals.boards, *(pool for pool, _ in told.values())]:
+        more = erased | {key: max(count, erased.get(key, 0)) for key, count in file.record.erased.items()}
+        if len(more) > MOST_ERASED_BY_OTHERS:
+            fault = DataError(f"with it more than {MOST_ERASED_BY_OTHERS:,} classes are erased; no fleet has so many")
+            ignored.append(Ignored(file.path, file.record.board, str(fault), fault))
+            told.pop(file.record.board, None)
+            continue
+        erased = more
+        boards += [file] if isinstance(file, Knowledge) else []
     counted: dict[str, Mapping[str, int]] = {name: pool.boards for name, pool in me.sums.pools.items()}
     pools = []
     for name, (pool, others) in told.items():
@@ -88,25 +99,14 @@ def sift(arrivals: Arrivals, me: Me) -> Sifted:
         counted = {each: boards for each, boards in counted.items() if each not in instead_of}
         counted[name] = pool.record.counted
         pools.append((pool, Others(others.taught, others.pool, instead_of)))
-    boards = []
-    for board in arrivals.boards:
+    free = []
+    for board in boards:
         pool_name = next((name for name in counted if board.record.board in counted[name]), None)
         if pool_name is None:
-            boards.append(board)
+            free.append(board)
         else:
             ignored.append(Ignored(board.path, board.record.board, f"{pool_name} counts this board already"))
-    return Sifted(boards, pools, ignored, erased)
-
-
-def _files(arrivals: Arrivals, told: Mapping[str, object]) -> list[Knowledge | PoolFile]:
-    return [*arrivals.boards, *(pool for pool in arrivals.pools if pool.record.board in told)]
-
-
-def _largest(several: Iterable[Mapping[str, int]]) -> dict[str, int]:
-    found: dict[str, int] = {}
-    for erased in several:
-        found |= {key: max(count, found.get(key, 0)) for key, count in erased.items()}
-    return found
+    return Sifted(free, pools, ignored, erased)
 
 
 def _others(pool: PoolFile, me: Me) -> Others | None:

@@ -29,6 +29,8 @@ MAX_VERSION = 2**53 - 1
 MAX_ERASURES = 2**31
 #: Classes of which a fleet remembers that they were erased.
 MAX_ERASED_CLASSES = 65_536
+#: So many of them by others, so that this board's own always find room.
+MOST_ERASED_BY_OTHERS = 60_000
 _NAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{MAX_BOARD_NAME - 1}}}")
 _HASH = re.compile("[0-9a-f]{32}")
 _EXPECTED = f"1 to {MAX_BOARD_NAME} letters, digits, dots, dashes or underscores, a letter or digit first"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import tempfile
 import time
 from collections import Counter
@@ -24,12 +25,15 @@ TRAIN_HEAD = "query.head"
 #: The weighted mean of lists of arrays: each list with its weight.
 Average = Callable[[Sequence[tuple[list[FloatArray], int]]], list[FloatArray]]
 _NAME = "average"
+#: No board weighs more than so many usual ones.
+_MOST_TIMES = 10
 
 
 class _Head(NamedTuple):
     rows: tuple[str, ...]
     parameters: Mapping[str, FloatArray]
     samples: int
+    erased: Mapping[str, int]
 
 
 class HeadRounds:
@@ -55,9 +59,11 @@ class HeadRounds:
             answers = ask(done, link, TRAIN_HEAD, {node: Packet(files=files) for node in nodes})
             heads = self._read(done, answers)
             if len(heads) < 2:
-                done.note = "heads were not averaged: fewer than two boards gave one"
-                return
-            current = self._averaged(heads)
+                done.note = "; ".join(
+                    filter(None, [done.note, "heads were not averaged: fewer than two boards gave one"])
+                )
+                break
+            nodes, current = list(answers), self._averaged(heads)
         if current is not None:
             answers = ask(done, link, MERGE, {node: Packet(files={_NAME: current}) for node in nodes})
             done.heads = sum(bool(answer.document.get("head")) for answer in answers.values())
@@ -76,7 +82,7 @@ class HeadRounds:
                 except LightclError as error:
                     done.refused.append(Refusal(node, done.boards.get(node), error.kind, str(error)))
                     continue
-                found[node] = _Head(tuple(file.record.rows), file.parameters(), file.record.samples)
+                found[node] = _Head(tuple(file.record.rows), file.parameters(), file.record.samples, file.record.erased)
         usual = Counter(head.rows for head in found.values()).most_common(1)
         for node, head in found.items():
             if head.rows != usual[0][0]:
@@ -86,10 +92,14 @@ class HeadRounds:
 
     def _averaged(self, heads: Sequence[_Head]) -> bytes:
         names = sorted(heads[0].parameters)
-        weighted = [([head.parameters[name] for name in names], head.samples) for head in heads]
+        most = int(_MOST_TIMES * statistics.median(head.samples for head in heads))
+        weighted = [([head.parameters[name] for name in names], min(head.samples, most)) for head in heads]
         mean = dict(zip(names, self._average(weighted), strict=True))
-        samples = sum(head.samples for head in heads)
-        about = head_record(_NAME, 1, self._network.hash, self._network.size, samples)
+        samples = sum(min(head.samples, most) for head in heads)
+        erased: dict[str, int] = {}
+        for head in heads:
+            erased |= {key: max(count, erased.get(key, 0)) for key, count in head.erased.items()}
+        about = head_record(_NAME, self._network.hash, self._network.size, samples, erased)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / _NAME
             write_head(path, about, mean, heads[0].rows, self._sign)

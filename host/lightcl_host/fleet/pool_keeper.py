@@ -17,7 +17,7 @@ from lightcl_edge.fleet.knowledge import Knowledge
 from lightcl_edge.fleet.moments import Moments
 from lightcl_edge.fleet.pool import PoolFile, PoolRecord, write_pool
 from lightcl_edge.fleet.recorded_file import FORMAT
-from lightcl_edge.state.board import MAX_ERASED_CLASSES
+from lightcl_edge.state.board import MOST_ERASED_BY_OTHERS
 from lightcl_edge.state.sums_files import class_hash
 from lightcl_host.fleet.store import Network, Store
 
@@ -45,25 +45,28 @@ class PoolKeeper:
 
     @property
     def begins_again(self) -> bool:
-        """Whether the pool is to begin again once enough boards are there; see :meth:`begin_again`."""
+        """Whether the pool is to begin again once enough boards are there."""
         return self._mark.exists()
 
-    def begin_again(self, erased: Mapping[str, int], now: bool) -> None:
-        """Empty the pool ``now``, or note that it is to be emptied.
+    def mark_to_begin_again(self, erased: Mapping[str, int]) -> None:
+        """Note that the pool is to begin again; until then it goes without the classes that were erased.
 
-        Until then it goes without the classes that were erased, whose samples lie in the scatter still.
+        Their samples lie in its scatter still.
         """
-        if now:
-            self.keep(Moments.none(self._network.size), {}, erased)
-            remove(self._mark)
-            return
         replace_durably(self._mark, b"")
         before, known = self.moments(), self.record.erased
         left = [name for name in before.counts if erased.get(class_hash(name), 0) <= known.get(class_hash(name), 0)]
+        if len(left) == len(before.counts):
+            return
         counts = {name: before.counts[name] for name in left}
         share = np.float32(sum(counts.values()) / max(1, sum(before.counts.values())))
         totals = {name: before.totals[name] for name in left}
         self.keep(Moments.of_scatter(counts, totals, before.triangle() * share), self.record.counted, erased)
+
+    def begin_again(self, moments: Moments, counted: Mapping[str, int], erased: Mapping[str, int]) -> None:
+        """Replace the pool as :meth:`keep` does; it has begun again then."""
+        self.keep(moments, counted, erased)
+        remove(self._mark)
 
     def moments(self) -> Moments:
         """What all boards in it taught."""
@@ -101,7 +104,7 @@ class PoolKeeper:
         classes: set[str] = set()
         for board, record in sorted(store.records.items()):
             more = erased | {key: max(count, erased.get(key, 0)) for key, count in record.erased.items()}
-            if len(more) > MAX_ERASED_CLASSES or len({*classes, *record.images}) > MAX_CLASSES:
+            if len(more) > MOST_ERASED_BY_OTHERS or len({*classes, *record.images}) > MAX_CLASSES:
                 left_out[board] = "with it there are more classes, or erased ones, than a pool holds"
                 continue
             erased, taken[board], classes = more, record.version, classes | set(record.images)

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from lightcl_edge.console.text import Document
 from lightcl_edge.errors import DataError
+from lightcl_edge.state.board import is_board_name
 from lightcl_host.fleet.pool_keeper import PoolKeeper
 from lightcl_host.fleet.store import Refusal, Store
 
@@ -116,7 +117,7 @@ def hand_out(done: Round, link: Link, answers: Mapping[int, Packet], source: Sou
     files = source.files({name for names in wanted.values() for name in names})  # each once, whoever gets it
     orders = {node: Packet(files={name: files[name] for name in names}) for node, names in wanted.items() if names}
     merged = ask(done, link, MERGE, orders)
-    done.merged = {node: answer.document for node, answer in merged.items()}
+    done.merged = {node: _said(answer.document) for node, answer in merged.items()}
     return merged
 
 
@@ -127,11 +128,11 @@ def ask(done: Round, link: Link, what: str, packets: Mapping[int, Packet]) -> di
         done.sent_bytes[node] = done.sent_bytes.get(node, 0) + packet.file_bytes
     for node, answer in link.ask(what, packets).items():
         if isinstance(answer, str):
-            done.failures[node] = answer
+            done.failures[node] = _text(answer)
             continue
         done.received_bytes[node] = done.received_bytes.get(node, 0) + answer.file_bytes
         if isinstance(error := answer.document.get("error"), dict):
-            done.failures[node] = f"{error.get('kind')}: {error.get('message')}"[:2000]
+            done.failures[node] = _text(f"{error.get('kind')}: {error.get('message')}")
             if what != MERGE:
                 continue
         found[node] = answer
@@ -149,10 +150,30 @@ def _take(done: Round, store: Store, answers: Mapping[int, Packet]) -> None:
         done.taken[record.board] = {"version": record.version, "images": record.images, "erased": len(record.erased)}
 
 
+def _said(document: Document) -> Document:
+    """What counts of the answer to a merge, whatever a board made of it."""
+    found = {
+        name: document[name] for name in ("peak_rss_bytes", "seconds") if isinstance(document.get(name), int | float)
+    }
+    merged, ignored = (document.get(name) for name in ("merged", "ignored"))
+    found["merged"] = len(merged) if isinstance(merged, list) else 0
+    found["ignored"] = [
+        {name: _text(each.get(name)) for name in ("board", "reason")}
+        for each in (ignored if isinstance(ignored, list) else [])
+        if isinstance(each, dict)
+    ]
+    return found
+
+
+def _text(value: object) -> str:
+    """At most 500 characters that can be written anywhere."""
+    return str(value)[:500].encode("utf-8", "replace").decode()
+
+
 def _names(document: Document) -> tuple[str | None, dict[str, int]]:
     """The name that a board says, and the versions it has of others. What it makes up does harm to itself only."""
     board, versions = document.get("board"), document.get("boards")
     known = versions if isinstance(versions, dict) else {}
-    return board if isinstance(board, str) else None, {
+    return board if isinstance(board, str) and is_board_name(board) else None, {
         str(name): version for name, version in known.items() if isinstance(version, int)
     }

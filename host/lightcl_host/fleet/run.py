@@ -124,7 +124,7 @@ def _record(folder: Path, records: Mapping[str, Record], done: Document) -> None
     with (folder / ROUNDS).open("a") as file:
         file.write(json.dumps({"ended": time.time(), **done}) + "\n")
     rounds = [json.loads(line) for line in (folder / ROUNDS).read_text().splitlines() if line.endswith("}")]
-    replace_durably(folder / PAGE, fleet_page(records, rounds).encode())
+    replace_durably(folder / PAGE, fleet_page(records, rounds).encode("utf-8", "replace"))
 
 
 def _accuracy(

@@ -16,8 +16,9 @@ from lightcl_edge.files.records import Check, between, read_record
 from lightcl_edge.files.tensors import DoubleArray
 from lightcl_edge.fleet.fixed_point import Layout, sum_bits
 from lightcl_edge.fleet.knowledge import LARGEST_TAP
+from lightcl_edge.fleet.moments import Moments
 from lightcl_edge.fleet.recorded_file import MAX_IMAGES
-from lightcl_edge.state.board import MAX_VERSION, BoardName, Erased
+from lightcl_edge.state.board import MAX_VERSION, MOST_ERASED_BY_OTHERS, BoardName, Erased
 from lightcl_edge.state.sums_files import class_hash
 from lightcl_host.fleet.pool_keeper import PoolKeeper
 from lightcl_host.fleet.rounds import Link, Packet, Round, ask, hand_out
@@ -86,20 +87,20 @@ def play_secure_round(number: int, link: SecureLink, keeper: PoolKeeper, least: 
         least: so many boards must have something new, at least 2.
     """
     started, done = time.perf_counter(), Round(number)
-    answers = _announcements(done, link, keeper)
+    answers = _announcements(done, link, keeper, keeper.record.counted)
     erased = answers.erased(keeper.record.erased)
     known = {class_hash(name) for name in keeper.record.images}
     outdated = any(erased.get(key, 0) > keeper.record.erased.get(key, 0) for key in known)
-    lost = sorted(each.board for each in answers.boards.values() if each.largest is None)
-    if outdated or lost or keeper.begins_again:
-        enough = len(answers.boards) >= least
-        keeper.begin_again(erased, now=enough)
-        done.note = "the pool begins again" + ("" if enough else f" once {least} boards are there")
-        reasons = ["a class was erased"] * outdated + [f"{board} lost what it had shared" for board in lost]
-        done.note += "".join(f"; {reason}" for reason in reasons)
-        if enough:
-            answers = _announcements(done, link, keeper)
-    _add(done, link, keeper, answers, least)
+    lost = [
+        each.board for each in answers.boards.values() if each.largest is None and each.board in keeper.record.counted
+    ]
+    afresh = outdated or bool(lost) or keeper.begins_again
+    if afresh:
+        keeper.mark_to_begin_again(erased)
+        reasons = ["a class was erased"] * outdated + [f"{board} lost what it had shared" for board in sorted(lost)]
+        done.note = "; ".join([f"the pool begins again once {least} boards are there", *reasons])
+        answers = _announcements(done, link, keeper, {})
+    _add(done, link, keeper, answers, least, afresh)
     if (erased := answers.erased(keeper.record.erased)) != keeper.record.erased:
         keeper.keep(keeper.moments(), keeper.record.counted, erased)
     hand_out(done, link, answers.packets, keeper)
@@ -107,9 +108,9 @@ def play_secure_round(number: int, link: SecureLink, keeper: PoolKeeper, least: 
     return done
 
 
-def _announcements(done: Round, link: SecureLink, keeper: PoolKeeper) -> _Answers:
+def _announcements(done: Round, link: SecureLink, keeper: PoolKeeper, counted: Mapping[str, int]) -> _Answers:
     """What each board has. Of two with one name the second is left out, and who says what can't be."""
-    document = {"counted": keeper.record.counted, "erased": keeper.record.erased}
+    document = {"counted": dict(counted), "erased": keeper.record.erased}
     answers = _Answers(ask(done, link, ANNOUNCE, {node: Packet(document) for node in link.nodes()}))
     names: dict[str, int] = {}
     for node in sorted(answers.packets):
@@ -119,6 +120,8 @@ def _announcements(done: Round, link: SecureLink, keeper: PoolKeeper) -> _Answer
             said = read_record(Announcement, answers.packets[node].document, "", ValueError, "an announcement")
             if names.setdefault(said.board, node) != node:
                 raise ValueError(f"node {names[said.board]} is called {said.board} too; each board needs its own name")
+            if len(answers.erased(keeper.record.erased) | said.erasures) > MOST_ERASED_BY_OTHERS:
+                raise ValueError(f"with it more than {MOST_ERASED_BY_OTHERS:,} classes are erased")
         except ValueError as error:
             done.failures[node] = str(error)
             del answers.packets[node]
@@ -127,9 +130,9 @@ def _announcements(done: Round, link: SecureLink, keeper: PoolKeeper) -> _Answer
     return answers
 
 
-def _add(done: Round, link: SecureLink, keeper: PoolKeeper, answers: _Answers, least: int) -> None:
-    """Add what boards taught since the pool counted them."""
-    counted, erased = keeper.record.counted, answers.erased(keeper.record.erased)
+def _add(done: Round, link: SecureLink, keeper: PoolKeeper, answers: _Answers, least: int, afresh: bool) -> None:
+    """Add what boards taught since the pool counted them, or all that they taught where it begins ``afresh``."""
+    counted, erased = {} if afresh else keeper.record.counted, answers.erased(keeper.record.erased)
     new = {
         node: each
         for node, each in answers.boards.items()
@@ -154,18 +157,23 @@ def _add(done: Round, link: SecureLink, keeper: PoolKeeper, answers: _Answers, l
     }
     added = link.add(orders, layout.bits, least)
     if isinstance(added, str) or len(added.nodes) < least:
-        done.note = f"nothing was added up: {added if isinstance(added, str) else 'too few boards answered'}"
+        reason = added if isinstance(added, str) else "too few boards answered"
+        done.note = "; ".join(filter(None, [done.note, f"nothing was added up: {reason}"]))
         return
     done.failures |= added.failures
     for node in added.nodes:
         done.received_bytes[node] = done.received_bytes.get(node, 0) + _MASKED_BYTES * len(added.vector)
     now = {new[node].board: new[node].version for node in added.nodes}
+    before = Moments.none(keeper.record.size) if afresh else keeper.moments()
+    keep = keeper.begin_again if afresh else keeper.keep
     try:
-        keeper.keep(keeper.moments().plus(layout.decode(added.vector)), {**counted, **now}, erased)
+        keep(before.plus(layout.decode(added.vector)), {**counted, **now}, erased)
     except (DataError, ValueError) as error:
         done.note = f"the sum of {', '.join(sorted(now))} is not taken, one of them lies: {error}"
         return
     done.taken = {board: {"version": version} for board, version in now.items()}
+    if afresh:
+        done.note = done.note.replace(f"begins again once {least} boards are there", "has begun again")
 
 
 def _leave_out_giants(done: Round, new: dict[int, Announcement]) -> None:

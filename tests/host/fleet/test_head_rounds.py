@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -140,7 +141,7 @@ def lie(folder, path, **changed):
     bundle = Bundle.open(folder / "bundle")
     info, state = bundle.manifest.head, State(folder / "one").read()
     parameters = {name: np.array(each) for name, each in state.parameters.items()}
-    about = head_record("one", 1, changed.get("network", network_hash(bundle)), info.tap_size, 5)
+    about = head_record("one", changed.get("network", network_hash(bundle)), info.tap_size, 5, {})
     if changed.get("nan"):
         parameters[WEIGHT][0, 0] = np.nan
     write_head(path, about, parameters, changed.get("rows", state.meta.classes), None)
@@ -166,10 +167,48 @@ def test_heads_that_do_not_fit_are_refused(edge, boards, tmp_path, changed, reas
             HeadFile(path).check(network_hash(bundle), bundle.manifest.head.tap_size, None, bundle.manifest.head)
 
 
+def test_a_head_from_before_an_erasure_is_refused(edge, boards, tmp_path):
+    path = lie(boards, tmp_path / "old")
+    edge("forget", "--state", boards / "two", "--class", "grey")
+    more = make_folder(tmp_path / "more", ["grey"], seed=5)
+    edge("train", "--state", boards / "two", "--data", more, "--engine", "ort")
+    assert "before 'grey' was erased" in edge("merge", "--state", boards / "two", path, code=4)[1]
+
+
+def test_a_state_that_learns_otherwise_keeps_its_way(edge, boards, tmp_path):
+    data = make_folder(tmp_path / "more", ["grey"], seed=5)
+    edge("train", "--state", boards / "two", "--data", data, "--engine", "ort", "--strategy", "ncm")
+    said = json.loads(edge("merge", "--state", boards / "two", lie(boards, tmp_path / "head"), "--json")[0])
+    assert not said["head"] and said["strategy"] == "ncm"
+
+
+def test_a_board_weighs_no_more_than_ten_usual_ones(boards):
+    link, weights = Boards(boards), []
+    honest, bundle = link.members[0], Bundle.open(boards / "bundle")
+    info = bundle.manifest.head
+
+    def boast(files):
+        document, content = honest.train_head(files)
+        (boards / "boast").write_bytes(content)
+        file = HeadFile(boards / "boast")
+        about = head_record("one", file.record.network, info.tap_size, 10**9, {})
+        write_head(boards / "boast", about, file.parameters(), file.record.rows, None)
+        return document, (boards / "boast").read_bytes()
+
+    def watched(weighted):
+        weights.extend(samples for _, samples in weighted)
+        return mean(weighted)
+
+    link.members[0] = SimpleNamespace(train_head=boast, merge=honest.merge)
+    done = Round(1, boards=dict(enumerate(BOARDS)), merged={node: {} for node in range(len(BOARDS))})
+    HeadRounds(1, Network(network_hash(bundle), info.tap_size), info, watched, None).play(done, link)
+    assert weights[0] == 10 * max(weights[1:])
+
+
 def test_a_head_beside_knowledge_is_named(edge, boards, tmp_path):
     path = lie(boards, tmp_path / "head")
     said = json.loads(edge("merge", "--state", boards / "two", path, boards / "one.knowledge", "--json")[0])
-    assert any(each["file"] == str(path) and each["kind"] == "DataError" for each in said["ignored"])
+    assert any("is a head; merge it alone" in each["reason"] for each in said["ignored"])
 
 
 @pytest.mark.parametrize("words", [("--begin", "x"), ("--train-head", "--keep", "0")])

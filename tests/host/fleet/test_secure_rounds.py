@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import shutil
@@ -15,8 +16,11 @@ from hypothesis import strategies as st
 from fleet_device import NETWORK, SIZE, assert_pooled, devices_in, expected, rows
 from lightcl_edge.data.sums import Sums
 from lightcl_edge.files.durable import calls_through
+from lightcl_edge.fleet.arrivals import sort_out
 from lightcl_edge.fleet.fixed_point import Layout, largest
 from lightcl_edge.fleet.moments import Moments
+from lightcl_edge.fleet.sifting import Me, sift
+from lightcl_edge.state.board import with_erased
 from lightcl_host.fleet.page import fleet_page
 from lightcl_host.fleet.pool_keeper import PoolKeeper
 from lightcl_host.fleet.rounds import Packet
@@ -115,7 +119,7 @@ def test_nothing_is_lost_or_counted_twice_whoever_is_killed(tmp_path):
             for device in devices:  # so that enough have something new
                 device.learn("a", rows(numbers, 1))
             play_secure_round(number, link, PoolKeeper(tmp_path, NET, None), 2)
-    assert killed > 5 and len(link.added) > 20 and any("begins again" in each for each in notes)
+    assert killed > 5 and len(link.added) > 20 and any("begun again" in each for each in notes)
     for device in devices:
         assert_pooled(device.sums, expected(devices))
 
@@ -156,7 +160,7 @@ def test_erasing_reaches_all_and_the_pool_begins_again(three):
     play_secure_round(1, link, keeper, 3)
     devices[1].forget("cat")
     done = play_secure_round(2, link, keeper, 3)
-    assert "begins again" in done.note and keeper.record.images == {"dog": 6}
+    assert "begun again" in done.note and keeper.record.images == {"dog": 6}
     assert keeper.record.erased and not keeper.begins_again
     play_secure_round(3, link, keeper, 3)
     for device in devices:
@@ -168,7 +172,7 @@ def test_a_board_that_lost_its_files_makes_the_pool_begin_again(three):
     play_secure_round(1, link, keeper, 3)
     lose(devices[0])
     devices[0].learn("cat", np.full((1, SIZE), 0.5, np.float32))
-    assert "begins again" in play_secure_round(2, link, keeper, 3).note
+    assert "begun again" in play_secure_round(2, link, keeper, 3).note
     for device in devices:
         assert_pooled(device.sums, expected(devices))
 
@@ -214,6 +218,62 @@ def test_a_number_that_does_not_fit_is_refused():
         Layout.of(["cat"], SIZE, 4, 0.5, 0.5).encode(moments)
     with pytest.raises(ValueError, match="no place for class 'cat'"):
         Layout.of(["dog"], SIZE, 4, *largest(moments)).encode(moments)
+
+
+def test_nothing_is_thrown_away_when_the_pool_begins_again_and_the_sum_fails(three):
+    """The server is killed, or boards go away, after the pool was to begin again."""
+    devices, link, keeper = three
+    play_secure_round(1, link, keeper, 3)
+    devices[1].forget("cat")
+    lose(devices[1])
+    add = link.add
+    for failing in (lambda *args: "too few boards answered", killed):
+        link.add = failing
+        with contextlib.suppress(Killed):
+            assert "nothing was added up" in play_secure_round(2, link, keeper, 3).note
+        keeper = PoolKeeper(devices[0].folder.parent, NET, None)
+        assert keeper.begins_again and keeper.record.images == {"dog": 6}
+    link.add = add
+    link.fate = lambda what, node: "unheard" if node == 2 else "answered"
+    play_secure_round(4, link, keeper, 3)
+    for device in devices[:2]:
+        assert device.sums.counts == {"dog": 6}
+    link.fate = lambda what, node: "answered"
+    assert "has begun again" in play_secure_round(5, link, keeper, 3).note
+    play_secure_round(6, link, keeper, 3)
+    for device in devices:
+        assert_pooled(device.sums, expected(devices))
+
+
+def killed(*_):
+    raise Killed
+
+
+def test_more_erasures_than_a_fleet_has_are_refused(three):
+    devices, link, keeper = three
+    true = link.announce(2, Packet({"counted": {}, "erased": {}})).document
+    link.says[2] = true | {"erasures": {f"{number:032x}": 1 for number in range(60_001)}}
+    done = play_secure_round(1, link, keeper, 2)
+    assert "60,000 classes are erased" in done.failures[2] and len(done.taken) == 2
+    devices[2].board = with_erased(devices[2].board, link.says[2]["erasures"])
+    arrivals = sort_out([devices[2].share()], "board0", {}, NETWORK, SIZE, None)
+    me = Me("board0", devices[0].sums, {}, 0, devices[0].kept)
+    assert "60,000" in sift(arrivals, me).ignored[0].reason
+
+
+@pytest.mark.parametrize("place", ["tensor", "header"])
+def test_a_damaged_kept_file_counts_as_lost(three, place):
+    devices, link, keeper = three
+    play_secure_round(1, link, keeper, 3)
+    path = devices[0].folder / "shared-board0" / "1"
+    content = bytearray(path.read_bytes())
+    header = int.from_bytes(content[:8], "little")
+    content[8 + header + 1 if place == "tensor" else 2] ^= 0xFF
+    path.write_bytes(content)
+    devices[0].learn("cat", np.full((1, SIZE), 0.5, np.float32))
+    assert "board0 lost what it had shared" in play_secure_round(2, link, keeper, 3).note
+    for device in devices:
+        assert_pooled(device.sums, expected(devices))
 
 
 def test_the_pool_waits_for_enough_boards_before_it_begins_again(three):

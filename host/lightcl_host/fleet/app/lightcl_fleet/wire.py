@@ -5,6 +5,7 @@ import json
 from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
 
 from lightcl_edge.console.text import Document
+from lightcl_edge.files.strict_json import parse_json
 
 _DOCUMENT, _FILES, _JSON = "document", "files", "json"
 
@@ -17,7 +18,7 @@ def packed(document: Document, files: dict[str, bytes]) -> RecordDict:
 def unpacked(content: RecordDict) -> tuple[Document, dict[str, bytes]]:
     """Raises ValueError for anything that :func:`packed` does not make."""
     try:
-        document = json.loads(str(content.config_records[_DOCUMENT][_JSON]))
+        document = parse_json(str(content.config_records[_DOCUMENT][_JSON]).encode())
         files = {name: array.data for name, array in content.array_records[_FILES].items()}
     except KeyError as error:
         raise ValueError(f"the message has no {error}") from error
