@@ -17,7 +17,7 @@ from lightcl_edge.fleet.arrivals import not_erased
 from lightcl_edge.fleet.fixed_point import Layout, largest
 from lightcl_edge.fleet.knowledge import Knowledge
 from lightcl_edge.fleet.moments import Moments
-from lightcl_edge.state.board import MAX_VERSION, Erased
+from lightcl_edge.state.board import MAX_VERSION, Erased, all_erased
 
 
 @dataclass(frozen=True)
@@ -70,8 +70,7 @@ class Kept:
         version = int(shared["version"])
         now = self.read(version)
         known = dict(now.record.erased) if now else {}
-        together = {key: max(erased.get(key, 0), known.get(key, 0)) for key in {*erased, *known}}
-        found = self._difference(version, counted, together)
+        found = self._difference(version, counted, all_erased(erased, known))
         said = {key: shared[key] for key in ("board", "version", "classes", "boards")}
         return {**said, "erasures": known, "largest": None if found is None else largest(found)}
 

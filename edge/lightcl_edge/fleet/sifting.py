@@ -14,7 +14,7 @@ from lightcl_edge.fleet.kept import Kept
 from lightcl_edge.fleet.knowledge import Knowledge
 from lightcl_edge.fleet.moments import Moments
 from lightcl_edge.fleet.pool import PoolFile
-from lightcl_edge.state.board import MOST_ERASED_BY_OTHERS
+from lightcl_edge.state.board import MOST_ERASED_BY_OTHERS, all_erased
 from lightcl_edge.state.sums_files import class_hash
 
 
@@ -81,7 +81,7 @@ def sift(arrivals: Arrivals, me: Me) -> Sifted:
         told[pool.record.board] = pool, others
     boards, erased = [], dict(me.erased)
     for file in [*arrivals.boards, *(pool for pool, _ in told.values())]:
-        more = erased | {key: max(count, erased.get(key, 0)) for key, count in file.record.erased.items()}
+        more = all_erased(erased, file.record.erased)
         if len(more) > MOST_ERASED_BY_OTHERS:
             fault = DataError(f"with it more than {MOST_ERASED_BY_OTHERS:,} classes are erased; no fleet has so many")
             ignored.append(Ignored(file.path, file.record.board, str(fault), fault))

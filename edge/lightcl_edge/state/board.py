@@ -98,5 +98,9 @@ def named(board: Board, asked: str | None) -> Board:
 
 def with_erased(board: Board, erased: Mapping[str, int]) -> Board:
     """The board with the erasures that others know of."""
-    known = board.erased
-    return replace(board, erased={**known, **{key: max(count, known.get(key, 0)) for key, count in erased.items()}})
+    return replace(board, erased=all_erased(board.erased, erased))
+
+
+def all_erased(erased: Mapping[str, int], more: Mapping[str, int]) -> dict[str, int]:
+    """How often each class was erased, as two know it together: the larger number counts."""
+    return {**erased, **{key: max(count, erased.get(key, 0)) for key, count in more.items()}}

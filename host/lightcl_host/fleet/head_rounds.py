@@ -14,6 +14,7 @@ from lightcl_edge.bundle.manifest import HeadInfo
 from lightcl_edge.errors import LightclError
 from lightcl_edge.files.tensors import FloatArray
 from lightcl_edge.fleet.head_file import HeadFile, head_record, write_head
+from lightcl_edge.state.board import all_erased
 from lightcl_host.fleet.rounds import MERGE, Link, Packet, Round, ask
 from lightcl_host.fleet.store import Network, Refusal
 
@@ -98,7 +99,7 @@ class HeadRounds:
         samples = sum(min(head.samples, most) for head in heads)
         erased: dict[str, int] = {}
         for head in heads:
-            erased |= {key: max(count, erased.get(key, 0)) for key, count in head.erased.items()}
+            erased = all_erased(erased, head.erased)
         about = head_record(_NAME, self._network.hash, self._network.size, samples, erased)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / _NAME

@@ -56,10 +56,13 @@ def _boards(records: Mapping[str, Record], rounds: Sequence[Document]) -> Sectio
             received[board] = received.get(board, 0) + done["received_bytes"].get(node, 0)
             trouble[board] = done["failures"].get(node, "")
         trouble |= {each["board"]: f"refused: {each['reason']}" for each in done["refused"] if each["board"]}
+    versions = {board: record.version for board, record in records.items()}
+    for record in records.values():
+        versions |= record.counted if isinstance(record, PoolRecord) else {}
     rows = [
         [
             board,
-            str(records[board].version) if board in records else "",
+            str(versions.get(board, "")),
             _listed(records[board].images) if board in records else "",
             seen.get(board, ""),
             format_bytes(received.get(board, 0)),

@@ -17,7 +17,7 @@ from lightcl_edge.fleet.knowledge import Knowledge
 from lightcl_edge.fleet.moments import Moments
 from lightcl_edge.fleet.pool import PoolFile, PoolRecord, write_pool
 from lightcl_edge.fleet.recorded_file import FORMAT
-from lightcl_edge.state.board import MOST_ERASED_BY_OTHERS
+from lightcl_edge.state.board import MOST_ERASED_BY_OTHERS, all_erased
 from lightcl_edge.state.sums_files import class_hash
 from lightcl_host.fleet.store import Network, Store
 
@@ -103,7 +103,7 @@ class PoolKeeper:
         erased: dict[str, int] = {}
         classes: set[str] = set()
         for board, record in sorted(store.records.items()):
-            more = erased | {key: max(count, erased.get(key, 0)) for key, count in record.erased.items()}
+            more = all_erased(erased, record.erased)
             if len(more) > MOST_ERASED_BY_OTHERS or len({*classes, *record.images}) > MAX_CLASSES:
                 left_out[board] = "with it there are more classes, or erased ones, than a pool holds"
                 continue

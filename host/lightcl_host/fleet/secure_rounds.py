@@ -18,7 +18,7 @@ from lightcl_edge.fleet.fixed_point import Layout, sum_bits
 from lightcl_edge.fleet.knowledge import LARGEST_TAP
 from lightcl_edge.fleet.moments import Moments
 from lightcl_edge.fleet.recorded_file import MAX_IMAGES
-from lightcl_edge.state.board import MAX_VERSION, MOST_ERASED_BY_OTHERS, BoardName, Erased
+from lightcl_edge.state.board import MAX_VERSION, MOST_ERASED_BY_OTHERS, BoardName, Erased, all_erased
 from lightcl_edge.state.sums_files import class_hash
 from lightcl_host.fleet.pool_keeper import PoolKeeper
 from lightcl_host.fleet.rounds import Link, Packet, Round, ask, hand_out
@@ -73,7 +73,7 @@ class _Answers:
     def erased(self, before: Mapping[str, int]) -> dict[str, int]:
         found = dict(before)
         for each in self.boards.values():
-            found |= {key: max(count, found.get(key, 0)) for key, count in each.erasures.items()}
+            found = all_erased(found, each.erasures)
         return found
 
 
